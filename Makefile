@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0
+# The lab's commands.  Each is a small script in tools/; "make" explains them.
+
+lab := tools/lab
+export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
+# the only variables that reach the scripts are the ones above
+MAKEOVERRIDES :=
+
+.PHONY: help setup kernel run test test-debug kunit check shell boot tree \
+	refresh series clean
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+## First-level VT-d page tables for Linux 6.12.y: the lab.
+##
+##   make run        boot the patched kernel and do real DMA with it (start here)
+##   make test       all tests; SUITE="NAME..." narrows; the last line counts
+##   make test-debug the same under KASAN, UBSAN, lockdep, and under KCSAN
+##   make kunit      the KUnit suites; SUITE=GLOB narrows
+##   make check      sparse, W=1, kernel-doc and checkpatch on what the series touches
+##
+##   make setup      install what is missing (the others do it by themselves)
+##   make kernel     build the patched kernel; the last line is the bzImage
+##   make boot INITRD=file ARGS="kernel arguments" QEMU_ARGS="..."
+##                   boot anything in the lab's machine, console passed through
+##   make shell      a shell in the guest (Ctrl-a x leaves QEMU)
+##
+##   make tree       build/tree: a git work tree, a commit for each patch
+##   make refresh    the commits of build/tree back into series/ and overlay
+##   make series OUT=dir   the patches as mails, for git am
+##   make clean      remove build/ (what was downloaded stays in the cache)
+##
+## Variables:
+##   KERNEL_SRC=     another 6.12.y tree or tarball than Debian's newest package
+##   MACHINE=        first or second: the stage that the vIOMMU translates with
+##   ACCEL=kvm       instead of emulation    TIMEOUT=  seconds for one guest
+##
+## Developing in build/tree: change, "git commit", "make refresh".  Each commit
+## on top of lab-base becomes one patch, known by its subject.  A file that the
+## kernel does not have belongs as a whole to the patch that adds it: correct it
+## with "git commit --fixup" and "git rebase -i --autosquash lab-base".
+
+setup:
+	@$(lab)/setup.sh
+
+kernel:
+	@$(lab)/kernel.sh
+
+run: setup
+	@tools/guest/run.sh
+
+test: setup
+	@$(lab)/test.sh
+
+test-debug: setup
+	@$(lab)/test.sh --debug
+
+kunit: setup
+	@$(lab)/kunit.sh
+
+check: setup
+	@$(lab)/check.sh
+
+shell: setup
+	@tools/guest/shell.sh
+
+boot: setup
+	@$(lab)/boot.sh
+
+tree: setup
+	@$(lab)/devtree.sh tree
+
+refresh: setup
+	@$(lab)/devtree.sh refresh
+
+series: setup
+	@$(lab)/devtree.sh series
+
+clean:
+	@$(lab)/clean.sh

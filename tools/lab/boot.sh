@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Boots an initrd in the lab's machine and passes its console through.
+#
+#   MACHINE    first (default) or second: which stage the vIOMMU translates with
+#   KERNEL     bzImage (default: what "make kernel" builds)
+#   INITRD     may be missing, for a kernel that ends by itself
+#   ARGS       further kernel arguments     QEMU_ARGS  further QEMU arguments
+#   TIMEOUT    seconds (default 600; 0: none)
+#   ACCEL      tcg (default) or kvm         MEMORY     default 2G
+#   CONSOLE    QEMU's -serial (default stdio; mon:stdio for interactive use)
+#   LOG        keep the console in this file as well
+#
+# Status: 0 when the guest switched itself off, 1 after a panic, 2 when it went
+# away in another way, 124 when the time was up.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$LAB/qemu.sh"
+
+[ -n "${KERNEL:-}" ] || KERNEL=$("$LAB/kernel.sh" | tail -1)
+[ -f "$KERNEL" ] || die "no kernel $KERNEL"
+QEMU=$(qemu_command) || die "no QEMU of version 10 or newer: make setup"
+device=$(iommu_device "$QEMU" "${MACHINE:-first}")
+
+case ${ACCEL:-tcg} in
+tcg) accel=(-accel 'tcg,thread=multi' -cpu 'max,la57=off') ;;
+kvm) accel=(-accel kvm -cpu 'host,la57=off') ;;
+*) die "ACCEL=$ACCEL: there are 'tcg' and 'kvm'" ;;
+esac
+command=("$QEMU" -machine 'q35,kernel-irqchip=split' "${accel[@]}"
+	 -smp 2 -m "${MEMORY:-2G}" -nodefaults -nographic -vga none -nic none
+	 -no-reboot -serial "${CONSOLE:-stdio}" -monitor none -device "$device"
+	 -kernel "$KERNEL")
+[ -z "${INITRD:-}" ] || command+=(-initrd "$INITRD")
+# last words win, so that ARGS can overrule
+command+=(-append "console=ttyS0 panic=-1 intel_iommu=on,sm_on ${ARGS:-}")
+# QEMU_ARGS is one string with QEMU's own quoting rules, which has no spaces
+read -ra extra <<<"${QEMU_ARGS:-}"
+command+=(${extra[@]+"${extra[@]}"})
+
+log=${LOG:-$(mktemp)}
+trap '[ -n "${LOG:-}" ] || rm -f "$log"' EXIT
+status=0
+timeout --foreground "${TIMEOUT:-600}" "${command[@]}" | tee "$log" || status=$?
+if [ "$status" = 124 ]; then
+	say "time is up after ${TIMEOUT:-600} s"
+elif [ "$status" != 0 ]; then
+	say "QEMU ended with status $status"
+	status=2
+elif grep -aq 'Kernel panic - not syncing' "$log"; then
+	say "the guest's kernel panicked"
+	status=1
+elif ! grep -aqE 'reboot: (Power down|Restarting system|machine restart|System halted)' "$log"; then
+	say "the guest went away without switching itself off"
+	status=2
+fi
+exit "$status"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0
+# QEMU: finding one that has a first-stage vIOMMU, and the one place that knows
+# what its options are called in which version.
+# shellcheck shell=bash
+
+QEMU_DIR=$CACHE/qemu
+
+qemu_version() {
+	"$1" --version 2>/dev/null | sed -n 's/.*version \([0-9]*\).*/\1/p;q'
+}
+
+new_enough() {
+	local version
+	version=$(qemu_version "$1") && [ "${version:-0}" -ge 10 ]
+}
+
+# qemu_command: prints the QEMU to run; fails when there is none yet.
+qemu_command() {
+	local system
+	if [ -n "${QEMU:-}" ]; then
+		echo "$QEMU"
+	elif system=$(command -v qemu-system-x86_64) && new_enough "$system"; then
+		echo "$system"
+	elif [ -x "$QEMU_DIR/qemu-system-x86_64" ]; then
+		echo "$QEMU_DIR/qemu-system-x86_64"
+	else
+		return 1
+	fi
+}
+
+# Debian's packages, unpacked into a folder of their own.
+unpack_qemu() {
+	local to=$1 suite deb
+	suite=$(release_codename)-backports
+	say "fetching QEMU from $suite, for this lab only"
+	rm -f "$CACHE/apt/$suite/archives/"*.deb
+	private_apt "$suite" apt-get -q -y --no-install-recommends \
+		--download-only -t "$suite" install qemu-system-x86 >&2
+	for deb in "$CACHE/apt/$suite/archives/"*.deb; do
+		dpkg-deb -x "$deb" "$to"
+	done
+	rm -f "$CACHE/apt/$suite/archives/"*.deb
+	cat >"$to/qemu-system-x86_64" <<-'EOF'
+		#!/bin/sh
+		# Debian's QEMU from its own folder.
+		d=$(dirname "$(readlink -f "$0")")
+		l=$d/usr/lib/x86_64-linux-gnu
+		LD_LIBRARY_PATH=$l:$d/lib/x86_64-linux-gnu:$l/pulseaudio
+		QEMU_MODULE_DIR=$l/qemu
+		export LD_LIBRARY_PATH QEMU_MODULE_DIR
+		exec "$d/usr/bin/qemu-system-x86_64" -L "$d/usr/share/qemu" \
+			-L "$d/usr/share/seabios" -L "$d/usr/lib/ipxe/qemu" "$@"
+	EOF
+	chmod +x "$to/qemu-system-x86_64"
+	new_enough "$to/qemu-system-x86_64" ||
+		die "the QEMU from $suite does not run or is older than 10"
+}
+
+setup_qemu() {
+	local candidate
+	! qemu_command >/dev/null || return 0
+	candidate=$(apt-cache policy qemu-system-x86 |
+		sed -n 's/.*Candidate: [0-9]*:\([0-9]*\).*/\1/p')
+	if [ "${candidate:-0}" -ge 10 ]; then
+		say "installing: qemu-system-x86"
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y \
+			--no-install-recommends qemu-system-x86 >&2
+	else
+		whole "$QEMU_DIR" unpack_qemu
+	fi
+}
+
+# iommu_device QEMU MACHINE: the -device argument for the vIOMMU.
+#   first   first-stage translation only    second  second-stage only
+# Other properties keep their defaults; -global intel-iommu.NAME=VALUE sets them.
+iommu_device() {
+	local known device=intel-iommu,intremap=on,aw-bits=48
+	known=$("$1" -machine q35 -device intel-iommu,help </dev/null)
+	option() { grep -oE "^ +($1)=" <<<"$known" | tr -d ' =' | head -1; }
+	local scalable first
+	scalable=$(option 'x-scalable-mode|scalable-mode')
+	first=$(option 'x-flts|fsts')
+	[ -n "$scalable" ] && [ -n "$first" ] ||
+		die "this QEMU's intel-iommu has no first-stage translation"
+	device+=,$scalable=on
+	case $2 in
+	first) device+=,$first=on,fs1gp=on ;;
+	second) ;;
+	*) die "MACHINE=$2: there are 'first' and 'second'" ;;
+	esac
+	echo "$device"
+}
