@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What first-level domains are made of, in debugfs: one line for each device
+ * and PASID that a domain is attached to.
+ */
+
+#include <linux/debugfs.h>
+#include <linux/mutex.h>
+#include <linux/seq_file.h>
+
+#include "iommu.h"
+#include "fl_domain.h"
+
+/* Keeps the domains on the list from being freed. */
+static DEFINE_MUTEX(fl_domains_lock);
+static LIST_HEAD(fl_domains);
+
+/**
+ * fl_debugfs_add() - show a domain from now on
+ * @domain: first-level domain, complete
+ *
+ * Context: may sleep.
+ */
+void fl_debugfs_add(struct dmar_domain *domain)
+{
+	guard(mutex)(&fl_domains_lock);
+	list_add_tail(&domain->fl_link, &fl_domains);
+}
+
+/**
+ * fl_debugfs_remove() - show a domain no longer
+ * @domain: first-level domain that is about to be freed
+ *
+ * Context: may sleep.
+ */
+void fl_debugfs_remove(struct dmar_domain *domain)
+{
+	guard(mutex)(&fl_domains_lock);
+	list_del(&domain->fl_link);
+}
+
+static unsigned long fl_tables(const struct flpt_stats *stats)
+{
+	unsigned long sum = 0;
+	unsigned int level;
+
+	for (level = 1; level <= FLPT_MAX_LEVELS; level++)
+		sum += stats->tables[level];
+
+	return sum;
+}
+
+static void fl_show_stats(struct seq_file *m, struct dmar_domain *domain,
+			  const struct flpt_stats *stats)
+{
+	seq_printf(m, " levels=%u coherent=%u tables=%lu tables_l1=%lu parked=%lu shadows=%lu leaves_4k=%lu leaves_2m=%lu leaves_1g=%lu\n",
+		   flpt_config(domain->flpt)->levels,
+		   flpt_config(domain->flpt)->coherent, fl_tables(stats),
+		   stats->tables[1], stats->parked, stats->shadows,
+		   stats->leaves[1], stats->leaves[2], stats->leaves[3]);
+}
+
+static void fl_show_domain(struct seq_file *m, struct dmar_domain *domain,
+			   const struct flpt_stats *stats)
+{
+	struct device_domain_info *info;
+	struct dev_pasid_info *dev_pasid;
+	unsigned long flags;
+
+	spin_lock_irqsave(&domain->lock, flags);
+	list_for_each_entry(info, &domain->devices, link) {
+		seq_printf(m, "dev=%s pasid=0 did=%u", dev_name(info->dev),
+			   domain_id_iommu(domain, info->iommu));
+		fl_show_stats(m, domain, stats);
+	}
+
+	list_for_each_entry(dev_pasid, &domain->dev_pasids, link_domain) {
+		info = dev_iommu_priv_get(dev_pasid->dev);
+		seq_printf(m, "dev=%s pasid=%u did=%u", dev_name(info->dev),
+			   dev_pasid->pasid, domain_id_iommu(domain, info->iommu));
+		fl_show_stats(m, domain, stats);
+	}
+
+	if (list_empty(&domain->devices) && list_empty(&domain->dev_pasids)) {
+		seq_puts(m, "dev=- pasid=- did=-");
+		fl_show_stats(m, domain, stats);
+	}
+	spin_unlock_irqrestore(&domain->lock, flags);
+}
+
+static int flpt_stats_show(struct seq_file *m, void *unused)
+{
+	struct dmar_domain *domain;
+	struct flpt_stats stats;
+
+	guard(mutex)(&fl_domains_lock);
+	list_for_each_entry(domain, &fl_domains, fl_link) {
+		flpt_get_stats(domain->flpt, &stats);
+		fl_show_domain(m, domain, &stats);
+	}
+
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(flpt_stats);
+
+/**
+ * fl_debugfs_init() - make the file
+ * @parent: the driver's directory in debugfs
+ */
+void __init fl_debugfs_init(struct dentry *parent)
+{
+	debugfs_create_file("flpt_stats", 0444, parent, NULL, &flpt_stats_fops);
+}

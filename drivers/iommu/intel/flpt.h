@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * First-level page tables of the Intel IOMMU, as a library.
+ *
+ * The library knows page tables and nothing of domains, devices or queued
+ * invalidation; fl_domain.c puts it under the iommu core's domain operations.
+ * Documentation/driver-api/intel-iommu-flpt.rst tells the design and why.
+ */
+#ifndef _INTEL_IOMMU_FLPT_H
+#define _INTEL_IOMMU_FLPT_H
+
+#include <linux/gfp_types.h>
+#include <linux/types.h>
+
+#define FLPT_MAX_LEVELS	5
+
+struct flpt;
+
+/**
+ * enum flpt_change - what an operation did to entries that hardware may cache
+ * @FLPT_LEAVES: only leaves were cleared. Cached paging structures stay true:
+ *		 the invalidation hint may be set (VT-d section 6.5.2, IH).
+ * @FLPT_STRUCTURE: an entry went from table to leaf or from leaf to table.
+ *		 Paging-structure caches have to go as well (IH clear), and
+ *		 device TLBs must forget the whole of the range.
+ */
+enum flpt_change {
+	FLPT_LEAVES,
+	FLPT_STRUCTURE,
+};
+
+/**
+ * struct flpt_ops - what the library asks of its owner
+ * @write_back: Write @size bytes at @addr back to memory, and return when a
+ *	page walk that does not snoop caches will find them there. Only called
+ *	where &flpt_cfg.coherent is false.
+ * @invalidate: Translations of @start to @last (inclusive, bytes) changed under
+ *	mappings that stay: invalidate, and return when it is done. @change says
+ *	how deep. Never called by an operation that adds entries where none were,
+ *	nor for what flpt_unmap() unmapped: that is its caller's to invalidate,
+ *	as %FLPT_LEAVES.
+ *
+ * Both are called from the context of the library call, which may be atomic.
+ */
+struct flpt_ops {
+	void (*write_back)(void *owner, void *addr, size_t size);
+	void (*invalidate)(void *owner, u64 start, u64 last,
+			   enum flpt_change change);
+};
+
+/**
+ * struct flpt_cfg - what is fixed when a table is created
+ * @ops: the owner's callbacks
+ * @owner: handed to the callbacks
+ * @levels: 4 or 5 (VT-d section 3.6; 5 needs CAP.FL5LP)
+ * @pgsize_bitmap: leaf sizes in bytes, OR-ed: SZ_4K always, SZ_2M, and SZ_1G
+ *	(needs CAP.FL1GP)
+ * @coherent: page walks snoop the caches (ECAP.SMPWC)
+ * @nid: NUMA node of the tables, or NUMA_NO_NODE
+ * @gfp: added to the gfp of every table: __GFP_ACCOUNT if a user is to be
+ *	charged for them
+ */
+struct flpt_cfg {
+	const struct flpt_ops *ops;
+	void *owner;
+	unsigned int levels;
+	unsigned long pgsize_bitmap;
+	bool coherent;
+	int nid;
+	gfp_t gfp;
+};
+
+/**
+ * struct flpt_stats - what a table is made of
+ * @tables: table pages per level, [1] to [5]; parked ones included
+ * @parked: of these, pages that wait for their slot to turn into a table again
+ * @shadows: pages that hold the references to parked tables
+ * @leaves: present leaves by level: [1] 4 KiB, [2] 2 MiB, [3] 1 GiB
+ */
+struct flpt_stats {
+	unsigned long tables[FLPT_MAX_LEVELS + 1];
+	unsigned long parked;
+	unsigned long shadows;
+	unsigned long leaves[FLPT_MAX_LEVELS + 1];
+};
+
+struct flpt *flpt_create(const struct flpt_cfg *cfg);
+void flpt_destroy(struct flpt *pt);
+
+int flpt_map(struct flpt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
+	     size_t pgcount, int prot, gfp_t gfp, size_t *mapped);
+size_t flpt_unmap(struct flpt *pt, u64 iova, size_t size);
+int flpt_split(struct flpt *pt, u64 iova, gfp_t gfp);
+phys_addr_t flpt_iova_to_phys(struct flpt *pt, u64 iova);
+
+phys_addr_t flpt_root(const struct flpt *pt);
+const struct flpt_cfg *flpt_config(const struct flpt *pt);
+u64 flpt_last_iova(const struct flpt *pt);
+void flpt_get_stats(struct flpt *pt, struct flpt_stats *stats);
+
+unsigned int flpt_path(phys_addr_t root, unsigned int levels, u64 iova,
+		       u64 path[FLPT_MAX_LEVELS + 1]);
+bool flpt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
+		    u64 path[FLPT_MAX_LEVELS + 1], unsigned int *level);
+
+#endif /* _INTEL_IOMMU_FLPT_H */

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * First-level (first-stage) paging entries: what the bits mean.
+ *
+ * This header is the whole format. flpt.c walks, fills and breaks down tables
+ * through these accessors only and knows no bit by itself, so that another
+ * format with 512 entries of 8 bytes a table can take this one's place.
+ *
+ * Layouts are from the Intel Virtualization Technology for Directed I/O
+ * Architecture Specification (VT-d), section 9.7 "First-Stage Paging Entries";
+ * how they are walked is in section 3.6 "First-Stage Translation".
+ *
+ * Levels are counted from the leaves: 1 is the page table (4 KiB pages), 2 the
+ * page directory (2 MiB), 3 the page-directory-pointer table (1 GiB), then
+ * PML4 and PML5.
+ */
+#ifndef _INTEL_IOMMU_FLPT_FMT_H
+#define _INTEL_IOMMU_FLPT_FMT_H
+
+#include <linux/align.h>
+#include <linux/atomic.h>
+#include <linux/bits.h>
+#include <linux/iommu.h>
+#include <linux/types.h>
+
+#define FL_P		BIT_ULL(0)	/* Present */
+#define FL_RW		BIT_ULL(1)	/* Read/Write: writes are allowed */
+#define FL_US		BIT_ULL(2)	/* User/Supervisor: user requests are allowed */
+#define FL_PWT		BIT_ULL(3)	/* Page-level Write-Through */
+#define FL_PCD		BIT_ULL(4)	/* Page-level Cache Disable */
+#define FL_A		BIT_ULL(5)	/* Accessed */
+#define FL_D		BIT_ULL(6)	/* Dirty; leaves only */
+#define FL_PS		BIT_ULL(7)	/* Page Size: a leaf at level 2 or 3 */
+#define FL_PAT_4K	BIT_ULL(7)	/* PAT of a 4 KiB leaf */
+#define FL_PAT_LARGE	BIT_ULL(12)	/* PAT of a 2 MiB or 1 GiB leaf */
+#define FL_ADDR		GENMASK_ULL(51, 12)
+
+/*
+ * Bits 9, 11 and 52 to 62 are ignored by hardware (bit 10 is Extended Accessed
+ * where the PASID entry enables it). Bit 52 of an entry that refers to a table
+ * says that the entry is known to be in memory; see "Publishing a table" in
+ * flpt.c.
+ */
+#define FL_WRITTEN_BIT	52
+#define FL_WRITTEN	BIT_ULL(FL_WRITTEN_BIT)
+
+#define FL_ENTRY_SHIFT	9
+#define FL_ENTRIES	BIT(FL_ENTRY_SHIFT)
+#define FL_PAGE_SHIFT	12
+#define FL_MAX_LEVELS	5
+#define FL_MAX_LEAF	3		/* largest leaf: 1 GiB */
+
+/* The entry addressed by @iova in a table of @level covers 1 << shift bytes. */
+static inline unsigned int fl_shift(unsigned int level)
+{
+	return FL_PAGE_SHIFT + FL_ENTRY_SHIFT * (level - 1);
+}
+
+static inline u64 fl_size(unsigned int level)
+{
+	return 1ULL << fl_shift(level);
+}
+
+static inline unsigned int fl_index(u64 iova, unsigned int level)
+{
+	return (iova >> fl_shift(level)) & (FL_ENTRIES - 1);
+}
+
+/*
+ * One load and one store of a whole entry. A 32-bit kernel has no plain 64-bit
+ * access, and hardware must never see half an entry.
+ */
+static inline u64 fl_load(u64 *entry)
+{
+	if (IS_ENABLED(CONFIG_64BIT))
+		return READ_ONCE(*entry);
+
+	return cmpxchg64(entry, 0, 0);
+}
+
+static inline void fl_store(u64 *entry, u64 val)
+{
+	u64 old;
+
+	if (IS_ENABLED(CONFIG_64BIT)) {
+		WRITE_ONCE(*entry, val);
+		return;
+	}
+
+	old = *entry;
+	while (!try_cmpxchg64(entry, &old, val))
+		;
+}
+
+static inline bool fl_present(u64 entry)
+{
+	return entry & FL_P;
+}
+
+/* A present entry at @level translates; it does not refer to a table. */
+static inline bool fl_is_leaf(u64 entry, unsigned int level)
+{
+	return level == 1 || (entry & FL_PS);
+}
+
+/* A present entry at @level refers to a table. */
+static inline bool fl_is_table(u64 entry, unsigned int level)
+{
+	return fl_present(entry) && !fl_is_leaf(entry, level);
+}
+
+/*
+ * One test for walkers that go down: present, a table, and written back. Only
+ * for levels above 1, where bit 7 is the page size.
+ */
+static inline bool fl_is_written_table(u64 entry)
+{
+	return (entry & (FL_P | FL_PS | FL_WRITTEN)) == (FL_P | FL_WRITTEN);
+}
+
+/*
+ * An entry that refers to a table restricts nothing; its leaves do. Accessed is
+ * preset, so that hardware never has to write it.
+ */
+static inline u64 fl_make_table(phys_addr_t table)
+{
+	return table | FL_P | FL_RW | FL_US | FL_A;
+}
+
+static inline phys_addr_t fl_table_addr(u64 entry)
+{
+	return entry & FL_ADDR;
+}
+
+/*
+ * A leaf for @paddr at @level. There is no write-only page (Present grants
+ * reads). Accessed, and Dirty where writes are allowed, are preset: nobody reads
+ * them back on this path, and hardware is spared the atomic update.
+ */
+static inline u64 fl_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
+{
+	u64 entry = paddr | FL_P | FL_US | FL_A;
+
+	if (prot & IOMMU_WRITE)
+		entry |= FL_RW | FL_D;
+	if (level > 1)
+		entry |= FL_PS;
+
+	return entry;
+}
+
+static inline phys_addr_t fl_leaf_addr(u64 entry, unsigned int level)
+{
+	return ALIGN_DOWN(entry & FL_ADDR, fl_size(level));
+}
+
+/*
+ * Entry @index of the table that replaces @leaf, a leaf at @level above 1: the
+ * same translation, permissions, Accessed and Dirty and ignored bits. The PAT
+ * bit of a large page stands at bit 12, that of a 4 KiB page where a large page
+ * has its page size.
+ */
+static inline u64 fl_split_leaf(u64 leaf, unsigned int level, unsigned int index)
+{
+	u64 attr = leaf & ~FL_ADDR;
+
+	if (level > 2)
+		attr |= leaf & FL_PAT_LARGE;
+	else
+		attr = (attr & ~FL_PS) | (leaf & FL_PAT_LARGE ? FL_PAT_4K : 0);
+
+	return attr | (fl_leaf_addr(leaf, level) + index * fl_size(level - 1));
+}
+
+#endif /* _INTEL_IOMMU_FLPT_FMT_H */
