@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Driver for QEMU's edu device that exists to test DMA remapping with real
+ * DMA: this file binds the devices, runs their DMA engine and judges what it
+ * did.  The KUnit suites are in dma_api.c and iommu_api.c.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/delay.h>
+#include <linux/dma-mapping.h>
+#include <linux/hash.h>
+#include <linux/io.h>
+#include <linux/iopoll.h>
+#include <linux/module.h>
+#include <linux/spinlock.h>
+#include <trace/events/printk.h>
+
+#include "edu_dma.h"
+
+struct edu edu_devices[EDU_MAX];
+int edu_count;
+
+bool edu_first_level;
+module_param_named(first_level, edu_first_level, bool, 0444);
+MODULE_PARM_DESC(first_level, "expect what only first-level translation promises");
+
+static ulong arena;
+module_param(arena, ulong, 0444);
+MODULE_PARM_DESC(arena, "address of 1 GiB of RAM set aside by memmap=1G$address");
+
+u64 edu_arena_phys;
+void *edu_arena;
+
+/*
+ * Faults: the driver that reports them has no interface but the log, so the
+ * log is watched, as KFENCE's and KASAN's tests do.
+ */
+#define MAX_FAULTS	64
+
+struct fault {
+	unsigned int bus, slot, function;
+	bool write;
+	u64 addr;
+};
+
+static struct fault faults[MAX_FAULTS];
+static int fault_count;
+static DEFINE_RAW_SPINLOCK(fault_lock);
+
+static void watch_log(void *unused, const char *text, size_t len)
+{
+	char line[128];
+	struct fault fault;
+	unsigned long flags;
+	const char *request;
+
+	strscpy(line, text, min(len + 1, sizeof(line)));
+	request = strstr(line, "Request device [");
+	if (!strstr(line, "[DMA ") || !request ||
+	    sscanf(request, "Request device [%x:%x.%u] fault addr %llx",
+		   &fault.bus, &fault.slot, &fault.function, &fault.addr) != 4)
+		return;
+	fault.write = strstr(line, "[DMA Write");
+
+	raw_spin_lock_irqsave(&fault_lock, flags);
+	if (fault_count < MAX_FAULTS)
+		faults[fault_count++] = fault;
+	raw_spin_unlock_irqrestore(&fault_lock, flags);
+}
+
+static bool take_fault(struct edu *edu, u64 iova, bool write)
+{
+	unsigned int devfn = edu->pdev->devfn;
+	bool found = false;
+	int i;
+
+	raw_spin_lock_irq(&fault_lock);
+	for (i = 0; i < fault_count && !found; i++) {
+		found = faults[i].bus == edu->pdev->bus->number &&
+			PCI_DEVFN(faults[i].slot, faults[i].function) == devfn &&
+			faults[i].addr == iova && faults[i].write == write;
+		if (found)
+			faults[i] = faults[--fault_count];
+	}
+	raw_spin_unlock_irq(&fault_lock);
+	return found;
+}
+
+/* Faults that no test asked for, forgotten by asking. */
+int edu_unexpected_faults(void)
+{
+	int i, count;
+
+	raw_spin_lock_irq(&fault_lock);
+	count = fault_count;
+	for (i = 0; i < count; i++)
+		pr_err("unexpected fault of %02x:%02x.%u at 0x%llx, %s\n",
+		       faults[i].bus, faults[i].slot, faults[i].function,
+		       faults[i].addr, faults[i].write ? "write" : "read");
+	fault_count = 0;
+	raw_spin_unlock_irq(&fault_lock);
+	return count;
+}
+
+/*
+ * The report of a fault takes two of the ten messages that the driver prints
+ * in 5 s: more than one fault a second would be lost.
+ */
+static void pace_faults(void)
+{
+	static unsigned long next;
+
+	if (next && time_before(jiffies, next))
+		msleep(jiffies_to_msecs(next - jiffies));
+	next = jiffies + msecs_to_jiffies(1100);
+}
+
+static void expect_fault(struct kunit *test, struct edu *edu, u64 iova,
+			 bool write)
+{
+	bool found;
+
+	/* A read is answered before the fault's interrupt has been handled. */
+	read_poll_timeout(take_fault, found, found, 10 * USEC_PER_MSEC,
+			  USEC_PER_SEC, false, edu, iova, write);
+	KUNIT_EXPECT_TRUE_MSG(test, found, "no fault reported for a %s of %s at 0x%llx",
+			      write ? "write" : "read", pci_name(edu->pdev), iova);
+}
+
+/* Page-sized patterns that differ in every word, and from one seed to another. */
+static u64 pattern(u32 seed, int word)
+{
+	return hash_64(((u64)seed << 32) + word, 64) | 1;
+}
+
+u32 edu_new_seed(void)
+{
+	static atomic_t seed;
+
+	return atomic_inc_return(&seed);
+}
+
+void edu_fill(void *buffer, u32 seed)
+{
+	u64 *words = buffer;
+	int i;
+
+	for (i = 0; i < EDU_BUFFER_SIZE / sizeof(*words); i++)
+		words[i] = pattern(seed, i);
+}
+
+bool edu_holds(const void *buffer, u32 seed)
+{
+	const u64 *words = buffer;
+	int i;
+
+	for (i = 0; i < EDU_BUFFER_SIZE / sizeof(*words); i++)
+		if (READ_ONCE(words[i]) != pattern(seed, i))
+			return false;
+	return true;
+}
+
+static int edu_run(struct edu *edu, u64 src, u64 dst, u32 count, u32 dir)
+{
+	u32 cmd;
+
+	writeq(src, edu->regs + EDU_DMA_SRC);
+	writeq(dst, edu->regs + EDU_DMA_DST);
+	writeq(count, edu->regs + EDU_DMA_COUNT);
+	writel(EDU_DMA_RUN | dir, edu->regs + EDU_DMA_CMD);
+	return readl_poll_timeout(edu->regs + EDU_DMA_CMD, cmd,
+				  !(cmd & EDU_DMA_RUN), 2 * USEC_PER_MSEC,
+				  EDU_DMA_TIMEOUT_MS * USEC_PER_MSEC);
+}
+
+/* RAM at @iova to the device's buffer. */
+int edu_copy_in(struct edu *edu, u64 iova, u32 count)
+{
+	return edu_run(edu, iova, EDU_BUFFER, count, 0);
+}
+
+/* The device's buffer to RAM at @iova. */
+int edu_copy_out(struct edu *edu, u64 iova, u32 count)
+{
+	return edu_run(edu, EDU_BUFFER, iova, count, EDU_DMA_TO_RAM);
+}
+
+/* Put a fresh pattern into the device's buffer; return its seed. */
+static u32 load_buffer(struct kunit *test, struct edu *edu)
+{
+	u32 seed = edu_new_seed();
+
+	edu_fill(edu->page, seed);
+	KUNIT_EXPECT_EQ(test, edu_copy_in(edu, edu->iova, EDU_BUFFER_SIZE), 0);
+	return seed;
+}
+
+/* Bring the device's buffer to edu->page. */
+static void store_buffer(struct kunit *test, struct edu *edu)
+{
+	edu_fill(edu->page, edu_new_seed());
+	KUNIT_EXPECT_EQ(test, edu_copy_out(edu, edu->iova, EDU_BUFFER_SIZE), 0);
+}
+
+/* The device reads a page at @iova and finds the pattern of @seed. */
+void edu_expect_reads(struct kunit *test, struct edu *edu, u64 iova, u32 seed)
+{
+	KUNIT_EXPECT_EQ(test, edu_copy_in(edu, iova, EDU_BUFFER_SIZE), 0);
+	store_buffer(test, edu);
+	KUNIT_EXPECT_TRUE_MSG(test, edu_holds(edu->page, seed),
+			      "%s read something else at 0x%llx",
+			      pci_name(edu->pdev), iova);
+}
+
+/* What the device writes at @iova arrives in @page. */
+void edu_expect_writes(struct kunit *test, struct edu *edu, u64 iova,
+		       const void *page)
+{
+	u32 seed = load_buffer(test, edu);
+
+	KUNIT_EXPECT_EQ(test, edu_copy_out(edu, iova, EDU_BUFFER_SIZE), 0);
+	KUNIT_EXPECT_TRUE_MSG(test, edu_holds(page, seed),
+			      "what %s wrote at 0x%llx is not there",
+			      pci_name(edu->pdev), iova);
+}
+
+/* A read at @iova is refused: a fault, and the device never sees @secret. */
+void edu_expect_no_read(struct kunit *test, struct edu *edu, u64 iova,
+			u32 secret)
+{
+	load_buffer(test, edu);
+	pace_faults();
+	KUNIT_EXPECT_EQ(test, edu_copy_in(edu, iova, EDU_BUFFER_SIZE), 0);
+	expect_fault(test, edu, iova, false);
+	store_buffer(test, edu);
+	KUNIT_EXPECT_FALSE_MSG(test, edu_holds(edu->page, secret),
+			       "%s could read at 0x%llx",
+			       pci_name(edu->pdev), iova);
+}
+
+/* A write at @iova is refused: a fault, and @page still holds @seed. */
+void edu_expect_no_write(struct kunit *test, struct edu *edu, u64 iova,
+			 const void *page, u32 seed)
+{
+	load_buffer(test, edu);
+	pace_faults();
+	KUNIT_EXPECT_EQ(test, edu_copy_out(edu, iova, EDU_BUFFER_SIZE), 0);
+	expect_fault(test, edu, iova, true);
+	KUNIT_EXPECT_TRUE_MSG(test, edu_holds(page, seed),
+			      "%s changed memory through 0x%llx",
+			      pci_name(edu->pdev), iova);
+}
+
+struct edu *edu_get(struct kunit *test, int index)
+{
+	KUNIT_ASSERT_LT_MSG(test, index, edu_count, "edu device %d is missing",
+			    index);
+	return &edu_devices[index];
+}
+
+static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct edu *edu = &edu_devices[edu_count];
+	int ret;
+
+	if (edu_count == EDU_MAX)
+		return -ENOSPC;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return ret;
+	ret = pcim_iomap_regions(pdev, BIT(0), KBUILD_MODNAME);
+	if (ret)
+		return ret;
+	edu->regs = pcim_iomap_table(pdev)[0];
+	if (readl(edu->regs + EDU_ID) != EDU_ID_VALUE)
+		return -ENODEV;
+
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
+	edu->page = (void *)devm_get_free_pages(&pdev->dev, GFP_KERNEL, 0);
+	if (!edu->page)
+		return -ENOMEM;
+	edu->pdev = pdev;
+	pci_set_master(pdev);
+	edu_count++;
+	return 0;
+}
+
+static const struct pci_device_id edu_ids[] = {
+	{ PCI_DEVICE(EDU_VENDOR, EDU_DEVICE) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, edu_ids);
+
+/* Devices are taken when the module is loaded and given back with it. */
+static struct pci_driver edu_driver = {
+	.name = KBUILD_MODNAME,
+	.id_table = edu_ids,
+	.probe = edu_probe,
+	.driver.suppress_bind_attrs = true,
+};
+
+static int __init edu_init(void)
+{
+	int ret;
+
+	if (arena) {
+		edu_arena_phys = arena;
+		edu_arena = memremap(arena, SZ_1G, MEMREMAP_WB);
+		if (!edu_arena)
+			return -ENOMEM;
+	}
+	ret = register_trace_console(watch_log, NULL);
+	if (ret)
+		goto unmap;
+	ret = pci_register_driver(&edu_driver);
+	if (ret)
+		goto unwatch;
+	return 0;
+
+unwatch:
+	unregister_trace_console(watch_log, NULL);
+	tracepoint_synchronize_unregister();
+unmap:
+	if (edu_arena)
+		memunmap(edu_arena);
+	return ret;
+}
+module_init(edu_init);
+
+static void __exit edu_exit(void)
+{
+	pci_unregister_driver(&edu_driver);
+	unregister_trace_console(watch_log, NULL);
+	tracepoint_synchronize_unregister();
+	if (edu_arena)
+		memunmap(edu_arena);
+}
+module_exit(edu_exit);
+
+MODULE_DESCRIPTION("KUnit tests of DMA remapping with QEMU's edu device");
+MODULE_LICENSE("GPL");

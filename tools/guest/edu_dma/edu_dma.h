@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the KUnit suites of the edu driver share: the devices, a piece of
+ * memory of their own, DMA with a verdict, and the DMA faults that the kernel
+ * has reported.
+ */
+#ifndef EDU_DMA_H
+#define EDU_DMA_H
+
+#include <kunit/test.h>
+#include <linux/pci.h>
+#include <linux/sizes.h>
+
+#include "../edu.h"
+
+#define EDU_MAX		2
+
+/**
+ * struct edu - one device and the page through which its buffer is seen
+ * @pdev: the PCI device
+ * @regs: BAR 0
+ * @page: a page of RAM, bounce buffer between the CPU and the device's buffer
+ * @iova: where the device finds @page: valid only while somebody maps it there
+ */
+struct edu {
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	void *page;
+	u64 iova;
+};
+
+extern struct edu edu_devices[EDU_MAX];
+extern int edu_count;
+extern bool edu_first_level;
+extern u64 edu_arena_phys;
+extern void *edu_arena;
+
+struct edu *edu_get(struct kunit *test, int index);
+u32 edu_new_seed(void);
+void edu_fill(void *buffer, u32 seed);
+bool edu_holds(const void *buffer, u32 seed);
+
+int edu_copy_in(struct edu *edu, u64 iova, u32 count);
+int edu_copy_out(struct edu *edu, u64 iova, u32 count);
+
+void edu_expect_reads(struct kunit *test, struct edu *edu, u64 iova, u32 seed);
+void edu_expect_writes(struct kunit *test, struct edu *edu, u64 iova,
+		       const void *page);
+void edu_expect_no_read(struct kunit *test, struct edu *edu, u64 iova,
+			u32 secret);
+void edu_expect_no_write(struct kunit *test, struct edu *edu, u64 iova,
+			 const void *page, u32 seed);
+int edu_unexpected_faults(void);
+
+#endif

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0
+# What the guest's initrd is made of, and from what: called by mkinitrd.sh with
+# OBJ (the kernel's object folder) and OUT (where to build).
+GUEST := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+SRC   := $(realpath $(OBJ)/source)
+SELF  := $(SRC)/tools/testing/selftests
+BUSYBOX := $(shell command -v busybox)
+
+CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
+	  -I$(SELF) -I$(GUEST)
+PROGRAMS := vfio_edu iommufd iommufd_fail_nth dma_map_benchmark
+ROOTFS := $(shell find $(GUEST)/rootfs -type f)
+
+$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/edu_dma.ko $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
+	rm -rf $(OUT)/root
+	mkdir -p $(OUT)/root/bin $(OUT)/root/dev $(OUT)/root/proc \
+		$(OUT)/root/sys $(OUT)/root/tmp $(OUT)/root/mnt
+	cp -r $(GUEST)/rootfs/. $(OUT)/root
+	cp $(BUSYBOX) $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/root/bin
+	cp $(OUT)/edu_dma.ko $(OUT)/root
+	ln -s busybox $(OUT)/root/bin/sh
+	cd $(OUT)/root && find . | cpio --quiet -o -H newc -R 0:0 >$@.new
+	mv $@.new $@
+
+# The kernel's own headers: those of the series may be newer than the system's.
+$(OUT)/include.stamp: $(wildcard $(SRC)/include/uapi/linux/iommufd.h $(SRC)/include/uapi/linux/vfio.h)
+	$(MAKE) -s -C $(OBJ) headers_install INSTALL_HDR_PATH=$(OUT)
+	touch $@
+
+$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(GUEST)/edu.h
+$(OUT)/bin/iommufd: $(SELF)/iommu/iommufd.c $(SELF)/iommu/iommufd_utils.h \
+		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
+$(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
+		    $(SELF)/iommu/iommufd_utils.h \
+		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
+# Only where the selftests are ahead of the kernel's interface.
+HW_INFO := IOMMU_HW_INFO_FLAG_INPUT_TYPE
+ifneq ($(shell grep -l $(HW_INFO) $(SELF)/iommu/iommufd_utils.h),)
+ifeq ($(shell grep -l $(HW_INFO) $(SRC)/include/uapi/linux/iommufd.h),)
+$(OUT)/bin/iommufd $(OUT)/bin/iommufd_fail_nth: CFLAGS += -include selftest_compat.h
+$(OUT)/bin/iommufd $(OUT)/bin/iommufd_fail_nth: $(GUEST)/selftest_compat.h
+endif
+endif
+# This one's interface is in the kernel's inner headers.
+$(OUT)/bin/dma_map_benchmark: $(SELF)/dma/dma_map_benchmark.c
+$(OUT)/bin/dma_map_benchmark: CFLAGS += -idirafter $(SRC)/include
+
+$(PROGRAMS:%=$(OUT)/bin/%): $(OUT)/include.stamp
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(filter %.c,$^) -o $@
+
+# kbuild knows itself what has to be done; it builds where the sources are.
+$(OUT)/edu_dma.ko: FORCE
+	mkdir -p $(OUT)/edu_dma
+	cp -u $(GUEST)/edu.h $(OUT)
+	cp -u $(GUEST)/edu_dma/Kbuild $(GUEST)/edu_dma/*.[ch] $(OUT)/edu_dma
+	$(MAKE) -s -C $(OBJ) M=$(OUT)/edu_dma modules
+	cmp -s $(OUT)/edu_dma/edu_dma.ko $@ || cp $(OUT)/edu_dma/edu_dma.ko $@
+FORCE:
+.PHONY: FORCE
+.DELETE_ON_ERROR:

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0
+# Shared by the guest's suites: devices and drivers, quiet output, results.
+
+# pci_devices VENDOR:DEVICE: their addresses
+pci_devices() {
+	for d in /sys/bus/pci/devices/*; do
+		[ "$(cat "$d/vendor"):$(cat "$d/device")" = "$1" ] && echo "${d##*/}"
+	done
+	true
+}
+
+edu_devices() { pci_devices 0x1234:0x11e8; }
+
+# bind DEVICE DRIVER
+bind() {
+	dev=/sys/bus/pci/devices/$1
+	echo "$2" >"$dev/driver_override"
+	[ ! -e "$dev/driver" ] || echo "$1" >"$dev/driver/unbind"
+	echo "$1" >/sys/bus/pci/drivers_probe
+	[ "$(basename "$(readlink "$dev/driver")")" = "$2" ]
+}
+
+# show FILE: to the console, without the kernel's messages in the middle of it
+show() {
+	dmesg -n 1
+	cat "$1"
+	dmesg -n 7
+}
+
+# tap COMMAND...: runs a program that prints TAP; fails when it has a failure
+# or has not got to its end.
+tap() {
+	"$@" >/tmp/tap 2>&1
+	status=$?
+	show /tmp/tap
+	grep -q '^1\.\.[1-9]' /tmp/tap && ! grep -q '^not ok' /tmp/tap &&
+		[ "$status" = 0 ]
+}
+
+# kunit_passed SUITE...: what the kernel kept of the suites' results is good
+kunit_passed() {
+	for suite in "$@"; do
+		results=/sys/kernel/debug/kunit/$suite/results
+		grep -q "^ok .*$suite" "$results" 2>/dev/null &&
+			! grep -q 'not ok' "$results" || return 1
+	done
+}

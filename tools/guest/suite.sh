@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Runs suites in the guest.  "list" prints their names, "run NAME" runs one: the
+# console with its KTAP goes to stdout, the status is 0 when the suite passed and
+# the kernel had nothing to complain about.  KERNEL=, ACCEL=, TIMEOUT= and LOG=
+# are as for tools/lab/boot.sh.
+set -euo pipefail
+GUEST=$(cd "$(dirname "$0")" && pwd)
+LAB=$GUEST/../lab
+
+# name            stage   guest's suite  memory  further kernel arguments
+SUITES='
+run               first   -              -
+dma-first         first   dma            3G      iommu.strict=1
+dma-second        second  dma            3G      iommu.strict=1
+dma-lazy-first    first   dma-api        2G      iommu.strict=0 kunit.filter_glob=edu_dma_api
+dma-lazy-second   second  dma-api        2G      iommu.strict=0 kunit.filter_glob=edu_dma_api
+vfio-first        first   vfio           3G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
+vfio-second       second  vfio           3G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
+selftest-first    first   selftest       2G
+selftest-second   second  selftest       2G
+fail-nth          first   fail-nth       2G
+bench-first       first   bench          2G      iommu.strict=1
+bench-second      second  bench          2G      iommu.strict=1
+'
+
+# What no kernel may say while it is tested.
+SPLAT='BUG:|WARNING:|Oops|KASAN:|UBSAN:|KCSAN:|general protection fault'
+SPLAT+='|INFO: .*(lockdep|blocked for more than|detected stall)|possible .*deadlock'
+SPLAT+='|Kernel panic|kernel BUG at|unreferenced object|VT-d detected .*(Error|Fault)'
+
+list() { awk 'NF { print $1 }' <<<"$SUITES"; }
+
+# clean LOG: no splat in this console
+clean() {
+	! grep -aE "$SPLAT" "$1" >&2 || {
+		echo "guest: the kernel complained (see above)" >&2
+		return 1
+	}
+}
+
+run() {
+	local name=$1 stage suite memory args log edu
+	read -r _ stage suite memory args < <(awk -v n="$name" '$1 == n' <<<"$SUITES") ||
+		{ echo "guest: no suite '$name'" >&2; return 2; }
+	[ "$suite" != - ] || exec "$GUEST/run.sh"
+	# The arena of edu_dma: the third GiB, which this machine has at 4 GiB.
+	[ "$suite" != dma ] || args+=' memmap=1G$0x100000000'
+
+	KERNEL=${KERNEL:-$("$LAB/kernel.sh" | tail -1)}
+	INITRD=$("$GUEST/mkinitrd.sh" | tail -1)
+	edu=edu,dma_mask=0xffffffffffffffff
+	log=${LOG:-$(mktemp)}
+	[ -n "${LOG:-}" ] || trap 'rm -f "$log"' EXIT
+	export KERNEL INITRD
+	MACHINE=$stage MEMORY=$memory LOG=$log TIMEOUT=${TIMEOUT:-300} \
+	ARGS="guest=$suite stage=$stage $args" \
+	QEMU_ARGS="-device $edu,addr=4 -device $edu,addr=5" \
+		"$LAB/boot.sh" || return
+	clean "$log"
+	tr -d '\r' <"$log" | grep -aqx 'guest: status 0'
+}
+
+case ${1:-} in
+list) list ;;
+run) run "${2:?which suite?}" ;;
+clean) clean "${2:?which console log?}" ;;
+*) sed -n '3,7s/^# //p' "$0" >&2; exit 2 ;;
+esac

@@ -1,0 +1,721 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A user-space driver of QEMU's edu device: everything a virtual machine
+ * monitor does with VFIO and iommufd, with real DMA as the judge.  Prints TAP.
+ *
+ * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address;
+ * STAGE is "first" or "second", what the vIOMMU translates with.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/iommufd.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "edu.h"
+#include "kselftest_harness.h"
+
+#define PAGE		4096UL
+#define SZ_2M		(2UL << 20)
+#define SZ_1G		(1UL << 30)
+#define BOUNCE_IOVA	0x10000UL
+#define IOVA		(4UL << 30)
+#define RW		(IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
+#define MAP_HUGE_BITS(size) (__builtin_ctzl(size) << 26)	/* MAP_HUGE_SHIFT */
+
+#define VTD_ECAP_SLTS	(1UL << 46)	/* second-stage translation, spec 11.4.3 */
+#define VTD_ECAP_FLTS	(1UL << 47)	/* first-stage translation */
+
+struct edu {
+	const char *name;
+	int fd;
+	unsigned int dev_id;		/* iommufd's */
+	volatile unsigned char *regs;
+	uint64_t *page;			/* where its buffer is seen by the CPU */
+	uint64_t iova;			/* and where the device finds that */
+};
+
+static bool first_stage(void)
+{
+	return !strcmp(getenv("STAGE") ?: "", "first");
+}
+
+static void sleep_ms(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+/* ---- memory ---- */
+
+static void *new_memory(size_t size, size_t huge)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
+	void *memory;
+
+	if (huge)
+		flags |= MAP_HUGETLB | MAP_HUGE_BITS(huge);
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Patterns that differ in every word, and from one seed to the next. */
+static uint64_t pattern(unsigned int seed, unsigned int word)
+{
+	return (((uint64_t)seed << 32) + word + 1) * 0x61c8864680b583ebULL;
+}
+
+static void fill(void *page, unsigned int seed)
+{
+	uint64_t *words = page;
+	unsigned int i;
+
+	for (i = 0; i < PAGE / sizeof(*words); i++)
+		words[i] = pattern(seed, i);
+}
+
+static bool holds(const void *page, unsigned int seed)
+{
+	const volatile uint64_t *words = page;
+	unsigned int i;
+
+	for (i = 0; i < PAGE / sizeof(*words); i++)
+		if (words[i] != pattern(seed, i))
+			return false;
+	return true;
+}
+
+static unsigned int fill_new(void *page)
+{
+	static unsigned int seed;
+
+	fill(page, ++seed);
+	return seed;
+}
+
+/* ---- the device's DMA engine ---- */
+
+static bool dma(struct edu *edu, uint64_t src, uint64_t dst, uint64_t count,
+		uint32_t dir)
+{
+	volatile uint32_t *cmd = (void *)(edu->regs + EDU_DMA_CMD);
+	int ms;
+
+	*(volatile uint64_t *)(edu->regs + EDU_DMA_SRC) = src;
+	*(volatile uint64_t *)(edu->regs + EDU_DMA_DST) = dst;
+	*(volatile uint64_t *)(edu->regs + EDU_DMA_COUNT) = count;
+	*cmd = EDU_DMA_RUN | dir;
+	for (ms = 0; ms < EDU_DMA_TIMEOUT_MS; ms += 2) {
+		if (!(*cmd & EDU_DMA_RUN))
+			return true;
+		sleep_ms(2);
+	}
+	return false;
+}
+
+static bool copy_in(struct edu *edu, uint64_t iova)
+{
+	return dma(edu, iova, EDU_BUFFER, EDU_BUFFER_SIZE, 0);
+}
+
+static bool copy_out(struct edu *edu, uint64_t iova)
+{
+	return dma(edu, EDU_BUFFER, iova, EDU_BUFFER_SIZE, EDU_DMA_TO_RAM);
+}
+
+static unsigned int load_buffer(struct edu *edu)
+{
+	unsigned int seed = fill_new(edu->page);
+
+	return copy_in(edu, edu->iova) ? seed : 0;
+}
+
+static bool store_buffer(struct edu *edu)
+{
+	fill_new(edu->page);
+	return copy_out(edu, edu->iova);
+}
+
+/* The device reads a page at @iova and finds the pattern of @seed. */
+static bool reads(struct edu *edu, uint64_t iova, unsigned int seed)
+{
+	return copy_in(edu, iova) && store_buffer(edu) && holds(edu->page, seed);
+}
+
+/* What the device writes at @iova arrives in @page. */
+static bool writes(struct edu *edu, uint64_t iova, const void *page)
+{
+	unsigned int seed = load_buffer(edu);
+
+	return seed && copy_out(edu, iova) && holds(page, seed);
+}
+
+/* ---- faults, as the kernel's log has them ---- */
+
+static int log_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_END);
+	/* The driver reports about one fault a second, no more. */
+	sleep_ms(1100);
+	return fd;
+}
+
+/* The kernel reported a fault of this device at @iova since log_open(). */
+static bool log_has_fault(int log, struct edu *edu, uint64_t iova, bool write)
+{
+	const char *kind = write ? "[DMA Write" : "[DMA Read";
+	char place[128], line[1024];
+	int tries;
+	ssize_t n;
+
+	/* 0000:00:03.0: the log leaves the segment out */
+	snprintf(place, sizeof(place), "Request device [%s] fault addr 0x%lx ",
+		 edu->name + 5, iova);
+	for (tries = 0; tries < 200; tries++) {
+		n = read(log, line, sizeof(line) - 1);
+		if (n < 0) {
+			sleep_ms(10);
+			continue;
+		}
+		line[n] = 0;
+		if (strstr(line, kind) && strstr(line, place)) {
+			close(log);
+			return true;
+		}
+	}
+	close(log);
+	return false;
+}
+
+/* A read at @iova is refused: a fault, and the device never sees @secret. */
+static bool cannot_read(struct edu *edu, uint64_t iova, unsigned int secret)
+{
+	int log;
+
+	if (!load_buffer(edu))
+		return false;
+	log = log_open();
+	return copy_in(edu, iova) && log_has_fault(log, edu, iova, false) &&
+	       store_buffer(edu) && !holds(edu->page, secret);
+}
+
+/* A write at @iova is refused: a fault, and @page still holds @seed. */
+static bool cannot_write(struct edu *edu, uint64_t iova, const void *page,
+			 unsigned int seed)
+{
+	int log;
+
+	if (!load_buffer(edu))
+		return false;
+	log = log_open();
+	return copy_out(edu, iova) && log_has_fault(log, edu, iova, true) &&
+	       holds(page, seed);
+}
+
+/* ---- opening the device ---- */
+
+static int open_cdev(const char *name)
+{
+	char path[300];
+	struct dirent *entry;
+	int fd = -1;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", name);
+	dir = opendir(path);
+	if (!dir)
+		return -1;
+	while ((entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "vfio", 4))
+			continue;
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry->d_name);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	closedir(dir);
+	return fd;
+}
+
+/* BAR 0 mapped, bus mastering on. */
+static bool edu_start(struct edu *edu)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	uint16_t command;
+
+	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return false;
+	edu->regs = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 edu->fd, info.offset);
+	if (edu->regs == MAP_FAILED)
+		return false;
+
+	info.index = VFIO_PCI_CONFIG_REGION_INDEX;
+	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &info) ||
+	    pread(edu->fd, &command, 2, info.offset + PCI_COMMAND) != 2)
+		return false;
+	command |= PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
+	if (pwrite(edu->fd, &command, 2, info.offset + PCI_COMMAND) != 2)
+		return false;
+	edu->page = new_memory(PAGE, 0);
+	return edu->page && *(volatile uint32_t *)edu->regs == EDU_ID_VALUE;
+}
+
+static bool edu_open(struct edu *edu, const char *variable, int iommufd)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind), .iommufd = iommufd,
+	};
+
+	edu->name = getenv(variable);
+	if (!edu->name)
+		return false;
+	edu->fd = open_cdev(edu->name);
+	if (edu->fd < 0 || ioctl(edu->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		return false;
+	edu->dev_id = bind.out_devid;
+	return edu_start(edu);
+}
+
+static bool attach(struct edu *edu, unsigned int pt_id)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach), .pt_id = pt_id,
+	};
+
+	return !ioctl(edu->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+}
+
+static bool detach(struct edu *edu)
+{
+	struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+
+	return !ioctl(edu->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
+}
+
+/* ---- iommufd ---- */
+
+static unsigned int ioas_alloc(int iommufd)
+{
+	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+
+	return ioctl(iommufd, IOMMU_IOAS_ALLOC, &cmd) ? 0 : cmd.out_ioas_id;
+}
+
+static int ioas_map(int iommufd, unsigned int ioas, const void *memory,
+		    size_t length, uint64_t iova, unsigned int flags)
+{
+	struct iommu_ioas_map cmd = {
+		.size = sizeof(cmd), .flags = flags | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.ioas_id = ioas, .user_va = (uintptr_t)memory, .length = length,
+		.iova = iova,
+	};
+
+	return ioctl(iommufd, IOMMU_IOAS_MAP, &cmd) ? -errno : 0;
+}
+
+/* Bytes unmapped, or a negative error. */
+static int64_t ioas_unmap(int iommufd, unsigned int ioas, uint64_t iova,
+			  uint64_t length)
+{
+	struct iommu_ioas_unmap cmd = {
+		.size = sizeof(cmd), .ioas_id = ioas, .iova = iova, .length = length,
+	};
+
+	return ioctl(iommufd, IOMMU_IOAS_UNMAP, &cmd) ? -errno : (int64_t)cmd.length;
+}
+
+static unsigned int hwpt_alloc(int iommufd, struct edu *edu, unsigned int ioas,
+			       unsigned int flags)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = flags, .dev_id = edu->dev_id,
+		.pt_id = ioas,
+	};
+
+	return ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd) ? 0 : cmd.out_hwpt_id;
+}
+
+static bool destroy(int iommufd, unsigned int id)
+{
+	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
+
+	return !ioctl(iommufd, IOMMU_DESTROY, &cmd);
+}
+
+/* An IOAS with the device's bounce page in it. */
+static unsigned int new_ioas(int iommufd, struct edu *edu)
+{
+	unsigned int ioas = ioas_alloc(iommufd);
+
+	edu->iova = BOUNCE_IOVA;
+	if (!ioas || ioas_map(iommufd, ioas, edu->page, PAGE, BOUNCE_IOVA, RW))
+		return 0;
+	return ioas;
+}
+
+/* ---- tests: one device, bound, and an IOAS that it is attached to ---- */
+
+FIXTURE(iommufd)
+{
+	int fd;
+	struct edu edu;
+	unsigned int ioas;
+};
+
+FIXTURE_SETUP(iommufd)
+{
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(self->fd, 0);
+	ASSERT_TRUE(edu_open(&self->edu, "EDU", self->fd));
+	self->ioas = new_ioas(self->fd, &self->edu);
+	ASSERT_NE(0, self->ioas);
+	ASSERT_TRUE(attach(&self->edu, self->ioas))
+		TH_LOG("no attach: %s", strerror(errno));
+}
+
+FIXTURE_TEARDOWN(iommufd)
+{
+	close(self->edu.fd);
+	close(self->fd);
+}
+
+/* The whole story in one test: this is what "make run" shows. */
+TEST_F(iommufd, map_dma_unmap_refused)
+{
+	void *memory = new_memory(16 * PAGE, 0);
+	void *page = memory + 5 * PAGE;
+	unsigned int seed;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, 16 * PAGE, IOVA, RW));
+	seed = fill_new(page);
+	EXPECT_TRUE(reads(&self->edu, IOVA + 5 * PAGE, seed));
+	EXPECT_TRUE(writes(&self->edu, IOVA + 5 * PAGE, page));
+	EXPECT_EQ(16 * PAGE, ioas_unmap(self->fd, self->ioas, IOVA, 16 * PAGE));
+	seed = fill_new(page);
+	EXPECT_TRUE(cannot_read(&self->edu, IOVA + 5 * PAGE, seed));
+	EXPECT_TRUE(cannot_write(&self->edu, IOVA + 5 * PAGE, page, seed));
+}
+
+TEST_F(iommufd, hardware_info)
+{
+	struct iommu_hw_info_vtd vtd = {};
+	struct iommu_hw_info cmd = {
+		.size = sizeof(cmd), .dev_id = self->edu.dev_id,
+		.data_len = sizeof(vtd), .data_uptr = (uintptr_t)&vtd,
+	};
+
+	ASSERT_EQ(0, ioctl(self->fd, IOMMU_GET_HW_INFO, &cmd));
+	EXPECT_EQ(IOMMU_HW_INFO_TYPE_INTEL_VTD, cmd.out_data_type);
+	EXPECT_EQ(first_stage() ? VTD_ECAP_FLTS : VTD_ECAP_SLTS,
+		  vtd.ecap_reg & (VTD_ECAP_FLTS | VTD_ECAP_SLTS));
+}
+
+static void one_page_size(struct __test_metadata *_metadata, int iommufd,
+			  unsigned int ioas, struct edu *edu, size_t size)
+{
+	void *memory = new_memory(size, size == PAGE ? 0 : size);
+	unsigned int seed;
+
+	ASSERT_NE(NULL, memory) TH_LOG("no huge page of 0x%lx", size);
+	ASSERT_EQ(0, ioas_map(iommufd, ioas, memory, size, IOVA, RW));
+	seed = fill_new(memory + size - PAGE);
+	EXPECT_TRUE(reads(edu, IOVA + size - PAGE, seed));
+	EXPECT_TRUE(writes(edu, IOVA, memory));
+	EXPECT_EQ(size, ioas_unmap(iommufd, ioas, IOVA, size));
+	seed = fill_new(memory + size - PAGE);
+	EXPECT_TRUE(cannot_read(edu, IOVA + size - PAGE, seed));
+	munmap(memory, size);
+}
+
+TEST_F(iommufd, page_4k)
+{
+	one_page_size(_metadata, self->fd, self->ioas, &self->edu, PAGE);
+}
+
+TEST_F(iommufd, page_2m)
+{
+	one_page_size(_metadata, self->fd, self->ioas, &self->edu, SZ_2M);
+}
+
+TEST_F(iommufd, page_1g)
+{
+	one_page_size(_metadata, self->fd, self->ioas, &self->edu, SZ_1G);
+}
+
+/* Neither start nor length fit the superpage that the memory is. */
+TEST_F(iommufd, odd_ranges)
+{
+	const size_t length = SZ_2M - 5 * PAGE;
+	void *memory = new_memory(2 * SZ_2M, SZ_2M);
+	uint64_t iova = IOVA + SZ_2M - 3 * PAGE;
+	unsigned int seed;
+
+	ASSERT_NE(NULL, memory);
+	EXPECT_EQ(-EINVAL, ioas_map(self->fd, self->ioas, memory, PAGE, iova + 100, RW));
+	EXPECT_EQ(-EINVAL, ioas_map(self->fd, self->ioas, memory, PAGE + 100, iova, RW));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory + 2 * PAGE, length, iova, RW));
+	EXPECT_EQ(-EEXIST, ioas_map(self->fd, self->ioas, memory, PAGE, iova + PAGE, RW));
+	seed = fill_new(memory + 2 * PAGE);
+	EXPECT_TRUE(reads(&self->edu, iova, seed));
+	seed = fill_new(memory + 2 * PAGE + length - PAGE);
+	EXPECT_TRUE(reads(&self->edu, iova + length - PAGE, seed));
+	EXPECT_TRUE(cannot_read(&self->edu, iova + length, seed));
+	EXPECT_EQ((int64_t)length, ioas_unmap(self->fd, self->ioas, iova, length));
+	EXPECT_TRUE(cannot_read(&self->edu, iova + length - PAGE, seed));
+}
+
+/* iommufd unmaps whole areas only; what it refuses, stays. */
+TEST_F(iommufd, unmap_whole_areas)
+{
+	void *memory = new_memory(2 * SZ_2M, SZ_2M);
+	unsigned int seed;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, SZ_2M, IOVA, RW));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory + SZ_2M, SZ_2M, IOVA + SZ_2M, RW));
+	EXPECT_EQ(-ENOENT, ioas_unmap(self->fd, self->ioas, IOVA + PAGE, PAGE));
+	EXPECT_EQ(-ENOENT, ioas_unmap(self->fd, self->ioas, IOVA, PAGE));
+	seed = fill_new(memory + PAGE);
+	EXPECT_TRUE(reads(&self->edu, IOVA + PAGE, seed));
+	EXPECT_EQ(2 * SZ_2M, ioas_unmap(self->fd, self->ioas, IOVA, 2 * SZ_2M));
+	EXPECT_TRUE(cannot_read(&self->edu, IOVA + PAGE, seed));
+	EXPECT_EQ(PAGE, ioas_unmap(self->fd, self->ioas, 0, UINT64_MAX));
+}
+
+TEST_F(iommufd, read_only)
+{
+	void *memory = new_memory(PAGE, 0);
+	unsigned int seed;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, IOVA,
+			      IOMMU_IOAS_MAP_READABLE));
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
+	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
+}
+
+/* The last page that the IOAS offers, and none after it. */
+TEST_F(iommufd, top_of_the_address_space)
+{
+	struct iommu_iova_range ranges[8] = {};
+	struct iommu_ioas_iova_ranges cmd = {
+		.size = sizeof(cmd), .ioas_id = self->ioas, .num_iovas = 8,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+	void *memory = new_memory(PAGE, 0);
+	unsigned int seed;
+	uint64_t top;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, ioctl(self->fd, IOMMU_IOAS_IOVA_RANGES, &cmd));
+	ASSERT_LT(0, cmd.num_iovas);
+	top = ranges[cmd.num_iovas - 1].last + 1 - PAGE;
+	EXPECT_LE(1UL << 46, top);
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, top, RW));
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&self->edu, top, seed));
+	EXPECT_TRUE(writes(&self->edu, top, memory));
+	EXPECT_NE(0, ioas_map(self->fd, self->ioas, memory, PAGE, top + PAGE, RW));
+	EXPECT_EQ(PAGE, ioas_unmap(self->fd, self->ioas, top, PAGE));
+	seed = fill_new(memory);
+	EXPECT_TRUE(cannot_read(&self->edu, top, seed));
+}
+
+/* The device is moved to and fro without a detach: the same address, other memory. */
+TEST_F(iommufd, two_ioas_in_turn)
+{
+	void *one = new_memory(PAGE, 0), *two = new_memory(PAGE, 0);
+	unsigned int other = new_ioas(self->fd, &self->edu);
+	unsigned int seed_one, seed_two;
+	int turn;
+
+	ASSERT_TRUE(one && two && other);
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, one, PAGE, IOVA, RW));
+	ASSERT_EQ(0, ioas_map(self->fd, other, two, PAGE, IOVA, RW));
+	seed_one = fill_new(one);
+	seed_two = fill_new(two);
+	for (turn = 0; turn < 3; turn++) {
+		EXPECT_TRUE(reads(&self->edu, IOVA, seed_one));
+		ASSERT_TRUE(attach(&self->edu, other));
+		EXPECT_TRUE(reads(&self->edu, IOVA, seed_two));
+		ASSERT_TRUE(attach(&self->edu, self->ioas));
+	}
+	ASSERT_TRUE(detach(&self->edu));
+	EXPECT_TRUE(destroy(self->fd, other));
+	ASSERT_TRUE(attach(&self->edu, self->ioas));
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed_one));
+}
+
+/* A page table made by the user, filled before and after it is attached. */
+TEST_F(iommufd, hwpt)
+{
+	void *memory = new_memory(2 * PAGE, 0);
+	unsigned int hwpt, seed;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, IOVA, RW));
+	hwpt = hwpt_alloc(self->fd, &self->edu, self->ioas, 0);
+	ASSERT_NE(0, hwpt) TH_LOG("no hwpt: %s", strerror(errno));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory + PAGE, PAGE, IOVA + SZ_2M, RW));
+	ASSERT_TRUE(attach(&self->edu, hwpt));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory + PAGE, PAGE, IOVA + SZ_1G, RW));
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
+	seed = fill_new(memory + PAGE);
+	EXPECT_TRUE(reads(&self->edu, IOVA + SZ_2M, seed));
+	EXPECT_TRUE(writes(&self->edu, IOVA + SZ_1G, memory + PAGE));
+	EXPECT_FALSE(destroy(self->fd, hwpt));
+	EXPECT_EQ(EBUSY, errno);
+	ASSERT_TRUE(attach(&self->edu, self->ioas));
+	EXPECT_TRUE(destroy(self->fd, hwpt));
+	EXPECT_TRUE(writes(&self->edu, IOVA, memory));
+}
+
+/* QEMU's vIOMMU has neither nesting nor dirty tracking: a clean refusal. */
+TEST_F(iommufd, hwpt_features_absent)
+{
+	EXPECT_EQ(0, hwpt_alloc(self->fd, &self->edu, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	EXPECT_EQ(0, hwpt_alloc(self->fd, &self->edu, self->ioas,
+				IOMMU_HWPT_ALLOC_DIRTY_TRACKING));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	EXPECT_EQ(0, hwpt_alloc(self->fd, &self->edu, self->ioas, 1U << 31));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+}
+
+TEST_F(iommufd, two_devices)
+{
+	void *memory = new_memory(2 * PAGE, 0);
+	struct edu second = {};
+	unsigned int seed;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_TRUE(edu_open(&second, "EDU2", self->fd));
+	second.iova = 2 * BOUNCE_IOVA;
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, second.page, PAGE, second.iova, RW));
+	ASSERT_TRUE(attach(&second, self->ioas));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, IOVA, RW));
+	EXPECT_TRUE(writes(&self->edu, IOVA, memory));
+	EXPECT_TRUE(writes(&second, IOVA, memory));
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
+	EXPECT_TRUE(reads(&second, IOVA, seed));
+	ASSERT_TRUE(detach(&self->edu));
+	EXPECT_TRUE(reads(&second, IOVA, seed));
+	EXPECT_EQ(PAGE, ioas_unmap(self->fd, self->ioas, IOVA, PAGE));
+	EXPECT_TRUE(cannot_write(&second, IOVA, memory, seed));
+	close(second.fd);
+}
+
+/* Everything is closed with mappings live; who comes next finds nothing. */
+TEST_F(iommufd, closed_with_live_mappings)
+{
+	void *memory = new_memory(SZ_2M, SZ_2M);
+	unsigned int seed;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, SZ_2M, IOVA, RW));
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
+	munmap((void *)self->edu.regs, 1 << 20);
+	close(self->edu.fd);
+	close(self->fd);
+
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_TRUE(edu_open(&self->edu, "EDU", self->fd));
+	self->ioas = new_ioas(self->fd, &self->edu);
+	ASSERT_TRUE(attach(&self->edu, self->ioas));
+	EXPECT_TRUE(cannot_read(&self->edu, IOVA, seed));
+	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
+}
+
+/* ---- tests: the older interface, a group in a type 1 container ---- */
+
+FIXTURE(container)
+{
+	int fd;
+	int group;
+	struct edu edu;
+};
+
+FIXTURE_SETUP(container)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map), .iova = BOUNCE_IOVA, .size = PAGE,
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+	};
+	char path[300], link[300];
+	ssize_t n;
+
+	self->edu.name = getenv("EDU");
+	ASSERT_NE(NULL, self->edu.name);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", self->edu.name);
+	n = readlink(path, link, sizeof(link) - 1);
+	ASSERT_LT(0, n);
+	link[n] = 0;
+	snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(link, '/'));
+	self->group = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(self->group, 0);
+	self->fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(self->fd, 0);
+	ASSERT_EQ(0, ioctl(self->group, VFIO_GROUP_SET_CONTAINER, &self->fd));
+	ASSERT_EQ(0, ioctl(self->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	self->edu.fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.name);
+	ASSERT_GE(self->edu.fd, 0);
+	ASSERT_TRUE(edu_start(&self->edu));
+	self->edu.iova = BOUNCE_IOVA;
+	map.vaddr = (uintptr_t)self->edu.page;
+	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &map));
+}
+
+FIXTURE_TEARDOWN(container)
+{
+	close(self->edu.fd);
+	close(self->group);
+	close(self->fd);
+}
+
+FIXTURE_VARIANT(container)
+{
+	size_t huge;
+};
+
+FIXTURE_VARIANT_ADD(container, small_pages) { .huge = 0 };
+FIXTURE_VARIANT_ADD(container, pages_of_2m) { .huge = SZ_2M };
+
+TEST_F(container, map_dma_unmap_refused)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map), .iova = IOVA, .size = 2 * SZ_2M,
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+	};
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .iova = IOVA, .size = 2 * SZ_2M,
+	};
+	void *memory = new_memory(2 * SZ_2M, variant->huge);
+	unsigned int seed;
+
+	ASSERT_NE(NULL, memory);
+	map.vaddr = (uintptr_t)memory;
+	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &map));
+	seed = fill_new(memory + SZ_2M + PAGE);
+	EXPECT_TRUE(reads(&self->edu, IOVA + SZ_2M + PAGE, seed));
+	EXPECT_TRUE(writes(&self->edu, IOVA + SZ_2M - PAGE, memory + SZ_2M - PAGE));
+	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
+	EXPECT_EQ(2 * SZ_2M, unmap.size);
+	EXPECT_TRUE(cannot_read(&self->edu, IOVA + SZ_2M + PAGE, seed));
+	seed = fill_new(memory);
+	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
+}
+
+TEST_HARNESS_MAIN
