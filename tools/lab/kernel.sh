@@ -18,5 +18,5 @@ fragments=("$LAB/configs/lab.config")
 [ "$variant" = lab ] || fragments+=("$LAB/configs/$variant.config")
 configure "$WORK/src" "$WORK/obj-$variant" "${fragments[@]}"
 kbuild "kernel ($variant)" "$WORK/log/kernel-$variant.log" \
-	-C "$WORK/src" O="$WORK/obj-$variant" bzImage modules_prepare
+	-C "$WORK/src" O="$WORK/obj-$variant" bzImage modules
 echo "$WORK/obj-$variant/arch/x86/boot/bzImage"

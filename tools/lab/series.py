@@ -487,6 +487,12 @@ def command_tree(args):
     make_tree(read_series(), args.pristine, args.tree, args.base)
 
 
+def command_clean_tree(args):
+    """fail when the development tree has work that is not in the series"""
+    if not tree_is_clean(args.tree):
+        sys.exit(1)
+
+
 def command_refresh(args):
     """take the development tree's commits back"""
     if not (args.tree / ".git").exists():
@@ -513,6 +519,7 @@ def main():
     command("export", command_export, "pristine", "out")
     command("tree", command_tree, "pristine", "tree") \
         .add_argument("base", help="what the kernel's commit is called")
+    command("clean-tree", command_clean_tree, "tree")
     command("refresh", command_refresh, "tree")
     args = parser.parse_args()
     try:

@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The development tree (tree), its changes back (refresh), and the mailable
+# patches (series, into OUT=): series.py on the chosen kernel.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$LAB/apt.sh"
+. "$LAB/source.sh"
+
+case $1 in
+tree)
+	choose_source
+	"$LAB/series.py" tree "$PRISTINE" "$BUILD/tree" "Linux, $BASE"
+	say "the tree is ready"
+	echo "$BUILD/tree"
+	;;
+refresh)
+	"$LAB/series.py" refresh "$BUILD/tree"
+	;;
+series)
+	[ -n "${OUT:-}" ] || die "say where to: make series OUT=dir"
+	choose_source
+	"$LAB/series.py" export "$PRISTINE" "$OUT"
+	;;
+esac

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Counts the tests in logs, with the kernel's own KTAP parser.
+
+A log may hold several KTAP documents (one a program) among console output.
+A kernel that complained in the log, a log without a single test, and a
+document that breaks off are failures, whatever the other lines say."""
+
+import argparse
+import contextlib
+import io
+import pathlib
+import re
+import sys
+
+STAMP = r"(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?"
+START = re.compile(STAMP + r"(?:K?TAP version \d+)\s*$")
+SPLAT = re.compile(
+    r"BUG: |WARNING: |Oops[: ]|Kernel panic|general protection fault"
+    r"|KASAN: |UBSAN: |KCSAN: |possible (?:circular|recursive) locking"
+    r"|inconsistent lock state|suspicious RCU usage|rcu: INFO: .* stall"
+    r"|unreferenced object 0x|blocked for more than \d+ seconds"
+    r"|soft lockup|list_(?:add|del) corruption|DMA-API: .*device driver"
+    r"|ODEBUG: ")
+# what a fault-injection test provokes on purpose is not the kernel's complaint
+EXPECTED = re.compile(r"FAULT_INJECTION: forcing a failure")
+
+
+def documents(lines):
+    """Split a console at the top-level KTAP headers."""
+    found = []
+    for line in lines:
+        if START.match(line):
+            found.append([])
+        if found:
+            found[-1].append(line)
+    return found
+
+
+def count(parser, lines):
+    passed = failed = skipped = 0
+    for document in documents(lines):
+        with contextlib.redirect_stdout(io.StringIO()):
+            test = parser.parse_run_tests(document)
+        counts = test.counts
+        passed += counts.passed
+        skipped += counts.skipped
+        failed += counts.failed + counts.crashed
+        if counts.errors:
+            failed += 1
+    return passed, failed, skipped
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("--kernel", type=pathlib.Path, required=True,
+                           help="the kernel tree with tools/testing/kunit")
+    arguments.add_argument("logs", nargs="+", type=pathlib.Path)
+    args = arguments.parse_args()
+    sys.path.insert(0, str(args.kernel / "tools/testing/kunit"))
+    import kunit_parser                     # pylint: disable=all
+
+    totals = [0, 0, 0]
+    for log in args.logs:
+        lines = log.read_text(errors="replace").splitlines() \
+            if log.exists() else []
+        numbers = list(count(kunit_parser, lines))
+        splats = [l for l in lines if SPLAT.search(l) and not EXPECTED.search(l)]
+        for line in splats[:5]:
+            print(f"{log.stem}: the kernel complained: {line.strip()}")
+        if splats:
+            numbers[1] += 1
+        if not any(numbers):
+            print(f"{log.stem}: no test in the log")
+            numbers[1] += 1
+        totals = [a + b for a, b in zip(totals, numbers)]
+    print("{} passed, {} failed, {} skipped".format(*totals))
+    sys.exit(totals[1] != 0)
+
+
+if __name__ == "__main__":
+    main()
