@@ -42,8 +42,9 @@
  * 3 comes after 2, so for a moment a CPU can see an entry that hardware cannot.
  * A second CPU that mapped a page in the new table at that moment and told its
  * device to go would have the device fault, for its own write-back covers its
- * leaf only. This is why FL_WRITTEN exists: nobody builds below an entry that
- * does not have it. Who finds it missing does not wait for the installer, who
+ * leaf only; one that unmapped a part of a large page that the first is breaking
+ * down would leave the large page in memory. This is why FL_WRITTEN exists:
+ * nobody works below an entry that does not have it. Who finds it missing does not wait for the installer, who
  * may have been preempted, but does 3 and 4 itself; both are idempotent. The bit
  * is for CPUs only, so it does not matter whether it reaches memory. Where the
  * walk is coherent it is part of the entry from the start.
@@ -278,6 +279,8 @@ static u64 *flpt_get_slot(struct flpt *pt, u64 iova, unsigned int level,
 
 /*
  * The entry that decides about @iova: a leaf, or where the walk finds nothing.
+ * Entries on the way are written back if they are not yet: to hardware, a leaf
+ * is not gone if memory still has the large page that it was part of.
  */
 static u64 *flpt_find(struct flpt *pt, u64 iova, unsigned int *level)
 {
@@ -292,6 +295,8 @@ static u64 *flpt_find(struct flpt *pt, u64 iova, unsigned int *level)
 			*level = l;
 			return slot;
 		}
+		if (unlikely(!(entry & FL_WRITTEN)))
+			flpt_publish(pt, slot);
 		table = flpt_table(entry);
 	}
 }
@@ -436,7 +441,7 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 	return 0;
 }
 
-/* How many tables it takes for a leaf to begin at @iova. */
+/* How many tables it takes for no leaf to reach across @iova. */
 static unsigned int flpt_cut_depth(struct flpt *pt, u64 iova)
 {
 	unsigned int level, depth = 0;
@@ -453,6 +458,21 @@ static unsigned int flpt_cut_depth(struct flpt *pt, u64 iova)
 		depth++;
 
 	return depth;
+}
+
+/* The same for @iova and @end, which may lie in one large page. */
+static unsigned int flpt_cuts_depth(struct flpt *pt, u64 iova, u64 end)
+{
+	unsigned int depth = flpt_cut_depth(pt, iova);
+	unsigned int end_depth = flpt_cut_depth(pt, end);
+	unsigned int level, shared = 0;
+
+	flpt_find(pt, iova, &level);
+	while (shared < min(depth, end_depth) &&
+	       iova >> fl_shift(level - shared) == end >> fl_shift(level - shared))
+		shared++;
+
+	return depth + end_depth - shared;
 }
 
 /* Break down leaves until none reaches across @iova. */
@@ -476,7 +496,7 @@ static int flpt_cut_at(struct flpt *pt, u64 iova, struct flpt_spares *spares)
  */
 static int flpt_cut(struct flpt *pt, u64 iova, u64 end, gfp_t gfp)
 {
-	unsigned int need = flpt_cut_depth(pt, iova) + flpt_cut_depth(pt, end);
+	unsigned int need = flpt_cuts_depth(pt, iova, end);
 	struct flpt_spares spares = {};
 	int ret = 0;
 
@@ -539,7 +559,10 @@ static void flpt_clear(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
 		unsigned int run = flpt_run(slot, level, iova, last);
 
 		run = flpt_clear_run(pt, slot, level, run);
-		iova = ALIGN_DOWN(iova, fl_size(level)) + run * fl_size(level);
+		/* Not at all, if a hole has just become a neighbour's table. */
+		if (run)
+			iova = ALIGN_DOWN(iova, fl_size(level)) +
+			       run * fl_size(level);
 		if (iova > last)
 			return;
 
