@@ -44,10 +44,11 @@
  * device to go would have the device fault, for its own write-back covers its
  * leaf only; one that unmapped a part of a large page that the first is breaking
  * down would leave the large page in memory. This is why FL_WRITTEN exists:
- * nobody works below an entry that does not have it. Who finds it missing does not wait for the installer, who
- * may have been preempted, but does 3 and 4 itself; both are idempotent. The bit
- * is for CPUs only, so it does not matter whether it reaches memory. Where the
- * walk is coherent it is part of the entry from the start.
+ * nobody works below an entry that does not have it. Who finds it missing does
+ * not wait for the installer, who may have been preempted, but does 3 and 4
+ * itself; both are idempotent. The bit is for CPUs only, so it does not matter
+ * whether it reaches memory. Where the walk is coherent it is part of the entry
+ * from the start.
  */
 
 #include <kunit/static_stub.h>

@@ -4,7 +4,7 @@
  *
  * The library knows page tables and nothing of domains, devices or queued
  * invalidation; fl_domain.c puts it under the iommu core's domain operations.
- * Documentation/driver-api/intel-iommu-flpt.rst tells the design and why.
+ * Documentation/arch/x86/intel-iommu-flpt.rst tells the design and why.
  */
 #ifndef _INTEL_IOMMU_FLPT_H
 #define _INTEL_IOMMU_FLPT_H
