@@ -15,8 +15,8 @@ dma-first         first   dma            3G      iommu.strict=1
 dma-second        second  dma            3G      iommu.strict=1
 dma-lazy-first    first   dma-api        2G      iommu.strict=0 kunit.filter_glob=edu_dma_api
 dma-lazy-second   second  dma-api        2G      iommu.strict=0 kunit.filter_glob=edu_dma_api
-vfio-first        first   vfio           3G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
-vfio-second       second  vfio           3G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
+vfio-first        first   vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
+vfio-second       second  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 selftest-first    first   selftest       2G
 selftest-second   second  selftest       2G
 fail-nth          first   fail-nth       2G

@@ -50,6 +50,14 @@ static void sleep_ms(long ms)
 	nanosleep(&t, NULL);
 }
 
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 /* ---- memory ---- */
 
 static void *new_memory(size_t size, size_t huge)
@@ -156,14 +164,39 @@ static bool writes(struct edu *edu, uint64_t iova, const void *page)
 
 /* ---- faults, as the kernel's log has them ---- */
 
+/*
+ * The driver prints ten messages in 5 s, of which a fault's report takes three
+ * (one is not printed): a fourth fault in 5 s would be lost.  Every test is a
+ * process of its own, so the times of the last three are in shared memory.
+ */
+static struct pace {
+	long ms[3];
+	unsigned int n;
+} *pace;
+
+static __attribute__((constructor)) void pace_init(void)
+{
+	pace = mmap(NULL, sizeof(*pace), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+static void pace_faults(void)
+{
+	long *last = &pace->ms[pace->n++ % 3];
+	long wait = *last + 5200 - now_ms();
+
+	if (*last && wait > 0)
+		sleep_ms(wait);
+	*last = now_ms();
+}
+
 static int log_open(void)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 
 	if (fd >= 0)
 		lseek(fd, 0, SEEK_END);
-	/* The driver reports about one fault a second, no more. */
-	sleep_ms(1100);
+	pace_faults();
 	return fd;
 }
 
@@ -500,8 +533,9 @@ TEST_F(iommufd, read_only)
 	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, IOVA,
 			      IOMMU_IOAS_MAP_READABLE));
 	seed = fill_new(memory);
-	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
+	/* In this order: QEMU reports no fault where its IOTLB has the entry. */
 	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
 }
 
 /* The last page that the IOAS offers, and none after it. */

@@ -142,8 +142,11 @@ static void leaf_both_ways(struct kunit *test)
 		seed = fill_arena(0);
 		KUNIT_EXPECT_EQ(test, iommu_unmap(env->domain, iova, size), size);
 		KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(env->domain, iova), 0);
-		edu_expect_no_read(test, env->edu, iova, seed);
-		edu_expect_no_write(test, env->edu, iova, arena_virt(0), seed);
+		/* Faults are scarce, see pace_faults(). */
+		if (i == 0)
+			edu_expect_no_read(test, env->edu, iova, seed);
+		if (i == 2)
+			edu_expect_no_write(test, env->edu, iova, arena_virt(0), seed);
 	}
 }
 
@@ -372,8 +375,9 @@ static void read_only(struct kunit *test)
 	u32 seed = fill_arena(SZ_2M);
 
 	KUNIT_ASSERT_EQ(test, map_arena(env->domain, LOW_IOVA, SZ_2M, SZ_2M, IOMMU_READ), 0);
-	edu_expect_reads(test, env->edu, LOW_IOVA, seed);
+	/* In this order: QEMU reports no fault where its IOTLB has the entry. */
 	edu_expect_no_write(test, env->edu, LOW_IOVA, arena_virt(SZ_2M), seed);
+	edu_expect_reads(test, env->edu, LOW_IOVA, seed);
 	iommu_unmap(env->domain, LOW_IOVA, SZ_2M);
 }
 
