@@ -13,7 +13,7 @@ variant=${LAB_CONFIG:-lab}
 "$LAB/setup.sh"
 lock "$BUILD/.lock"
 choose_source
-assemble_tree
+assemble_tree src
 fragments=("$LAB/configs/lab.config")
 [ "$variant" = lab ] || fragments+=("$LAB/configs/$variant.config")
 configure "$WORK/src" "$WORK/obj-$variant" "${fragments[@]}"

@@ -73,3 +73,28 @@ kbuild() {
 		die "$label failed; the whole log is in $log"
 	fi
 }
+
+# ktap "FUNCTION ARGUMENTS"...: each is a test; what it prints becomes
+# diagnostics.  Status 4 skips.
+ktap() {
+	local test number=0 failed=0 status out
+	out=$(mktemp)
+	printf 'KTAP version 1\n1..%d\n' $#
+	for test in "$@"; do
+		number=$((number + 1)) status=0
+		say "$test"
+		set +e
+		# shellcheck disable=SC2086 # words of one string
+		(set -e; $test) >"$out" 2>&1
+		status=$?
+		set -e
+		sed 's/^/# /' "$out"
+		case $status in
+		0) printf 'ok %d %s\n' $number "$test" ;;
+		4) printf 'ok %d %s # SKIP\n' $number "$test" ;;
+		*) printf 'not ok %d %s\n' $number "$test"; failed=1 ;;
+		esac
+	done
+	rm -f "$out"
+	return $failed
+}

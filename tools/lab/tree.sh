@@ -12,37 +12,57 @@ clone_pristine() {
 
 # A tree of the user's may change under us, and may have been built in.
 sync_named_tree() {
-	"$LAB/series.py" list | sed 's,^. ,/,' >"$WORK/ours"
-	rsync -a --delete --exclude-from="$WORK/ours" --exclude=/.git \
+	local to=$1
+	"$LAB/series.py" list | sed 's,^. ,/,' >"$to.ours"
+	rsync -a --delete --exclude-from="$to.ours" --exclude=/.git \
 		--exclude=/.config --exclude=/include/config \
 		--exclude=/include/generated --exclude='/arch/*/include/generated' \
 		--exclude='*.o' --exclude='*.a' --exclude='*.ko' --exclude='.*.cmd' \
-		--exclude='*.order' "$PRISTINE/" "$WORK/src/"
+		--exclude='*.order' "$PRISTINE/" "$to/"
 }
 
-# assemble_tree: $WORK/src becomes PRISTINE with the series applied.
+# assemble_tree NAME [STEPS]: $WORK/NAME becomes PRISTINE with the series, or
+# its first STEPS patches, applied.
 assemble_tree() {
+	local to=$WORK/$1 steps=${2:-} was
 	mkdir -p "$WORK"
-	if [ "$(cat "$WORK/src.base" 2>/dev/null)" != "$PRISTINE" ] ||
-	   [ ! -d "$WORK/src" ]; then
+	was=$(cat "$to.base" 2>/dev/null) || true
+	if [ "$was" != "$PRISTINE" ] || [ ! -d "$to" ]; then
 		say "copying the kernel source"
-		rm -rf "$WORK/src" "$WORK/src.base" "$WORK/src.manifest" \
-		       "$WORK"/obj-*
-		whole "$WORK/src" clone_pristine
-		echo "$PRISTINE" >"$WORK/src.base"
+		rm -rf "$to" "$to.base" "$to.manifest"
+		if [ "$1" = src ]; then rm -rf "$WORK"/obj-*; fi
+		rm -rf "$WORK/obj-$1"
+		if [ -n "${KERNEL_SRC:-}" ] && [ -d "$KERNEL_SRC" ]; then
+			whole "$to" true
+			sync_named_tree "$to"
+			rm -f "$to.ours"
+			# what the series changes was left out, and is put in below
+			"$LAB/series.py" list | sed 's/^. //' >"$to.manifest"
+		else
+			whole "$to" clone_pristine
+		fi
+		echo "$PRISTINE" >"$to.base"
 	elif [ -n "${KERNEL_SRC:-}" ] && [ -d "$KERNEL_SRC" ]; then
-		sync_named_tree
+		sync_named_tree "$to"
 	fi
-	"$LAB/series.py" assemble "$PRISTINE" "$WORK/src" "$WORK/src.manifest" |
-		sed 's/^/lab:   /' >&2
+	"$LAB/series.py" assemble ${steps:+--steps "$steps"} "$PRISTINE" "$to" \
+		"$to.manifest" | sed 's/^/lab:   /' >&2
 }
 
-# configure SRC OBJ FRAGMENT...: tinyconfig and the fragments; every symbol that
-# a fragment asks for must stick.
+# kunit_fragment SRC: switches on the tests that the series brings.
+kunit_fragment() {
+	sed -n 's/^config \(.*_KUNIT_TEST\)$/CONFIG_\1=y/p' \
+		"$1"/drivers/iommu/intel/Kconfig*
+}
+
+# configure SRC OBJ FRAGMENT...: tinyconfig, the fragments and the series' own
+# tests; every symbol that is asked for must stick.
 configure() {
 	local src=$1 obj=$2 state
 	shift 2
 	mkdir -p "$obj"
+	kunit_fragment "$src" >"$obj/.lab-kunit.config"
+	set -- "$@" "$obj/.lab-kunit.config"
 	state=$({ cat "$@"; cat "$(realpath "$LAB/tree.sh")"; gcc --version
 		  find "$src/drivers/iommu" "$src/drivers/vfio" \
 			-name 'Kconfig*' -exec cat {} +; } | sha256sum)

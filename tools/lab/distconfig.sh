@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Builds what the series touches with Debian's own configuration, modules
+# included, as KTAP.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$LAB/apt.sh"
+. "$LAB/source.sh"
+. "$LAB/tree.sh"
+. "$LAB/targets.sh"
+
+# debian_config: prints Debian's configuration of this kernel version, or of the
+# newest one when the kernel is not Debian's.
+debian_config() {
+	local version deb
+	version=$(sed -n 's/^Debian //p' <<<"$BASE")
+	[ -n "$version" ] || version=$(apt-cache madison linux-config-6.12 |
+		awk -F' *[|] *' '{ print $2; exit }')
+	deb=$(deb_file linux-config-6.12 "$version") || return 1
+	dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards \
+		'./usr/src/linux-config-*/config.amd64_none_amd64.xz' | xz -dc
+}
+
+configure_dist() {
+	local config=$obj/.config state
+	state=$({ debian_config; cat "$0"; kunit_fragment "$WORK/src"
+		cat "$WORK/src"/drivers/iommu/intel/Kconfig*; } | cksum)
+	[ "$state" != "$(cat "$obj/.lab-config" 2>/dev/null)" ] || return 0
+	debian_config >"$config"
+	# keys and debug information are of no use here, and BTF needs a vmlinux
+	"$WORK/src/scripts/config" --file "$config" --set-str SYSTEM_TRUSTED_KEYS '' \
+		-e DEBUG_INFO_NONE -d DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT \
+		-d DEBUG_INFO_BTF -d MODULE_SIG
+	kunit_fragment "$WORK/src" | sed 's/=y$/=m/' >>"$config"
+	make -s -C "$WORK/src" O="$obj" olddefconfig
+	grep -qx 'CONFIG_INTEL_IOMMU=y' "$config"
+	echo "$state" >"$obj/.lab-config"
+}
+
+debian_configuration_builds() {
+	configure_dist
+	# shellcheck disable=SC2046
+	kbuild "Debian's configuration" "$WORK/log/dist.log" -C "$WORK/src" \
+		O="$obj" $(build_targets) drivers/vfio/
+}
+
+lock "$BUILD/.lock"
+choose_source
+assemble_tree src
+obj=$WORK/obj-dist
+mkdir -p "$obj"
+ktap debian_configuration_builds

@@ -1,0 +1,113 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The series as other people will use it, as KTAP: the exported mails apply with
+# "git am" (which knows no fuzz) to every kernel in tools/lab/versions that can
+# be had, and every step builds.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$LAB/apt.sh"
+. "$LAB/source.sh"
+. "$LAB/tree.sh"
+. "$LAB/targets.sh"
+
+# vanilla_tarball VERSION SUITE: Debian's copy of the upstream release.
+vanilla_tarball() {
+	local file=$CACHE/tarballs/linux-$1.tar.xz source
+	if [ ! -f "$file" ]; then
+		source=$(private_apt "$2" apt-cache showsrc linux |
+			sed -n "s/^Version: \($1-.*\)/\1/p" | head -1)
+		[ -n "$source" ] || return 1
+		say "fetching the release tarball of $1"
+		mkdir -p "$CACHE/tarballs"
+		rm -rf "$file.part"
+		mkdir "$file.part"
+		(cd "$file.part" && private_apt "$2" apt-get -q source \
+			--only-source --download-only --tar-only "linux=$source") >&2 ||
+			return 1
+		mv "$file.part"/linux_*.orig.tar.xz "$file"
+		rm -rf "$file.part"
+	fi
+	echo "$file"
+}
+
+# extract TARBALL-COMMAND... to stdin: only the files that the series touches
+touched_only() {
+	local to=$1
+	series_files . | sed 's,^,*/,' >"$to.list"
+	tar -xJ --strip-components=1 --wildcards --no-anchored -C "$to" \
+		-T "$to.list" 2>/dev/null || [ $? = 2 ]	# new files are not in it
+	rm "$to.list"
+}
+
+kernel_files() {
+	local kind=$1 version=$2 suite=$3 to=$4 deb tarball
+	case $kind in
+	debian)
+		deb=$(deb_file linux-source-6.12 "$version" "$suite") || return 1
+		dpkg-deb --fsys-tarfile "$deb" |
+			tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
+			touched_only "$to"
+		;;
+	vanilla)
+		tarball=$(vanilla_tarball "$version" "$suite") || return 1
+		touched_only "$to" <"$tarball"
+		;;
+	esac
+}
+
+# git_am KIND VERSION SUITE
+git_am() {
+	local repo=$WORK/am kept
+	kept=$CACHE/touched/$1-$2-$(series_files . | cksum | cut -d' ' -f1)
+	if [ ! -d "$kept" ]; then
+		mkdir -p "$CACHE/touched"
+		rm -rf "$kept.part"
+		mkdir "$kept.part"
+		kernel_files "$@" "$kept.part" || { echo "not to be had"; return 4; }
+		mv "$kept.part" "$kept"
+	fi
+	rm -rf "$repo"
+	cp -a "$kept" "$repo"
+	cd "$repo"
+	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+	export GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@localhost
+	git init -q
+	git add -Af .
+	git commit -q --allow-empty -m "$1 $2" --author='lab <lab@localhost>'
+	git am -q "$WORK/exported"/*.patch
+}
+
+# step_builds NUMBER NAME
+step_builds() {
+	assemble_tree steps "$1"
+	configure "$WORK/steps" "$WORK/obj-steps" "$LAB/configs/lab.config"
+	# shellcheck disable=SC2046
+	kbuild "step $1" "$WORK/log/step-$1.log" -C "$WORK/steps" \
+		O="$WORK/obj-steps" $(build_targets | existing)
+}
+
+# existing: of the targets on stdin, those whose sources are there by now.
+existing() {
+	local target
+	while read -r target; do
+		if [ -e "$WORK/steps/${target%.o}" ] ||		# a folder
+		   [ -e "$WORK/steps/${target%.o}.c" ]; then
+			echo "$target"
+		fi
+	done
+}
+
+lock "$BUILD/.lock"
+choose_source
+rm -rf "$WORK/exported"
+"$LAB/series.py" export "$PRISTINE" "$WORK/exported" >/dev/null
+tests=()
+while read -r kind version suite; do
+	tests+=("git_am $kind $version $suite")
+done < <(grep -v '^#' "$VERSIONS")
+number=0
+for patch in $("$LAB/series.py" list --patches); do
+	number=$((number + 1))
+	tests+=("step_builds $number $patch")
+done
+ktap "${tests[@]}"

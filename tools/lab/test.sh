@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# All tests.  Each suite leaves a KTAP log in build/results, one line tells its
+# result, and the last line counts.  SUITE="NAME..." runs only suites that match
+# one of these shell patterns; --debug runs the kernel's tests under KASAN, UBSAN
+# and lockdep, and under KCSAN, instead.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+wanted=${SUITE:-*}
+unset SUITE
+results=$BUILD/results
+mkdir -p "$results"
+kernel_tree=
+
+# kernel VARIANT: build it once, and use it for everything that follows.
+kernel() {
+	KERNEL=$(LAB_CONFIG=$1 "$LAB/kernel.sh" | tail -1) || die "no kernel to test"
+	export KERNEL
+	kernel_tree=${KERNEL%/arch/x86/boot/bzImage}/source
+}
+
+is_wanted() {
+	local pattern
+	for pattern in $wanted; do
+		# shellcheck disable=SC2053 # it is a pattern
+		[[ $1 == $pattern ]] && return
+	done
+	return 1
+}
+
+passed=0 failed=0 skipped=0 ran=0
+
+# suite NAME COMMAND...: COMMAND prints KTAP.
+suite() {
+	local name=$1 log=$results/$1.log status=0 verdict start=$SECONDS
+	shift
+	is_wanted "$name" || return 0
+	ran=$((ran + 1))
+	say "suite $name"
+	"$@" </dev/null >"$log" || status=$?
+	verdict=$("$LAB/ktap.py" --kernel "$kernel_tree" "$log") || true
+	grep -aE '^not ok|the kernel complained' "$log" | sed "s/^/$name: /" || true
+	sed '$d' <<<"$verdict"
+	read -r p _ f _ s _ <<<"$(tail -1 <<<"$verdict")"
+	if [ "$status" != 0 ] && [ "$f" = 0 ]; then
+		echo "$name: ended with status $status"
+		f=1
+	fi
+	printf '%-24s %s passed, %s failed, %s skipped (%d s)\n' \
+		"$name" "$p" "$f" "$s" $((SECONDS - start))
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# kunit.py's report is for people; the console is what is counted
+kunit_suite() {
+	local console=$results/kunit-$1.console status=0
+	MACHINE=$1 LOG=$console "$LAB/kunit.sh" >"$results/kunit-$1.report" ||
+		status=$?
+	cat "$console"
+	return "$status"
+}
+
+guest_suites() {
+	local prefix=$1 name
+	[ -x "$ROOT/tools/guest/suite.sh" ] || return 0
+	for name in $("$ROOT/tools/guest/suite.sh" list); do
+		suite "$prefix$name" "$ROOT/tools/guest/suite.sh" run "$name"
+	done
+}
+
+kernel lab
+if [ "${1:-}" = --debug ]; then
+	for variant in kasan kcsan; do
+		kernel "$variant"
+		suite "$variant-kunit-first" kunit_suite first
+		suite "$variant-kunit-second" kunit_suite second
+		guest_suites "$variant-"
+	done
+else
+	suite lab "$LAB/selftest.sh"
+	suite kunit-first kunit_suite first
+	suite kunit-second kunit_suite second
+	guest_suites ""
+	suite check "$LAB/check.sh"
+	suite steps "$LAB/steps.sh"
+	suite distconfig "$LAB/distconfig.sh"
+	if is_wanted kasan-kunit-first || is_wanted kasan-kunit-second; then
+		kernel kasan
+		suite kasan-kunit-first kunit_suite first
+		suite kasan-kunit-second kunit_suite second
+	fi
+fi
+[ "$ran" != 0 ] || die "no suite is called $wanted"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
