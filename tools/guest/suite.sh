@@ -54,7 +54,7 @@ run() {
 	[ -n "${LOG:-}" ] || trap 'rm -f "$log"' EXIT
 	export KERNEL INITRD
 	MACHINE=$stage MEMORY=$memory LOG=$log TIMEOUT=${TIMEOUT:-300} \
-	ARGS="guest=$suite stage=$stage $args" \
+	ARGS="guest=$suite stage=$stage kunit.enable=1 $args" \
 	QEMU_ARGS="-device $edu,addr=4 -device $edu,addr=5" \
 		"$LAB/boot.sh" || return
 	clean "$log"

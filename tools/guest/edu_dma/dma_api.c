@@ -209,6 +209,7 @@ static struct kunit_case dma_api_cases[] = {
 
 static struct kunit_suite dma_api_suite = {
 	.name = "edu_dma_api",
+	.attr.speed = KUNIT_SPEED_SLOW,
 	.init = dma_api_init,
 	.exit = dma_api_exit,
 	.test_cases = dma_api_cases,

@@ -592,6 +592,7 @@ static struct kunit_case iommu_api_cases[] = {
 
 static struct kunit_suite iommu_api_suite = {
 	.name = "edu_iommu_api",
+	.attr.speed = KUNIT_SPEED_SLOW,
 	.init = env_init,
 	.exit = env_exit,
 	.test_cases = iommu_api_cases,
