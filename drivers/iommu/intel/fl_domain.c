@@ -274,6 +274,10 @@ size_t fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 void fl_domain_iotlb_sync(struct iommu_domain *domain,
 			  struct iommu_iotlb_gather *gather)
 {
+	/* Nothing was gathered, as when nothing could be unmapped. */
+	if (gather->start > gather->end)
+		return;
+
 	cache_tag_flush_range(to_dmar_domain(domain), gather->start,
 			      gather->end, 1);
 }
