@@ -420,9 +420,13 @@ FIXTURE_TEARDOWN(iommufd)
 	close(self->fd);
 }
 
-/* The whole story in one test: this is what "make run" shows. */
+/*
+ * The whole story in one test: this is what "make run" shows.  SNAPSHOT is a
+ * command that looks at the tables while they are in use.
+ */
 TEST_F(iommufd, map_dma_unmap_refused)
 {
+	const char *snapshot = getenv("SNAPSHOT");
 	void *memory = new_memory(16 * PAGE, 0);
 	void *page = memory + 5 * PAGE;
 	unsigned int seed;
@@ -432,6 +436,7 @@ TEST_F(iommufd, map_dma_unmap_refused)
 	seed = fill_new(page);
 	EXPECT_TRUE(reads(&self->edu, IOVA + 5 * PAGE, seed));
 	EXPECT_TRUE(writes(&self->edu, IOVA + 5 * PAGE, page));
+	EXPECT_EQ(0, snapshot ? system(snapshot) : 0);
 	EXPECT_EQ(16 * PAGE, ioas_unmap(self->fd, self->ioas, IOVA, 16 * PAGE));
 	seed = fill_new(page);
 	EXPECT_TRUE(cannot_read(&self->edu, IOVA + 5 * PAGE, seed));

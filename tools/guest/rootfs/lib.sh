@@ -45,3 +45,10 @@ kunit_passed() {
 			! grep -q 'not ok' "$results" || return 1
 	done
 }
+
+# snapshot DIR: what the IOMMU is told and what the driver counts, as of now
+snapshot() {
+	mkdir -p "$1"
+	cat /sys/kernel/debug/iommu/intel/dmar_translation_struct >"$1/entries"
+	cat /sys/kernel/debug/iommu/intel/flpt_stats >"$1/stats"
+}
