@@ -52,7 +52,6 @@
  */
 
 #include <kunit/static_stub.h>
-#include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/mm.h>
@@ -162,30 +161,55 @@ static int flpt_reserve_bay(struct flpt *pt, u64 *slot, gfp_t gfp)
 	return 0;
 }
 
-static void flpt_free_tree(struct flpt *pt, u64 *table, unsigned int level);
-
-/* @table is empty, unreachable for hardware, and a bay has been reserved. */
-static void flpt_park(struct flpt *pt, u64 *slot, u64 *table, unsigned int level)
+/*
+ * @table is all zero, out of hardware's reach, and a bay has been reserved. The
+ * bay may be in use, when two cut the same large page at the same time and the
+ * parked table lost against a new one. So parked tables form a list, linked
+ * through their first entry: a pointer to a page does not look present.
+ */
+static void flpt_park(struct flpt *pt, u64 *slot, u64 *table)
 {
-	u64 *none = NULL;
+	u64 **bay = flpt_bay(slot);
+	u64 *next = READ_ONCE(*bay);
 
-	if (try_cmpxchg(flpt_bay(slot), &none, table))
-		atomic_long_inc(&pt->parked);
-	else	/* only if callers worked on overlapping ranges */
-		flpt_free_tree(pt, table, level);
+	do {
+		fl_store(table, (unsigned long)next);
+	} while (!try_cmpxchg(bay, &next, table));
+
+	atomic_long_inc(&pt->parked);
 }
 
+static u64 *flpt_next_parked(u64 *table)
+{
+	return (u64 *)(unsigned long)fl_load(table);
+}
+
+/*
+ * The whole list is taken and the rest put back: popping one by cmpxchg would
+ * mistake a list whose head came back for one that never changed.
+ */
 static u64 *flpt_unpark(struct flpt *pt, u64 *slot)
 {
 	u64 **bay = flpt_bay(slot);
-	u64 *table;
+	u64 *table, *rest;
 
 	if (!bay || !READ_ONCE(*bay))
 		return NULL;
 
 	table = xchg(bay, NULL);
-	if (table)
+	if (!table)
+		return NULL;
+
+	atomic_long_dec(&pt->parked);
+	rest = flpt_next_parked(table);
+	fl_store(table, 0);
+	while (rest) {
+		u64 *next = flpt_next_parked(rest);
+
 		atomic_long_dec(&pt->parked);
+		flpt_park(pt, slot, rest);
+		rest = next;
+	}
 
 	return table;
 }
@@ -240,7 +264,7 @@ static u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int level,
 
 		/* Somebody else was faster; theirs is as good. */
 		if (parked)
-			flpt_park(pt, slot, parked, level - 1);
+			flpt_park(pt, slot, parked);
 		else
 			iommu_free_page(table);
 	}
@@ -346,7 +370,7 @@ static void flpt_park_children(struct flpt *pt, u64 *table, unsigned int level)
 			continue;
 
 		fl_store(table + i, 0);
-		flpt_park(pt, table + i, flpt_table(entry), level - 1);
+		flpt_park(pt, table + i, flpt_table(entry));
 	}
 }
 
@@ -384,7 +408,7 @@ static int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int level,
 				FLPT_STRUCTURE);
 
 	flpt_park_children(pt, table, level - 1);
-	flpt_park(pt, slot, table, level - 1);
+	flpt_park(pt, slot, table);
 
 	return 0;
 }
@@ -435,7 +459,7 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 	for (i = 0; i < FL_ENTRIES; i++)
 		fl_store(table + i, 0);
 	if (parked)
-		flpt_park(pt, slot, parked, level - 1);
+		flpt_park(pt, slot, parked);
 	else
 		spares->table[spares->nr++] = table;
 
@@ -792,8 +816,6 @@ phys_addr_t flpt_iova_to_phys(struct flpt *pt, u64 iova)
 	if (iova > pt->last)
 		return 0;
 
-	/* For the one case in which flpt_park() frees a table. */
-	guard(rcu)();
 	entry = fl_load(flpt_find(pt, iova, &level));
 	if (!fl_present(entry) || !fl_is_leaf(entry, level))
 		return 0;
@@ -848,14 +870,13 @@ static void flpt_free_tree(struct flpt *pt, u64 *table, unsigned int level)
 
 	for (i = 0; level > 1 && i < FL_ENTRIES; i++) {
 		u64 entry = fl_load(table + i);
+		u64 *parked;
 
 		if (fl_is_table(entry, level))
 			flpt_free_tree(pt, flpt_table(entry), level - 1);
 
-		if (bays && bays[i]) {
-			atomic_long_dec(&pt->parked);
-			flpt_free_tree(pt, bays[i], level - 1);
-		}
+		while (bays && (parked = flpt_unpark(pt, table + i)))
+			flpt_free_tree(pt, parked, level - 1);
 	}
 
 	if (bays) {
