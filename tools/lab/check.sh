@@ -71,22 +71,15 @@ kernel_doc() {
 }
 
 checkpatch() {
-	local out=$WORK/exported ignore
+	local ignore
 	ignore=$(sed -n 's/^\([A-Z_]*\)\t.*/\1/p' "$LAB/checkpatch-exceptions" |
 		paste -sd,)
-	"$LAB/series.py" export "$PRISTINE" "$out" >/dev/null
 	cd "$WORK/src"
 	scripts/checkpatch.pl --strict --terse --show-types --no-summary \
-		--codespell --ignore "$ignore" "$out"/*.patch
+		--ignore "$ignore" "$WORK/exported"/*.patch
 }
 
-spelling() {
-	local files
-	mapfile -t files < <("$LAB/series.py" overlay)
-	[ ${#files[@]} -gt 0 ] || return 4
-	cd "$ROOT"
-	codespell "${files[@]}"
-}
+spelling() { codespell "$WORK/exported"; }
 
 overlay_is_named() { "$LAB/series.py" check; }
 
@@ -94,4 +87,5 @@ lock "$BUILD/.lock"
 choose_source
 mkdir -p "$WORK/log"
 assemble_tree src
+"$LAB/series.py" export "$PRISTINE" "$WORK/exported" >/dev/null
 ktap overlay_is_named checkpatch spelling kernel_doc compiler_and_sparse

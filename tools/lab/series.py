@@ -476,12 +476,6 @@ def command_list(args):
         print("A" if path in added else "M", path)
 
 
-def command_overlay(args):
-    """the overlay files of the series, by their paths here"""
-    for here in sorted(h for p in read_series() for h in p.overlay.values()):
-        print(here)
-
-
 def command_export(args):
     """write the mailable patches"""
     for path in export(read_series(), args.pristine, args.out):
@@ -522,7 +516,6 @@ def main():
         .add_argument("--steps", type=int, help="only the first patches")
     command("test", command_test, "pristine")
     command("list", command_list).add_argument("--patches", action="store_true")
-    command("overlay", command_overlay)
     command("export", command_export, "pristine", "out")
     command("tree", command_tree, "pristine", "tree") \
         .add_argument("base", help="what the kernel's commit is called")

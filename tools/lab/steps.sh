@@ -99,7 +99,6 @@ existing() {
 
 lock "$BUILD/.lock"
 choose_source
-rm -rf "$WORK/exported"
 "$LAB/series.py" export "$PRISTINE" "$WORK/exported" >/dev/null
 tests=()
 while read -r kind version suite; do

@@ -1,0 +1,394 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The lab tests itself, as KTAP.  Most of it runs in a scratch copy of the lab
+# with a kernel of a few files and a make-believe mirror, so that interrupted
+# downloads and patches that do not apply can be had at will.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+copy=$scratch/repo
+export MIRROR=$scratch/mirror
+
+# ---- the make-believe kernel, mirror and series ------------------------------
+
+# make_kernel DIR LINE: LINE is what the patch of the series hangs on.
+make_kernel() {
+	mkdir -p "$1/drivers/iommu/intel"
+	printf 'VERSION = 6\nPATCHLEVEL = 12\n' >"$1/Makefile"
+	touch "$1/Kbuild"
+	{ seq 1 9; echo "$2"; seq 11 20; } >"$1/drivers/iommu/intel/iommu.c"
+	echo pristine >"$1/drivers/iommu/intel/other.c"
+}
+
+# make_package VERSION LINE: a linux-source-6.12 package for the mirror.
+make_package() {
+	local top=$scratch/package
+	rm -rf "$top"
+	mkdir -p "$top/DEBIAN" "$top/usr/src" "$MIRROR"
+	make_kernel "$scratch/linux" "$2"
+	tar -cJf "$top/usr/src/linux-source-6.12.tar.xz" -C "$scratch" linux
+	printf 'Package: linux-source-6.12\nVersion: %s\nArchitecture: all\nMaintainer: lab <lab@localhost>\nDescription: test\n' \
+		"$1" >"$top/DEBIAN/control"
+	dpkg-deb -b "$top" "$MIRROR/$1.deb" >/dev/null
+	echo " linux-source-6.12 | $1 | http://mirror suite/main amd64 Packages" |
+		cat - "$MIRROR/madison" >"$MIRROR/new" 2>/dev/null || true
+	mv "$MIRROR/new" "$MIRROR/madison"
+}
+
+make_fake_apt() {
+	mkdir -p "$scratch/bin"
+	cat >"$scratch/bin/apt-cache" <<-'EOF'
+		#!/bin/sh
+		cat "$MIRROR/madison"
+	EOF
+	cat >"$scratch/bin/apt-get" <<-'EOF'
+		#!/bin/bash
+		# download PACKAGE=VERSION; while $MIRROR/slow exists it stops half-way
+		version=${*##*=}
+		name=linux-source-6.12_${version}_all.deb
+		if [ -e "$MIRROR/slow" ]; then
+			head -c 300 "$MIRROR/$version.deb" >"$name"
+			touch "$MIRROR/half-way"
+			exec sleep 60
+		fi
+		cp "$MIRROR/$version.deb" "$name"
+	EOF
+	chmod +x "$scratch/bin/"*
+}
+
+make_series() {
+	mkdir -p "$copy/tools" "$copy/series" "$copy/drivers/iommu/intel"
+	cp -a "$LAB" "$copy/tools/lab"
+	echo 'debian 1-older suite' >"$copy/tools/lab/versions"
+	echo 'int new;' >"$copy/drivers/iommu/intel/new.c"
+	printf 'config NEW\n' >"$copy/Kconfig.snippet"
+	printf '0001-change.patch\n0002-add.patch\n' >"$copy/series/series"
+	cat >"$copy/series/0001-change.patch" <<-'EOF'
+		From: A Person <a@localhost>
+		Subject: [PATCH] iommu/vt-d: Change a line
+
+		It was another one.
+
+		Signed-off-by: A Person <a@localhost>
+		---
+		--- a/drivers/iommu/intel/iommu.c
+		+++ b/drivers/iommu/intel/iommu.c
+		@@ -8,5 +8,5 @@
+		 8
+		 9
+		-ten
+		+TEN
+		 11
+		 12
+	EOF
+	cat >"$copy/series/0002-add.patch" <<-'EOF'
+		From: A Person <a@localhost>
+		Subject: [PATCH] iommu/vt-d: Add a file
+		Overlay: drivers/iommu/intel/new.c
+		Overlay: Kconfig.snippet=drivers/iommu/intel/Kconfig.new
+
+		And its option.
+
+		Signed-off-by: A Person <a@localhost>
+		---
+	EOF
+}
+
+fresh() {
+	chmod -R u+w "$scratch"
+	rm -rf "${scratch:?}"/*
+	make_fake_apt
+	make_series
+	: | { mkdir -p "$MIRROR"; cat >"$MIRROR/madison"; }
+	make_package 1-older ten
+}
+
+# in_copy COMMAND...: with the scratch lab, its mirror and its cache.
+in_copy() {
+	PATH=$scratch/bin:$PATH VTD_CACHE=$scratch/cache bash -euo pipefail -c '
+		. "$0/lib.sh"; . "$LAB/apt.sh"; . "$LAB/source.sh"; . "$LAB/tree.sh"
+		"$@"' "$copy/tools/lab" "$@"
+}
+chosen() { in_copy eval 'choose_source; echo "$PRISTINE"'; }
+assembled() { in_copy eval 'choose_source; assemble_tree src'; }
+series() { python3 "$copy/tools/lab/series.py" "$@"; }
+
+# fails_saying TEXT COMMAND...
+fails_saying() {
+	local text=$1 said
+	shift
+	if said=$("$@" 2>&1); then
+		echo "this should fail: $*"
+		return 1
+	fi
+	grep -qF -- "$text" <<<"$said" || { echo "said: $said"; return 1; }
+}
+
+# ---- tests -------------------------------------------------------------------
+
+setup_has_nothing_to_do() {
+	local said start=$SECONDS
+	said=$("$LAB/setup.sh" 2>&1)
+	[ -z "$said" ] || { echo "said: $said"; return 1; }
+	[ $((SECONDS - start)) -le 3 ] || { echo "took $((SECONDS - start)) s"; return 1; }
+}
+
+interrupted_download_is_redone() {
+	local job
+	fresh
+	touch "$MIRROR/slow"
+	set -m
+	chosen >/dev/null 2>&1 &
+	job=$!
+	set +m
+	until [ -e "$MIRROR/half-way" ]; do sleep 0.1; done
+	kill -KILL -- -$job
+	wait $job 2>/dev/null || true
+	[ ! -e "$scratch/cache/src/debian-1-older" ]
+	rm "$MIRROR/slow"
+	grep -qx ten "$(chosen)/drivers/iommu/intel/iommu.c"
+}
+
+half_unpacked_kernel_is_redone() {
+	fresh
+	mkdir -p "$scratch/cache/src/debian-1-older.part/junk"
+	[ ! -e "$(chosen)/junk" ]
+	grep -qx ten "$(chosen)/drivers/iommu/intel/iommu.c"
+}
+
+newest_kernel_is_preferred_and_kept() {
+	fresh
+	make_package 2-newer ten
+	grep -q 2-newer <<<"$(chosen)"
+	make_package 3-newest ten
+	grep -q 2-newer <<<"$(chosen)"
+}
+
+tested_kernel_is_the_fallback() {
+	local said
+	fresh
+	make_package 2-newer changed-upstream
+	said=$(in_copy eval 'choose_source; echo "$PRISTINE"' 2>&1)
+	grep -q '0001-change.patch does not apply' <<<"$said"
+	grep -q 'drivers/iommu/intel/iommu.c: Hunk #1 FAILED' <<<"$said"
+	grep -q 'newest tested one instead: 1-older' <<<"$said"
+	grep -q 'debian-1-older$' <<<"$said"
+}
+
+no_kernel_takes_the_series() {
+	fresh
+	echo 'debian 0-none suite' >"$copy/tools/lab/versions"
+	make_package 2-newer changed-upstream
+	fails_saying 'iommu.c: Hunk #1 FAILED' chosen
+	fails_saying 'no tested version' chosen
+}
+
+fuzz_is_refused() {
+	fresh
+	make_kernel "$scratch/fuzzy" ten
+	sed -i 's/^8$/eight/' "$scratch/fuzzy/drivers/iommu/intel/iommu.c"
+	fails_saying 'does not apply' series test "$scratch/fuzzy"
+	sed -i 's/^eight$/8/; 1i one more' "$scratch/fuzzy/drivers/iommu/intel/iommu.c"
+	series test "$scratch/fuzzy"
+}
+
+only_what_changed_is_touched() {
+	local src=$copy/build/src/drivers/iommu/intel
+	fresh
+	assembled
+	grep -qx TEN "$src/iommu.c"
+	cmp "$src/Kconfig.new" "$copy/Kconfig.snippet"
+	grep -qx ten "$scratch/cache/src/debian-1-older/drivers/iommu/intel/iommu.c"
+	touch -d 2001-01-01 "$src"/*
+	touch "$copy/drivers/iommu/intel/new.c"
+	assembled
+	[ -z "$(find "$src" -type f -newermt 2002-01-01)" ]
+	echo 'int newer;' >"$copy/drivers/iommu/intel/new.c"
+	assembled
+	[ "$(find "$src" -type f -newermt 2002-01-01)" = "$src/new.c" ]
+	# what leaves the series is as the kernel has it, and is seen as new
+	echo 0002-add.patch >"$copy/series/series"
+	assembled
+	grep -qx ten "$src/iommu.c"
+	find "$src/iommu.c" -newermt 2002-01-01 | grep -q .
+}
+
+named_tree_follows_its_owner() {
+	local src
+	fresh
+	make_kernel "$scratch/mine" ten
+	export KERNEL_SRC=$scratch/mine
+	assembled
+	src=$(echo "$copy"/build/named/*/src)
+	grep -qx TEN "$src/drivers/iommu/intel/iommu.c"
+	echo edited >"$scratch/mine/drivers/iommu/intel/other.c"
+	assembled
+	grep -qx edited "$src/drivers/iommu/intel/other.c"
+	grep -qx TEN "$src/drivers/iommu/intel/iommu.c"
+	grep -qx ten "$scratch/mine/drivers/iommu/intel/iommu.c"
+	sed -i 's/^PATCHLEVEL.*/PATCHLEVEL = 1/' "$scratch/mine/Makefile"
+	fails_saying 'not a 6.12.y kernel' chosen
+}
+
+mistakes_in_the_series_are_named() {
+	fresh
+	touch "$copy/drivers/iommu/intel/lost.c"
+	fails_saying 'no patch names drivers/iommu/intel/lost.c' series check
+	rm "$copy/drivers/iommu/intel/lost.c"
+	series check
+	sed -i 's/^Subject/Overlay: Kconfig.snippet=drivers\/iommu\/intel\/Kconfig.new\n&/' \
+		"$copy/series/0001-change.patch"
+	fails_saying 'Kconfig.new is named by' series check
+	sed -i '/^Overlay/d; /^Signed-off/d' "$copy/series/0001-change.patch"
+	fails_saying 'no Signed-off-by' series check
+}
+
+mails_give_the_same_tree() {
+	fresh
+	assembled
+	make_kernel "$scratch/upstream" ten
+	series export "$scratch/upstream" "$scratch/mails"
+	series export "$scratch/upstream" "$scratch/again"
+	diff -r "$scratch/mails" "$scratch/again"
+	! grep -q '^Overlay' "$scratch/mails"/*
+	cd "$scratch/upstream"
+	export GIT_AUTHOR_NAME=lab GIT_AUTHOR_EMAIL=lab@localhost
+	export GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@localhost
+	git init -q
+	git add .
+	git commit -q -m kernel
+	git am -q "$scratch/mails"/*
+	rm -rf .git
+	diff -r . "$copy/build/src"
+}
+
+# make_tree: the development tree of the scratch series, in $tree.
+make_tree() {
+	make_kernel "$scratch/upstream" ten
+	tree=$copy/build/tree
+	mkdir -p "$copy/build"
+	series tree "$scratch/upstream" "$tree" kernel
+	git -C "$tree" config user.name lab
+	git -C "$tree" config user.email lab@localhost
+	cp -a "$copy" "$scratch/before"
+}
+
+# differs PATH...: exactly these differ from what they were before.
+differs() {
+	diff -rq -x build -x __pycache__ "$scratch/before" "$copy" |
+		sed -E "s,^Files $scratch/before/(.*) and .*,\1,
+			s,^Only in $copy/?(.*): (.*),\1/\2," >"$scratch/differs" || true
+	diff <(printf '%s\n' "$@" | sort) <(sort "$scratch/differs")
+}
+
+refresh_changes_nothing_by_itself() {
+	fresh
+	make_tree
+	series refresh "$tree"
+	[ -z "$(diff -rq -x build -x __pycache__ "$scratch/before" "$copy")" ]
+}
+
+refresh_takes_changes_back() {
+	fresh
+	make_tree
+	echo 'int newer;' >"$tree/drivers/iommu/intel/new.c"
+	fails_saying 'not committed' series refresh "$tree"
+	fails_saying 'not in the series' series tree "$scratch/upstream" "$tree" kernel
+	git -C "$tree" commit -q -a --amend --no-edit
+	series refresh "$tree"
+	differs drivers/iommu/intel/new.c
+	sed -i 's/^15$/fifteen/' "$tree/drivers/iommu/intel/iommu.c"
+	git -C "$tree" commit -q -a -s -m 'iommu/vt-d: Change another line' -m 'It was 15.'
+	series refresh "$tree"
+	differs drivers/iommu/intel/new.c series/series \
+		series/0003-iommu-vt-d-Change-another-line.patch
+	series test "$scratch/upstream"
+	series tree "$scratch/upstream" "$tree" kernel
+	grep -qx fifteen "$tree/drivers/iommu/intel/iommu.c"
+}
+
+refresh_refuses_what_is_no_series() {
+	fresh
+	make_tree
+	echo 'int newer;' >"$tree/drivers/iommu/intel/new.c"
+	git -C "$tree" commit -q -a -s -m 'iommu/vt-d: Change the new file' -m 'So.'
+	fails_saying "a new file belongs to one patch as a whole" series refresh "$tree"
+	git -C "$tree" commit -q --amend -m 'fixup! iommu/vt-d: Add a file'
+	fails_saying 'autosquash' series refresh "$tree"
+	[ -z "$(diff -rq -x build -x __pycache__ "$scratch/before" "$copy")" ]
+}
+
+configuration_must_stick() {
+	fresh
+	printf 'CONFIG_A=y\n# CONFIG_B is not set\n# CONFIG_C is not set\n' >"$scratch/have"
+	printf 'CONFIG_A=y\n# CONFIG_B is not set\n# CONFIG_D is not set\n' >"$scratch/want"
+	in_copy requested_symbols "$scratch/have" "$scratch/want"
+	echo 'CONFIG_C=y' >>"$scratch/want"
+	fails_saying 'CONFIG_C=y' in_copy requested_symbols "$scratch/have" "$scratch/want"
+	sed -i '/CONFIG_C/d; $aCONFIG_E=y' "$scratch/want"
+	fails_saying 'CONFIG_E=y' in_copy requested_symbols "$scratch/have" "$scratch/want"
+}
+
+# totals EXPECTED < log
+totals() {
+	cat >"$scratch/log"
+	"$LAB/ktap.py" --kernel "$source" "$scratch/log" >"$scratch/said" || true
+	[ "$(tail -1 "$scratch/said")" = "$1" ] || { cat "$scratch/said"; return 1; }
+}
+
+every_kind_of_result_is_counted() {
+	fresh
+	printf 'KTAP version 1\n1..3\nok 1 a\nnot ok 2 b\nok 3 c # SKIP\n' |
+		totals '1 passed, 1 failed, 1 skipped'
+	printf '' | totals '0 passed, 1 failed, 0 skipped'
+	printf 'KTAP version 1\n1..2\nok 1 a\n' | totals '1 passed, 1 failed, 0 skipped'
+	printf 'KTAP version 1\n1..1\nok 1 a\nTAP version 13\n1..1\nok 1 b\n' |
+		totals '2 passed, 0 failed, 0 skipped'
+	printf '[    1.000000] KTAP version 1\n[    1.000001] 1..1\n[    1.000002] ok 1 a\n[    2.000000] BUG: KASAN: x\n' |
+		totals '1 passed, 1 failed, 0 skipped'
+}
+
+boot_tells_how_the_guest_ended() {
+	local status=0
+	export KERNEL=$kernel LOG=$scratch/console
+	"$LAB/boot.sh" </dev/null >/dev/null 2>&1 || status=$?
+	[ "$status" = 1 ] || { echo "panic: status $status"; return 1; }
+	status=0
+	TIMEOUT=1 "$LAB/boot.sh" </dev/null >/dev/null 2>&1 || status=$?
+	[ "$status" = 124 ] || { echo "time-out: status $status"; return 1; }
+	ARGS=kunit_shutdown=poweroff "$LAB/boot.sh" </dev/null >/dev/null 2>&1
+}
+
+machines_differ_in_their_stage() {
+	local machine
+	export KERNEL=$kernel
+	for machine in first second; do
+		MACHINE=$machine LOG=$scratch/$machine ARGS=kunit_shutdown=poweroff \
+			"$LAB/boot.sh" </dev/null >/dev/null 2>&1
+	done
+	# ECAP: FLTS is bit 47, SLTS bit 46
+	stages "$scratch/first" 10
+	stages "$scratch/second" 01
+}
+
+stages() {
+	local ecap
+	ecap=$(sed -n 's/.*DMAR: dmar0: reg_base_addr.* ecap \([0-9a-f]*\).*/\1/p' "$1")
+	[ "$((0x$ecap >> 47 & 1))$((0x$ecap >> 46 & 1))" = "$2" ] ||
+		{ echo "ecap $ecap"; return 1; }
+}
+
+unset KERNEL_SRC
+kernel=${KERNEL:-$("$LAB/kernel.sh" | tail -1)}
+source=${kernel%/arch/x86/boot/bzImage}/source
+ktap setup_has_nothing_to_do interrupted_download_is_redone \
+	half_unpacked_kernel_is_redone newest_kernel_is_preferred_and_kept \
+	tested_kernel_is_the_fallback no_kernel_takes_the_series \
+	fuzz_is_refused only_what_changed_is_touched named_tree_follows_its_owner \
+	mistakes_in_the_series_are_named mails_give_the_same_tree \
+	refresh_changes_nothing_by_itself refresh_takes_changes_back \
+	refresh_refuses_what_is_no_series configuration_must_stick \
+	every_kind_of_result_is_counted boot_tells_how_the_guest_ended \
+	machines_differ_in_their_stage
