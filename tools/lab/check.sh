@@ -18,15 +18,15 @@ findings() {
 
 # build_noisily NAME: compile NAME's files with W=1 and sparse, all afresh.
 build_noisily() {
-	local obj=$WORK/obj-check-$1
+	local obj=$WORK/obj-$1
 	configure "$WORK/$1" "$obj" "$LAB/configs/lab.config" >&2
 	find "$obj/drivers" "$obj/lib" "$obj/kernel" -name '*.o' -delete \
 		2>/dev/null || true
 	# shellcheck disable=SC2046
-	kbuild "sparse and W=1 ($1)" "$WORK/log/$1-check.log" \
+	kbuild "sparse and W=1 ($1)" "$WORK/log/$1.log" \
 		-C "$WORK/$1" O="$obj" W=1 C=2 CF=-D__CHECK_ENDIAN__ \
 		$(build_targets)
-	findings "$WORK/log/$1-check.log" "$WORK/$1"
+	findings "$WORK/log/$1.log" "$WORK/$1"
 }
 
 # The unpatched kernel's findings do not change: they are kept.
@@ -35,7 +35,6 @@ pristine_findings() {
 	key=$({ echo "$PRISTINE"; build_targets; cat "$LAB/configs/lab.config" \
 		"$LAB/check.sh"; gcc --version; sparse --version; } | cksum)
 	if [ "$(head -1 "$kept" 2>/dev/null)" != "$key" ]; then
-		rm -rf "$WORK/obj-check-pristine"
 		assemble_tree pristine 0
 		{ echo "$key"; build_noisily pristine; } >"$kept.new"
 		mv "$kept.new" "$kept"
@@ -46,7 +45,7 @@ pristine_findings() {
 compiler_and_sparse() {
 	local old=$WORK/log/old new=$WORK/log/new
 	pristine_findings >"$old"
-	build_noisily src >"$new"
+	build_noisily check >"$new"
 	none_new "$old" "$new"
 }
 
@@ -66,7 +65,7 @@ doc_findings() {
 
 kernel_doc() {
 	doc_findings "$PRISTINE" >"$WORK/log/old"
-	doc_findings "$WORK/src" >"$WORK/log/new"
+	doc_findings "$WORK/check" >"$WORK/log/new"
 	none_new "$WORK/log/old" "$WORK/log/new"
 }
 
@@ -74,18 +73,18 @@ checkpatch() {
 	local ignore
 	ignore=$(sed -n 's/^\([A-Z_]*\)\t.*/\1/p' "$LAB/checkpatch-exceptions" |
 		paste -sd,)
-	cd "$WORK/src"
+	cd "$WORK/check"
 	scripts/checkpatch.pl --strict --terse --show-types --no-summary \
-		--ignore "$ignore" "$WORK/exported"/*.patch
+		--ignore "$ignore" "$WORK/check.mails"/*.patch
 }
 
-spelling() { codespell "$WORK/exported"; }
+spelling() { codespell "$WORK/check.mails"; }
 
 overlay_is_named() { "$LAB/series.py" check; }
 
-lock "$BUILD/.lock"
+lock "$BUILD/.lock-check"
 choose_source
 mkdir -p "$WORK/log"
-assemble_tree src
-"$LAB/series.py" export "$PRISTINE" "$WORK/exported" >/dev/null
+assemble_tree check
+"$LAB/series.py" export "$PRISTINE" "$WORK/check.mails" >/dev/null
 ktap overlay_is_named checkpatch spelling kernel_doc compiler_and_sparse

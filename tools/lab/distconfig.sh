@@ -23,16 +23,16 @@ debian_config() {
 
 configure_dist() {
 	local config=$obj/.config state
-	state=$({ debian_config; cat "$0"; kunit_fragment "$WORK/src"
-		cat "$WORK/src"/drivers/iommu/intel/Kconfig*; } | cksum)
+	state=$({ debian_config; cat "$0"; kunit_fragment "$WORK/dist"
+		cat "$WORK/dist"/drivers/iommu/intel/Kconfig*; } | cksum)
 	[ "$state" != "$(cat "$obj/.lab-config" 2>/dev/null)" ] || return 0
 	debian_config >"$config"
 	# keys and debug information are of no use here, and BTF needs a vmlinux
-	"$WORK/src/scripts/config" --file "$config" --set-str SYSTEM_TRUSTED_KEYS '' \
+	"$WORK/dist/scripts/config" --file "$config" --set-str SYSTEM_TRUSTED_KEYS '' \
 		-e DEBUG_INFO_NONE -d DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT \
 		-d DEBUG_INFO_BTF -d MODULE_SIG
-	kunit_fragment "$WORK/src" | sed 's/=y$/=m/' >>"$config"
-	make -s -C "$WORK/src" O="$obj" olddefconfig
+	kunit_fragment "$WORK/dist" | sed 's/=y$/=m/' >>"$config"
+	make -s -C "$WORK/dist" O="$obj" olddefconfig
 	grep -qx 'CONFIG_INTEL_IOMMU=y' "$config"
 	echo "$state" >"$obj/.lab-config"
 }
@@ -40,13 +40,13 @@ configure_dist() {
 debian_configuration_builds() {
 	configure_dist
 	# shellcheck disable=SC2046
-	kbuild "Debian's configuration" "$WORK/log/dist.log" -C "$WORK/src" \
+	kbuild "Debian's configuration" "$WORK/log/dist.log" -C "$WORK/dist" \
 		O="$obj" $(build_targets) drivers/vfio/
 }
 
-lock "$BUILD/.lock"
+lock "$BUILD/.lock-dist"
 choose_source
-assemble_tree src
+assemble_tree dist
 obj=$WORK/obj-dist
 mkdir -p "$obj"
 ktap debian_configuration_builds

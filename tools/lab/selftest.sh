@@ -46,7 +46,7 @@ make_fake_apt() {
 	cat >"$scratch/bin/apt-get" <<-'EOF'
 		#!/bin/bash
 		# download PACKAGE=VERSION; while $MIRROR/slow exists it stops half-way
-		version=${*##*=}
+		version=${!#} && version=${version##*=}
 		name=linux-source-6.12_${version}_all.deb
 		if [ -e "$MIRROR/slow" ]; then
 			head -c 300 "$MIRROR/$version.deb" >"$name"
@@ -75,13 +75,15 @@ make_series() {
 		---
 		--- a/drivers/iommu/intel/iommu.c
 		+++ b/drivers/iommu/intel/iommu.c
-		@@ -8,5 +8,5 @@
+		@@ -7,7 +7,7 @@
+		 7
 		 8
 		 9
 		-ten
 		+TEN
 		 11
 		 12
+		 13
 	EOF
 	cat >"$copy/series/0002-add.patch" <<-'EOF'
 		From: A Person <a@localhost>
@@ -327,7 +329,7 @@ configuration_must_stick() {
 	in_copy requested_symbols "$scratch/have" "$scratch/want"
 	echo 'CONFIG_C=y' >>"$scratch/want"
 	fails_saying 'CONFIG_C=y' in_copy requested_symbols "$scratch/have" "$scratch/want"
-	sed -i '/CONFIG_C/d; $aCONFIG_E=y' "$scratch/want"
+	sed -i 's/CONFIG_C/CONFIG_E/' "$scratch/want"
 	fails_saying 'CONFIG_E=y' in_copy requested_symbols "$scratch/have" "$scratch/want"
 }
 

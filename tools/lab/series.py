@@ -339,9 +339,10 @@ def read_commits(tree):
     return commits
 
 
-def patch_id(tree, diff):
-    out = git(tree, "patch-id", "--verbatim", text_in=diff) if diff else ""
-    return out.split(" ")[0]
+def essence(diff):
+    """A diff without what moves with the kernel below it."""
+    return [re.sub(r"^@@ .*", "@@", line) for line in diff.splitlines()
+            if not re.match(r"diff --git |index ", line)]
 
 
 def commit_patch(tree, base_files, known, entry, owner):
@@ -374,10 +375,10 @@ def commit_patch(tree, base_files, known, entry, owner):
     return patch, contents
 
 
-def unchanged(tree, old, new):
+def unchanged(old, new):
     return (old is not None and old.message == new.message and
             old.author == new.author and old.overlay == new.overlay and
-            patch_id(tree, old.diff) == patch_id(tree, new.diff))
+            essence(old.diff) == essence(new.diff))
 
 
 def patch_text(tree, patch):
@@ -416,7 +417,7 @@ def refresh(patches, tree):
             path.write_bytes(data)
             print(f"  {here}")
     for patch in result:
-        if not unchanged(tree, known.get(patch.subject), patch):
+        if not unchanged(known.get(patch.subject), patch):
             (SERIES / patch.name).write_text(patch_text(tree, patch))
             print(f"  series/{patch.name}")
     for old in patches:

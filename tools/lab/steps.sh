@@ -74,7 +74,7 @@ git_am() {
 	git init -q
 	git add -Af .
 	git commit -q --allow-empty -m "$1 $2" --author='lab <lab@localhost>'
-	git am -q "$WORK/exported"/*.patch
+	git am -q "$WORK/steps.mails"/*.patch
 }
 
 # step_builds NUMBER NAME
@@ -97,9 +97,9 @@ existing() {
 	done
 }
 
-lock "$BUILD/.lock"
+lock "$BUILD/.lock-steps"
 choose_source
-"$LAB/series.py" export "$PRISTINE" "$WORK/exported" >/dev/null
+"$LAB/series.py" export "$PRISTINE" "$WORK/steps.mails" >/dev/null
 tests=()
 while read -r kind version suite; do
 	tests+=("git_am $kind $version $suite")

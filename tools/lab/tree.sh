@@ -30,8 +30,10 @@ assemble_tree() {
 	if [ "$was" != "$PRISTINE" ] || [ ! -d "$to" ]; then
 		say "copying the kernel source"
 		rm -rf "$to" "$to.base" "$to.manifest"
-		if [ "$1" = src ]; then rm -rf "$WORK"/obj-*; fi
-		rm -rf "$WORK/obj-$1"
+		case $1 in
+		src) rm -rf "$WORK"/obj-lab "$WORK"/obj-kasan "$WORK"/obj-kcsan ;;
+		*) rm -rf "$WORK/obj-$1" ;;
+		esac
 		if [ -n "${KERNEL_SRC:-}" ] && [ -d "$KERNEL_SRC" ]; then
 			whole "$to" true
 			sync_named_tree "$to"
