@@ -87,8 +87,8 @@ say "booting"
 MACHINE=first INITRD=initrd LOG=console.log TIMEOUT=${TIMEOUT:-180} \
 ARGS="quiet guest=run iommu.strict=1 kunit.enable=1 kunit.filter_glob=edu_dma_api" \
 QEMU_ARGS="$nvme $virtio $net $edu" \
-	"$ROOT/tools/lab/boot.sh" </dev/null |
-	sed -u '/^table: /d; /^guest: /d; s/\r$//' || true
+	"$ROOT/tools/lab/boot.sh" </dev/null 2>boot.err |
+	sed -uE 's/\r$//; s/.*(TAP version)/\1/; /^(table|guest): |\x1b/d' || cat boot.err >&2
 
 failed=0
 check 21 "host: the guest ended as it should" guest_passed

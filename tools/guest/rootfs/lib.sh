@@ -46,9 +46,13 @@ kunit_passed() {
 	done
 }
 
+# Every descriptor that goes into the invalidation queue passes this tracepoint.
+INVALIDATIONS=/sys/kernel/tracing/events/intel_iommu/qi_submit
+
 # snapshot DIR: what the IOMMU is told and what the driver counts, as of now
 snapshot() {
 	mkdir -p "$1"
 	cat /sys/kernel/debug/iommu/intel/dmar_translation_struct >"$1/entries"
 	cat /sys/kernel/debug/iommu/intel/flpt_stats >"$1/stats"
+	cat "$INVALIDATIONS/hist" >"$1/invalidations"
 }
