@@ -1,0 +1,1492 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite for the driver's side of first-level domains: what they are
+ * allocated with, which IOMMUs may use them, what an attachment programs, and
+ * exactly which invalidations an operation asks for. At the end, what the
+ * series changes for second-level domains.
+ *
+ * IOMMUs and devices are fake: structures with capability registers of the
+ * test's choice and no registers behind them. qi_submit_sync() is replaced by a
+ * recorder, which decodes descriptors by the specification's layouts instead of
+ * by the driver's macros. Real IOMMUs of the machine are not touched.
+ *
+ * Sections are those of the VT-d specification.
+ */
+
+#include <kunit/device.h>
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/bitfield.h>
+#include <linux/bitmap.h>
+#include <linux/init.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/string.h>
+#include <uapi/linux/iommufd.h>
+
+#include "fl_domain.h"
+#include "flpt_test.h"
+#include "iommu.h"
+#include "pasid.h"
+
+/* Capability register, section 11.4.2 */
+#define CAP_ND_256	2ULL			/* ND: 256 domains */
+#define CAP_RWBF	BIT_ULL(4)		/* write-buffer flushing required */
+#define CAP_CM		BIT_ULL(7)		/* caching mode */
+#define CAP_SAGAW(v)	((u64)(v) << 8)		/* second-stage widths: bit 2 is */
+#define CAP_SAGAW_4	CAP_SAGAW(BIT(2))	/* 4 levels, bit 3 is 5 levels */
+#define CAP_SAGAW_5	CAP_SAGAW(BIT(3))
+#define CAP_MGAW(bits)	((u64)((bits) - 1) << 16)
+#define CAP_SSLPS	GENMASK_ULL(35, 34)	/* second stage: 2 MiB and 1 GiB */
+#define CAP_PSI		BIT_ULL(39)		/* page-selective invalidation */
+#define CAP_MAMV(v)	((u64)(v) << 48)	/* maximum address mask */
+#define CAP_FS1GP	BIT_ULL(56)		/* first stage: 1 GiB */
+#define CAP_FS5LP	BIT_ULL(60)		/* first stage: 5 levels */
+
+/* Extended capability register, section 11.4.3 */
+#define ECAP_C		BIT_ULL(0)		/* legacy walks are coherent */
+#define ECAP_QI		BIT_ULL(1)		/* queued invalidation */
+#define ECAP_DT		BIT_ULL(2)		/* device TLBs */
+#define ECAP_SC		BIT_ULL(7)		/* snoop control */
+#define ECAP_PASID	BIT_ULL(40)
+#define ECAP_SMTS	BIT_ULL(43)		/* scalable mode */
+#define ECAP_SSTS	BIT_ULL(46)		/* second stage */
+#define ECAP_FSTS	BIT_ULL(47)		/* first stage */
+#define ECAP_SMPWCS	BIT_ULL(48)		/* scalable-mode walks are coherent */
+
+/* A plain IOMMU: 4 levels, 2 MiB pages, coherent, address masks up to 1 GiB */
+#define MAMV		18
+#define CAP_PLAIN	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_PSI | \
+			 CAP_MAMV(MAMV))
+#define ECAP_PLAIN	(ECAP_QI | ECAP_DT | ECAP_SC | ECAP_PASID | ECAP_SMTS | \
+			 ECAP_FSTS | ECAP_SMPWCS)
+/* One with a second stage only */
+#define CAP_SECOND	(CAP_PLAIN | CAP_SSLPS)
+#define ECAP_SECOND	((ECAP_PLAIN & ~ECAP_FSTS) | ECAP_SSTS)
+
+#define FAKE_SEQ_ID	0x10000		/* far from those of real IOMMUs */
+#define FAKE_BUS	0x40
+#define FAKE_QDEP	5
+#define FAKE_PASIDS	64		/* as many as one PASID table holds */
+#define RW		(IOMMU_READ | IOMMU_WRITE)
+#define PA		0x4000000000ULL		/* never accessed; 1 GiB aligned */
+
+/* Recorder */
+
+/* Descriptor types, section 6.5.2 */
+enum {
+	INV_DEV_TLB = 3,
+	INV_PASID_IOTLB = 6,
+	INV_PASID_CACHE = 7,
+	INV_PASID_DEV_TLB = 8,
+};
+
+/* One descriptor, decoded */
+struct invalidation {
+	struct intel_iommu *iommu;
+	unsigned int type;
+	u16 did;		/* not in device-TLB descriptors */
+	u32 pasid;
+	u16 sid;		/* device-TLB descriptors only */
+	u64 first, last;	/* the range, inclusive */
+	bool all;		/* PASID-selective: the range does not matter */
+	bool ih;
+	u64 invalid;		/* anything reserved or unknown */
+};
+
+struct attachment {
+	struct dmar_domain *domain;
+	struct device *dev;
+	ioasid_t pasid;
+};
+
+#define MAX_LOG		64
+#define MAX_ATTACHED	4
+
+struct driver_test {
+	/* Descriptors in the order of submission. Those below seen were expected. */
+	struct invalidation log[MAX_LOG];
+	unsigned int nr, seen;
+
+	struct attachment attached[MAX_ATTACHED];
+	unsigned int nr_attached;
+
+	unsigned int nr_iommus, nr_devs;
+};
+
+static void set_range(struct invalidation *inv, u64 addr, unsigned int order)
+{
+	u64 mask = order >= 52 ? U64_MAX : ((u64)SZ_4K << order) - 1;
+
+	inv->first = addr & ~mask;
+	inv->last = addr | mask;
+}
+
+/* Section 6.5.2.4 */
+static void decode_pasid_iotlb(const struct qi_desc *desc, struct invalidation *inv)
+{
+	u64 addr = desc->qw1 & GENMASK_ULL(63, 12);
+	unsigned int am = FIELD_GET(GENMASK_ULL(5, 0), desc->qw1);
+
+	inv->did = FIELD_GET(GENMASK_ULL(31, 16), desc->qw0);
+	inv->pasid = FIELD_GET(GENMASK_ULL(51, 32), desc->qw0);
+	inv->invalid = desc->qw0 & (GENMASK_ULL(63, 52) | GENMASK_ULL(15, 6));
+
+	switch (FIELD_GET(GENMASK_ULL(5, 4), desc->qw0)) {
+	case 2:	/* PASID-selective */
+		inv->all = true;
+		inv->invalid |= desc->qw1;
+		set_range(inv, 0, 52);
+		break;
+	case 3:	/* page-selective within PASID */
+		inv->ih = desc->qw1 & BIT_ULL(6);
+		inv->invalid |= desc->qw1 & GENMASK_ULL(11, 7);
+		inv->invalid |= am > cap_max_amask_val(inv->iommu->cap);
+		set_range(inv, addr, am);
+		inv->invalid |= addr != inv->first;
+		break;
+	default:
+		inv->invalid |= desc->qw0;
+	}
+}
+
+/* Sections 6.5.2.5 and 6.5.2.6: with S, the lowest 0 in the address is the size */
+static void decode_dev_tlb_range(u64 addr, bool s, struct invalidation *inv)
+{
+	set_range(inv, addr & GENMASK_ULL(63, 12), s ? ffz(addr >> 12) + 1 : 0);
+}
+
+static void decode(const struct qi_desc *desc, struct invalidation *inv)
+{
+	inv->type = FIELD_GET(GENMASK_ULL(3, 0), desc->qw0);
+
+	switch (inv->type) {
+	case INV_PASID_IOTLB:
+		decode_pasid_iotlb(desc, inv);
+		break;
+	case INV_DEV_TLB:
+		inv->sid = FIELD_GET(GENMASK_ULL(47, 32), desc->qw0);
+		inv->invalid = desc->qw0 & (GENMASK_ULL(51, 48) |
+					    GENMASK_ULL(31, 21) |
+					    GENMASK_ULL(11, 4));
+		inv->invalid |= desc->qw1 & GENMASK_ULL(11, 1);
+		decode_dev_tlb_range(desc->qw1, desc->qw1 & BIT_ULL(0), inv);
+		break;
+	case INV_PASID_DEV_TLB:
+		inv->sid = FIELD_GET(GENMASK_ULL(31, 16), desc->qw0);
+		inv->pasid = FIELD_GET(GENMASK_ULL(51, 32), desc->qw0);
+		inv->invalid = desc->qw0 & GENMASK_ULL(11, 9);
+		inv->invalid |= desc->qw1 & GENMASK_ULL(10, 0);
+		decode_dev_tlb_range(desc->qw1, desc->qw1 & BIT_ULL(11), inv);
+		break;
+	case INV_PASID_CACHE:	/* section 6.5.2.2; granularity 1: PASID */
+		inv->did = FIELD_GET(GENMASK_ULL(31, 16), desc->qw0);
+		inv->pasid = FIELD_GET(GENMASK_ULL(51, 32), desc->qw0);
+		inv->invalid = FIELD_GET(GENMASK_ULL(5, 4), desc->qw0) != 1;
+		inv->invalid |= desc->qw0 & (GENMASK_ULL(63, 52) |
+					     GENMASK_ULL(15, 6));
+		inv->invalid |= desc->qw1;
+		break;
+	default:
+		inv->invalid = desc->qw0;
+	}
+
+	inv->invalid |= desc->qw2 | desc->qw3;
+}
+
+/* In the place of qi_submit_sync(). What does not fit is counted. */
+static int record(struct intel_iommu *iommu, struct qi_desc *desc,
+		  unsigned int count, unsigned long options)
+{
+	struct driver_test *ctx = kunit_get_current_test()->priv;
+	unsigned int i;
+
+	for (i = 0; i < count; i++, ctx->nr++) {
+		struct invalidation *inv = &ctx->log[ctx->nr];
+
+		if (ctx->nr >= MAX_LOG)
+			continue;
+
+		*inv = (struct invalidation) { .iommu = iommu };
+		decode(&desc[i], inv);
+	}
+
+	return 0;
+}
+
+static bool same_invalidation(const struct invalidation *a,
+			      const struct invalidation *b)
+{
+	return a->iommu == b->iommu && a->type == b->type &&
+	       a->did == b->did && a->pasid == b->pasid && a->sid == b->sid &&
+	       a->first == b->first && a->last == b->last &&
+	       a->all == b->all && a->ih == b->ih && a->invalid == b->invalid;
+}
+
+static void print_invalidation(struct kunit *test, const char *what,
+			       const struct invalidation *inv)
+{
+	kunit_err(test, "%s iommu %d type %u did %u pasid %u sid %#x %#llx-%#llx%s ih %d invalid %#llx\n",
+		  what, inv->iommu->seq_id - FAKE_SEQ_ID, inv->type, inv->did,
+		  inv->pasid, inv->sid, inv->first, inv->last,
+		  inv->all ? " (all)" : "", inv->ih, inv->invalid);
+}
+
+static void expect_no_more(struct kunit *test)
+{
+	struct driver_test *ctx = test->priv;
+	unsigned int i;
+
+	KUNIT_EXPECT_EQ_MSG(test, ctx->nr, ctx->seen, "too many invalidations");
+	for (i = ctx->seen; i < min(ctx->nr, MAX_LOG); i++)
+		print_invalidation(test, "unexpected:", &ctx->log[i]);
+	ctx->seen = ctx->nr;
+}
+
+/* Exactly one of the next @n descriptors is @want. */
+static void expect_among(struct kunit *test, unsigned int n,
+			 const struct invalidation *want)
+{
+	struct driver_test *ctx = test->priv;
+	unsigned int i, found = 0;
+
+	for (i = ctx->seen; i < min(ctx->seen + n, ctx->nr); i++)
+		found += same_invalidation(&ctx->log[i], want);
+
+	KUNIT_EXPECT_EQ_MSG(test, found, 1, "invalidation missing or repeated");
+	if (found == 1)
+		return;
+
+	print_invalidation(test, "wanted:", want);
+	for (i = ctx->seen; i < min(ctx->seen + n, ctx->nr); i++)
+		print_invalidation(test, "got:   ", &ctx->log[i]);
+}
+
+/* Fakes */
+
+static struct intel_iommu *fake_iommu(struct kunit *test, u64 cap, u64 ecap)
+{
+	struct driver_test *ctx = test->priv;
+	struct intel_iommu *iommu;
+	unsigned int nr = ctx->nr_iommus++;
+
+	iommu = kunit_kzalloc(test, sizeof(*iommu), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, iommu);
+	iommu->domain_ids = kunit_kzalloc(test, BITS_TO_BYTES(256), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, iommu->domain_ids);
+	/* Domain IDs that differ between IOMMUs, and from PASIDs */
+	bitmap_set(iommu->domain_ids, 0, 100 + nr);
+
+	iommu->cap = cap;
+	iommu->ecap = ecap;
+	iommu->gcmd = DMA_GCMD_TE;
+	iommu->seq_id = FAKE_SEQ_ID + nr;
+	iommu->node = NUMA_NO_NODE;
+	iommu->agaw = iommu_calculate_agaw(iommu);
+	snprintf(iommu->name, sizeof(iommu->name), "fake-iommu%u", nr);
+	raw_spin_lock_init(&iommu->register_lock);
+	spin_lock_init(&iommu->lock);
+	iommu->iommu.dev = kunit_device_register(test, iommu->name);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, iommu->iommu.dev);
+
+	return iommu;
+}
+
+static void *fake_page(struct kunit *test)
+{
+	void *page = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_TRUE(test, PAGE_ALIGNED(page));
+
+	return page;
+}
+
+/* A directory with its first table, so that the driver allocates none. */
+static struct pasid_table *fake_pasid_table(struct kunit *test)
+{
+	struct pasid_table *table;
+	struct pasid_dir_entry *dir = fake_page(test);
+
+	table = kunit_kzalloc(test, sizeof(*table), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, table);
+	dir->val = virt_to_phys(fake_page(test)) | PASID_PTE_PRESENT;
+	table->table = dir;
+	table->max_pasid = FAKE_PASIDS;
+
+	return table;
+}
+
+static struct device *fake_dev(struct kunit *test, struct intel_iommu *iommu)
+{
+	struct driver_test *ctx = test->priv;
+	struct device_domain_info *info;
+	struct dev_iommu *dev_iommu;
+	struct device *dev;
+	char name[16];
+
+	info = kunit_kzalloc(test, sizeof(*info), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, info);
+	dev_iommu = kunit_kzalloc(test, sizeof(*dev_iommu), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, dev_iommu);
+	snprintf(name, sizeof(name), "fake-dev%u", ctx->nr_devs);
+	dev = kunit_device_register(test, name);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
+
+	info->dev = dev;
+	info->iommu = iommu;
+	info->bus = FAKE_BUS;
+	info->devfn = ctx->nr_devs++;
+	info->ats_qdep = FAKE_QDEP;
+	info->pasid_table = fake_pasid_table(test);
+#ifdef CONFIG_INTEL_IOMMU_DEBUGFS
+	info->debugfs_dentry = ERR_PTR(-ENODEV);	/* show nothing */
+#endif
+	dev->iommu = dev_iommu;
+	guard(mutex)(&iommu_probe_device_lock);
+	dev_iommu_priv_set(dev, info);
+
+	return dev;
+}
+
+static struct device *fake_pair(struct kunit *test, u64 cap, u64 ecap)
+{
+	return fake_dev(test, fake_iommu(test, cap, ecap));
+}
+
+static struct intel_iommu *iommu_of(struct device *dev)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	return info->iommu;
+}
+
+static u16 sid_of(struct device *dev)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	return FAKE_BUS << 8 | info->devfn;
+}
+
+static bool has_ats(struct device *dev)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	return info->ats_enabled;
+}
+
+KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
+
+static struct dmar_domain *keep_domain(struct kunit *test,
+				       struct iommu_domain *domain)
+{
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, free_domain, domain));
+
+	return to_dmar_domain(domain);
+}
+
+static struct dmar_domain *fl_domain(struct kunit *test, struct device *dev)
+{
+	struct dmar_domain *domain = keep_domain(test, fl_domain_alloc(dev, 0));
+
+	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
+
+	return domain;
+}
+
+static struct dmar_domain *user_domain(struct kunit *test, struct device *dev)
+{
+	return keep_domain(test, intel_iommu_ops.domain_alloc_user(dev, 0, NULL,
+								   NULL));
+}
+
+static void untag(void *data)
+{
+	struct attachment *at = data;
+
+	cache_tag_unassign_domain(at->domain, at->dev, at->pasid);
+	domain_detach_iommu(at->domain, iommu_of(at->dev));
+}
+
+/* As much of an attachment as invalidations need. */
+static void tag(struct kunit *test, struct dmar_domain *domain,
+		struct device *dev, ioasid_t pasid)
+{
+	struct driver_test *ctx = test->priv;
+	struct attachment *at = &ctx->attached[ctx->nr_attached++];
+
+	KUNIT_ASSERT_LE(test, ctx->nr_attached, MAX_ATTACHED);
+	*at = (struct attachment) { domain, dev, pasid };
+	KUNIT_ASSERT_EQ(test, 0, domain_attach_iommu(domain, iommu_of(dev)));
+	KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(domain, dev, pasid));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, untag, at));
+}
+
+/* Two devices behind one IOMMU share what that IOMMU has cached. */
+static bool iotlb_shared(struct driver_test *ctx, const struct attachment *at)
+{
+	const struct attachment *other;
+
+	for (other = ctx->attached; other < at; other++) {
+		if (iommu_of(other->dev) == iommu_of(at->dev) &&
+		    other->pasid == at->pasid)
+			return true;
+	}
+
+	return false;
+}
+
+static unsigned int flush_count(struct driver_test *ctx)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < ctx->nr_attached; i++) {
+		n += !iotlb_shared(ctx, &ctx->attached[i]);
+		n += has_ats(ctx->attached[i].dev);
+	}
+
+	return n;
+}
+
+/* @order pages at @start are to be invalidated for @at, among @n descriptors. */
+static void expect_flush_of(struct kunit *test, const struct attachment *at,
+			    unsigned int n, u64 start, unsigned int order, bool ih)
+{
+	struct intel_iommu *iommu = iommu_of(at->dev);
+	struct invalidation want = {
+		.iommu	= iommu,
+		.type	= INV_PASID_IOTLB,
+		.did	= domain_id_iommu(at->domain, iommu),
+		.pasid	= at->pasid,
+	};
+
+	if (order > MAMV) {
+		want.all = true;
+		set_range(&want, 0, 52);
+	} else {
+		want.ih = ih;
+		set_range(&want, start, order);
+	}
+	if (!iotlb_shared(test->priv, at))
+		expect_among(test, n, &want);
+
+	if (!has_ats(at->dev))
+		return;
+
+	want = (struct invalidation) {
+		.iommu	= iommu,
+		.type	= at->pasid ? INV_PASID_DEV_TLB : INV_DEV_TLB,
+		.pasid	= at->pasid,
+		.sid	= sid_of(at->dev),
+	};
+	set_range(&want, start, order);
+	expect_among(test, n, &want);
+}
+
+/*
+ * The next descriptors invalidate, for each attachment once, the smallest
+ * aligned block around @size bytes at @start.
+ */
+static void expect_flush(struct kunit *test, u64 start, u64 size, bool ih)
+{
+	struct driver_test *ctx = test->priv;
+	unsigned int i, n = flush_count(ctx), order = 0;
+
+	while ((start ^ (start + size - 1)) >> 12 >> order)
+		order++;
+
+	KUNIT_EXPECT_GE_MSG(test, ctx->nr, ctx->seen + n, "invalidations missing");
+	for (i = 0; i < ctx->nr_attached; i++)
+		expect_flush_of(test, &ctx->attached[i], n, start, order, ih);
+	ctx->seen = min(ctx->seen + n, ctx->nr);
+}
+
+/* Structure changed: caches of paging structures are included. */
+static void expect_structure_flush(struct kunit *test, u64 start, u64 size)
+{
+	expect_flush(test, start, size, false);
+}
+
+/* Leaves went: the hint spares caches of paging structures. */
+static void expect_leaf_flush(struct kunit *test, u64 start, u64 size)
+{
+	expect_flush(test, start, size, true);
+}
+
+static void expect_flush_all(struct kunit *test)
+{
+	expect_flush(test, 0, U64_MAX, false);
+}
+
+/* Capabilities */
+
+static struct fl_caps caps_of(struct kunit *test, u64 cap, u64 ecap)
+{
+	struct fl_caps caps;
+
+	fl_caps_init(&caps);
+	fl_caps_restrict(&caps, fake_iommu(test, cap, ecap));
+
+	return caps;
+}
+
+static void caps_depth(struct kunit *test)
+{
+	u64 rest = CAP_PLAIN & ~CAP_SAGAW(0x1f);
+	unsigned int sagaw;
+
+	for (sagaw = 0; sagaw <= 0x1f; sagaw++) {
+		u64 cap = rest | CAP_SAGAW(sagaw);
+
+		KUNIT_EXPECT_EQ(test, 4, caps_of(test, cap, ECAP_PLAIN).levels);
+		KUNIT_EXPECT_EQ(test, 5, caps_of(test, cap | CAP_FS5LP,
+						 ECAP_PLAIN).levels);
+	}
+}
+
+/* An IOMMU of which the stages have no depth in common is usable. */
+static void caps_depths_apart(struct kunit *test)
+{
+	u64 rest = CAP_PLAIN & ~CAP_SAGAW_4, both = ECAP_PLAIN | ECAP_SSTS;
+
+	/* The number is levels less 2. */
+	KUNIT_EXPECT_EQ(test, 3, fake_iommu(test, rest | CAP_SAGAW_5, both)->agaw);
+	KUNIT_EXPECT_EQ(test, 2, fake_iommu(test, CAP_PLAIN, both)->agaw);
+	KUNIT_EXPECT_EQ(test, 2, fake_iommu(test, rest, ECAP_PLAIN)->agaw);
+	KUNIT_EXPECT_EQ(test, 3, fake_iommu(test, rest | CAP_FS5LP,
+					    ECAP_PLAIN)->agaw);
+	KUNIT_EXPECT_EQ(test, 3, fake_iommu(test, rest | CAP_SAGAW_5,
+					    ECAP_SECOND)->agaw);
+}
+
+static void caps_page_sizes(struct kunit *test)
+{
+	/* What the second stage can do has no say. */
+	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M,
+			caps_of(test, CAP_PLAIN | CAP_SSLPS, ECAP_PLAIN).pgsize_bitmap);
+	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M | SZ_1G,
+			caps_of(test, CAP_PLAIN | CAP_FS1GP, ECAP_PLAIN).pgsize_bitmap);
+}
+
+static void caps_coherency(struct kunit *test)
+{
+	KUNIT_EXPECT_TRUE(test, caps_of(test, CAP_PLAIN, ECAP_PLAIN).coherent);
+	/* C is about tables of legacy mode. */
+	KUNIT_EXPECT_FALSE(test, caps_of(test, CAP_PLAIN, (ECAP_PLAIN | ECAP_C) &
+					 ~ECAP_SMPWCS).coherent);
+}
+
+static void caps_common_part(struct kunit *test)
+{
+	struct fl_caps caps;
+
+	fl_caps_init(&caps);
+	KUNIT_EXPECT_EQ(test, 5, caps.levels);
+	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M | SZ_1G, caps.pgsize_bitmap);
+	KUNIT_EXPECT_TRUE(test, caps.coherent);
+
+	fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP, ECAP_SMTS));
+	KUNIT_EXPECT_EQ(test, 5, caps.levels);
+	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
+	KUNIT_EXPECT_FALSE(test, caps.coherent);
+	KUNIT_EXPECT_EQ(test, 57, caps.mgaw);
+
+	fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(39) | CAP_FS1GP, ECAP_PLAIN));
+	KUNIT_EXPECT_EQ(test, 4, caps.levels);
+	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
+	KUNIT_EXPECT_FALSE(test, caps.coherent);
+	KUNIT_EXPECT_EQ(test, 39, caps.mgaw);
+
+	/* The order does not matter, a better one takes nothing back. */
+	fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
+					   ECAP_PLAIN));
+	KUNIT_EXPECT_EQ(test, 4, caps.levels);
+	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
+	KUNIT_EXPECT_FALSE(test, caps.coherent);
+	KUNIT_EXPECT_EQ(test, 39, caps.mgaw);
+}
+
+/* Allocation */
+
+struct alloc_case {
+	const char *name;
+	u64 cap, ecap;
+	unsigned int levels;
+	unsigned long pgsize_bitmap;
+	u64 aperture_end;
+	bool coherent;
+};
+
+static const struct alloc_case alloc_cases[] = {
+	{ "plain", CAP_PLAIN, ECAP_PLAIN,
+	  4, SZ_4K | SZ_2M, BIT_ULL(47) - 1, true },
+	{ "1 GiB pages, not coherent", CAP_PLAIN | CAP_FS1GP,
+	  ECAP_PLAIN & ~ECAP_SMPWCS,
+	  4, SZ_4K | SZ_2M | SZ_1G, BIT_ULL(47) - 1, false },
+	{ "5 levels beside a 4-level second stage",
+	  CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(57) | CAP_FS5LP, ECAP_PLAIN | ECAP_SSTS,
+	  5, SZ_4K | SZ_2M, BIT_ULL(56) - 1, true },
+	{ "4 levels beside a 5-level second stage",
+	  CAP_ND_256 | CAP_SAGAW_5 | CAP_MGAW(57), ECAP_PLAIN | ECAP_SSTS,
+	  4, SZ_4K | SZ_2M, BIT_ULL(47) - 1, true },
+	{ "MGAW of 39", CAP_ND_256 | CAP_MGAW(39), ECAP_PLAIN,
+	  4, SZ_4K | SZ_2M, BIT_ULL(39) - 1, true },
+	{ "5 levels, MGAW of 48", CAP_ND_256 | CAP_MGAW(48) | CAP_FS5LP, ECAP_PLAIN,
+	  5, SZ_4K | SZ_2M, BIT_ULL(48) - 1, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(alloc, alloc_cases, name);
+
+static void expect_as_allocated(struct kunit *test, struct dmar_domain *domain)
+{
+	const struct alloc_case *c = test->param_value;
+	const struct flpt_cfg *cfg = flpt_config(domain->flpt);
+
+	KUNIT_EXPECT_EQ(test, c->pgsize_bitmap, domain->domain.pgsize_bitmap);
+	KUNIT_EXPECT_EQ(test, 0, domain->domain.geometry.aperture_start);
+	KUNIT_EXPECT_EQ(test, c->aperture_end, domain->domain.geometry.aperture_end);
+	KUNIT_EXPECT_TRUE(test, domain->domain.geometry.force_aperture);
+	KUNIT_EXPECT_PTR_EQ(test, &intel_fl_domain_ops, domain->domain.ops);
+	KUNIT_EXPECT_PTR_EQ(test, &intel_iommu_ops, domain->domain.owner);
+	KUNIT_EXPECT_TRUE(test, domain->use_first_level);
+	KUNIT_EXPECT_EQ(test, c->levels, cfg->levels);
+	KUNIT_EXPECT_EQ(test, c->pgsize_bitmap, cfg->pgsize_bitmap);
+	KUNIT_EXPECT_EQ(test, c->coherent, cfg->coherent);
+	KUNIT_EXPECT_PTR_EQ(test, domain, cfg->owner);
+}
+
+/* What a domain can do is known before it is attached, and stays. */
+static void alloc_is_final(struct kunit *test)
+{
+	const struct alloc_case *c = test->param_value;
+	struct device *dev = fake_pair(test, c->cap, c->ecap);
+	struct intel_iommu *better = fake_iommu(test, CAP_ND_256 | CAP_SAGAW_5 |
+						CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
+						ECAP_PLAIN | ECAP_SSTS);
+	struct dmar_domain *domain = fl_domain(test, dev);
+	phys_addr_t root = flpt_root(domain->flpt);
+
+	expect_as_allocated(test, domain);
+
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, dev));
+	expect_as_allocated(test, domain);
+	KUNIT_ASSERT_EQ(test, 0, domain_attach_iommu(domain, better));
+	expect_as_allocated(test, domain);
+	domain_detach_iommu(domain, better);
+	expect_as_allocated(test, domain);
+	device_block_translation(dev);
+	expect_as_allocated(test, domain);
+	KUNIT_EXPECT_EQ(test, root, flpt_root(domain->flpt));
+}
+
+/* What lies beyond the aperture is refused, what lies at its end is not. */
+static void alloc_aperture(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	struct iommu_domain *domain = &fl_domain(test, dev)->domain;
+	u64 end = domain->geometry.aperture_end + 1;
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_map(domain, end - SZ_4K, PA, SZ_4K, RW,
+					   GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, PA, iommu_iova_to_phys(domain, end - SZ_4K));
+	KUNIT_EXPECT_EQ(test, -ERANGE, iommu_map(domain, end, PA, SZ_4K, RW,
+						 GFP_KERNEL));
+}
+
+static void alloc_charges_users_only(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	struct dmar_domain *kernel = keep_domain(test, fl_domain_alloc(dev, 0));
+	struct dmar_domain *user;
+
+	user = keep_domain(test, fl_domain_alloc(dev, __GFP_ACCOUNT));
+	KUNIT_EXPECT_EQ(test, 0u, (__force u32)flpt_config(kernel->flpt)->gfp);
+	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
+			(__force u32)flpt_config(user->flpt)->gfp);
+}
+
+static void *no_page(const struct flpt_cfg *cfg, gfp_t gfp)
+{
+	return NULL;
+}
+
+/* KASAN and kmemleak see what this leaves behind. */
+static void alloc_without_memory(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+
+	kunit_activate_static_stub(test, flpt_alloc_page, no_page);
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM), fl_domain_alloc(dev, 0));
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM),
+			    intel_iommu_ops.domain_alloc_user(dev, 0, NULL, NULL));
+	kunit_deactivate_static_stub(test, flpt_alloc_page);
+
+	fl_domain(test, dev);
+}
+
+/* Domains for users: the first level serves where there is no second. */
+static void alloc_user(struct kunit *test)
+{
+	struct device *first = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	struct device *second = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct device *both = fake_pair(test, CAP_SECOND, ECAP_PLAIN | ECAP_SSTS);
+	/* section 3.1: without scalable mode there is no first stage */
+	struct device *legacy = fake_pair(test, CAP_SECOND, ECAP_PLAIN & ~ECAP_SMTS);
+	struct dmar_domain *domain = user_domain(test, first);
+
+	KUNIT_EXPECT_PTR_EQ(test, &intel_fl_domain_ops, domain->domain.ops);
+	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_UNMANAGED, domain->domain.type);
+	KUNIT_ASSERT_NOT_NULL(test, domain->flpt);
+	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
+			(__force u32)flpt_config(domain->flpt)->gfp);
+
+	KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
+			    user_domain(test, second)->domain.ops);
+	KUNIT_EXPECT_NULL(test, user_domain(test, second)->flpt);
+	KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
+			    user_domain(test, legacy)->domain.ops);
+
+	if (strstr(saved_command_line, "fl_user"))
+		KUNIT_EXPECT_PTR_EQ(test, &intel_fl_domain_ops,
+				    user_domain(test, both)->domain.ops);
+	else
+		KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
+				    user_domain(test, both)->domain.ops);
+}
+
+/* What only the second level offers is not promised by the first. */
+static void alloc_user_flags(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	static const u32 flags[] = {
+		IOMMU_HWPT_ALLOC_NEST_PARENT,
+		IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+		IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++)
+		KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EOPNOTSUPP),
+				    intel_iommu_ops.domain_alloc_user(dev, flags[i],
+								      NULL, NULL));
+}
+
+/* Which IOMMU may use a domain */
+
+struct compat_case {
+	const char *name;
+	u64 domain_cap, domain_ecap;
+	u64 cap, ecap;
+	int ret;
+};
+
+#define CAP_47		(CAP_ND_256 | CAP_MGAW(47))	/* the same aperture for all */
+
+static const struct compat_case compat_cases[] = {
+	{ "same", CAP_PLAIN, ECAP_PLAIN, CAP_PLAIN, ECAP_PLAIN, 0 },
+	{ "5 levels on 4", CAP_47 | CAP_FS5LP, ECAP_PLAIN,
+	  CAP_47, ECAP_PLAIN, -EINVAL },
+	{ "4 levels on 5", CAP_47, ECAP_PLAIN,
+	  CAP_47 | CAP_FS5LP, ECAP_PLAIN, 0 },
+	{ "1 GiB pages", CAP_47 | CAP_FS1GP, ECAP_PLAIN,
+	  CAP_47, ECAP_PLAIN, -EINVAL },
+	{ "no 1 GiB pages needed", CAP_47, ECAP_PLAIN,
+	  CAP_47 | CAP_FS1GP, ECAP_PLAIN, 0 },
+	{ "coherent table, walk not coherent", CAP_47, ECAP_PLAIN,
+	  CAP_47, ECAP_PLAIN & ~ECAP_SMPWCS, -EINVAL },
+	{ "table not coherent, coherent walk", CAP_47, ECAP_PLAIN & ~ECAP_SMPWCS,
+	  CAP_47, ECAP_PLAIN, 0 },
+	{ "no first stage", CAP_PLAIN, ECAP_PLAIN,
+	  CAP_PLAIN, (ECAP_PLAIN & ~ECAP_FSTS) | ECAP_SSTS, -EINVAL },
+	{ "legacy mode", CAP_PLAIN, ECAP_PLAIN,
+	  CAP_PLAIN, (ECAP_PLAIN & ~ECAP_SMTS) | ECAP_C, -EINVAL },
+	{ "MGAW too small", CAP_PLAIN, ECAP_PLAIN,
+	  CAP_ND_256 | CAP_MGAW(46), ECAP_PLAIN, -EINVAL },
+	{ "MGAW just enough", CAP_PLAIN, ECAP_PLAIN,
+	  CAP_47, ECAP_PLAIN, 0 },
+	{ "SAGAW does not matter", CAP_47 | CAP_SAGAW_4, ECAP_PLAIN,
+	  CAP_47 | CAP_SAGAW(BIT(1)), ECAP_PLAIN | ECAP_SSTS, 0 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(compat, compat_cases, name);
+
+static void compatible(struct kunit *test)
+{
+	const struct compat_case *c = test->param_value;
+	struct device *dev = fake_pair(test, c->cap, c->ecap);
+	struct dmar_domain *domain;
+
+	domain = fl_domain(test, fake_pair(test, c->domain_cap, c->domain_ecap));
+	KUNIT_EXPECT_EQ(test, c->ret, fl_domain_compatible(domain, iommu_of(dev)));
+	KUNIT_EXPECT_EQ(test, c->ret,
+			prepare_domain_attach_device(&domain->domain, dev));
+	KUNIT_EXPECT_EQ(test, c->ret,
+			domain->domain.ops->attach_dev(&domain->domain, dev));
+	KUNIT_EXPECT_EQ(test, !c->ret, !list_empty(&domain->devices));
+	device_block_translation(dev);
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->devices));
+}
+
+/* Whether a mapping has to be made known is fixed at allocation. */
+static void sync_map_is_final(struct kunit *test)
+{
+	struct device *rwbf = fake_pair(test, CAP_PLAIN | CAP_RWBF, ECAP_PLAIN);
+	struct device *cm = fake_pair(test, CAP_PLAIN | CAP_CM, ECAP_PLAIN);
+	struct dmar_domain *domain = fl_domain(test, cm);
+
+	KUNIT_EXPECT_FALSE(test, domain->iotlb_sync_map);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			prepare_domain_attach_device(&domain->domain, rwbf));
+	KUNIT_ASSERT_EQ(test, 0, domain_attach_iommu(domain, iommu_of(rwbf)));
+	KUNIT_EXPECT_FALSE(test, domain->iotlb_sync_map);
+	domain_detach_iommu(domain, iommu_of(rwbf));
+
+	/* section 6.1: caching mode is not about first-level entries */
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, cm));
+	KUNIT_EXPECT_FALSE(test, domain->iotlb_sync_map);
+	device_block_translation(cm);
+
+	domain->iotlb_sync_map = true;
+	KUNIT_EXPECT_EQ(test, 0, prepare_domain_attach_device(&domain->domain, rwbf));
+}
+
+static void sync_map_second_level(struct kunit *test)
+{
+	struct device *cm = fake_pair(test, CAP_SECOND | CAP_CM, ECAP_SECOND);
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct dmar_domain *domain = user_domain(test, dev);
+	/* a real IOMMU may have caching mode */
+	bool need = domain_need_iotlb_sync_map(false);
+
+	KUNIT_EXPECT_TRUE(test, need == domain->iotlb_sync_map);
+	KUNIT_EXPECT_EQ(test, 0, prepare_domain_attach_device(&domain->domain, dev));
+	KUNIT_EXPECT_EQ(test, need ? 0 : -EINVAL,
+			prepare_domain_attach_device(&domain->domain, cm));
+	KUNIT_EXPECT_TRUE(test, need == domain->iotlb_sync_map);
+}
+
+/* What an attachment programs: the PASID-table entry, section 9.6 */
+
+static const u64 *pasid_entry(struct device *dev, ioasid_t pasid)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+	struct pasid_dir_entry *dir = info->pasid_table->table;
+
+	return get_pasid_table_from_pde(dir)[pasid].val;
+}
+
+static void expect_entry(struct kunit *test, struct dmar_domain *domain,
+			 struct device *dev, ioasid_t pasid, bool snoop)
+{
+	const u64 *e = pasid_entry(dev, pasid);
+	bool five = flpt_config(domain->flpt)->levels == 5;
+
+	KUNIT_EXPECT_EQ(test, 1, FIELD_GET(BIT_ULL(0), e[0]));		/* P */
+	KUNIT_EXPECT_EQ(test, 1, FIELD_GET(GENMASK_ULL(8, 6), e[0]));	/* PGTT */
+	KUNIT_EXPECT_EQ(test, domain_id_iommu(domain, iommu_of(dev)),
+			FIELD_GET(GENMASK_ULL(15, 0), e[1]));		/* DID */
+	KUNIT_EXPECT_EQ(test, flpt_config(domain->flpt)->coherent,
+			FIELD_GET(BIT_ULL(23), e[1]));			/* PWSNP */
+	KUNIT_EXPECT_EQ(test, snoop, FIELD_GET(BIT_ULL(24), e[1]));	/* PGSNP */
+	KUNIT_EXPECT_EQ(test, five, FIELD_GET(GENMASK_ULL(3, 2), e[2]));/* FSPM */
+	KUNIT_EXPECT_EQ(test, flpt_root(domain->flpt),
+			e[2] & GENMASK_ULL(63, 12));			/* FSPTPTR */
+}
+
+static void expect_no_entry(struct kunit *test, struct device *dev, ioasid_t pasid)
+{
+	const u64 *e = pasid_entry(dev, pasid);
+
+	KUNIT_EXPECT_EQ(test, 0ULL, e[0] | e[1] | e[2]);
+}
+
+/* Section 6.5.3.3: PASID cache, then what was cached with the entry. */
+static void expect_entry_flush(struct kunit *test, struct device *dev,
+			       u16 did, ioasid_t pasid)
+{
+	struct driver_test *ctx = test->priv;
+	struct invalidation want = {
+		.iommu	= iommu_of(dev),
+		.type	= INV_PASID_CACHE,
+		.did	= did,
+		.pasid	= pasid,
+	};
+
+	expect_among(test, 1, &want);
+	ctx->seen++;
+	want.type = INV_PASID_IOTLB;
+	want.all = true;
+	set_range(&want, 0, 52);
+	expect_among(test, 1, &want);
+	ctx->seen++;
+}
+
+static void attach_rid(struct kunit *test)
+{
+	const struct alloc_case *c = test->param_value;
+	struct device *dev = fake_pair(test, c->cap, c->ecap);
+	struct intel_iommu *iommu = iommu_of(dev);
+	unsigned int ids = bitmap_weight(iommu->domain_ids, 256);
+	struct dmar_domain *domain = fl_domain(test, dev);
+	u16 did;
+
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, dev));
+	did = domain_id_iommu(domain, iommu);
+	expect_entry(test, domain, dev, IOMMU_NO_PASID, false);
+	expect_no_more(test);
+
+	device_block_translation(dev);
+	expect_no_entry(test, dev, IOMMU_NO_PASID);
+	expect_entry_flush(test, dev, did, IOMMU_NO_PASID);
+	expect_no_more(test);
+	KUNIT_EXPECT_EQ(test, ids, bitmap_weight(iommu->domain_ids, 256));
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->cache_tags));
+}
+
+static void attach_pasid(struct kunit *test)
+{
+	const struct alloc_case *c = test->param_value;
+	struct device *dev = fake_pair(test, c->cap, c->ecap);
+	struct intel_iommu *iommu = iommu_of(dev);
+	unsigned int ids = bitmap_weight(iommu->domain_ids, 256);
+	struct dmar_domain *domain = fl_domain(test, dev);
+	u16 did;
+
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->set_dev_pasid(&domain->domain,
+								   dev, 7, NULL));
+	did = domain_id_iommu(domain, iommu);
+	expect_entry(test, domain, dev, 7, false);
+	expect_no_entry(test, dev, IOMMU_NO_PASID);
+	expect_no_more(test);
+
+	intel_iommu_ops.remove_dev_pasid(dev, 7, &domain->domain);
+	expect_no_entry(test, dev, 7);
+	expect_entry_flush(test, dev, did, 7);
+	expect_no_more(test);
+	KUNIT_EXPECT_EQ(test, ids, bitmap_weight(iommu->domain_ids, 256));
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->cache_tags));
+}
+
+/* A PASID is as choosy as a RID. */
+static void attach_pasid_refused(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_47, ECAP_PLAIN);
+	struct dmar_domain *five;
+
+	five = fl_domain(test, fake_pair(test, CAP_47 | CAP_FS5LP, ECAP_PLAIN));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			five->domain.ops->set_dev_pasid(&five->domain, dev, 7, NULL));
+	expect_no_entry(test, dev, 7);
+	KUNIT_EXPECT_TRUE(test, list_empty(&five->dev_pasids));
+}
+
+/* Snooping is enforced in every entry of a domain, also in later ones. */
+static void attach_enforce_snooping(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	struct device *late = fake_dev(test, iommu_of(dev));
+	struct device *never = fake_pair(test, CAP_PLAIN, ECAP_PLAIN & ~ECAP_SC);
+	struct dmar_domain *domain = fl_domain(test, dev);
+	struct iommu_domain *d = &domain->domain;
+	u16 did;
+
+	KUNIT_ASSERT_EQ(test, 0, d->ops->attach_dev(d, dev));
+	KUNIT_ASSERT_EQ(test, 0, d->ops->set_dev_pasid(d, dev, 7, NULL));
+	did = domain_id_iommu(domain, iommu_of(dev));
+	/* Entries of the first level do not remember it: mappings may exist. */
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(d, SZ_1G, PA, SZ_4K, RW, GFP_KERNEL));
+
+	KUNIT_EXPECT_TRUE(test, d->ops->enforce_cache_coherency(d));
+	expect_entry(test, domain, dev, IOMMU_NO_PASID, true);
+	expect_entry(test, domain, dev, 7, true);
+	expect_entry_flush(test, dev, did, IOMMU_NO_PASID);
+	expect_entry_flush(test, dev, did, 7);
+	expect_no_more(test);
+
+	KUNIT_ASSERT_EQ(test, 0, d->ops->attach_dev(d, late));
+	expect_entry(test, domain, late, IOMMU_NO_PASID, true);
+	KUNIT_EXPECT_EQ(test, -EINVAL, d->ops->attach_dev(d, never));
+
+	device_block_translation(late);
+	intel_iommu_ops.remove_dev_pasid(dev, 7, d);
+	device_block_translation(dev);
+}
+
+static void attach_cannot_enforce_snooping(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	struct device *never = fake_pair(test, CAP_PLAIN, ECAP_PLAIN & ~ECAP_SC);
+	struct dmar_domain *domain = fl_domain(test, dev);
+	struct iommu_domain *d = &domain->domain;
+
+	KUNIT_ASSERT_EQ(test, 0, d->ops->attach_dev(d, dev));
+	KUNIT_ASSERT_EQ(test, 0, d->ops->set_dev_pasid(d, never, 7, NULL));
+	KUNIT_EXPECT_FALSE(test, d->ops->enforce_cache_coherency(d));
+	expect_entry(test, domain, dev, IOMMU_NO_PASID, false);
+	expect_entry(test, domain, never, 7, false);
+
+	intel_iommu_ops.remove_dev_pasid(never, 7, d);
+	KUNIT_EXPECT_TRUE(test, d->ops->enforce_cache_coherency(d));
+	device_block_translation(dev);
+}
+
+/* Invalidations */
+
+struct inv_case {
+	const char *name;
+	bool rid, pasid, ats;
+	unsigned int iommus, devs;	/* devices: behind each IOMMU */
+};
+
+static const struct inv_case inv_cases[] = {
+	{ "not attached", .iommus = 1, .devs = 1 },
+	{ "RID", .rid = true, .iommus = 1, .devs = 1 },
+	{ "RID, ATS", .rid = true, .ats = true, .iommus = 1, .devs = 1 },
+	{ "PASID", .pasid = true, .iommus = 1, .devs = 1 },
+	{ "PASID, ATS", .pasid = true, .ats = true, .iommus = 1, .devs = 1 },
+	{ "RID and PASID, ATS", .rid = true, .pasid = true, .ats = true,
+	  .iommus = 1, .devs = 1 },
+	{ "2 devices, ATS", .rid = true, .ats = true, .iommus = 1, .devs = 2 },
+	{ "2 IOMMUs, ATS", .pasid = true, .ats = true, .iommus = 2, .devs = 1 },
+	{ "2 IOMMUs with 2 devices, ATS", .rid = true, .ats = true,
+	  .iommus = 2, .devs = 2 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(inv, inv_cases, name);
+
+static void inv_attach(struct kunit *test, struct dmar_domain *domain,
+		       struct device *dev)
+{
+	const struct inv_case *c = test->param_value;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	info->ats_enabled = c->ats;
+	if (c->rid)
+		tag(test, domain, dev, IOMMU_NO_PASID);
+	if (c->pasid)
+		tag(test, domain, dev, 7);
+}
+
+/* The domain of a test, attached as the parameter says */
+static struct iommu_domain *inv_domain(struct kunit *test)
+{
+	const struct inv_case *c = test->param_value;
+	struct dmar_domain *domain = NULL;
+	unsigned int i, j;
+
+	for (i = 0; i < c->iommus; i++) {
+		struct intel_iommu *iommu;
+
+		iommu = fake_iommu(test, CAP_PLAIN | CAP_FS1GP, ECAP_PLAIN);
+		for (j = 0; j < c->devs; j++) {
+			struct device *dev = fake_dev(test, iommu);
+
+			if (!domain)
+				domain = fl_domain(test, dev);
+			inv_attach(test, domain, dev);
+		}
+	}
+
+	return &domain->domain;
+}
+
+static void map(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
+{
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, iova, PA + iova, size, RW,
+					   GFP_KERNEL));
+}
+
+static void unmap(struct kunit *test, struct iommu_domain *domain, u64 iova,
+		  size_t size)
+{
+	KUNIT_ASSERT_EQ(test, size, iommu_unmap(domain, iova, size));
+}
+
+#define IOVA	(16ULL * SZ_1G)
+
+static const size_t inv_sizes[] = { SZ_4K, 3 * SZ_4K, SZ_64K, SZ_2M, 5 * SZ_2M, SZ_1G };
+
+/* Hardware does not cache what is not there (section 6.1). */
+static void inv_map_needs_none(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(inv_sizes); i++)
+		map(test, domain, IOVA + (u64)i * SZ_1G, inv_sizes[i]);
+	expect_no_more(test);
+}
+
+static void inv_unmap(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(inv_sizes); i++) {
+		u64 iova = IOVA + (u64)i * SZ_1G;
+
+		map(test, domain, iova, inv_sizes[i]);
+		unmap(test, domain, iova, inv_sizes[i]);
+		expect_leaf_flush(test, iova, inv_sizes[i]);
+		expect_no_more(test);
+	}
+}
+
+/* A range that is not aligned to its size needs a larger mask. */
+static void inv_unmap_unaligned(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+
+	map(test, domain, IOVA, SZ_4M);
+	unmap(test, domain, IOVA, SZ_4M);
+	expect_leaf_flush(test, IOVA, SZ_4M);
+
+	map(test, domain, IOVA + SZ_4K, 2 * SZ_4K);
+	unmap(test, domain, IOVA + SZ_4K, 2 * SZ_4K);
+	expect_leaf_flush(test, IOVA, SZ_16K);
+
+	map(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
+	unmap(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
+	expect_leaf_flush(test, IOVA, SZ_4M);
+	expect_no_more(test);
+}
+
+static void inv_unmap_queued(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+	struct iommu_iotlb_gather gather;
+
+	map(test, domain, IOVA, SZ_2M);
+	map(test, domain, IOVA + SZ_1G, SZ_64K);
+
+	iommu_iotlb_gather_init(&gather);
+	gather.queued = true;
+	KUNIT_EXPECT_EQ(test, SZ_2M, iommu_unmap_fast(domain, IOVA, SZ_2M, &gather));
+	KUNIT_EXPECT_EQ(test, SZ_64K, iommu_unmap_fast(domain, IOVA + SZ_1G, SZ_64K,
+						       &gather));
+	expect_no_more(test);
+
+	iommu_flush_iotlb_all(domain);
+	expect_flush_all(test);
+	expect_no_more(test);
+}
+
+/* Structure cannot wait for the queue. */
+static void inv_cut_queued(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+	struct iommu_iotlb_gather gather;
+
+	map(test, domain, IOVA, SZ_2M);
+	iommu_iotlb_gather_init(&gather);
+	gather.queued = true;
+	KUNIT_EXPECT_EQ(test, SZ_4K, iommu_unmap_fast(domain, IOVA, SZ_4K, &gather));
+	expect_structure_flush(test, IOVA, SZ_2M);
+	expect_no_more(test);
+}
+
+static void inv_gather(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+	struct iommu_iotlb_gather gather;
+
+	map(test, domain, IOVA, SZ_16K);
+	map(test, domain, IOVA + SZ_1G, SZ_64K);
+	iommu_iotlb_gather_init(&gather);
+
+	/* Neighbours are gathered ... */
+	iommu_unmap_fast(domain, IOVA, SZ_4K, &gather);
+	iommu_unmap_fast(domain, IOVA + SZ_4K, SZ_4K, &gather);
+	iommu_unmap_fast(domain, IOVA + SZ_8K, SZ_8K, &gather);
+	expect_no_more(test);
+
+	/* ... what is elsewhere ends the first range, ... */
+	iommu_unmap_fast(domain, IOVA + SZ_1G, SZ_64K, &gather);
+	expect_leaf_flush(test, IOVA, SZ_16K);
+	expect_no_more(test);
+
+	/* ... and comes with the end. */
+	iommu_iotlb_sync(domain, &gather);
+	expect_leaf_flush(test, IOVA + SZ_1G, SZ_64K);
+	expect_no_more(test);
+}
+
+/* Nothing was unmapped, so nothing is to be invalidated. */
+static void inv_gather_nothing(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+	struct iommu_iotlb_gather gather;
+
+	iommu_iotlb_gather_init(&gather);
+	iommu_iotlb_sync(domain, &gather);
+	expect_no_more(test);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_unmap(domain,
+					     domain->geometry.aperture_end + 1, SZ_4K));
+	expect_no_more(test);
+}
+
+/* A table that hardware may have cached goes before the large page is used. */
+static void inv_superpage_over_table(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+
+	map(test, domain, IOVA + SZ_64K, SZ_4K);
+	unmap(test, domain, IOVA + SZ_64K, SZ_4K);
+	expect_leaf_flush(test, IOVA + SZ_64K, SZ_4K);
+
+	map(test, domain, IOVA, SZ_2M);
+	expect_structure_flush(test, IOVA, SZ_2M);
+	expect_no_more(test);
+
+	unmap(test, domain, IOVA, SZ_2M);
+	expect_leaf_flush(test, IOVA, SZ_2M);
+	map(test, domain, IOVA, SZ_1G);
+	expect_structure_flush(test, IOVA, SZ_1G);
+	expect_no_more(test);
+}
+
+static void inv_cut(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+
+	map(test, domain, IOVA, SZ_4M);
+
+	/* all of the large page, then what goes */
+	unmap(test, domain, IOVA + SZ_64K, SZ_4K);
+	expect_structure_flush(test, IOVA, SZ_2M);
+	expect_leaf_flush(test, IOVA + SZ_64K, SZ_4K);
+	expect_no_more(test);
+
+	/* it is small pages now */
+	unmap(test, domain, IOVA + SZ_128K, SZ_4K);
+	expect_leaf_flush(test, IOVA + SZ_128K, SZ_4K);
+	expect_no_more(test);
+
+	/* the end of one that was cut, the head of one that was not */
+	unmap(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
+	expect_structure_flush(test, IOVA + SZ_2M, SZ_2M);
+	expect_leaf_flush(test, IOVA, SZ_4M);
+	expect_no_more(test);
+
+	KUNIT_EXPECT_EQ(test, PA + IOVA, iommu_iova_to_phys(domain, IOVA));
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA + SZ_64K));
+	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_4M - 1,
+			iommu_iova_to_phys(domain, IOVA + SZ_4M - 1));
+}
+
+static void inv_cut_1g(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+
+	map(test, domain, IOVA, SZ_1G);
+	unmap(test, domain, IOVA + SZ_2M + SZ_4K, SZ_4K);
+	expect_structure_flush(test, IOVA, SZ_1G);
+	expect_structure_flush(test, IOVA + SZ_2M, SZ_2M);
+	expect_leaf_flush(test, IOVA + SZ_2M + SZ_4K, SZ_4K);
+	expect_no_more(test);
+}
+
+/* What a failed map takes back may have been used already. */
+static void inv_taken_back(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+
+	map(test, domain, IOVA + SZ_8K, SZ_4K);
+	KUNIT_EXPECT_EQ(test, -EADDRINUSE,
+			iommu_map(domain, IOVA, PA, SZ_16K, RW, GFP_KERNEL));
+	expect_leaf_flush(test, IOVA, SZ_8K);
+	expect_no_more(test);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA));
+	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_8K,
+			iommu_iova_to_phys(domain, IOVA + SZ_8K));
+
+	/* refused at once: nothing to take back */
+	KUNIT_EXPECT_EQ(test, -EADDRINUSE,
+			iommu_map(domain, IOVA + SZ_8K, PA, SZ_4K, RW, GFP_KERNEL));
+	expect_no_more(test);
+}
+
+/* An address mask beyond MAMV is an invalid descriptor. */
+static void inv_beyond_mamv(struct kunit *test)
+{
+	struct iommu_domain *domain = inv_domain(test);
+
+	map(test, domain, IOVA, SZ_1G);
+	unmap(test, domain, IOVA, SZ_1G);
+	expect_leaf_flush(test, IOVA, SZ_1G);		/* just fits */
+
+	map(test, domain, IOVA, SZ_2G);
+	unmap(test, domain, IOVA, SZ_2G);
+	expect_leaf_flush(test, IOVA, SZ_2G);		/* PASID-selective */
+	expect_no_more(test);
+}
+
+/* Second-level domains cannot break superpages down, and say so. */
+
+struct part_case {
+	const char *name;
+	s64 offset;	/* from the beginning of the superpage */
+	size_t size;
+};
+
+static const struct part_case part_cases[] = {
+	{ "head", 0, SZ_4K },
+	{ "middle", SZ_1M, SZ_4K },
+	{ "tail", SZ_2M - SZ_4K, SZ_4K },
+	{ "most", 0, SZ_2M - SZ_4K },
+	{ "from below", -(s64)SZ_4K, SZ_8K },
+	{ "to above", SZ_2M - SZ_4K, SZ_8K },
+};
+
+KUNIT_ARRAY_PARAM_DESC(part, part_cases, name);
+
+#define SUPERPAGE_ORDER	9
+
+static void free_superpage(void *pages)
+{
+	free_pages((unsigned long)pages, SUPERPAGE_ORDER);
+}
+
+/* 2 MiB of data that look like present entries of a page table */
+static u64 *superpage_of_data(struct kunit *test)
+{
+	u64 *data = (void *)__get_free_pages(GFP_KERNEL, SUPERPAGE_ORDER);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, data);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_superpage, data));
+	for (i = 0; i < SZ_2M / sizeof(*data); i++)
+		data[i] = (u64)i << 12 | DMA_PTE_READ | DMA_PTE_WRITE;
+
+	return data;
+}
+
+static void expect_data_intact(struct kunit *test, const u64 *data)
+{
+	unsigned int i, wrong = 0;
+
+	for (i = 0; i < SZ_2M / sizeof(*data); i++)
+		wrong += data[i] != ((u64)i << 12 | DMA_PTE_READ | DMA_PTE_WRITE);
+	KUNIT_EXPECT_EQ_MSG(test, 0, wrong, "words of data overwritten");
+}
+
+static void second_level_part_of_superpage(struct kunit *test)
+{
+	const struct part_case *c = test->param_value;
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct iommu_domain *domain = &user_domain(test, dev)->domain;
+	u64 *data = superpage_of_data(test);
+	phys_addr_t pa = virt_to_phys(data);
+	u64 at;
+
+	map(test, domain, IOVA - SZ_4K, SZ_4K);
+	map(test, domain, IOVA + SZ_2M, SZ_4K);
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA, pa, SZ_2M, RW, GFP_KERNEL));
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_unmap(domain, IOVA + c->offset, c->size));
+	expect_data_intact(test, data);
+	for (at = 0; at < SZ_2M; at += SZ_4K)
+		KUNIT_ASSERT_EQ(test, pa + at, iommu_iova_to_phys(domain, IOVA + at));
+	KUNIT_EXPECT_EQ(test, PA + IOVA - SZ_4K,
+			iommu_iova_to_phys(domain, IOVA - SZ_4K));
+	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_2M,
+			iommu_iova_to_phys(domain, IOVA + SZ_2M));
+
+	/* What was mapped can be unmapped. */
+	unmap(test, domain, IOVA, SZ_2M);
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA));
+	expect_data_intact(test, data);
+}
+
+static void second_level_whole_superpages(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct iommu_domain *domain = &user_domain(test, dev)->domain;
+	u64 end = domain->geometry.aperture_end + 1;
+
+	/* small pages and superpages in one go */
+	map(test, domain, IOVA - SZ_4K, SZ_4M + SZ_8K);
+	unmap(test, domain, IOVA - SZ_4K, SZ_4M + SZ_8K);
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA - SZ_4K));
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA));
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA + SZ_4M));
+
+	/* the last superpage, behind which there is nothing to look up */
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, end - SZ_2M, PA, SZ_2M, RW,
+					   GFP_KERNEL));
+	unmap(test, domain, end - SZ_2M, SZ_2M);
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, end - SZ_2M));
+}
+
+/*
+ * Scalable mode is required because fakes have it, and no write-buffer flushing
+ * of real IOMMUs because fakes have no register for it.
+ */
+static int driver_test_init(struct kunit *test)
+{
+	if (!intel_iommu_sm)
+		kunit_skip(test, "scalable mode is disabled (intel_iommu=sm_off)");
+	if (domain_need_iotlb_sync_map(true))
+		kunit_skip(test, "an IOMMU of this machine needs write-buffer flushing");
+
+	test->priv = kunit_kzalloc(test, sizeof(struct driver_test), GFP_KERNEL);
+	if (!test->priv)
+		return -ENOMEM;
+
+	kunit_activate_static_stub(test, qi_submit_sync, record);
+
+	return 0;
+}
+
+static struct kunit_case driver_test_cases[] = {
+	KUNIT_CASE(caps_depth),
+	KUNIT_CASE(caps_depths_apart),
+	KUNIT_CASE(caps_page_sizes),
+	KUNIT_CASE(caps_coherency),
+	KUNIT_CASE(caps_common_part),
+	KUNIT_CASE_PARAM(alloc_is_final, alloc_gen_params),
+	KUNIT_CASE(alloc_aperture),
+	KUNIT_CASE(alloc_charges_users_only),
+	KUNIT_CASE(alloc_without_memory),
+	KUNIT_CASE(alloc_user),
+	KUNIT_CASE(alloc_user_flags),
+	KUNIT_CASE_PARAM(compatible, compat_gen_params),
+	KUNIT_CASE(sync_map_is_final),
+	KUNIT_CASE(sync_map_second_level),
+	KUNIT_CASE_PARAM(attach_rid, alloc_gen_params),
+	KUNIT_CASE_PARAM(attach_pasid, alloc_gen_params),
+	KUNIT_CASE(attach_pasid_refused),
+	KUNIT_CASE(attach_enforce_snooping),
+	KUNIT_CASE(attach_cannot_enforce_snooping),
+	KUNIT_CASE_PARAM(inv_map_needs_none, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_unmap, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_unmap_unaligned, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_unmap_queued, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_cut_queued, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_gather, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_gather_nothing, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_superpage_over_table, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_cut, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_cut_1g, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_taken_back, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_beyond_mamv, inv_gen_params),
+	KUNIT_CASE_PARAM(second_level_part_of_superpage, part_gen_params),
+	KUNIT_CASE(second_level_whole_superpages),
+	{}
+};
+
+static struct kunit_suite driver_test_suite = {
+	.name = "intel-iommu-fl-domain",
+	.init = driver_test_init,
+	.test_cases = driver_test_cases,
+};
+
+kunit_test_suite(driver_test_suite);
+
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
