@@ -14,8 +14,9 @@ apt_site() {
 	apt-get indextargets --format '$(SITE) $(RELEASE) $(ORIGIN)' \
 		'Created-By: Packages' | awk -v security="$security" '
 		$3 ~ /Debian/ && ($2 ~ /-security/) == (security != "") {
-			print $1; exit
-		}'
+			site = $1
+		}
+		END { print site }'
 }
 
 release_codename() { . /etc/os-release && echo "${VERSION_CODENAME:?}"; }

@@ -43,10 +43,8 @@ debian_source() {
 }
 
 require_6_12() {
-	[ -f "$1/Makefile" ] && [ -f "$1/Kbuild" ] ||
-		die "$1 is not a kernel tree"
-	grep -q '^VERSION = 6$' "$1/Makefile" &&
-		grep -q '^PATCHLEVEL = 12$' "$1/Makefile" ||
+	[ -f "$1/Makefile" ] || die "$1 is not a kernel tree"
+	[ "$(sed -n 's/^\(VERSION\|PATCHLEVEL\) = //p' "$1/Makefile" | xargs)" = "6 12" ] ||
 		die "$1 is not a 6.12.y kernel"
 }
 
@@ -55,7 +53,7 @@ takes_series() { "$LAB/series.py" test "$1"; }
 # The one that was chosen before is kept until "make clean"; otherwise the
 # newest on the mirror, or failing that the newest tested one it still has.
 choose_debian() {
-	local version newest dir complaint
+	local version on_mirror newest dir complaint
 	if [ -f "$BUILD/base" ]; then
 		version=$(cat "$BUILD/base")
 		if dir=$(debian_source "$version") && takes_series "$dir" 2>/dev/null
@@ -65,7 +63,8 @@ choose_debian() {
 		fi
 	fi
 	[ -n "$(mirror_versions)" ] || refresh_lists
-	newest=$(mirror_versions | head -1)
+	on_mirror=$(mirror_versions)
+	newest=${on_mirror%%$'\n'*}
 	[ -n "$newest" ] || die "this machine's mirror has no linux-source-6.12"
 	dir=$(debian_source "$newest") || die "cannot fetch linux-source-6.12 $newest"
 	if complaint=$(takes_series "$dir" 2>&1); then
@@ -76,7 +75,7 @@ choose_debian() {
 	printf '%s\n' "$complaint" >&2
 	for version in $(tested_versions debian); do
 		[ "$version" != "$newest" ] || continue
-		mirror_versions | grep -qxF "$version" || continue
+		grep -qxF "$version" <<<"$on_mirror" || continue
 		dir=$(debian_source "$version") || continue
 		takes_series "$dir" || continue
 		say "using the newest tested one instead: $version"

@@ -14,28 +14,34 @@ set -euo pipefail
 vanilla_tarball() {
 	local file=$CACHE/tarballs/linux-$1.tar.xz source
 	if [ ! -f "$file" ]; then
-		source=$(private_apt "$2" apt-cache showsrc linux |
-			sed -n "s/^Version: \($1-.*\)/\1/p" | head -1)
+		# Debian 12 calls the source package by the kernel's line
+		source=$(private_apt "$2" apt-cache showsrc linux linux-6.12 |
+			awk -v version="$1-" '/^Package:/ { name = $2 }
+				/^Version:/ && index($2, version) == 1 {
+					found = name "=" $2 }
+				END { print found }')
 		[ -n "$source" ] || return 1
 		say "fetching the release tarball of $1"
 		mkdir -p "$CACHE/tarballs"
 		rm -rf "$file.part"
 		mkdir "$file.part"
 		(cd "$file.part" && private_apt "$2" apt-get -q source \
-			--only-source --download-only --tar-only "linux=$source") >&2 ||
+			--only-source --download-only --tar-only "$source") >&2 ||
 			return 1
-		mv "$file.part"/linux_*.orig.tar.xz "$file"
+		mv "$file.part"/linux*.orig.tar.xz "$file"
 		rm -rf "$file.part"
 	fi
 	echo "$file"
 }
 
-# extract TARBALL-COMMAND... to stdin: only the files that the series touches
+# touched_only DIR: from the tarball on stdin, the files that the series touches.
 touched_only() {
 	local to=$1
 	series_files . | sed 's,^,*/,' >"$to.list"
+	# tar complains of the files that the series adds; those that it changes
+	# are missed by git am
 	tar -xJ --strip-components=1 --wildcards --no-anchored -C "$to" \
-		-T "$to.list" 2>/dev/null || [ $? = 2 ]	# new files are not in it
+		-T "$to.list" 2>/dev/null || [ $? = 2 ]
 	rm "$to.list"
 }
 
