@@ -6,9 +6,10 @@
  * series changes for second-level domains.
  *
  * IOMMUs and devices are fake: structures with capability registers of the
- * test's choice and no registers behind them. qi_submit_sync() is replaced by a
- * recorder, which decodes descriptors by the specification's layouts instead of
- * by the driver's macros. Real IOMMUs of the machine are not touched.
+ * test's choice and no registers behind them. Having no queue, they make
+ * qi_submit_sync() call a recorder, which decodes descriptors by the
+ * specification's layouts instead of by the driver's macros. Real IOMMUs of the
+ * machine are not touched.
  *
  * Sections are those of the VT-d specification.
  */
@@ -18,10 +19,12 @@
 #include <kunit/test.h>
 #include <linux/bitfield.h>
 #include <linux/bitmap.h>
+#include <linux/dmar.h>
 #include <linux/init.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
 #include <uapi/linux/iommufd.h>
@@ -196,7 +199,7 @@ static void decode(const struct qi_desc *desc, struct invalidation *inv)
 	inv->invalid |= desc->qw2 | desc->qw3;
 }
 
-/* In the place of qi_submit_sync(). What does not fit is counted. */
+/* What qi_submit_sync() does for fakes. What does not fit is counted. */
 static int record(struct intel_iommu *iommu, struct qi_desc *desc,
 		  unsigned int count, unsigned long options)
 {
@@ -728,13 +731,30 @@ static void alloc_without_memory(struct kunit *test)
 	fl_domain(test, dev);
 }
 
+/* Whatever the domain will be attached to must be able to use it. */
+static void alloc_without_device(struct kunit *test)
+{
+	struct dmar_domain *domain = fl_domain(test, NULL);
+	unsigned int refused = 0;
+	struct dmar_drhd_unit *drhd;
+	struct intel_iommu *iommu;
+
+	rcu_read_lock();
+	for_each_active_iommu(iommu, drhd) {
+		if (sm_supported(iommu) && ecap_flts(iommu->ecap))
+			refused += !!fl_domain_compatible(domain, iommu);
+	}
+	rcu_read_unlock();
+	KUNIT_EXPECT_EQ(test, 0, refused);
+}
+
 /* Domains for users: the first level serves where there is no second. */
 static void alloc_user(struct kunit *test)
 {
 	struct device *first = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
 	struct device *second = fake_pair(test, CAP_SECOND, ECAP_SECOND);
 	struct device *both = fake_pair(test, CAP_SECOND, ECAP_PLAIN | ECAP_SSTS);
-	/* section 3.1: without scalable mode there is no first stage */
+	/* without scalable mode there is no first stage to use */
 	struct device *legacy = fake_pair(test, CAP_SECOND, ECAP_PLAIN & ~ECAP_SMTS);
 	struct dmar_domain *domain = user_domain(test, first);
 
@@ -1454,6 +1474,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(alloc_aperture),
 	KUNIT_CASE(alloc_charges_users_only),
 	KUNIT_CASE(alloc_without_memory),
+	KUNIT_CASE(alloc_without_device),
 	KUNIT_CASE(alloc_user),
 	KUNIT_CASE(alloc_user_flags),
 	KUNIT_CASE_PARAM(compatible, compat_gen_params),
