@@ -8,7 +8,7 @@ set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
 WORK=$ROOT/build/run
-export LC_ALL=C
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf 'run: %s\n' "$*" >&2; }
 

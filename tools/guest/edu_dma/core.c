@@ -133,7 +133,7 @@ static void expect_fault(struct kunit *test, struct edu *edu, u64 iova,
 /* Page-sized patterns that differ in every word, and from one seed to another. */
 static u64 pattern(u32 seed, int word)
 {
-	return hash_64(((u64)seed << 32) + word, 64) | 1;
+	return (((u64)seed << 32) + word + 1) * GOLDEN_RATIO_64;
 }
 
 u32 edu_new_seed(void)
