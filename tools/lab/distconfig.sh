@@ -27,10 +27,13 @@ configure_dist() {
 		cat "$WORK/dist"/drivers/iommu/intel/Kconfig*; } | cksum)
 	[ "$state" != "$(cat "$obj/.lab-config" 2>/dev/null)" ] || return 0
 	debian_config >"$config"
-	# keys and debug information are of no use here, and BTF needs a vmlinux
+	# Keys and debug information are of no use here, and BTF needs a vmlinux.
+	# KUnit and iommufd, which Debian leaves out, are built as modules, as
+	# other distributions have them.
 	"$WORK/dist/scripts/config" --file "$config" --set-str SYSTEM_TRUSTED_KEYS '' \
 		-e DEBUG_INFO_NONE -d DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT \
-		-d DEBUG_INFO_BTF -d MODULE_SIG
+		-d DEBUG_INFO_BTF -d MODULE_SIG \
+		-m KUNIT -m IOMMUFD
 	kunit_fragment "$WORK/dist" | sed 's/=y$/=m/' >>"$config"
 	make -s -C "$WORK/dist" O="$obj" olddefconfig
 	grep -qx 'CONFIG_INTEL_IOMMU=y' "$config"

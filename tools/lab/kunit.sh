@@ -13,7 +13,7 @@ src=${KERNEL%/arch/x86/boot/bzImage}/source
 LOG=${LOG:-$BUILD/results/kunit.console}
 export LOG
 mkdir -p "$(dirname "$LOG")"
-ARGS="kunit_shutdown=poweroff ${SUITE:+kunit.filter_glob=$SUITE} ${ARGS:-}"
+ARGS="kunit.enable=1 kunit_shutdown=poweroff ${SUITE:+kunit.filter_glob=$SUITE} ${ARGS:-}"
 export ARGS
 say "running KUnit on the ${MACHINE:-first}-stage machine, log in $LOG"
 status=0

@@ -71,6 +71,7 @@ guest_suites() {
 
 kernel lab
 if [ "${1:-}" = --debug ]; then
+	export TIMEOUT=${TIMEOUT:-1800}		# sanitizers are slow under emulation
 	for variant in kasan kcsan; do
 		kernel "$variant"
 		suite "$variant-kunit-first" kunit_suite first
