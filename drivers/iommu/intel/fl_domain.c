@@ -10,7 +10,7 @@
 
 #define pr_fmt(fmt)	"DMAR: " fmt
 
-#include <asm/cacheflush.h>
+#include <linux/cacheflush.h>
 #include <linux/sizes.h>
 
 #include "iommu.h"

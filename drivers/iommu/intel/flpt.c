@@ -234,6 +234,9 @@ static bool flpt_install(struct flpt *pt, u64 *slot, u64 *old, u64 *table)
 
 static void flpt_publish(struct flpt *pt, u64 *slot)
 {
+	if (pt->cfg.coherent)
+		return;
+
 	flpt_write_back(pt, slot, sizeof(*slot));
 	smp_mb__before_atomic();	/* written back before it says so */
 	set_bit(FL_WRITTEN_BIT, (unsigned long *)slot);
