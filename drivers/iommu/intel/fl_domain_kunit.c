@@ -539,15 +539,14 @@ static struct fl_caps caps_of(struct kunit *test, u64 cap, u64 ecap)
 
 static void caps_depth(struct kunit *test)
 {
-	u64 rest = CAP_PLAIN & ~CAP_SAGAW(0x1f);
+	u64 rest = CAP_PLAIN & ~CAP_SAGAW(0x1f), both = ECAP_PLAIN | ECAP_SSTS;
 	unsigned int sagaw;
 
 	for (sagaw = 0; sagaw <= 0x1f; sagaw++) {
 		u64 cap = rest | CAP_SAGAW(sagaw);
 
-		KUNIT_EXPECT_EQ(test, 4, caps_of(test, cap, ECAP_PLAIN).levels);
-		KUNIT_EXPECT_EQ(test, 5, caps_of(test, cap | CAP_FS5LP,
-						 ECAP_PLAIN).levels);
+		KUNIT_EXPECT_EQ(test, 4, caps_of(test, cap, both).levels);
+		KUNIT_EXPECT_EQ(test, 5, caps_of(test, cap | CAP_FS5LP, both).levels);
 	}
 }
 
