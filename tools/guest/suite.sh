@@ -8,8 +8,6 @@ set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 LAB=$GUEST/../lab
 
-# The iommufd selftests bring a mock IOMMU, which 6.12 cannot have beside a real
-# driver: a device without a firmware node is given to whichever registered first.
 # name            stage   guest's suite  memory  further kernel arguments
 SUITES='
 run               first   -              -
@@ -19,9 +17,9 @@ dma-lazy-first    first   dma-api        2G      iommu.strict=0 kunit.filter_glo
 dma-lazy-second   second  dma-api        2G      iommu.strict=0 kunit.filter_glob=edu_dma_api
 vfio-first        first   vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 vfio-second       second  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
-selftest-first    first   selftest       2G      intel_iommu=off hugepagesz=2M hugepages=64
-selftest-second   second  selftest       2G      intel_iommu=off hugepagesz=2M hugepages=64
-fail-nth          first   fail-nth       2G      intel_iommu=off hugepagesz=2M hugepages=64
+selftest-first    first   selftest       2G      hugepagesz=2M hugepages=64
+selftest-second   second  selftest       2G      hugepagesz=2M hugepages=64
+fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64
 bench-first       first   bench          2G      iommu.strict=1
 bench-second      second  bench          2G      iommu.strict=1
 '
@@ -53,7 +51,7 @@ run() {
 	INITRD=$("$GUEST/mkinitrd.sh" | tail -1)
 	edu=edu,dma_mask=0xffffffffffffffff
 	log=${LOG:-$(mktemp)}
-	[ -n "${LOG:-}" ] || trap 'rm -f "$log"' EXIT
+	[ -n "${LOG:-}" ] || trap "rm -f '$log'" EXIT
 	export KERNEL INITRD
 	MACHINE=$stage MEMORY=$memory LOG=$log TIMEOUT=${TIMEOUT:-300} \
 	ARGS="guest=$suite stage=$stage kunit.enable=1 $args" \

@@ -33,7 +33,7 @@ command=("$QEMU" -machine 'q35,kernel-irqchip=split' "${accel[@]}"
 	 -kernel "$KERNEL")
 [ -z "${INITRD:-}" ] || command+=(-initrd "$INITRD")
 # last words win, so that ARGS can overrule
-command+=(-append "console=ttyS0 panic=-1 intel_iommu=on,sm_on ${ARGS:-}")
+command+=(-append "console=ttyS0 panic=-1 no_timer_check intel_iommu=on,sm_on ${ARGS:-}")
 # QEMU_ARGS is one string with QEMU's own quoting rules, which has no spaces
 read -ra extra <<<"${QEMU_ARGS:-}"
 command+=(${extra[@]+"${extra[@]}"})
