@@ -49,6 +49,7 @@ suite() {
 	fi
 	printf '%-24s %s passed, %s failed, %s skipped (%d s)\n' \
 		"$name" "$p" "$f" "$s" $((SECONDS - start))
+	[ "$f" = 0 ] || echo "$name: see $log"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
