@@ -78,7 +78,7 @@ checkpatch() {
 		--ignore "$ignore" "$WORK/check.mails"/*.patch
 }
 
-# "ND" is read as a word of its own in "2ND"
+# CAP.ND, the number of domains, is no misspelt "and"
 spelling() { codespell -L nd "$WORK/check.mails"; }
 
 overlay_is_named() { "$LAB/series.py" check; }
