@@ -13,11 +13,13 @@
 #include <linux/vfio.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "edu.h"
 #include "kselftest_harness.h"
 
+#define CGROUP		"/sys/fs/cgroup/vfio_edu"
 #define PAGE		4096UL
 #define SZ_2M		(2UL << 20)
 #define SZ_1G		(1UL << 30)
@@ -676,6 +678,53 @@ TEST_F(iommufd, closed_with_live_mappings)
 	ASSERT_TRUE(attach(&self->edu, self->ioas));
 	EXPECT_TRUE(cannot_read(&self->edu, IOVA, seed));
 	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
+}
+
+/* Bytes of page tables for devices that our memory cgroup is charged for. */
+static long charged_tables(void)
+{
+	FILE *stat = fopen(CGROUP "/memory.stat", "r");
+	char line[128];
+	long bytes = -1;
+
+	while (stat && fgets(line, sizeof(line), stat) &&
+	       sscanf(line, "sec_pagetables %ld", &bytes) != 1)
+		;
+	if (stat)
+		fclose(stat);
+	return bytes;
+}
+
+static bool enter_cgroup(void)
+{
+	FILE *procs;
+
+	if (mkdir(CGROUP, 0755) && errno != EEXIST)
+		return false;
+	procs = fopen(CGROUP "/cgroup.procs", "w");
+	return procs && fputs("0", procs) != EOF && !fclose(procs);
+}
+
+/*
+ * A user pays for the tables of its mappings: one page in every 2 MiB takes a
+ * table each. Counters are exact to the batch in which CPUs hand them in.
+ */
+TEST_F(iommufd, tables_are_charged)
+{
+	const unsigned int regions = 1024, batch = 256;
+	void *memory = new_memory(PAGE, 0);
+	unsigned int i;
+	long before;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_TRUE(enter_cgroup());
+	before = charged_tables();
+	ASSERT_LE(0, before);
+	for (i = 0; i < regions; i++)
+		ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE,
+				      IOVA + i * SZ_2M, RW));
+	EXPECT_LE((long)((regions - batch) * PAGE), charged_tables() - before);
+	EXPECT_EQ(regions * PAGE, ioas_unmap(self->fd, self->ioas, IOVA, regions * SZ_2M));
 }
 
 /* ---- tests: the older interface, a group in a type 1 container ---- */
