@@ -63,7 +63,7 @@ check: setup
 	@$(lab)/check.sh
 
 shell: setup
-	@tools/guest/shell.sh
+	@$(lab)/shell.sh
 
 boot: setup
 	@$(lab)/boot.sh
