@@ -7,7 +7,8 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-wanted=${SUITE:-*}
+# an array, so that no pattern meets the files of this folder
+read -ra wanted <<<"${SUITE:-*}"
 unset SUITE
 results=$BUILD/results
 mkdir -p "$results"
@@ -22,7 +23,7 @@ kernel() {
 
 is_wanted() {
 	local pattern
-	for pattern in $wanted; do
+	for pattern in "${wanted[@]}"; do
 		# shellcheck disable=SC2053 # it is a pattern
 		[[ $1 == $pattern ]] && return
 	done
@@ -93,6 +94,6 @@ else
 		suite kasan-kunit-second kunit_suite second
 	fi
 fi
-[ "$ran" != 0 ] || die "no suite is called $wanted"
+[ "$ran" != 0 ] || die "no suite is called ${wanted[*]}"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
