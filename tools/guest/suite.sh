@@ -13,8 +13,8 @@ SUITES='
 run               first   -              -
 dma-first         first   dma            3G      iommu.strict=1
 dma-second        second  dma            3G      iommu.strict=1
-dma-lazy-first    first   dma-api        2G      iommu.strict=0 kunit.filter_glob=edu_dma_api
-dma-lazy-second   second  dma-api        2G      iommu.strict=0 kunit.filter_glob=edu_dma_api
+dma-lazy-first    first   dma-api        2G      iommu.strict=0
+dma-lazy-second   second  dma-api        2G      iommu.strict=0
 vfio-first        first   vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 vfio-second       second  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 selftest-first    first   selftest       2G      hugepagesz=2M hugepages=64
@@ -39,11 +39,16 @@ clean() {
 	}
 }
 
+# KUnit's report of having run nothing at boot is no test result.
+without_empty_plan() { sed -u '/KTAP version 1\r*$/ { N; /] 1\.\.0\r*$/d }'; }
+
 run() {
 	local name=$1 stage suite memory args log edu
 	read -r _ stage suite memory args < <(awk -v n="$name" '$1 == n' <<<"$SUITES") ||
 		{ echo "guest: no suite '$name'" >&2; return 2; }
 	[ "$suite" != - ] || exec "$GUEST/run.sh"
+	# No built-in test at boot; the module's own are chosen when it is loaded.
+	[[ $suite != dma* ]] || args+=' kunit.enable=1 kunit.filter_glob=none'
 	# The arena of edu_dma: the third GiB, which this machine has at 4 GiB.
 	[ "$suite" != dma ] || args+=' memmap=1G$0x100000000'
 
@@ -54,9 +59,9 @@ run() {
 	[ -n "${LOG:-}" ] || trap "rm -f '$log'" EXIT
 	export KERNEL INITRD
 	MACHINE=$stage MEMORY=$memory LOG=$log TIMEOUT=${TIMEOUT:-300} \
-	ARGS="guest=$suite stage=$stage kunit.enable=1 $args" \
+	ARGS="guest=$suite stage=$stage $args" \
 	QEMU_ARGS="-device $edu,addr=4 -device $edu,addr=5" \
-		"$LAB/boot.sh" || return
+		"$LAB/boot.sh" | without_empty_plan || return
 	clean "$log"
 	tr -d '\r' <"$log" | grep -aqx 'guest: status 0'
 }

@@ -37,6 +37,9 @@ tap() {
 		[ "$status" = 0 ]
 }
 
+# choose_kunit GLOB: the KUnit suites that run when their module is loaded
+choose_kunit() { printf %s "$1" >/sys/module/kunit/parameters/filter_glob; }
+
 # kunit_passed SUITE...: what the kernel kept of the suites' results is good
 kunit_passed() {
 	for suite in "$@"; do
