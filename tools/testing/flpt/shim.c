@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory behind shim.h: an arena of pages, each followed by a page that
+ * nobody may touch, and the same again as hardware finds it in memory.
+ */
+#include <sys/mman.h>
+
+#include "shim.h"
+
+#ifdef ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(addr, size)	((void)(addr), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(addr, size)	((void)(addr), (void)(size))
+#endif
+
+#define PAGES		(1UL << 16)
+#define STRIDE		(2 * PAGE_SIZE)
+#define ARENA		(PAGES * STRIDE)
+#define PHYS_BASE	0x4200000000ULL
+
+void (*shim_hook)(void);
+_Thread_local u64 shim_fail;
+_Thread_local unsigned long shim_failed;
+_Thread_local bool shim_atomic;
+
+static char *arena, *memory;
+static struct page pages[PAGES];
+static unsigned long used, live;
+static struct rcu_head *callbacks;
+
+static char *reserve(void)
+{
+	char *p = mmap(NULL, ARENA, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	BUG_ON(p == MAP_FAILED);
+	return p;
+}
+
+/* Make all pages new again. Nobody else may be running. */
+void shim_reset(void)
+{
+	if (!arena) {
+		arena = reserve();
+		memory = reserve();
+		ASAN_POISON_MEMORY_REGION(arena, ARENA);
+	}
+
+	BUG_ON(live || callbacks);
+	memset(pages, 0, used * sizeof(*pages));
+	used = 0;
+}
+
+/* How many pages are allocated. */
+unsigned long shim_pages(void)
+{
+	return __atomic_load_n(&live, __ATOMIC_RELAXED);
+}
+
+struct page *virt_to_page(const void *addr)
+{
+	size_t offset = (const char *)addr - arena;
+
+	BUG_ON(offset >= ARENA || offset % STRIDE >= PAGE_SIZE);
+	return pages + offset / STRIDE;
+}
+
+phys_addr_t virt_to_phys(const void *addr)
+{
+	BUG_ON(virt_to_page(addr)->state != SHIM_LIVE);
+	return (const char *)addr - arena + PHYS_BASE;
+}
+
+void *phys_to_virt(phys_addr_t addr)
+{
+	BUG_ON(addr - PHYS_BASE >= ARENA);
+	return arena + (addr - PHYS_BASE);
+}
+
+/* Where hardware finds the entry at @addr; NULL if that is no allocated page. */
+u64 *shim_memory(u64 addr)
+{
+	u64 offset = addr - PHYS_BASE;
+
+	if (offset >= ARENA || offset % STRIDE >= PAGE_SIZE ||
+	    pages[offset / STRIDE].state != SHIM_LIVE)
+		return NULL;
+	return (u64 *)(memory + offset);
+}
+
+static bool must_fail(void)
+{
+	bool fail = shim_fail & 1;
+
+	shim_fail >>= 1;
+	shim_failed += fail;
+	return fail;
+}
+
+void *iommu_alloc_page_node(int nid, gfp_t gfp)
+{
+	struct page *page;
+	unsigned long nr;
+	char *addr;
+
+	BUG_ON(nid != NUMA_NO_NODE);
+	BUG_ON(shim_atomic && (gfp & __GFP_DIRECT_RECLAIM));
+	if (must_fail())
+		return NULL;
+
+	nr = __atomic_fetch_add(&used, 1, __ATOMIC_RELAXED);
+	BUG_ON(nr >= PAGES);
+	__atomic_fetch_add(&live, 1, __ATOMIC_RELAXED);
+
+	page = pages + nr;
+	addr = arena + nr * STRIDE;
+	*page = (struct page) { .state = SHIM_LIVE, .gfp = gfp };
+	ASAN_UNPOISON_MEMORY_REGION(addr, PAGE_SIZE);
+	memset(addr, 0, PAGE_SIZE);
+	/* What was in memory before; nobody has written the zeros back. */
+	memset(memory + nr * STRIDE, 0xa5, PAGE_SIZE);
+
+	return addr;
+}
+
+void __iommu_free_pages(struct page *page, int order)
+{
+	char *addr = arena + (page - pages) * STRIDE;
+
+	BUG_ON(order || page->state != SHIM_LIVE || page->private);
+	page->state = SHIM_FREED;
+	ASAN_POISON_MEMORY_REGION(addr, PAGE_SIZE);
+	__atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
+}
+
+void *kzalloc(size_t size, gfp_t gfp)
+{
+	BUG_ON(shim_atomic && (gfp & __GFP_DIRECT_RECLAIM));
+	return must_fail() ? NULL : calloc(1, size);
+}
+
+/* Callbacks wait for shim_rcu_barrier(). */
+void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
+{
+	BUG_ON(container_of(head, struct page, rcu_head)->state != SHIM_LIVE);
+	head->func = func;
+	head->next = callbacks;
+	callbacks = head;
+}
+
+void shim_rcu_barrier(void)
+{
+	while (callbacks) {
+		struct rcu_head *head = callbacks;
+
+		callbacks = head->next;
+		head->func(head);
+	}
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * As much of the kernel as flpt.c needs, in user space. The Makefile makes every
+ * <linux/...> header that the library includes a line that includes this file.
+ *
+ * Pages come from one arena, are handed out once and are not used again before
+ * shim_reset(), so that nothing ever hides a use after free. Physical addresses
+ * differ from virtual ones, and hardware's view of the arena (shim_memory) from
+ * that of the CPU.
+ *
+ * Atomics are those of C11 with the kernel's ordering, for ThreadSanitizer to
+ * understand. READ_ONCE() is consume, since the kernel lets an address
+ * dependency begin there. All of them call shim_hook first: a place where
+ * another CPU may come in between.
+ */
+#ifndef _FLPT_SHIM_H
+#define _FLPT_SHIM_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef u64 phys_addr_t;
+typedef unsigned int gfp_t;
+
+#define CONFIG_64BIT		1
+#define __ARG_PLACEHOLDER_1	0,
+#define __second(a, b, ...)	b
+#define __is_defined2(junk)	__second(junk 1, 0, 0)
+#define __is_defined1(val)	__is_defined2(__ARG_PLACEHOLDER_##val)
+#define IS_ENABLED(option)	__is_defined1(option)
+
+#define VISIBLE_IF_KUNIT	static
+#define EXPORT_SYMBOL_IF_KUNIT(symbol)
+#define KUNIT_STATIC_STUB_REDIRECT(...)
+
+#define likely(x)		__builtin_expect(!!(x), 1)
+#define unlikely(x)		__builtin_expect(!!(x), 0)
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+#define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
+#define min(a, b)		min_t(__typeof__(a), a, b)
+#define check_mul_overflow(a, b, to)	__builtin_mul_overflow(a, b, to)
+
+#define BIT(n)			(1UL << (n))
+#define BIT_ULL(n)		(1ULL << (n))
+#define GENMASK_ULL(high, low)	((~0ULL >> (63 - (high))) & (~0ULL << (low)))
+#define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
+#define IS_ALIGNED(x, a)	(((x) & ((__typeof__(x))(a) - 1)) == 0)
+
+#define SZ_4K			0x1000
+#define SZ_2M			0x200000
+#define SZ_1G			0x40000000
+#define PAGE_SIZE		4096UL
+#define PAGE_MASK		(~(PAGE_SIZE - 1))
+#define offset_in_page(p)	((uintptr_t)(p) & ~PAGE_MASK)
+#define NUMA_NO_NODE		(-1)
+#define IOMMU_READ		1
+#define IOMMU_WRITE		2
+
+#define __GFP_DIRECT_RECLAIM	1u
+#define __GFP_ACCOUNT		2u
+#define __GFP_NOWARN		4u
+#define GFP_ATOMIC		8u
+#define GFP_KERNEL		__GFP_DIRECT_RECLAIM
+
+#define MAX_ERRNO		4095
+#define ERR_PTR(error)		((void *)(long)(error))
+#define PTR_ERR(ptr)		((long)(ptr))
+#define IS_ERR(ptr)		((uintptr_t)(ptr) >= (uintptr_t)-MAX_ERRNO)
+
+#define cond_resched()		do { } while (0)
+
+/* A check that failed: say so and abort, which is what fuzzers look for. */
+#define BUG(...) do {							\
+	fprintf(stderr, "%s:%d: ", __FILE__, __LINE__);			\
+	fprintf(stderr, __VA_ARGS__);					\
+	fputc('\n', stderr);						\
+	abort();							\
+} while (0)
+#define BUG_ON(condition) do {						\
+	if (unlikely(condition))					\
+		BUG("%s", #condition);					\
+} while (0)
+#define WARN_ON(condition)	BUG_ON(condition)
+
+/* Memory order */
+
+extern void (*shim_hook)(void);
+
+static inline void shim_step(void)
+{
+	if (unlikely(shim_hook))
+		shim_hook();
+}
+
+#define READ_ONCE(x)							\
+	(shim_step(), __atomic_load_n(&(x), __ATOMIC_CONSUME))
+#define WRITE_ONCE(x, val)						\
+	(shim_step(), __atomic_store_n(&(x), val, __ATOMIC_RELAXED))
+#define xchg(ptr, val)							\
+	(shim_step(), __atomic_exchange_n(ptr, val, __ATOMIC_SEQ_CST))
+#define try_cmpxchg(ptr, old, new)					\
+	(shim_step(), __atomic_compare_exchange_n(ptr, old, new, false,	\
+				__ATOMIC_SEQ_CST, __ATOMIC_CONSUME))
+#define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
+#define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_mb__before_atomic()		__atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+/* Never called: what a 32-bit kernel does to load an entry. */
+u64 cmpxchg64(u64 *ptr, u64 old, u64 new);
+
+static inline void set_bit(unsigned int nr, unsigned long *word)
+{
+	shim_step();
+	__atomic_fetch_or(word, 1UL << nr, __ATOMIC_RELAXED);
+}
+
+typedef struct { long counter; } atomic_long_t;
+
+#define atomic_long_inc(v) \
+	((void)__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED))
+#define atomic_long_dec(v) \
+	((void)__atomic_fetch_sub(&(v)->counter, 1, __ATOMIC_RELAXED))
+#define atomic_long_read(v)	__atomic_load_n(&(v)->counter, __ATOMIC_RELAXED)
+
+/* Memory */
+
+enum shim_state { SHIM_UNUSED, SHIM_LIVE, SHIM_FREED };
+
+struct rcu_head {
+	struct rcu_head *next;
+	void (*func)(struct rcu_head *head);
+};
+
+struct page {
+	unsigned long private;
+	struct rcu_head rcu_head;
+	enum shim_state state;
+	gfp_t gfp;
+	unsigned int reached;	/* by the judge, in its present round */
+};
+
+/* Bit 0 says whether the next allocation of this thread fails, and so on. */
+extern _Thread_local u64 shim_fail;
+extern _Thread_local unsigned long shim_failed;
+/* This thread must not sleep. */
+extern _Thread_local bool shim_atomic;
+
+void shim_reset(void);
+unsigned long shim_pages(void);
+void shim_rcu_barrier(void);
+u64 *shim_memory(u64 addr);
+
+struct page *virt_to_page(const void *addr);
+phys_addr_t virt_to_phys(const void *addr);
+void *phys_to_virt(phys_addr_t addr);
+
+void *iommu_alloc_page_node(int nid, gfp_t gfp);
+void __iommu_free_pages(struct page *page, int order);
+void *kzalloc(size_t size, gfp_t gfp);
+void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
+
+#define iommu_free_page(addr)		__iommu_free_pages(virt_to_page(addr), 0)
+#define set_page_private(page, val)	((page)->private = (val))
+#define kfree(ptr)			free(ptr)
+
+#endif /* _FLPT_SHIM_H */
