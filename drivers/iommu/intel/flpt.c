@@ -16,10 +16,12 @@
  *   cmpxchg, and only in two ways: from nothing to a table (populate), and from
  *   a leaf to a table that translates the same (break-down). Whoever comes
  *   second finds a table and goes on from there.
- * - A table that has been reachable once is not freed before flpt_destroy().
- *   A walker may hold a pointer to it for as long as it likes. When a large page
- *   takes the place of an empty table, the table is parked: kept for that slot,
- *   empty, until the slot turns into a table again.
+ * - A table is not freed before flpt_destroy(), whether it is empty or not. Who
+ *   works on a range may hold a pointer to its table for as long as the range is
+ *   his. When a large page takes the place of an empty table, the table is
+ *   parked: kept for that slot, empty, until the slot turns into a table again.
+ *   Look-ups, which may be about anybody's range, are in an RCU read section for
+ *   the rare slot that comes to own a second table; see flpt_park().
  *
  * Callers that break the first rule (two operations on overlapping ranges at the
  * same time) may find either result in the table, but every page stays
@@ -52,6 +54,7 @@
  */
 
 #include <kunit/static_stub.h>
+#include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/mm.h>
@@ -161,60 +164,51 @@ static int flpt_reserve_bay(struct flpt *pt, u64 *slot, gfp_t gfp)
 	return 0;
 }
 
-/*
- * @table is all zero, out of hardware's reach, and a bay has been reserved. The
- * bay may be in use, when two cut the same large page at the same time and the
- * parked table lost against a new one. So parked tables form a list, linked
- * through their first entry: a pointer to a page does not look present.
- */
-static void flpt_park(struct flpt *pt, u64 *slot, u64 *table)
-{
-	u64 **bay = flpt_bay(slot);
-	u64 *next = READ_ONCE(*bay);
-
-	do {
-		fl_store(table, (unsigned long)next);
-	} while (!try_cmpxchg(bay, &next, table));
-
-	atomic_long_inc(&pt->parked);
-}
-
-static u64 *flpt_next_parked(u64 *table)
-{
-	return (u64 *)(unsigned long)fl_load(table);
-}
+static void flpt_free_tree(struct flpt *pt, u64 *table, unsigned int level);
 
 /*
- * The whole list is taken and the rest put back: popping one by cmpxchg would
- * mistake a list whose head came back for one that never changed.
+ * Keep @table, a table of @level that is empty and out of hardware's reach, for
+ * @slot, whose bay has been reserved. One is enough: a slot has two tables if
+ * two cut the same large page at the same time and the parked table lost against
+ * a new one. The second goes after a grace period, for the sake of look-ups.
  */
+static void flpt_park(struct flpt *pt, u64 *slot, u64 *table, unsigned int level)
+{
+	u64 *none = NULL;
+
+	if (try_cmpxchg(flpt_bay(slot), &none, table))
+		atomic_long_inc(&pt->parked);
+	else
+		flpt_free_tree(pt, table, level);
+}
+
 static u64 *flpt_unpark(struct flpt *pt, u64 *slot)
 {
 	u64 **bay = flpt_bay(slot);
-	u64 *table, *rest;
+	u64 *table;
 
 	if (!bay || !READ_ONCE(*bay))
 		return NULL;
 
 	table = xchg(bay, NULL);
-	if (!table)
-		return NULL;
-
-	atomic_long_dec(&pt->parked);
-	rest = flpt_next_parked(table);
-	fl_store(table, 0);
-	while (rest) {
-		u64 *next = flpt_next_parked(rest);
-
+	if (table)
 		atomic_long_dec(&pt->parked);
-		flpt_park(pt, slot, rest);
-		rest = next;
-	}
 
 	return table;
 }
 
 /* Populate */
+
+/*
+ * @entry, which refers to a table, was found at @slot without FL_WRITTEN. If it
+ * is there no longer, somebody has done this and gone on.
+ */
+static void flpt_publish(struct flpt *pt, u64 *slot, u64 entry)
+{
+	flpt_write_back(pt, slot, sizeof(*slot));
+	/* Fully ordered: it is written back before it says so. */
+	cmpxchg64(slot, entry, entry | FL_WRITTEN);
+}
 
 /*
  * Put @table where @slot still holds *@old. On failure *@old is what the slot
@@ -229,17 +223,13 @@ static bool flpt_install(struct flpt *pt, u64 *slot, u64 *old, u64 *table)
 
 	flpt_write_back(pt, table, PAGE_SIZE);
 	smp_wmb();	/* the table's content before the table */
-	return try_cmpxchg64(slot, old, new);
-}
+	if (!try_cmpxchg64(slot, old, new))
+		return false;
 
-static void flpt_publish(struct flpt *pt, u64 *slot)
-{
-	if (pt->cfg.coherent)
-		return;
+	if (!(new & FL_WRITTEN))
+		flpt_publish(pt, slot, new);
 
-	flpt_write_back(pt, slot, sizeof(*slot));
-	smp_mb__before_atomic();	/* written back before it says so */
-	set_bit(FL_WRITTEN_BIT, (unsigned long *)slot);
+	return true;
 }
 
 /*
@@ -261,13 +251,12 @@ static u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int level,
 		if (flpt_install(pt, slot, &entry, table)) {
 			if (!parked)
 				atomic_long_inc(&pt->tables[level - 1]);
-			flpt_publish(pt, slot);
 			return table;
 		}
 
 		/* Somebody else was faster; theirs is as good. */
 		if (parked)
-			flpt_park(pt, slot, parked);
+			flpt_park(pt, slot, parked, level - 1);
 		else
 			iommu_free_page(table);
 	}
@@ -276,7 +265,7 @@ static u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int level,
 		return ERR_PTR(-EADDRINUSE);
 
 	if (!(entry & FL_WRITTEN))
-		flpt_publish(pt, slot);
+		flpt_publish(pt, slot, entry);
 
 	return flpt_table(entry);
 }
@@ -306,7 +295,27 @@ static u64 *flpt_get_slot(struct flpt *pt, u64 iova, unsigned int level,
 }
 
 /*
- * The entry that decides about @iova: a leaf, or where the walk finds nothing.
+ * What decides about @iova, a leaf or nothing, and at which level. Only looks,
+ * so that @iova may be anybody's; under rcu_read_lock() if it may be.
+ */
+static u64 flpt_look(struct flpt *pt, u64 iova, unsigned int *level)
+{
+	u64 *table = pt->root;
+	unsigned int l = pt->cfg.levels;
+
+	for (;; l--) {
+		u64 entry = fl_load(table + fl_index(iova, l));
+
+		if (!fl_is_table(entry, l)) {
+			*level = l;
+			return entry;
+		}
+		table = flpt_table(entry);
+	}
+}
+
+/*
+ * The slot that decides about @iova, which is the caller's, and its level.
  * Entries on the way are written back if they are not yet: to hardware, a leaf
  * is not gone if memory still has the large page that it was part of.
  */
@@ -324,7 +333,7 @@ static u64 *flpt_find(struct flpt *pt, u64 iova, unsigned int *level)
 			return slot;
 		}
 		if (unlikely(!(entry & FL_WRITTEN)))
-			flpt_publish(pt, slot);
+			flpt_publish(pt, slot, entry);
 		table = flpt_table(entry);
 	}
 }
@@ -373,7 +382,7 @@ static void flpt_park_children(struct flpt *pt, u64 *table, unsigned int level)
 			continue;
 
 		fl_store(table + i, 0);
-		flpt_park(pt, table + i, flpt_table(entry));
+		flpt_park(pt, table + i, flpt_table(entry), level - 1);
 	}
 }
 
@@ -411,7 +420,7 @@ static int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int level,
 				FLPT_STRUCTURE);
 
 	flpt_park_children(pt, table, level - 1);
-	flpt_park(pt, slot, table);
+	flpt_park(pt, slot, table, level - 1);
 
 	return 0;
 }
@@ -450,7 +459,6 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 
 		if (!parked)
 			atomic_long_inc(&pt->tables[level - 1]);
-		flpt_publish(pt, slot);
 
 		iova = ALIGN_DOWN(iova, fl_size(level));
 		pt->cfg.ops->invalidate(pt->cfg.owner, iova,
@@ -462,7 +470,7 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 	for (i = 0; i < FL_ENTRIES; i++)
 		fl_store(table + i, 0);
 	if (parked)
-		flpt_park(pt, slot, parked);
+		flpt_park(pt, slot, parked, level - 1);
 	else
 		spares->table[spares->nr++] = table;
 
@@ -470,19 +478,18 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 }
 
 /* How many tables it takes for no leaf to reach across @iova. */
-static unsigned int flpt_cut_depth(struct flpt *pt, u64 iova)
+static unsigned int flpt_cut_depth(struct flpt *pt, u64 iova, unsigned int *level)
 {
-	unsigned int level, depth = 0;
-	u64 *slot;
+	unsigned int depth = 0;
 
 	if (iova > pt->last)
 		return 0;
 
-	slot = flpt_find(pt, iova, &level);
-	if (!fl_present(fl_load(slot)))
+	guard(rcu)();
+	if (!fl_present(flpt_look(pt, iova, level)))
 		return 0;
 
-	while (!IS_ALIGNED(iova, fl_size(level--)))
+	while (!IS_ALIGNED(iova, fl_size(*level - depth)))
 		depth++;
 
 	return depth;
@@ -491,11 +498,10 @@ static unsigned int flpt_cut_depth(struct flpt *pt, u64 iova)
 /* The same for @iova and @end, which may lie in one large page. */
 static unsigned int flpt_cuts_depth(struct flpt *pt, u64 iova, u64 end)
 {
-	unsigned int depth = flpt_cut_depth(pt, iova);
-	unsigned int end_depth = flpt_cut_depth(pt, end);
-	unsigned int level, shared = 0;
+	unsigned int level, unused, shared = 0;
+	unsigned int depth = flpt_cut_depth(pt, iova, &level);
+	unsigned int end_depth = flpt_cut_depth(pt, end, &unused);
 
-	flpt_find(pt, iova, &level);
 	while (shared < min(depth, end_depth) &&
 	       iova >> fl_shift(level - shared) == end >> fl_shift(level - shared))
 		shared++;
@@ -503,14 +509,22 @@ static unsigned int flpt_cuts_depth(struct flpt *pt, u64 iova, u64 end)
 	return depth + end_depth - shared;
 }
 
-/* Break down leaves until none reaches across @iova. */
+/*
+ * Break down leaves until none reaches across @iova. One that does is partly the
+ * caller's, be @iova the begin or the end of its range.
+ */
 static int flpt_cut_at(struct flpt *pt, u64 iova, struct flpt_spares *spares)
 {
-	while (flpt_cut_depth(pt, iova)) {
-		unsigned int level;
-		u64 *slot = flpt_find(pt, iova, &level);
-		int ret = flpt_break_down(pt, slot, level, iova, spares);
+	unsigned int level;
 
+	while (flpt_cut_depth(pt, iova, &level)) {
+		u64 *slot = flpt_find(pt, iova, &level);
+		int ret;
+
+		if (IS_ALIGNED(iova, fl_size(level)))
+			break;
+
+		ret = flpt_break_down(pt, slot, level, iova, spares);
 		if (ret)
 			return ret;
 	}
@@ -819,8 +833,9 @@ phys_addr_t flpt_iova_to_phys(struct flpt *pt, u64 iova)
 	if (iova > pt->last)
 		return 0;
 
-	entry = fl_load(flpt_find(pt, iova, &level));
-	if (!fl_present(entry) || !fl_is_leaf(entry, level))
+	guard(rcu)();
+	entry = flpt_look(pt, iova, &level);
+	if (!fl_present(entry))
 		return 0;
 
 	return fl_leaf_addr(entry, level) + (iova & (fl_size(level) - 1));
@@ -873,12 +888,11 @@ static void flpt_free_tree(struct flpt *pt, u64 *table, unsigned int level)
 
 	for (i = 0; level > 1 && i < FL_ENTRIES; i++) {
 		u64 entry = fl_load(table + i);
-		u64 *parked;
+		u64 *parked = flpt_unpark(pt, table + i);
 
 		if (fl_is_table(entry, level))
 			flpt_free_tree(pt, flpt_table(entry), level - 1);
-
-		while (bays && (parked = flpt_unpark(pt, table + i)))
+		if (parked)
 			flpt_free_tree(pt, parked, level - 1);
 	}
 
@@ -1015,6 +1029,14 @@ bool flpt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_next_leaf);
 
+static bool flpt_count_next(struct flpt *pt, u64 *iova, unsigned int *level)
+{
+	u64 path[FLPT_MAX_LEVELS + 1];
+
+	guard(rcu)();
+	return flpt_next_leaf(flpt_root(pt), pt->cfg.levels, iova, path, level);
+}
+
 /**
  * flpt_get_stats() - count tables and leaves
  * @pt: the table
@@ -1028,8 +1050,8 @@ EXPORT_SYMBOL_IF_KUNIT(flpt_next_leaf);
  */
 void flpt_get_stats(struct flpt *pt, struct flpt_stats *stats)
 {
-	u64 path[FLPT_MAX_LEVELS + 1], iova = 0;
 	unsigned int level;
+	u64 iova = 0;
 
 	memset(stats, 0, sizeof(*stats));
 	for (level = 1; level <= FLPT_MAX_LEVELS; level++)
@@ -1037,7 +1059,7 @@ void flpt_get_stats(struct flpt *pt, struct flpt_stats *stats)
 	stats->parked = atomic_long_read(&pt->parked);
 	stats->shadows = atomic_long_read(&pt->shadows);
 
-	while (flpt_next_leaf(flpt_root(pt), pt->cfg.levels, &iova, path, &level)) {
+	while (flpt_count_next(pt, &iova, &level)) {
 		stats->leaves[level]++;
 		iova += fl_size(level);
 		cond_resched();
