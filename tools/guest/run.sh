@@ -60,7 +60,7 @@ virtio_has_the_guests_data() {
 	cmp -n 2097152 -i 0:12582912 pristine/tftp/download virtio.img
 }
 
-guest_passed() { tr -d '\r' <console.log | grep -qx 'guest: status 0'; }
+guest_passed() { grep -ax $'guest: status 0\r*' console.log; }
 
 export KERNEL=${KERNEL:-$("$ROOT/tools/lab/kernel.sh" | tail -1)}
 initrd=$("$GUEST/mkinitrd.sh" | tail -1)
