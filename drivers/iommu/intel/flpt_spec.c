@@ -25,8 +25,8 @@
 #define PAGE_SIZE_BIT	BIT_OF(7)	/* FS-PDPE and FS-PDE */
 #define NO_EXECUTE	BIT_OF(63)
 
-/* Bits 9 and 11 and 62:52 are ignored; 10 where Extended Accessed is off. */
-#define IGNORED		(BITS(62, 52) | BITS(11, 9))
+/* Bits 62:52, 11, 9 and 8 are ignored; 10 where Extended Accessed is off. */
+#define IGNORED		(BITS(62, 52) | BITS(11, 8))
 /* An entry that refers to a table has no Dirty bit; bit 6 is ignored there. */
 #define IGNORED_TABLE	(IGNORED | BIT_OF(6))
 
