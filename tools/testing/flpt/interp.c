@@ -83,6 +83,7 @@ static struct test {
 	unsigned long sizes;
 	bool coherent, watch;
 	unsigned long ops, maps;
+	u64 near, paddr;	/* the last ones */
 	struct op cpus[CPUS], *running;
 	ucontext_t main;
 	void *fake_stack;
@@ -285,6 +286,9 @@ static void step(void)
 
 	if (!op)
 		return;
+	/* As early as it may be. */
+	if (!shim_readers)
+		shim_rcu_barrier();
 	/* In long runs over one table, now and then is enough. */
 	if (t.watch && (op->looks++ < 100 || op->looks % 32 == 0))
 		look_around(op);
@@ -531,13 +535,16 @@ static void start(const struct op *what)
 /* From bytes to operations */
 
 /*
- * Addresses are near four places where something begins or ends: address 0, an
- * entry of level 4, one of level 5 or the middle, and the end of the aperture.
+ * Addresses are near the last one, or near four places where something begins or
+ * ends: address 0, an entry of level 4, one of level 5 or the middle, and the
+ * end of the aperture.
  */
 static u64 get_iova(void)
 {
+	static const long near[] = {
+		0, SZ_4K, -SZ_4K, SZ_2M, -SZ_2M, SZ_1G / 2, 511 * SZ_4K, SZ_1G,
+	};
 	static const u16 large[] = { 0, 1, 510, 511 };
-	static const u16 small[] = { 0, 1, 511 };
 	const u64 place[] = {
 		0, (1ULL << 39) - 2 * (u64)SZ_1G,
 		(t.last + 1) / 2 - 2 * (u64)SZ_1G, t.last + 1 - 4 * (u64)SZ_1G,
@@ -546,9 +553,16 @@ static u64 get_iova(void)
 	u64 iova = place[b & 3] + (b >> 2 & 3) * (u64)SZ_1G +
 		   large[b >> 4 & 3] * (u64)SZ_2M;
 
+	if (b >> 6 == 1)
+		iova += 511 * SZ_4K;
+	if (b >> 6 == 2)
+		iova += (byte() * 2 + 1) % 512 * (u64)SZ_4K;
 	if (b >> 6 == 3)
-		return iova + (byte() * 2 + 1) % 512 * (u64)SZ_4K;
-	return iova + small[b >> 6] * (u64)SZ_4K;
+		iova = t.near + near[b & 7];
+	if (iova > t.last)
+		iova = t.near;
+	t.near = iova;
+	return iova;
 }
 
 static size_t get_count(unsigned int level)
@@ -570,10 +584,8 @@ static unsigned int get_level(u8 b)
 
 static u64 get_paddr(unsigned int level)
 {
-	static u64 next;
-
-	next += 0x9e3779b97f4a7c15ULL;
-	return (next >> 14) % (1ULL << 51) / leaf_size(level) * leaf_size(level);
+	t.paddr += 0x9e3779b97f4a7c15ULL;
+	return (t.paddr >> 14) % (1ULL << 51) / leaf_size(level) * leaf_size(level);
 }
 
 static void clamp(struct op *op, u64 unit)
@@ -741,7 +753,7 @@ static void do_touch(void)
 	struct extent *e = model_find(&t.model, iova);
 	struct spec_walk walk;
 
-	if (!t.coherent || !e || owner(iova) || t.nr_touched == TOUCHED ||
+	if (!t.coherent || !e || t.nr_touched == TOUCHED ||
 	    !slot_at(iova, &entry, &walk))
 		return;
 
@@ -839,6 +851,7 @@ static void do_bad_other(void)
 static void do_judge(void)
 {
 	resume_all();
+	shim_rcu_barrier();
 	check_touched();
 	judge(&t.model);
 }
@@ -946,6 +959,8 @@ static void run_bytes(const u8 *bytes, size_t size)
 
 	t.bytes = bytes;
 	t.end = bytes + size;
+	t.near = 0;
+	t.paddr = 0;
 	begin();
 	while (t.bytes < t.end)
 		operation();

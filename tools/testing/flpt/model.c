@@ -251,5 +251,7 @@ void judge(struct model *m)
 	}
 	/* Below a parked table there may be parked tables, which count, too. */
 	BUG_ON(stats.parked != parked);
-	BUG_ON(all + stats.shadows != shim_pages());
+	if (all + stats.shadows != shim_pages())
+		BUG("%lu tables, %lu shadows, but %lu pages", all, stats.shadows,
+		    shim_pages());
 }

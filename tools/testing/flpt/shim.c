@@ -20,6 +20,7 @@
 #define PHYS_BASE	0x4200000000ULL
 
 void (*shim_hook)(void);
+unsigned long shim_readers;
 _Thread_local u64 shim_fail;
 _Thread_local unsigned long shim_failed;
 _Thread_local bool shim_atomic;
@@ -140,21 +141,24 @@ void *kzalloc(size_t size, gfp_t gfp)
 	return must_fail() ? NULL : calloc(1, size);
 }
 
-/* Callbacks wait for shim_rcu_barrier(). */
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
 {
 	BUG_ON(container_of(head, struct page, rcu_head)->state != SHIM_LIVE);
 	head->func = func;
-	head->next = callbacks;
-	callbacks = head;
+	head->next = __atomic_load_n(&callbacks, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&callbacks, &head->next, head, true,
+					    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
 }
 
 void shim_rcu_barrier(void)
 {
-	while (callbacks) {
-		struct rcu_head *head = callbacks;
+	struct rcu_head *head, *next;
 
-		callbacks = head->next;
+	BUG_ON(shim_readers);
+	head = __atomic_exchange_n(&callbacks, NULL, __ATOMIC_ACQUIRE);
+	for (; head; head = next) {
+		next = head->next;
 		head->func(head);
 	}
 }

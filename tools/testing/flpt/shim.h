@@ -113,15 +113,12 @@ static inline void shim_step(void)
 				__ATOMIC_SEQ_CST, __ATOMIC_CONSUME))
 #define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
 #define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
-#define smp_mb__before_atomic()		__atomic_thread_fence(__ATOMIC_SEQ_CST)
 
-/* Never called: what a 32-bit kernel does to load an entry. */
-u64 cmpxchg64(u64 *ptr, u64 old, u64 new);
 
-static inline void set_bit(unsigned int nr, unsigned long *word)
+static inline u64 cmpxchg64(u64 *ptr, u64 old, u64 new)
 {
-	shim_step();
-	__atomic_fetch_or(word, 1UL << nr, __ATOMIC_RELAXED);
+	try_cmpxchg64(ptr, &old, new);
+	return old;
 }
 
 typedef struct { long counter; } atomic_long_t;
@@ -131,6 +128,25 @@ typedef struct { long counter; } atomic_long_t;
 #define atomic_long_dec(v) \
 	((void)__atomic_fetch_sub(&(v)->counter, 1, __ATOMIC_RELAXED))
 #define atomic_long_read(v)	__atomic_load_n(&(v)->counter, __ATOMIC_RELAXED)
+
+/* RCU: callbacks wait for shim_rcu_barrier(), which wants no readers. */
+
+extern unsigned long shim_readers;
+
+static inline void shim_read_lock(void)
+{
+	__atomic_fetch_add(&shim_readers, 1, __ATOMIC_ACQUIRE);
+}
+
+static inline void shim_read_unlock(const int *unused)
+{
+	__atomic_fetch_sub(&shim_readers, 1, __ATOMIC_RELEASE);
+}
+
+#define guard(rcu)		guard_##rcu
+#define guard_rcu()							\
+	__attribute__((cleanup(shim_read_unlock), unused))		\
+	const int reading = (shim_read_lock(), 0)
 
 /* Memory */
 
