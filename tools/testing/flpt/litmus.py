@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Exhaustive checker for the litmus tests of flpt.c.
+
+The tests have the form of tools/memory-model, for herd7 where it can be had;
+but write_back() and hw() are of this checker only. It knows what the tests use:
+READ_ONCE, WRITE_ONCE, smp_wmb, smp_mb, cmpxchg, cmpxchg_relaxed, if (rN),
+if (rN == value), if (rN != value).
+
+Model: each thread runs its operations in any order that keeps data, address and
+control dependencies (of loads, too: none here needs less), the order of accesses to
+one variable, and fences. A store
+reaches all other threads at once, a load is satisfied when it runs. cmpxchg
+waits for what is before it only if it succeeds; what is behind it waits for it.
+write_back(x) copies x from the CPUs' view to memory and returns when it is
+there, so it is a full fence. hw(x) is a device's load from memory; a device runs
+in program order.
+
+Usage: litmus.py FILE...   The "exists" of a *.weak*.litmus, which is a weakened
+copy, must be found, that of any other must not.
+"""
+import re
+import sys
+
+STATEMENT = re.compile(
+    r"(?:(?:int\s+|int\s*\*\s*)?(?P<reg>r\d+)\s*=\s*)?"
+    r"(?P<op>READ_ONCE|WRITE_ONCE|cmpxchg_relaxed|cmpxchg|smp_wmb|smp_mb|"
+    r"write_back|hw)\s*\((?P<args>[^()]*)\)\s*;")
+
+
+def is_register(word):
+    return re.fullmatch(r"r\d+", word)
+
+
+class Op:
+    """One operation; guards are the enclosing ifs: (register, is, value)."""
+
+    def __init__(self, op, reg, args, guards):
+        self.op, self.reg, self.guards = op, reg, guards
+        self.var, *self.values = [a.strip("*& ") for a in args] or [""]
+
+    def registers(self):
+        """Those that address, data or an enclosing if come from."""
+        return ({a for a in [self.var, *self.values] if is_register(a)} |
+                {reg for reg, _, _ in self.guards})
+
+
+def parse_thread(body):
+    ops, guards, at = [], [], 0
+    body = re.sub(r"//.*|/\*.*?\*/", "", body, flags=re.S)
+    while body[at:].strip():
+        rest = body[at:]
+        skip = len(rest) - len(rest.lstrip())
+        rest = rest.lstrip()
+        if match := re.match(r"if\s*\((r\d+)(?: (==|!=) (\w+))?\)\s*\{", rest):
+            guards.append((match[1], match[2] == "==", match[3] or "0"))
+        elif match := re.match(r"\}", rest):
+            guards.pop()
+        elif match := STATEMENT.match(rest):
+            args = list(filter(None, match["args"].split(",")))
+            ops.append(Op(match["op"], match["reg"], args, tuple(guards)))
+        else:
+            raise SyntaxError(rest.split("\n")[0])
+        at += skip + match.end()
+    return ops
+
+
+def parse(text):
+    initial = dict(re.findall(r"(\w+)\s*=\s*&?(\w+)\s*;",
+                              text[text.index("{"):text.index("}")]))
+    parts = re.split(r"^P\d+\([^)]*\)\s*", text, flags=re.M)
+    threads = [parse_thread(p[p.index("{") + 1:p.rindex("\n}")])
+               for p in parts[1:]]
+    condition = re.search(r"exists\s*\((.*)\)\s*$", text, re.S)[1]
+    condition = re.sub(r"(\d+):(r\d+)", r'reg[\1, "\2"]', condition)
+    condition = re.sub(r"=\s*&?(\w+)", r'== "\1"', condition)
+    condition = (condition.replace("/\\", "and").replace("\\/", "or")
+                 .replace("~", "not "))
+    return initial, threads, compile(condition.strip(), "exists", "eval")
+
+
+def stores(op):
+    return op.op == "WRITE_ONCE" or op.op.startswith("cmpxchg")
+
+
+def ordered(before, after):
+    """Must before, earlier in program order, have happened before after?"""
+    kinds = {before.op, after.op}
+    if kinds & {"smp_mb", "write_back"} or kinds == {"hw"}:
+        return True
+    if before.op == "cmpxchg" or before.reg in after.registers():
+        return True
+    if "smp_wmb" in kinds:
+        return stores(before) or stores(after)
+    # A register may hold the address of any variable.
+    return (before.var == after.var or is_register(before.var) or
+            is_register(after.var))
+
+
+class Search:
+    """All states that can be reached, depth first."""
+
+    def __init__(self, initial, threads, condition):
+        self.threads, self.condition = threads, condition
+        self.seen, self.found = set(), False
+        self.visit((0,) * len(threads), initial, initial, {})
+
+    def visit(self, done, cpu, memory, regs):
+        state = (done, *(tuple(sorted(d.items())) for d in (cpu, memory, regs)))
+        if state in self.seen:
+            return
+        self.seen.add(state)
+        last = True
+        for t, ops in enumerate(self.threads):
+            for i in range(len(ops)):
+                if done[t] >> i & 1:
+                    continue
+                last = False
+                if self.ready(t, i, done[t], cpu, regs):
+                    self.run(t, i, done, dict(cpu), dict(memory), dict(regs))
+        if last:
+            self.final(cpu, regs)
+
+    def ready(self, t, i, done, cpu, regs):
+        op, before = self.threads[t][i], range(i)
+        if op.op == "cmpxchg" and cpu[op.var] == self.value(t, op.values[0], regs):
+            return all(done >> j & 1 for j in before)
+        return all(done >> j & 1 or not ordered(self.threads[t][j], op)
+                   for j in before)
+
+    @staticmethod
+    def value(t, word, regs):
+        return regs.get((t, word), "none") if is_register(word) else word
+
+    def run(self, t, i, done, cpu, memory, regs):
+        op = self.threads[t][i]
+        if all((regs.get((t, reg)) == value) == equal
+               for reg, equal, value in op.guards):
+            self.effect(t, op, cpu, memory, regs)
+        done = tuple(d | (1 << i if n == t else 0) for n, d in enumerate(done))
+        self.visit(done, cpu, memory, regs)
+
+    def effect(self, t, op, cpu, memory, regs):
+        var, *values = [self.value(t, w, regs) for w in [op.var, *op.values]]
+        if op.reg:
+            regs[t, op.reg] = (memory if op.op == "hw" else cpu)[var]
+        if op.op == "WRITE_ONCE":
+            cpu[var] = values[0]
+        elif op.op == "write_back":
+            memory[var] = cpu[var]
+        elif op.op.startswith("cmpxchg") and cpu[var] == values[0]:
+            cpu[var] = values[1]
+
+    def final(self, cpu, regs):
+        known = {(t, op.reg): regs.get((t, op.reg), "none")
+                 for t, ops in enumerate(self.threads) for op in ops}
+        self.found |= bool(eval(self.condition, {"reg": known}, cpu))
+
+
+def main():
+    failed = False
+    for name in sys.argv[1:]:
+        with open(name, encoding="utf-8") as file:
+            search = Search(*parse(file.read()))
+        good = search.found == (".weak" in name)
+        failed |= not good
+        print(f"{'ok' if good else 'FAILED':6} {name.rsplit('/', 1)[-1]}: "
+              f"{'found' if search.found else 'never'}, "
+              f"{len(search.seen)} states")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
