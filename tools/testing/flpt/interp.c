@@ -59,7 +59,7 @@ struct op {
 	int prot;
 	u64 own, own_end;	/* what no other operation may own meanwhile */
 
-	bool active, done;
+	bool active, done, stored;
 	bool cuts;		/* needed memory when it began */
 	u64 fail;
 	unsigned long failed;
@@ -126,7 +126,7 @@ static bool maps(const struct op *op)
 static void write_back(void *unused, void *addr, size_t size)
 {
 	BUG_ON(t.coherent);
-	shim_step();
+	shim_step(false);
 	memory_write_back(addr, size);
 }
 
@@ -150,8 +150,10 @@ static void forget(u64 start, u64 last, bool structure)
 static void invalidate(void *unused, u64 start, u64 last,
 		       enum flpt_change change)
 {
-	shim_step();
+	shim_step(false);
 	BUG_ON(start > last || last > t.last);
+	/* A break-down is all that these invalidate for. */
+	BUG_ON(t.running->kind != MAP && change != FLPT_STRUCTURE);
 	forget(start, last, change == FLPT_STRUCTURE);
 }
 
@@ -280,12 +282,16 @@ static void switch_to(struct op *op)
 }
 
 /* In front of every access to memory by the library. */
-static void step(void)
+static void step(bool store)
 {
 	struct op *op = t.running;
 
 	if (!op)
 		return;
+	/* Store after store fills a table that nobody sees yet: one step. */
+	if (store && op->stored)
+		return;
+	op->stored = store;
 	/* As early as it may be. */
 	if (!shim_readers)
 		shim_rcu_barrier();

@@ -19,7 +19,7 @@
 #define ARENA		(PAGES * STRIDE)
 #define PHYS_BASE	0x4200000000ULL
 
-void (*shim_hook)(void);
+void (*shim_hook)(bool store);
 unsigned long shim_readers;
 _Thread_local u64 shim_fail;
 _Thread_local unsigned long shim_failed;

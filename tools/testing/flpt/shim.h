@@ -94,22 +94,22 @@ typedef unsigned int gfp_t;
 
 /* Memory order */
 
-extern void (*shim_hook)(void);
+extern void (*shim_hook)(bool store);
 
-static inline void shim_step(void)
+static inline void shim_step(bool store)
 {
 	if (unlikely(shim_hook))
-		shim_hook();
+		shim_hook(store);
 }
 
 #define READ_ONCE(x)							\
-	(shim_step(), __atomic_load_n(&(x), __ATOMIC_CONSUME))
+	(shim_step(false), __atomic_load_n(&(x), __ATOMIC_CONSUME))
 #define WRITE_ONCE(x, val)						\
-	(shim_step(), __atomic_store_n(&(x), val, __ATOMIC_RELAXED))
+	(shim_step(true), __atomic_store_n(&(x), val, __ATOMIC_RELAXED))
 #define xchg(ptr, val)							\
-	(shim_step(), __atomic_exchange_n(ptr, val, __ATOMIC_SEQ_CST))
+	(shim_step(false), __atomic_exchange_n(ptr, val, __ATOMIC_SEQ_CST))
 #define try_cmpxchg(ptr, old, new)					\
-	(shim_step(), __atomic_compare_exchange_n(ptr, old, new, false,	\
+	(shim_step(false), __atomic_compare_exchange_n(ptr, old, new, false,	\
 				__ATOMIC_SEQ_CST, __ATOMIC_CONSUME))
 #define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
 #define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
