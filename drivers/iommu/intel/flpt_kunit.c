@@ -178,6 +178,7 @@ struct lab {
 	struct calls *want;
 
 	bool atomic;		/* call the library where it must not sleep */
+	bool must_not_sleep;	/* it is in such a call, or in flpt_unmap() */
 	bool any_attributes;	/* the test wrote attributes by itself */
 	bool watching;		/* walk all after each write-back */
 	bool racing;		/* several threads: log no invalidations */
@@ -415,6 +416,7 @@ static void *lab_alloc_page(const struct flpt_cfg *cfg, gfp_t gfp)
 
 	KUNIT_EXPECT_EQ(test, cfg->nid, lab->cfg.nid);
 	KUNIT_EXPECT_EQ(test, cfg->gfp, lab->cfg.gfp);
+	KUNIT_EXPECT_FALSE(test, lab->must_not_sleep && gfpflags_allow_blocking(gfp));
 	atomic_inc(&lab->allocs);
 	if (must_fail(lab))
 		return NULL;
@@ -791,6 +793,7 @@ static void op_begin(struct lab *lab)
 static void op_call(struct lab *lab)
 {
 	lab->watching = !lab->on_write_back;
+	lab->must_not_sleep |= lab->atomic;
 	if (lab->atomic)
 		preempt_disable();
 }
@@ -800,6 +803,7 @@ static void op_return(struct lab *lab)
 	if (lab->atomic)
 		preempt_enable();
 	lab->watching = false;
+	lab->must_not_sleep = false;
 }
 
 static void op_end(struct lab *lab)
@@ -983,6 +987,7 @@ static size_t lab_unmap(struct lab *lab, u64 iova, u64 size)
 		model_clear(lab, &lab->after, iova, iova + size - 1);
 	}
 
+	lab->must_not_sleep = true;
 	op_call(lab);
 	unmapped = flpt_unmap(lab->pt, iova, size);
 	op_return(lab);
