@@ -511,18 +511,21 @@ static unsigned int flpt_cuts_depth(struct flpt *pt, u64 iova, u64 end)
 
 /*
  * Break down leaves until none reaches across @iova. One that does is partly the
- * caller's, be @iova the begin or the end of its range.
+ * caller's, be @iova the begin or the end of its range, and so is everything
+ * above; what is below belongs to a neighbour as soon as somebody else has
+ * broken it down.
  */
 static int flpt_cut_at(struct flpt *pt, u64 iova, struct flpt_spares *spares)
 {
 	unsigned int level;
 
 	while (flpt_cut_depth(pt, iova, &level)) {
-		u64 *slot = flpt_find(pt, iova, &level);
+		/* Nothing is missing on the way, so nothing is allocated. */
+		u64 *slot = flpt_get_slot(pt, iova, level, GFP_NOWAIT);
 		int ret;
 
-		if (IS_ALIGNED(iova, fl_size(level)))
-			break;
+		if (IS_ERR(slot))
+			return PTR_ERR(slot);
 
 		ret = flpt_break_down(pt, slot, level, iova, spares);
 		if (ret)

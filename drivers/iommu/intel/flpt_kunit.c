@@ -415,7 +415,7 @@ static void *lab_alloc_page(const struct flpt_cfg *cfg, gfp_t gfp)
 	void *page;
 
 	KUNIT_EXPECT_EQ(test, cfg->nid, lab->cfg.nid);
-	KUNIT_EXPECT_EQ(test, cfg->gfp, lab->cfg.gfp);
+	KUNIT_EXPECT_TRUE(test, cfg->gfp == lab->cfg.gfp);
 	KUNIT_EXPECT_FALSE(test, lab->must_not_sleep && gfpflags_allow_blocking(gfp));
 	atomic_inc(&lab->allocs);
 	if (must_fail(lab))

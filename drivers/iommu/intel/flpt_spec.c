@@ -110,10 +110,10 @@ static u64 reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 /* Section 9.7: bit 12 holds PAT where bit 7 is the page size. */
 static u8 memory_type(u64 entry, unsigned int level)
 {
-	bool pat = entry & BIT_OF(level == 1 ? 7 : 12);
+	u64 pat = BIT_OF(level == 1 ? 7 : 12);
 
-	return pat << 2 | !!(entry & CACHE_DISABLE) << 1 |
-	       !!(entry & WRITE_THROUGH);
+	return (entry & pat ? 4 : 0) + (entry & CACHE_DISABLE ? 2 : 0) +
+	       (entry & WRITE_THROUGH ? 1 : 0);
 }
 
 static void map_page(struct spec_walk *walk, u64 iova)
