@@ -20,8 +20,9 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERIES = ROOT / "series"
-# Everything under these belongs to the kernel, and so to exactly one patch.
-OVERLAY_DIRS = ("drivers", "include", "Documentation", "tools/testing")
+# Everything under these belongs to the kernel, and so to exactly one patch. Not
+# so tools/testing/flpt, which runs the library outside of a kernel.
+OVERLAY_DIRS = ("drivers", "include", "Documentation")
 OVERLAY_FILES = ("Kconfig.snippet",)
 DATE = "Thu, 1 Jan 2026 00:00:00 +0000"   # for patches without a Date: line
 IDENTITY = ("vtd-lab", "vtd-lab@localhost")
