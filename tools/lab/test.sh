@@ -91,6 +91,7 @@ else
 	# The tests bring their own IOMMUs: one machine is enough, and the other
 	# costs minutes. --debug has both.
 	if is_wanted kasan-kunit-first; then
+		export TIMEOUT=${TIMEOUT:-1800}	# as for --debug
 		kernel kasan
 		suite kasan-kunit-first kunit_suite first
 	fi
