@@ -13,19 +13,19 @@
  *   iommu core's users have always had to see to that. So a leaf is checked and
  *   stored without an atomic operation.
  * - An entry that covers more than one owner's range is only ever changed by
- *   cmpxchg, and only in two ways: from nothing to a table (populate), and from
- *   a leaf to a table that translates the same (break-down). Whoever comes
- *   second finds a table and goes on from there.
- * - A table is not freed before flpt_destroy(), whether it is empty or not. Who
- *   works on a range may hold a pointer to its table for as long as the range is
- *   his. When a large page takes the place of an empty table, the table is
- *   parked: kept for that slot, empty, until the slot turns into a table again.
+ *   cmpxchg, and but for FL_WRITTEN only in two ways: from nothing to a table
+ *   (populate), and from a leaf to a table that translates the same (break-
+ *   down). Whoever comes second finds a table and goes on from there.
+ * - Unmap never frees a table; flpt_destroy() does. Who works on a range may
+ *   hold a pointer to its table for as long as the range is his. When a large
+ *   page takes the place of an empty table, the table is parked: kept for that
+ *   slot, empty, until the slot turns into a table again.
  *   Look-ups, which may be about anybody's range, are in an RCU read section for
  *   the rare slot that comes to own a second table; see flpt_park().
  *
  * Callers that break the first rule (two operations on overlapping ranges at the
- * same time) may find either result in the table, but every page stays
- * accounted for.
+ * same time) may find either result in the table, and may lose a table page: a
+ * large leaf that is stored where another has just installed a table.
  *
  * Publishing a table
  * ------------------
