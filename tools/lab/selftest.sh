@@ -319,6 +319,8 @@ refresh_refuses_what_is_no_series() {
 	fails_saying "a new file belongs to one patch as a whole" series refresh "$tree"
 	git -C "$tree" commit -q --amend -m 'fixup! iommu/vt-d: Add a file'
 	fails_saying 'autosquash' series refresh "$tree"
+	git -C "$tree" commit -q --amend -m 'iommu/vt-d: Change the new file' -m 'So.'
+	fails_saying 'no Signed-off-by' series refresh "$tree"
 	[ -z "$(diff -rq -x build -x __pycache__ "$scratch/before" "$copy")" ]
 }
 

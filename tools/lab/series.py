@@ -56,6 +56,11 @@ def diff_files(diff, name):
     return files
 
 
+def check_sign_off(name, message):
+    if not re.search(r"^Signed-off-by: .+ <.+>$", message, re.M):
+        raise SeriesError(f"{name}: no Signed-off-by: line")
+
+
 def parse_patch(text, name):
     head, _, rest = text.partition("\n\n")
     fields = collections.defaultdict(list)
@@ -77,8 +82,7 @@ def parse_patch(text, name):
     if not found:
         raise SeriesError(f"{name}: no --- line after the message")
     message = message.strip("\n")
-    if not re.search(r"^Signed-off-by: .+ <.+>$", message, re.M):
-        raise SeriesError(f"{name}: no Signed-off-by: line")
+    check_sign_off(name, message)
     overlay = {}
     for entry in " ".join(fields["overlay"]).split():
         here, _, there = entry.partition("=")
@@ -349,6 +353,7 @@ def essence(diff):
 def commit_patch(tree, base_files, known, entry, owner):
     """One commit as (Patch, {here: bytes}); owner: kernel path -> subject."""
     commit, author, date, subject, message = entry
+    check_sign_off(f"'{subject}'", message)
     old = known.get(subject)
     here_of = {t: h for p in known.values() for t, h in p.overlay.items()}
     overlay, contents, changed = {}, {}, []
