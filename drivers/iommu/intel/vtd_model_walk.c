@@ -1,0 +1,838 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The VT-d model's walks: from a request to all answers that hardware can give,
+ * chapter 3. At every step hardware may use what is in memory or anything that
+ * it has cached, and caches what it comes across.
+ */
+
+#include <linux/kernel.h>
+#include <linux/minmax.h>
+#include <linux/string.h>
+
+#include "vtd_model_hw.h"
+
+#define PAGE_BYTES	4096ULL
+#define INTERRUPT_FIRST	0xfee00000ULL
+#define INTERRUPT_LAST	0xfeefffffULL
+
+/* A request on its way through one of the PASID entries that it may find */
+struct walk {
+	struct vtd_model *model;
+	const struct vtd_request *req;
+	struct vtd_answers *answers;
+	u32 pasid;			/* RID_PASID included */
+	bool priv;
+	bool speculative;		/* leaves A/D alone, as nothing is accessed */
+	bool silent;
+	struct vtd_pasid entry;
+};
+
+static bool same_answer(const struct vtd_answer *a, const struct vtd_answer *b)
+{
+	return a->fault == b->fault && a->hpa == b->hpa && a->size == b->size &&
+	       a->silent == b->silent;
+}
+
+static void add_answer(struct walk *walk, const struct vtd_answer *answer)
+{
+	struct vtd_answers *answers = walk->answers;
+	unsigned int i;
+
+	for (i = 0; i < answers->nr; i++) {
+		if (same_answer(&answers->answer[i], answer))
+			return;
+	}
+
+	if (answers->nr == VTD_MAX_ANSWERS)
+		vtd_complain(walk->model->machine, "more answers than expected");
+	else
+		answers->answer[answers->nr++] = *answer;
+}
+
+static void refuse(struct walk *walk, enum vtd_fault fault)
+{
+	add_answer(walk, &(struct vtd_answer) {
+		.fault = fault,
+		.silent = walk->silent,
+	});
+}
+
+static bool caching_mode(const struct vtd_model *model)
+{
+	return model->hw.cap & VTD_CAP_CM;
+}
+
+/* The end: does what was found allow what is wanted? */
+
+static enum vtd_fault check_second(const struct vtd_request *req, unsigned long rights)
+{
+	if (!(rights & VTD_RIGHT_READ2) && !(req->access & VTD_WRITE))
+		return VTD_SECOND_RIGHTS;
+	if (!(rights & VTD_RIGHT_WRITE2) && req->access & VTD_WRITE)
+		return VTD_SECOND_RIGHTS;
+
+	return VTD_OK;
+}
+
+/* Section 3.6.1; supervisors may write to read-only pages unless WPE forbids. */
+static enum vtd_fault check_first(const struct walk *walk, unsigned long rights)
+{
+	if (!walk->priv && !(rights & VTD_RIGHT_USER))
+		return VTD_USER;
+	if (walk->req->access & VTD_WRITE && !(rights & VTD_RIGHT_WRITE) &&
+	    (!walk->priv || walk->entry.wpe))
+		return VTD_WRITE_RIGHT;
+	if (walk->req->access & VTD_EXEC && !(rights & VTD_RIGHT_EXEC))
+		return VTD_EXECUTE;
+
+	return VTD_OK;
+}
+
+static void conclude(struct walk *walk, u64 hpa, u64 size, unsigned long rights)
+{
+	enum vtd_fault fault = check_first(walk, rights);
+
+	if (!fault)
+		fault = check_second(walk->req, rights);
+	if (!fault && hpa >= INTERRUPT_FIRST && hpa <= INTERRUPT_LAST)
+		fault = VTD_INTERRUPT;
+	if (fault)
+		refuse(walk, fault);
+	else
+		add_answer(walk, &(struct vtd_answer) { .hpa = hpa, .size = size });
+}
+
+/*
+ * A page was found. Hardware may cache all of it, or any part: then another
+ * part's invalidation does not cover it (section 6.5.1.2).
+ */
+static void cache_page(struct walk *walk, enum vtd_cache cache, u64 hpa, u64 size,
+		       unsigned long rights)
+{
+	struct vtd_item item = {
+		.cache	= cache,
+		.pgtt	= walk->entry.pgtt,
+		.did	= walk->entry.did,
+		.pasid	= walk->pasid,
+		.first	= walk->req->addr & ~(size - 1),
+		.last	= walk->req->addr | (size - 1),
+		.addr	= hpa & ~(size - 1),
+		.rights	= rights,
+	};
+
+	if (cache == VTD_DEVICE_TLB) {
+		item.pgtt = 0;
+		item.did = 0;
+		item.sid = walk->req->sid;
+		item.pasid = walk->req->pasid;
+	}
+	vtd_cache_insert(walk->model, &item);
+}
+
+static void found(struct walk *walk, u64 hpa, u64 size, unsigned long rights)
+{
+	cache_page(walk, VTD_IOTLB, hpa, size, rights);
+	if (size > PAGE_BYTES)
+		cache_page(walk, VTD_IOTLB, hpa, PAGE_BYTES, rights);
+	if (walk->req->ats) {
+		cache_page(walk, VTD_DEVICE_TLB, hpa, size, rights);
+		if (size > PAGE_BYTES)
+			cache_page(walk, VTD_DEVICE_TLB, hpa, PAGE_BYTES, rights);
+	}
+	conclude(walk, hpa, size, rights);
+}
+
+/* With caching mode, hardware caches that there is nothing (section 6.1). */
+static void not_found(struct walk *walk, enum vtd_fault fault)
+{
+	struct vtd_item item = {
+		.cache	= VTD_IOTLB,
+		.pgtt	= walk->entry.pgtt,
+		.fault	= fault,
+		.did	= walk->entry.did,
+		.pasid	= walk->pasid,
+		.first	= walk->req->addr & ~(PAGE_BYTES - 1),
+		.last	= walk->req->addr | (PAGE_BYTES - 1),
+	};
+
+	if (caching_mode(walk->model))
+		vtd_cache_insert(walk->model, &item);
+	refuse(walk, fault);
+}
+
+/*
+ * Accessed, and Dirty if it is a write, are set in the entry at @addr. This
+ * cannot be done without snooping.
+ */
+static bool set_accessed(struct walk *walk, u64 addr, const struct vtd_entry *entry)
+{
+	u64 bits = entry->accessed;
+
+	if (walk->req->access & VTD_WRITE)
+		bits |= entry->dirty;
+	if (!bits)
+		return true;
+	if (!walk->entry.snoop)
+		return false;
+	if (!walk->speculative)
+		vtd_memory_set(walk->model->machine, addr, bits);
+
+	return true;
+}
+
+static unsigned int table_index(u64 addr, unsigned int level)
+{
+	return addr / vtd_reach(level) % 512;
+}
+
+/* The second stage, section 3.7: from an address to all pages it may be in */
+
+struct second_page {
+	enum vtd_fault fault;
+	u64 hpa, size;
+	unsigned long rights;
+};
+
+struct second_pages {
+	unsigned int nr;
+	struct second_page page[VTD_MAX_ANSWERS];
+};
+
+static void add_second(struct walk *walk, struct second_pages *pages,
+		       const struct second_page *page)
+{
+	unsigned int i;
+
+	for (i = 0; i < pages->nr; i++) {
+		const struct second_page *p = &pages->page[i];
+
+		if (p->fault == page->fault && p->hpa == page->hpa &&
+		    p->size == page->size && p->rights == page->rights)
+			return;
+	}
+
+	if (pages->nr == ARRAY_SIZE(pages->page))
+		vtd_complain(walk->model->machine, "more pages than expected");
+	else
+		pages->page[pages->nr++] = *page;
+}
+
+static void second_refuse(struct walk *walk, struct second_pages *pages,
+			  enum vtd_fault fault)
+{
+	add_second(walk, pages, &(struct second_page) { .fault = fault });
+}
+
+static void second_table(struct walk *walk, u64 addr, u64 table, unsigned int level,
+			 unsigned long rights, struct second_pages *pages);
+
+static void second_next(struct walk *walk, u64 addr, u64 table, unsigned int level,
+			unsigned long rights, struct second_pages *pages)
+{
+	u64 size = vtd_reach(level + 1);
+	struct vtd_item item = {
+		.cache	= VTD_SECOND_TABLES,
+		.pgtt	= walk->entry.pgtt,
+		.did	= walk->entry.did,
+		.first	= addr & ~(size - 1),
+		.last	= addr | (size - 1),
+		.addr	= table,
+		.level	= level,
+		.rights	= rights,
+	};
+
+	vtd_cache_insert(walk->model, &item);
+	second_table(walk, addr, table, level, rights, pages);
+}
+
+static void second_entry(struct walk *walk, u64 addr, u64 at, u64 qw,
+			 unsigned int level, unsigned long rights,
+			 struct second_pages *pages)
+{
+	struct vtd_entry entry;
+	enum vtd_fault fault;
+	u64 offset;
+
+	fault = vtd_decode_second(&walk->model->hw, &walk->entry, qw, level, &entry);
+	if (fault) {
+		second_refuse(walk, pages, fault);
+		return;
+	}
+	if (!set_accessed(walk, at, &entry)) {
+		second_refuse(walk, pages, VTD_SECOND_AD);
+		return;
+	}
+
+	rights &= entry.rights;
+	if (!entry.leaf) {
+		second_next(walk, addr, entry.addr, level - 1, rights, pages);
+		return;
+	}
+
+	offset = addr & (vtd_reach(level) - 1);
+	add_second(walk, pages, &(struct second_page) {
+		.hpa = entry.addr + offset,
+		.size = vtd_reach(level),
+		.rights = rights,
+	});
+}
+
+static void second_table(struct walk *walk, u64 addr, u64 table, unsigned int level,
+			 unsigned long rights, struct second_pages *pages)
+{
+	u64 at = table + 8 * table_index(addr, level);
+	struct vtd_read read;
+	unsigned int i;
+
+	vtd_memory_read(walk->model->machine, at, 1, walk->entry.snoop, &read);
+	if (!read.nr)
+		second_refuse(walk, pages, level == walk->entry.second_levels ?
+			      VTD_SECOND_ROOT : VTD_SECOND_ACCESS);
+	for (i = 0; i < read.nr; i++)
+		second_entry(walk, addr, at, read.qw[i][0], level, rights, pages);
+}
+
+/* Second-stage tables are cached for a domain, whatever the PASID. */
+static void second_stage(struct walk *walk, u64 addr, struct second_pages *pages)
+{
+	struct vtd_item *item;
+	unsigned int at = 0;
+
+	pages->nr = 0;
+	second_table(walk, addr, walk->entry.second, walk->entry.second_levels,
+		     VTD_RIGHTS_ALL, pages);
+	while ((item = vtd_cache_next(walk->model, VTD_SECOND_TABLES, &at))) {
+		if (item->did == walk->entry.did &&
+		    item->first <= addr && addr <= item->last)
+			second_table(walk, addr, item->addr, item->level,
+				     item->rights, pages);
+	}
+}
+
+/* Does the second stage of this entry translate @addr at all? */
+static bool second_width(struct walk *walk, u64 addr)
+{
+	unsigned int width = 12 + 9 * walk->entry.second_levels;
+
+	return !vtd_beyond(addr, min_t(unsigned int, width,
+				       VTD_CAP_MGAW(walk->model->hw.cap)));
+}
+
+static void walk_second(struct walk *walk)
+{
+	struct second_pages pages;
+	unsigned int i;
+
+	if (!second_width(walk, walk->req->addr)) {
+		refuse(walk, VTD_BEYOND);
+		return;
+	}
+
+	second_stage(walk, walk->req->addr, &pages);
+	for (i = 0; i < pages.nr; i++) {
+		struct second_page *page = &pages.page[i];
+
+		if (page->fault)
+			not_found(walk, page->fault);
+		else
+			found(walk, page->hpa, page->size, page->rights);
+	}
+}
+
+/* The first stage, section 3.6, and nested translation, section 3.8 */
+
+static bool nested(const struct walk *walk)
+{
+	return walk->entry.pgtt == VTD_PGTT_NESTED;
+}
+
+static void first_table(struct walk *walk, u64 table, unsigned int level,
+			unsigned long rights);
+
+/* A page of the first stage was found at @addr, a guest address if nested. */
+static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long rights)
+{
+	struct second_pages pages;
+	unsigned int i;
+
+	if (!nested(walk)) {
+		found(walk, addr, size, rights);
+		return;
+	}
+	if (!second_width(walk, addr)) {
+		refuse(walk, VTD_NESTED_BEYOND);
+		return;
+	}
+
+	second_stage(walk, addr, &pages);
+	for (i = 0; i < pages.nr; i++) {
+		struct second_page *page = &pages.page[i];
+
+		if (page->fault)
+			not_found(walk, page->fault);
+		else
+			found(walk, page->hpa, min(size, page->size),
+			      rights & page->rights);
+	}
+}
+
+static void first_next_host(struct walk *walk, u64 table, unsigned int level,
+			    unsigned long rights)
+{
+	bool top = level == walk->entry.first_levels;
+	u64 last = top ? U64_MAX : vtd_reach(level + 1) - 1;
+	struct vtd_item item = {
+		.cache	= VTD_FIRST_TABLES,
+		.pgtt	= walk->entry.pgtt,
+		.did	= walk->entry.did,
+		.pasid	= walk->pasid,
+		.first	= walk->req->addr & ~last,
+		.last	= walk->req->addr | last,
+		.addr	= table,
+		.level	= level,
+		.rights	= rights,
+	};
+
+	vtd_cache_insert(walk->model, &item);
+	first_table(walk, table, level, rights);
+}
+
+static enum vtd_fault table_fault(const struct walk *walk,
+				  const struct second_page *page, unsigned int level)
+{
+	if (page->fault && page->fault != VTD_SECOND_RIGHTS)
+		return page->fault;
+	if (page->fault || !(page->rights & VTD_RIGHT_READ2))
+		return level == walk->entry.first_levels ? VTD_FIRST_ROOT_READ :
+							   VTD_FIRST_READ;
+	/* Accessed is written to it sooner or later. */
+	if (!(page->rights & VTD_RIGHT_WRITE2))
+		return VTD_FIRST_WRITE;
+
+	return VTD_OK;
+}
+
+/* The next table is at @addr, a guest address if nested. */
+static void first_next(struct walk *walk, u64 addr, unsigned int level,
+		       unsigned long rights)
+{
+	struct second_pages pages;
+	unsigned int i;
+
+	if (!nested(walk)) {
+		if (level == walk->entry.first_levels)
+			first_table(walk, addr, level, rights);
+		else
+			first_next_host(walk, addr, level, rights);
+		return;
+	}
+	if (!second_width(walk, addr)) {
+		refuse(walk, VTD_FIRST_WIDTH);
+		return;
+	}
+
+	second_stage(walk, addr, &pages);
+	for (i = 0; i < pages.nr; i++) {
+		struct second_page *page = &pages.page[i];
+		enum vtd_fault fault = table_fault(walk, page, level);
+
+		if (fault)
+			refuse(walk, fault);
+		else
+			first_next_host(walk, page->hpa, level, rights);
+	}
+}
+
+static void first_entry(struct walk *walk, u64 at, u64 qw, unsigned int level,
+			unsigned long rights)
+{
+	struct vtd_entry entry;
+	enum vtd_fault fault;
+	u64 size;
+
+	fault = vtd_decode_first(&walk->model->hw, qw, level, &entry);
+	if (!fault && !set_accessed(walk, at, &entry))
+		fault = VTD_FIRST_AD;
+	if (fault) {
+		refuse(walk, fault);
+		return;
+	}
+
+	rights &= entry.rights;
+	size = vtd_reach(level);
+	if (entry.leaf)
+		first_page(walk, entry.addr + (walk->req->addr & (size - 1)), size,
+			   rights);
+	else
+		first_next(walk, entry.addr, level - 1, rights);
+}
+
+static void first_table(struct walk *walk, u64 table, unsigned int level,
+			unsigned long rights)
+{
+	u64 at = table + 8 * table_index(walk->req->addr, level);
+	struct vtd_read read;
+	unsigned int i;
+
+	vtd_memory_read(walk->model->machine, at, 1, walk->entry.snoop, &read);
+	if (!read.nr)
+		refuse(walk, level == walk->entry.first_levels ? VTD_FIRST_ROOT :
+								 VTD_FIRST_ACCESS);
+	for (i = 0; i < read.nr; i++)
+		first_entry(walk, at, read.qw[i][0], level, rights);
+}
+
+static bool canonical(const struct walk *walk)
+{
+	unsigned int top = 12 + 9 * walk->entry.first_levels - 1;
+	u64 high = walk->req->addr >> top;
+
+	return !high || high == U64_MAX >> top;
+}
+
+static void walk_first(struct walk *walk)
+{
+	struct vtd_item *item;
+	unsigned int at = 0;
+
+	if (!canonical(walk)) {
+		refuse(walk, VTD_CANONICAL);
+		return;
+	}
+
+	first_next(walk, walk->entry.first, walk->entry.first_levels, VTD_RIGHTS_ALL);
+	while ((item = vtd_cache_next(walk->model, VTD_FIRST_TABLES, &at))) {
+		if (item->did == walk->entry.did && item->pasid == walk->pasid &&
+		    item->first <= walk->req->addr && walk->req->addr <= item->last)
+			first_table(walk, item->addr, item->level, item->rights);
+	}
+}
+
+static void walk_pass(struct walk *walk)
+{
+	unsigned int width = min_t(unsigned int, walk->model->hw.haw,
+				   VTD_CAP_MGAW(walk->model->hw.cap));
+
+	if (vtd_beyond(walk->req->addr, width))
+		refuse(walk, VTD_BEYOND);
+	else
+		found(walk, walk->req->addr, PAGE_BYTES, VTD_RIGHTS_ALL);
+}
+
+/* The IOTLB is looked up by what the PASID entry says: section 6.2.4. */
+static bool iotlb_hit(const struct walk *walk, const struct vtd_item *item)
+{
+	return item->did == walk->entry.did &&
+	       (item->pgtt == VTD_PGTT_SECOND || item->pasid == walk->pasid) &&
+	       item->first <= walk->req->addr && walk->req->addr <= item->last;
+}
+
+static void use_page(struct walk *walk, const struct vtd_item *item)
+{
+	if (item->fault)
+		refuse(walk, item->fault);
+	else
+		conclude(walk, item->addr + (walk->req->addr - item->first),
+			 item->last - item->first + 1, item->rights);
+}
+
+static void walk_iotlb(struct walk *walk)
+{
+	struct vtd_item *item;
+	unsigned int at = 0;
+
+	while ((item = vtd_cache_next(walk->model, VTD_IOTLB, &at))) {
+		if (!iotlb_hit(walk, item))
+			continue;
+		if (walk->req->ats && !item->fault) {
+			struct vtd_item copy = *item;
+
+			copy.cache = VTD_DEVICE_TLB;
+			copy.pgtt = 0;
+			copy.did = 0;
+			copy.sid = walk->req->sid;
+			copy.pasid = walk->req->pasid;
+			vtd_cache_insert(walk->model, &copy);
+		}
+		use_page(walk, item);
+	}
+}
+
+/* From a PASID entry on */
+static void walk_pasid(struct walk *walk, const u64 *qw)
+{
+	enum vtd_fault fault = vtd_decode_pasid(&walk->model->hw, qw, &walk->entry);
+	bool first = walk->entry.pgtt == VTD_PGTT_FIRST || nested(walk);
+	bool silent = walk->silent;
+
+	walk->silent |= walk->entry.silent;
+	if (!fault && first && walk->priv && !walk->entry.sre)
+		fault = VTD_PASID_SRE;
+	if (!fault && first && walk->req->access & VTD_EXEC && !walk->entry.ere)
+		fault = VTD_PASID_ERE;
+
+	if (fault) {
+		refuse(walk, fault);
+	} else {
+		walk_iotlb(walk);
+		if (first)
+			walk_first(walk);
+		else if (walk->entry.pgtt == VTD_PGTT_SECOND)
+			walk_second(walk);
+		else
+			walk_pass(walk);
+	}
+	walk->silent = silent;
+}
+
+/* Does hardware cache an entry that decodes with @fault? */
+static bool cacheable(const struct walk *walk, enum vtd_fault fault)
+{
+	return !fault || caching_mode(walk->model);
+}
+
+/* PASID entries in the table that a directory entry refers to */
+static void walk_pasid_table(struct walk *walk, u64 table)
+{
+	u64 at = table + 64 * (walk->pasid % 64);
+	struct vtd_pasid entry;
+	struct vtd_read read;
+	unsigned int i;
+
+	vtd_memory_read(walk->model->machine, at, 8,
+			walk->model->hw.ecap & VTD_ECAP_C, &read);
+	if (!read.nr)
+		refuse(walk, VTD_PASID_ACCESS);
+
+	for (i = 0; i < read.nr; i++) {
+		enum vtd_fault fault = vtd_decode_pasid(&walk->model->hw, read.qw[i],
+							&entry);
+		struct vtd_item item = {
+			.cache	= VTD_PASID_CACHE,
+			.sid	= walk->req->sid,
+			/* what is not valid has no domain */
+			.did	= fault ? 0 : entry.did,
+			.pasid	= walk->pasid,
+			.fault	= fault,
+		};
+
+		if (!cacheable(walk, fault)) {
+			walk_pasid(walk, read.qw[i]);
+			continue;
+		}
+		memcpy(item.qw, read.qw[i], sizeof(item.qw));
+		vtd_cache_insert(walk->model, &item);
+	}
+}
+
+static void walk_dir(struct walk *walk, u64 qw)
+{
+	enum vtd_fault fault;
+	u64 table;
+
+	fault = vtd_decode_dir(&walk->model->hw, qw, &table);
+	if (fault)
+		refuse(walk, fault);
+	else
+		walk_pasid_table(walk, table);
+}
+
+static void walk_directory(struct walk *walk, u64 dir)
+{
+	u64 at = dir + 8 * (walk->pasid / 64), table;
+	struct vtd_item *item;
+	struct vtd_read read;
+	unsigned int i;
+
+	vtd_memory_read(walk->model->machine, at, 1,
+			walk->model->hw.ecap & VTD_ECAP_C, &read);
+	if (!read.nr)
+		refuse(walk, VTD_DIR_ACCESS);
+
+	for (i = 0; i < read.nr; i++) {
+		enum vtd_fault fault = vtd_decode_dir(&walk->model->hw, read.qw[i][0],
+						      &table);
+		struct vtd_item entry = {
+			.cache	= VTD_DIR_CACHE,
+			.sid	= walk->req->sid,
+			.pasid	= walk->pasid / 64,
+			.addr	= at,
+			.qw	= { read.qw[i][0] },
+		};
+
+		if (cacheable(walk, fault))
+			vtd_cache_insert(walk->model, &entry);
+		else
+			walk_dir(walk, read.qw[i][0]);
+	}
+
+	i = 0;
+	while ((item = vtd_cache_next(walk->model, VTD_DIR_CACHE, &i))) {
+		if (item->addr == at)
+			walk_dir(walk, item->qw[0]);
+	}
+}
+
+/* Section 3.4.3: a PASID entry that is cached is used without a directory. */
+static void walk_cached_pasids(struct walk *walk)
+{
+	struct vtd_item *item;
+	unsigned int at = 0;
+
+	while ((item = vtd_cache_next(walk->model, VTD_PASID_CACHE, &at))) {
+		if (item->sid == walk->req->sid && item->pasid == walk->pasid)
+			walk_pasid(walk, item->qw);
+	}
+}
+
+static enum vtd_fault check_context(const struct walk *walk,
+				    const struct vtd_context *context)
+{
+	if (walk->req->ats && !context->dte)
+		return VTD_CONTEXT_DTE;
+	if (walk->req->pasid == VTD_NO_PASID)
+		return context->rid_pasid < context->pasids ? VTD_OK :
+							      VTD_CONTEXT_RID_PASID;
+	if (!context->paside)
+		return VTD_CONTEXT_PASIDE;
+	if (walk->req->pasid >= context->pasids)
+		return VTD_CONTEXT_PASID;
+
+	return VTD_OK;
+}
+
+static void walk_context(struct walk *walk, const u64 *qw)
+{
+	const struct vtd_request *req = walk->req;
+	struct vtd_context context;
+	enum vtd_fault fault;
+
+	fault = vtd_decode_context(&walk->model->hw, qw, &context);
+	walk->silent = context.silent;
+	if (!fault)
+		fault = check_context(walk, &context);
+	if (fault) {
+		refuse(walk, fault);
+		return;
+	}
+
+	walk->pasid = req->pasid;
+	walk->priv = req->access & VTD_PRIV;
+	if (req->pasid == VTD_NO_PASID) {
+		walk->pasid = context.rid_pasid;
+		walk->priv = context.rid_priv;
+	}
+	walk_directory(walk, context.dir);
+	walk_cached_pasids(walk);
+}
+
+static void walk_context_table(struct walk *walk, u64 table)
+{
+	u64 at = table + 32 * (walk->req->sid & 0x7f);
+	struct vtd_context context;
+	struct vtd_read read;
+	unsigned int i;
+
+	vtd_memory_read(walk->model->machine, at, 4,
+			walk->model->hw.ecap & VTD_ECAP_C, &read);
+	if (!read.nr)
+		refuse(walk, VTD_CONTEXT_ACCESS);
+
+	for (i = 0; i < read.nr; i++) {
+		enum vtd_fault fault = vtd_decode_context(&walk->model->hw, read.qw[i],
+							  &context);
+		struct vtd_item item = {
+			.cache	= VTD_CONTEXT_CACHE,
+			.sid	= walk->req->sid,
+		};
+
+		if (!cacheable(walk, fault)) {
+			walk_context(walk, read.qw[i]);
+			continue;
+		}
+		memcpy(item.qw, read.qw[i], 4 * sizeof(u64));
+		vtd_cache_insert(walk->model, &item);
+	}
+}
+
+/* Section 9.2: 16 bytes a bus, the second half for devices from 16 on */
+static void walk_root(struct walk *walk)
+{
+	u64 root = walk->model->hw.rtaddr & GENMASK_ULL(63, 12);
+	u64 at = root + 16 * (walk->req->sid >> 8) + 8 * (walk->req->sid >> 7 & 1);
+	struct vtd_read read;
+	unsigned int i;
+
+	vtd_memory_read(walk->model->machine, at, 1,
+			walk->model->hw.ecap & VTD_ECAP_C, &read);
+	if (!read.nr)
+		refuse(walk, VTD_ROOT_ACCESS);
+
+	for (i = 0; i < read.nr; i++) {
+		enum vtd_fault fault;
+		u64 table;
+
+		fault = vtd_decode_root(&walk->model->hw, read.qw[i], &table);
+		if (fault)
+			refuse(walk, fault);
+		else
+			walk_context_table(walk, table);
+	}
+}
+
+static void walk_cached_contexts(struct walk *walk)
+{
+	struct vtd_item *item;
+	unsigned int at = 0;
+
+	while ((item = vtd_cache_next(walk->model, VTD_CONTEXT_CACHE, &at))) {
+		if (item->sid == walk->req->sid)
+			walk_context(walk, item->qw);
+	}
+}
+
+/* What the device itself has cached needs no walk: section 4.2.3. */
+static void walk_device_tlb(struct walk *walk)
+{
+	struct vtd_item *item;
+	unsigned int at = 0;
+
+	if (!walk->req->ats)
+		return;
+
+	walk->priv = walk->req->access & VTD_PRIV;
+	while ((item = vtd_cache_next(walk->model, VTD_DEVICE_TLB, &at))) {
+		if (item->sid == walk->req->sid && item->pasid == walk->req->pasid &&
+		    item->first <= walk->req->addr && walk->req->addr <= item->last)
+			use_page(walk, item);
+	}
+}
+
+/**
+ * vtd_walk() - everything that hardware can do with a request
+ * @model: the IOMMU
+ * @req: the request
+ * @speculative: nothing is accessed yet, so A/D are not set
+ * @answers: all answers
+ */
+void vtd_walk(struct vtd_model *model, const struct vtd_request *req, bool speculative,
+	      struct vtd_answers *answers)
+{
+	struct walk walk = {
+		.model = model,
+		.req = req,
+		.answers = answers,
+		.speculative = speculative,
+	};
+
+	answers->nr = 0;
+	walk_device_tlb(&walk);
+	/* Bits 11:10, TTM: 01 is scalable mode. */
+	if ((model->hw.rtaddr >> 10 & 3) != 1) {
+		refuse(&walk, VTD_ROOT_TABLE_MODE);
+		return;
+	}
+
+	walk_root(&walk);
+	walk_cached_contexts(&walk);
+}
