@@ -167,6 +167,18 @@ int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 	return pasid_describe_second_level(desc, iommu, domain);
 }
 
+/*
+ * Pass-through is to say the largest width in SAGAW (section 9.6, AW), which the
+ * driver may not use for tables: agaw is bounded by the first level, too.
+ */
+static u8 pasid_widest(const struct intel_iommu *iommu)
+{
+	if (!ecap_slts(iommu->ecap) || !cap_sagaw(iommu->cap))
+		return iommu->agaw;
+
+	return __fls(cap_sagaw(iommu->cap));
+}
+
 /**
  * pasid_describe_pass_through() - describe an entry that does not translate
  * @desc: set
@@ -176,7 +188,7 @@ void pasid_describe_pass_through(struct pasid_desc *desc, struct intel_iommu *io
 {
 	*desc = (struct pasid_desc) {
 		.pgtt	= PASID_ENTRY_PGTT_PT,
-		.aw	= iommu->agaw,
+		.aw	= pasid_widest(iommu),
 		.did	= FLPT_DEFAULT_DID,
 		.flags	= pasid_walk_flags(iommu),
 	};
@@ -428,6 +440,10 @@ static bool pasid_change_at_once(struct intel_iommu *iommu, struct pasid_entry *
 		first = min(first, i);
 		last = i;
 	}
+
+	/* The same: there is no chunk to store. */
+	if (first > last)
+		return true;
 
 	chunk = round_down(first, PASID_CHUNK_QWORDS);
 	if (first == last)
