@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * IOMMUs and devices that exist in a KUnit test only: see vtd_fake.h.
+ *
+ * They have no registers and no queue, so real IOMMUs of the machine are left
+ * alone. What the driver stores, writes back and submits goes to the model.
+ */
+
+#include <kunit/device.h>
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/bitmap.h>
+#include <linux/device.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+
+#include "iommu.h"
+#include "pasid.h"
+#include "pasid_entry.h"
+#include "vtd_fake.h"
+
+#define FAKE_SEQ_ID	0x20000		/* far from those of real IOMMUs */
+#define FAKE_BUS	0x40
+#define FAKE_QDEP	5
+#define FAKE_HAW	46
+#define FAKE_DIDS	256
+#define FAKE_PASIDS	64		/* as many as one PASID table holds */
+
+static struct vtd_fake *current_fake(void)
+{
+	return kunit_get_current_test()->priv;
+}
+
+static void fake_store(struct intel_iommu *iommu, u64 *qword, u64 val)
+{
+	struct vtd_fake *fake = current_fake();
+
+	fake->stores++;
+	WRITE_ONCE(*qword, val);
+	vtd_stored(fake->machine);
+}
+
+static void fake_store_chunk(struct intel_iommu *iommu, u64 *chunk, const u64 *val)
+{
+	struct vtd_fake *fake = current_fake();
+
+	fake->stores++;
+	WRITE_ONCE(chunk[0], val[0]);
+	WRITE_ONCE(chunk[1], val[1]);
+	vtd_stored(fake->machine);
+}
+
+static void fake_write_back(struct intel_iommu *iommu, void *addr, size_t size)
+{
+	vtd_written_back(current_fake()->machine, addr, size);
+}
+
+static int fake_submit(struct intel_iommu *iommu, struct qi_desc *desc,
+		       unsigned int count, unsigned long options)
+{
+	struct vtd_fake *fake = current_fake();
+
+	fake->descs += count;
+	vtd_submitted(fake->machine, iommu, desc, count);
+
+	return 0;
+}
+
+static void fake_check(void *data)
+{
+	struct kunit *test = data;
+	struct vtd_fake *fake = test->priv;
+
+	vtd_expect_no_complaint(test, fake->machine);
+}
+
+/**
+ * vtd_fake_init() - begin a test on fakes
+ * @test: the test
+ * @fake: becomes test->priv
+ *
+ * At the end the test fails if the model has complained.
+ *
+ * Return: 0 or a negative errno.
+ */
+int vtd_fake_init(struct kunit *test, struct vtd_fake *fake)
+{
+	if (!fake)
+		return -ENOMEM;
+	if (!intel_iommu_sm)
+		kunit_skip(test, "scalable mode is disabled (intel_iommu=sm_off)");
+
+	test->priv = fake;
+	fake->machine = vtd_machine_create(test);
+	kunit_activate_static_stub(test, pasid_entry_store, fake_store);
+	kunit_activate_static_stub(test, pasid_entry_store_chunk, fake_store_chunk);
+	kunit_activate_static_stub(test, iommu_write_back, fake_write_back);
+	kunit_activate_static_stub(test, qi_submit_sync, fake_submit);
+
+	return kunit_add_action_or_reset(test, fake_check, test);
+}
+
+/**
+ * vtd_fake_page() - a page that hardware may read
+ * @test: the test
+ *
+ * Return: the page, zeroed, and so in memory.
+ */
+void *vtd_fake_page(struct kunit *test)
+{
+	struct vtd_fake *fake = test->priv;
+	void *page = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_TRUE(test, PAGE_ALIGNED(page));
+	vtd_written_back(fake->machine, page, PAGE_SIZE);
+
+	return page;
+}
+
+/**
+ * vtd_fake_iommu() - an IOMMU without devices
+ * @test: the test
+ * @cap: Capability Register
+ * @ecap: Extended Capability Register
+ *
+ * Return: the IOMMU.
+ */
+struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap)
+{
+	struct vtd_fake *fake = test->priv;
+	struct intel_iommu *iommu;
+	struct vtd_hw hw;
+
+	iommu = kunit_kzalloc(test, sizeof(*iommu), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, iommu);
+	iommu->domain_ids = kunit_kzalloc(test, BITS_TO_BYTES(FAKE_DIDS), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, iommu->domain_ids);
+	/* Domain IDs that differ between IOMMUs, and from PASIDs */
+	bitmap_set(iommu->domain_ids, 0, 100 + fake->nr_iommus);
+
+	iommu->cap = cap;
+	iommu->ecap = ecap;
+	iommu->gcmd = DMA_GCMD_TE;
+	iommu->seq_id = FAKE_SEQ_ID + fake->nr_iommus;
+	iommu->node = NUMA_NO_NODE;
+	iommu->agaw = iommu_calculate_agaw(iommu);
+	iommu->msagaw = iommu_calculate_max_sagaw(iommu);
+	iommu->flush.flush_context = qi_flush_context;
+	iommu->flush.flush_iotlb = qi_flush_iotlb;
+	snprintf(iommu->name, sizeof(iommu->name), "vtd-fake%u", fake->nr_iommus++);
+	raw_spin_lock_init(&iommu->register_lock);
+	spin_lock_init(&iommu->lock);
+	iommu->iommu.dev = kunit_device_register(test, iommu->name);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, iommu->iommu.dev);
+
+	iommu->root_entry = vtd_fake_page(test);
+	hw = (struct vtd_hw) {
+		.cap = cap,
+		.ecap = ecap,
+		.haw = FAKE_HAW,
+		.rtaddr = virt_to_phys(iommu->root_entry) | DMA_RTADDR_SMT,
+	};
+	vtd_model_add(fake->machine, iommu, &hw);
+
+	return iommu;
+}
+
+/* A directory with its first table, so that the driver allocates none. */
+static struct pasid_table *fake_pasid_table(struct kunit *test)
+{
+	struct pasid_dir_entry *dir = vtd_fake_page(test);
+	struct vtd_fake *fake = test->priv;
+	struct pasid_table *table;
+
+	table = kunit_kzalloc(test, sizeof(*table), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, table);
+	dir->val = virt_to_phys(vtd_fake_page(test)) | PASID_PTE_PRESENT;
+	vtd_written_back(fake->machine, dir, sizeof(*dir));
+	table->table = dir;
+	table->max_pasid = FAKE_PASIDS;
+
+	return table;
+}
+
+/* The driver's own way to a context entry, in a context table of the test */
+static void fake_context(struct kunit *test, struct device *dev)
+{
+	struct intel_iommu *iommu = vtd_fake_iommu_of(dev);
+	struct root_entry *root = &iommu->root_entry[FAKE_BUS];
+	struct vtd_fake *fake = test->priv;
+
+	if (!root->lo) {
+		root->lo = virt_to_phys(vtd_fake_page(test)) | 1;
+		vtd_written_back(fake->machine, root, sizeof(*root));
+	}
+	KUNIT_ASSERT_EQ(test, 0, intel_pasid_setup_sm_context(dev));
+}
+
+/**
+ * vtd_fake_device() - a device of a fake IOMMU, with a context entry
+ * @test: the test
+ * @iommu: the IOMMU
+ * @ats: it has a TLB, which is enabled
+ *
+ * Return: the device.
+ */
+struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bool ats)
+{
+	struct vtd_fake *fake = test->priv;
+	struct device_domain_info *info;
+	struct dev_iommu *dev_iommu;
+	struct device *dev;
+	char name[24];
+
+	info = kunit_kzalloc(test, sizeof(*info), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, info);
+	dev_iommu = kunit_kzalloc(test, sizeof(*dev_iommu), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, dev_iommu);
+	snprintf(name, sizeof(name), "vtd-fake-dev%u", fake->nr_devs);
+	dev = kunit_device_register(test, name);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
+
+	info->dev = dev;
+	info->iommu = iommu;
+	info->bus = FAKE_BUS;
+	info->devfn = fake->nr_devs++;
+	info->ats_supported = ats;
+	info->ats_enabled = ats;
+	info->ats_qdep = FAKE_QDEP;
+	info->pasid_supported = ecap_pasid(iommu->ecap);
+	info->pasid_enabled = info->pasid_supported;
+	info->pasid_table = fake_pasid_table(test);
+#ifdef CONFIG_INTEL_IOMMU_DEBUGFS
+	info->debugfs_dentry = ERR_PTR(-ENODEV);	/* show nothing */
+#endif
+	dev->iommu = dev_iommu;
+	scoped_guard(mutex, &iommu_probe_device_lock)
+		dev_iommu_priv_set(dev, info);
+	vtd_model_add_device(vtd_fake_model(test, dev), PCI_DEVID(info->bus, info->devfn),
+			     ats);
+	fake_context(test, dev);
+
+	return dev;
+}
+
+/**
+ * vtd_fake_iommu_of() - the IOMMU of a device
+ * @dev: the device
+ *
+ * Return: the IOMMU.
+ */
+struct intel_iommu *vtd_fake_iommu_of(struct device *dev)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	return info->iommu;
+}
+
+/**
+ * vtd_fake_model() - the model of a device's IOMMU
+ * @test: the test
+ * @dev: the device
+ *
+ * Return: the model.
+ */
+struct vtd_model *vtd_fake_model(struct kunit *test, struct device *dev)
+{
+	struct vtd_fake *fake = test->priv;
+
+	return vtd_model_find(fake->machine, vtd_fake_iommu_of(dev));
+}
+
+/**
+ * vtd_fake_request() - a write of a device, by its TLB if it has one
+ * @dev: the device
+ * @pasid: PASID, or %IOMMU_NO_PASID for a request without one
+ * @addr: the address
+ *
+ * Return: the request.
+ */
+struct vtd_request vtd_fake_request(struct device *dev, u32 pasid, u64 addr)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	return (struct vtd_request) {
+		.sid = PCI_DEVID(info->bus, info->devfn),
+		.pasid = pasid == IOMMU_NO_PASID ? VTD_NO_PASID : pasid,
+		.addr = addr,
+		.access = VTD_READ | VTD_WRITE,
+		.ats = info->ats_enabled,
+	};
+}
+
+/**
+ * vtd_fake_watch() - have a device use an address all the time
+ * @test: the test
+ * @dev: the device
+ * @pasid: PASID, or %IOMMU_NO_PASID
+ * @addr: the address
+ */
+void vtd_fake_watch(struct kunit *test, struct device *dev, u32 pasid, u64 addr)
+{
+	struct vtd_request req = vtd_fake_request(dev, pasid, addr);
+
+	vtd_model_watch(vtd_fake_model(test, dev), req.sid, req.pasid, req.addr);
+}
+
+/**
+ * vtd_fake_expect() - an address translates to another, and to nothing else
+ * @test: the test
+ * @dev: the device
+ * @pasid: PASID, or %IOMMU_NO_PASID
+ * @addr: the address
+ * @hpa: the other
+ */
+void vtd_fake_expect(struct kunit *test, struct device *dev, u32 pasid, u64 addr,
+		     u64 hpa)
+{
+	struct vtd_request req = vtd_fake_request(dev, pasid, addr);
+
+	vtd_expect_page(test, vtd_fake_model(test, dev), &req, hpa);
+	req.ats = false;
+	vtd_expect_page(test, vtd_fake_model(test, dev), &req, hpa);
+}
+
+/**
+ * vtd_fake_expect_gone() - an address does not translate
+ * @test: the test
+ * @dev: the device
+ * @pasid: PASID, or %IOMMU_NO_PASID
+ * @addr: the address
+ */
+void vtd_fake_expect_gone(struct kunit *test, struct device *dev, u32 pasid, u64 addr)
+{
+	struct vtd_request req = vtd_fake_request(dev, pasid, addr);
+
+	vtd_expect_gone(test, vtd_fake_model(test, dev), &req);
+	req.ats = false;
+	vtd_expect_gone(test, vtd_fake_model(test, dev), &req);
+}
