@@ -1,0 +1,736 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of nested domains on RIDs and PASIDs, and of guest PASIDs: what the
+ * driver makes of the core's calls, as the VT-d model sees it.
+ *
+ * The guest is a few pages: a first-level table with one page mapped. The host's
+ * second level maps the guest's memory where it is and elsewhere.
+ */
+
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/iommu-gpasid.h>
+#include <linux/iommu.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/pci.h>
+#include <linux/sizes.h>
+#include <uapi/linux/iommufd.h>
+
+#include "fl_domain.h"
+#include "iommu.h"
+#include "pasid.h"
+#include "pasid_entry.h"
+#include "vtd_fake.h"
+
+/* Everything that nesting needs; page walks are coherent (section 11.4) */
+#define CAP_NESTING	(2ULL |			/* ND: 256 domains */	\
+			 BIT_ULL(8 + 2) |	/* SAGAW: 4 levels */	\
+			 47ULL << 16 |		/* MGAW: 48 bits */	\
+			 3ULL << 34 |		/* 2 MiB and 1 GiB */	\
+			 BIT_ULL(39) |		/* PSI */		\
+			 18ULL << 48)		/* MAMV */
+#define ECAP_NESTING	(BIT_ULL(0) |		/* C */			\
+			 BIT_ULL(1) |		/* QI */		\
+			 BIT_ULL(2) |		/* DT */		\
+			 BIT_ULL(6) |		/* PT */		\
+			 BIT_ULL(7) |		/* SC */		\
+			 BIT_ULL(26) |		/* NEST */		\
+			 BIT_ULL(40) |		/* PASID */		\
+			 BIT_ULL(43) |		/* SMTS */		\
+			 BIT_ULL(45) |		/* SSADS */		\
+			 BIT_ULL(46) |		/* SSTS */		\
+			 BIT_ULL(47) |		/* FSTS */		\
+			 BIT_ULL(48))		/* SMPWC */
+#define ECAP_SRS	BIT_ULL(31)
+
+#define PASID		5
+#define PASIDS		64
+#define GVA		0x40003000ULL	/* what the guest's table maps */
+#define GUEST_DATA	SZ_1G		/* guest-physical page that it maps it to */
+#define HOST_DATA	(70ULL * SZ_1G)	/* where the second level maps that */
+#define FL_ENTRY	0x67ULL		/* P, R/W, U/S, A, D (section 9.7) */
+
+struct nested_test {
+	struct vtd_fake fake;
+	struct device *dev;
+	struct dmar_domain *parent;
+	u64 *guest_leaf;		/* the guest's entry for GVA */
+	u64 guest_root;			/* guest-physical */
+};
+
+KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
+
+static struct dmar_domain *keep(struct kunit *test, struct iommu_domain *domain)
+{
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_domain, domain));
+
+	return to_dmar_domain(domain);
+}
+
+static struct dmar_domain *second_level(struct kunit *test, u32 flags)
+{
+	struct nested_test *ctx = test->priv;
+
+	return keep(test, intel_iommu_ops.domain_alloc_user(ctx->dev, flags, NULL, NULL));
+}
+
+static struct dmar_domain *nest_parent(struct kunit *test)
+{
+	return second_level(test, IOMMU_HWPT_ALLOC_NEST_PARENT |
+				  IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+}
+
+/* The host's memory at @pa is the guest's at @gpa. */
+static void map_guest(struct kunit *test, u64 gpa, u64 pa, size_t size)
+{
+	struct nested_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(&ctx->parent->domain, gpa, pa, size,
+					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
+}
+
+/* A guest that maps GVA to GUEST_DATA; its tables are where they are. */
+static u64 guest_table(struct kunit *test, u64 **leaf)
+{
+	u64 *table = vtd_fake_page(test), root = virt_to_phys(table);
+	unsigned int level;
+
+	map_guest(test, root, root, SZ_4K);
+	for (level = 4; level > 1; level--) {
+		u64 *next = vtd_fake_page(test);
+		u64 pa = virt_to_phys(next);
+
+		map_guest(test, pa, pa, SZ_4K);
+		table[GVA >> (3 + 9 * level) & 511] = pa | FL_ENTRY;
+		table = next;
+	}
+	*leaf = &table[GVA >> 12 & 511];
+	**leaf = GUEST_DATA | FL_ENTRY;
+
+	return root;
+}
+
+static struct iommu_gpasid_bind_data bind_data(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+
+	return (struct iommu_gpasid_bind_data) {
+		.version	= IOMMU_GPASID_BIND_VERSION,
+		.pasid		= PASID,
+		.gpasid		= 1,
+		.root		= ctx->guest_root,
+		.addr_width	= 48,
+	};
+}
+
+/* A nested domain; another root than the guest's own if @root is not 0 */
+static struct dmar_domain *nested(struct kunit *test, u64 root)
+{
+	struct iommu_gpasid_bind_data data = bind_data(test);
+	struct nested_test *ctx = test->priv;
+
+	data.root = root ?: ctx->guest_root;
+
+	return keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
+							&data));
+}
+
+static void attach(struct kunit *test, struct dmar_domain *domain)
+{
+	struct nested_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, ctx->dev));
+}
+
+static void block(void *dev)
+{
+	device_block_translation(dev);
+}
+
+static int set_pasid(struct kunit *test, struct dmar_domain *domain, u32 pasid,
+		     struct dmar_domain *old)
+{
+	struct nested_test *ctx = test->priv;
+
+	return domain->domain.ops->set_dev_pasid(&domain->domain, ctx->dev, pasid,
+						 old ? &old->domain : NULL);
+}
+
+static void remove_pasid(struct kunit *test, struct dmar_domain *domain, u32 pasid)
+{
+	struct nested_test *ctx = test->priv;
+
+	intel_iommu_ops.remove_dev_pasid(ctx->dev, pasid, &domain->domain);
+}
+
+static void expect(struct kunit *test, u32 pasid, u64 addr, u64 hpa)
+{
+	struct nested_test *ctx = test->priv;
+
+	vtd_fake_expect(test, ctx->dev, pasid, addr, hpa);
+}
+
+static void expect_gone(struct kunit *test, u32 pasid, u64 addr)
+{
+	struct nested_test *ctx = test->priv;
+
+	vtd_fake_expect_gone(test, ctx->dev, pasid, addr);
+}
+
+static int invalidate(struct dmar_domain *domain, u64 addr, u64 npages)
+{
+	return intel_gpasid_ops.invalidate(&domain->domain, addr, npages, true);
+}
+
+/* Unmap what the guest has at GUEST_DATA, and map other memory there. */
+static void move_guest_data(struct kunit *test, u64 pa)
+{
+	struct nested_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, SZ_4K,
+			iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K));
+	map_guest(test, GUEST_DATA, pa, SZ_4K);
+}
+
+/* Nested on the RID */
+
+static void nested_on_rid(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	attach(test, ctx->parent);
+	expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
+	expect_gone(test, IOMMU_NO_PASID, GVA);
+
+	attach(test, domain);
+	expect(test, IOMMU_NO_PASID, GVA, HOST_DATA);
+	expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
+
+	/* The host changes the second level, the guest its own. */
+	move_guest_data(test, HOST_DATA + SZ_1M);
+	expect(test, IOMMU_NO_PASID, GVA, HOST_DATA + SZ_1M);
+	map_guest(test, GUEST_DATA + SZ_4K, HOST_DATA, SZ_4K);
+	*ctx->guest_leaf += SZ_4K;
+	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, GVA, 1));
+	expect(test, IOMMU_NO_PASID, GVA, HOST_DATA);
+
+	attach(test, ctx->parent);
+	expect_gone(test, IOMMU_NO_PASID, GVA);
+}
+
+/* D7: npages = U64_MAX is everything, paging structures included. */
+static void invalidate_everything(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+	u64 *other, *root = phys_to_virt(ctx->guest_root);
+
+	guest_table(test, &other);
+	*other = (GUEST_DATA + SZ_4K) | FL_ENTRY;
+	map_guest(test, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	expect(test, PASID, GVA, HOST_DATA);
+
+	/* Another table at the second level down: structure changes. */
+	root = phys_to_virt(root[GVA >> 39] & PAGE_MASK);
+	root[GVA >> 30 & 511] = 0;
+	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, 0, U64_MAX));
+	expect_gone(test, PASID, GVA);
+	remove_pasid(test, domain, PASID);
+}
+
+static void invalidate_refuses(struct kunit *test)
+{
+	static const struct { u64 addr, npages; } bad[] = {
+		{ SZ_4K, U64_MAX },		/* everything has no address */
+		{ 1, 1 },			/* misaligned */
+		{ 0, 0 },			/* nothing */
+		{ 0, U64_MAX - 1 },		/* more than there is */
+		{ 0, (1ULL << 52) + 1 },
+		{ SZ_4K, 1ULL << 52 },		/* beyond the last address */
+	};
+	struct dmar_domain *domain = nested(test, 0);
+	struct nested_test *ctx = test->priv;
+	unsigned int i, descs;
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	descs = ctx->fake.descs;
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    invalidate(domain, bad[i].addr, bad[i].npages),
+				    "%llx %llx", bad[i].addr, bad[i].npages);
+	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
+	remove_pasid(test, domain, PASID);
+}
+
+/* What a user says about his table must not reach other fields of the entry. */
+static void nested_data_refused(struct kunit *test)
+{
+	struct iommu_gpasid_bind_data data = bind_data(test);
+	struct nested_test *ctx = test->priv;
+	struct iommu_domain *domain;
+	u64 bits;
+
+	for (bits = 1; bits < SZ_4K; bits <<= 1) {
+		data.root = ctx->guest_root | bits;
+		domain = intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
+						       &data);
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL, PTR_ERR_OR_ZERO(domain), "%llx", bits);
+	}
+
+	data.root = 1ULL << 48;
+	domain = intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain, &data);
+	KUNIT_EXPECT_EQ(test, -EINVAL, PTR_ERR_OR_ZERO(domain));
+}
+
+/* What the IOMMU lacks is refused when attaching, and nothing has changed. */
+static void nested_lacking(struct kunit *test)
+{
+	struct iommu_gpasid_bind_data data = bind_data(test);
+	struct nested_test *ctx = test->priv;
+	struct dmar_domain *good = nested(test, 0), *bad;
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, good, PASID, NULL));
+
+	data.flags = IOMMU_GPASID_SRE;
+	bad = keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
+						       &data));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, set_pasid(test, bad, PASID, good));
+	data.flags = 0;
+	data.addr_width = 57;
+	bad = keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
+						       &data));
+	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID, good));
+	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID + 1, NULL));
+
+	expect(test, PASID, GVA, HOST_DATA);
+	expect_gone(test, PASID + 1, GVA);
+	remove_pasid(test, good, PASID);
+	expect_gone(test, PASID, GVA);
+}
+
+/* Nested on PASIDs */
+
+/* D9: nested, replaced by another, by the parent, by pass-through, and back */
+static void replace_on_pasid(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
+	struct dmar_domain *first = nested(test, 0), *second;
+	u64 *leaf;
+
+	map_guest(test, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
+	second = nested(test, guest_table(test, &leaf));
+	*leaf = (GUEST_DATA + SZ_4K) | FL_ENTRY;
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
+	expect(test, PASID, GVA, HOST_DATA);
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, second, PASID, first));
+	expect(test, PASID, GVA, HOST_DATA + SZ_2M);
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, second));
+	expect(test, PASID, GUEST_DATA, HOST_DATA);
+	expect_gone(test, PASID, GVA);
+
+	KUNIT_ASSERT_EQ(test, 0, identity->ops->set_dev_pasid(identity, ctx->dev, PASID,
+							      &ctx->parent->domain));
+	expect(test, PASID, GUEST_DATA, GUEST_DATA);
+	KUNIT_ASSERT_EQ(test, 0, first->domain.ops->set_dev_pasid(&first->domain, ctx->dev,
+								  PASID, identity));
+	expect(test, PASID, GVA, HOST_DATA);
+
+	/* Nothing of the domains that were replaced is left. */
+	KUNIT_EXPECT_TRUE(test, list_empty(&second->dev_pasids));
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->dev_pasids));
+	KUNIT_EXPECT_TRUE(test, list_empty(&second->cache_tags));
+	KUNIT_EXPECT_TRUE(test, xa_empty(&second->iommu_array));
+
+	remove_pasid(test, first, PASID);
+	expect_gone(test, PASID, GVA);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->cache_tags));
+}
+
+/* The host unmaps from the second level: every PASID and the RID forget. */
+static void parent_unmaps(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	attach(test, ctx->parent);
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID + 1, NULL));
+	expect(test, PASID, GVA, HOST_DATA);
+	expect(test, PASID + 1, GUEST_DATA, HOST_DATA);
+	expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
+
+	KUNIT_ASSERT_EQ(test, SZ_4K,
+			iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K));
+	expect_gone(test, PASID, GVA);
+	expect_gone(test, PASID + 1, GUEST_DATA);
+	expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
+
+	remove_pasid(test, domain, PASID);
+	remove_pasid(test, ctx->parent, PASID + 1);
+}
+
+/* The second-level Accessed/Dirty enable of an entry (section 9.6) */
+static bool tracks_dirty(struct kunit *test, u32 pasid)
+{
+	struct nested_test *ctx = test->priv;
+	struct pasid_dir_entry *dir = intel_pasid_get_table(ctx->dev)->table;
+
+	return get_pasid_table_from_pde(dir)[pasid].val[0] & BIT_ULL(9);
+}
+
+/* D9: switched on and off wherever the domain is, and where it comes later. */
+static void dirty_tracking_on_pasids(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+	struct iommu_domain *parent = &ctx->parent->domain;
+	u32 pasid;
+
+	attach(test, ctx->parent);
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID + 1, NULL));
+
+	KUNIT_ASSERT_EQ(test, 0, parent->dirty_ops->set_dirty_tracking(parent, true));
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID + 2, NULL));
+	KUNIT_EXPECT_TRUE(test, tracks_dirty(test, IOMMU_NO_PASID));
+	for (pasid = PASID; pasid < PASID + 3; pasid++)
+		KUNIT_EXPECT_TRUE_MSG(test, tracks_dirty(test, pasid), "PASID %u", pasid);
+	expect(test, PASID, GVA, HOST_DATA);
+
+	KUNIT_ASSERT_EQ(test, 0, parent->dirty_ops->set_dirty_tracking(parent, false));
+	KUNIT_EXPECT_FALSE(test, tracks_dirty(test, IOMMU_NO_PASID));
+	for (pasid = PASID; pasid < PASID + 3; pasid++)
+		KUNIT_EXPECT_FALSE_MSG(test, tracks_dirty(test, pasid), "PASID %u", pasid);
+
+	remove_pasid(test, domain, PASID);
+	remove_pasid(test, ctx->parent, PASID + 1);
+	remove_pasid(test, domain, PASID + 2);
+}
+
+/*
+ * Two devices share a domain. That one of them cannot be attached (its entry is
+ * in use, which should not happen) leaves the other's invalidations as they are.
+ */
+static void failed_attach_takes_no_tags(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
+	struct device *other = vtd_fake_device(test, iommu, false);
+	struct pasid_desc desc;
+
+	pasid_describe_pass_through(&desc, iommu);
+	KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(other, IOMMU_NO_PASID, &desc));
+
+	attach(test, ctx->parent);
+	expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			ctx->parent->domain.ops->attach_dev(&ctx->parent->domain, other));
+
+	KUNIT_ASSERT_EQ(test, SZ_4K,
+			iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K));
+	expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
+	intel_pasid_tear_down_entry(iommu, other, IOMMU_NO_PASID, false);
+}
+
+/* D5: a device that can be on, with a link that does not answer */
+static struct pci_dev *fake_pci_dev(struct kunit *test)
+{
+	struct pci_bus *bus = kunit_kzalloc(test, sizeof(*bus), GFP_KERNEL);
+	struct pci_dev *pdev = kunit_kzalloc(test, sizeof(*pdev), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, bus);
+	KUNIT_ASSERT_NOT_NULL(test, pdev);
+	bus->sysdata = kunit_kzalloc(test, sizeof(struct pci_sysdata), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, bus->sysdata);
+	pdev->bus = bus;
+	pdev->error_state = pci_channel_io_perm_failure;
+	pdev->ats_enabled = 1;
+	device_initialize(&pdev->dev);
+	pdev->dev.bus = &pci_bus_type;
+
+	return pdev;
+}
+
+/* D5: ATS and device-TLB tags survive that the RID changes to a nested domain. */
+static void ats_stays_on(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct pci_dev *pdev = fake_pci_dev(test);
+	struct dmar_domain *domain = nested(test, 0);
+	struct cache_tag *tag;
+	bool tagged = false;
+
+	pdev->dev.iommu = ctx->dev->iommu;
+	info->dev = &pdev->dev;
+	info->ats_supported = 1;
+	info->ats_enabled = 1;
+
+	KUNIT_ASSERT_EQ(test, 0, ctx->parent->domain.ops->attach_dev(&ctx->parent->domain,
+								     &pdev->dev));
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain,
+								&pdev->dev));
+	KUNIT_EXPECT_TRUE(test, info->ats_enabled);
+	list_for_each_entry(tag, &domain->cache_tags, node)
+		tagged |= tag->type == CACHE_TAG_DEVTLB;
+	KUNIT_EXPECT_TRUE(test, tagged);
+
+	device_block_translation(&pdev->dev);
+	KUNIT_EXPECT_TRUE(test, info->ats_enabled);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->cache_tags));
+	info->ats_enabled = 0;
+	info->dev = ctx->dev;
+}
+
+/* Page requests */
+
+#define PRQ_PASID	BIT_ULL(8)	/* PASID present (section 7.4.1) */
+
+struct drain {
+	struct device *dev;
+	u32 pasid;
+	struct completion done;
+};
+
+static int drain_thread(void *data)
+{
+	struct drain *drain = data;
+
+	intel_iommu_drain_pasid_prq(drain->dev, drain->pasid, 9);
+	complete(&drain->done);
+
+	return 0;
+}
+
+/* Does draining @pasid wait for a request of @rid with @qw0? */
+static bool drain_waits(struct kunit *test, u32 pasid, u16 rid, u64 qw0)
+{
+	struct nested_test *ctx = test->priv;
+	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
+	struct drain drain = { .dev = ctx->dev, .pasid = pasid };
+	u64 *request = (u64 *)iommu->prq;
+	bool waited;
+
+	init_completion(&drain.done);
+	init_completion(&iommu->prq_complete);
+	request[0] = 1 | qw0 | (u64)rid << 16;
+	writeq(0, iommu->reg + DMAR_PQH_REG);
+	writeq(32, iommu->reg + DMAR_PQT_REG);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(drain_thread, &drain, "drain")));
+	waited = !wait_for_completion_timeout(&drain.done, HZ / 5);
+	if (waited) {
+		/* It has been handled. */
+		writeq(32, iommu->reg + DMAR_PQH_REG);
+		complete(&iommu->prq_complete);
+		wait_for_completion(&drain.done);
+	}
+
+	return waited;
+}
+
+/* D8: requests of the device and its PASID, and no others */
+static void drain_own_requests(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct intel_iommu *iommu = info->iommu;
+	u16 rid = PCI_DEVID(info->bus, info->devfn);
+	u64 with_pasid = PRQ_PASID | (u64)PASID << 32;
+
+	iommu->reg = (void __force __iomem *)vtd_fake_page(test);
+	iommu->prq = vtd_fake_page(test);
+	iommu->iopf_queue = iopf_queue_alloc("vtd-fake");
+	KUNIT_ASSERT_NOT_NULL(test, iommu->iopf_queue);
+	iommu->iommu.ops = &intel_iommu_ops;
+	ctx->dev->iommu->iommu_dev = &iommu->iommu;
+	mutex_init(&ctx->dev->iommu->lock);
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(iommu->iopf_queue, ctx->dev));
+	info->pri_enabled = 1;
+
+	KUNIT_EXPECT_TRUE(test, drain_waits(test, PASID, rid, with_pasid));
+	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID, rid + 8, with_pasid));
+	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID + 1, rid, with_pasid));
+	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID, rid, 0));
+	KUNIT_EXPECT_TRUE(test, drain_waits(test, IOMMU_NO_PASID, rid, 0));
+	KUNIT_EXPECT_FALSE(test, drain_waits(test, IOMMU_NO_PASID, rid, PRQ_PASID));
+
+	info->pri_enabled = 0;
+	iopf_queue_remove_device(iommu->iopf_queue, ctx->dev);
+	iopf_queue_free(iommu->iopf_queue);
+}
+
+/* Guest PASIDs: the driver's part; the core's is in iommu_pasid_kunit.c */
+
+/* The second level behind a RID, whatever is attached there */
+static void gpasid_parent(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct iommu_domain *parent = &ctx->parent->domain;
+	struct dmar_domain *plain = second_level(test, 0);
+	struct dmar_domain *first = keep(test, fl_domain_alloc(ctx->dev, 0));
+
+	KUNIT_EXPECT_PTR_EQ(test, parent, intel_gpasid_ops.parent(parent));
+	KUNIT_EXPECT_PTR_EQ(test, parent,
+			    intel_gpasid_ops.parent(&nested(test, 0)->domain));
+	KUNIT_EXPECT_PTR_EQ(test, &plain->domain, intel_gpasid_ops.parent(&plain->domain));
+	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(&first->domain));
+	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(intel_iommu_ops.identity_domain));
+	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(intel_iommu_ops.blocked_domain));
+	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(NULL));
+}
+
+/* Any second level will do, also one that was not allocated as nest parent. */
+static void gpasid_on_plain_domain(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct dmar_domain *domain;
+
+	ctx->parent = second_level(test, 0);
+	map_guest(test, GUEST_DATA, HOST_DATA, SZ_4K);
+	ctx->guest_root = guest_table(test, &ctx->guest_leaf);
+	domain = nested(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	expect(test, PASID, GVA, HOST_DATA);
+	remove_pasid(test, domain, PASID);
+	expect_gone(test, PASID, GVA);
+}
+
+static void bind_and_unbind(struct kunit *test, u32 pasid)
+{
+	struct iommu_gpasid_bind_data data = bind_data(test);
+	struct nested_test *ctx = test->priv;
+	struct iommu_domain *domain;
+
+	domain = intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain, &data);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(domain));
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, to_dmar_domain(domain), pasid, NULL));
+	remove_pasid(test, to_dmar_domain(domain), pasid);
+	iommu_domain_free(domain);
+}
+
+/* 2^16 bindings, in turn on every PASID, leave nothing behind. */
+static void gpasid_stress(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	long before = 0, lost;
+	unsigned int i;
+
+	for (i = 0; i < 0x10000 + PASIDS; i++) {
+		bind_and_unbind(test, 1 + i % (PASIDS - 1));
+		/* The first round is there to fill the allocators' caches. */
+		if (i == PASIDS)
+			before = si_mem_available();
+		cond_resched();
+	}
+
+	/* One word left behind by each would be half a MiB. */
+	lost = (before - si_mem_available()) * (long)PAGE_SIZE;
+	KUNIT_EXPECT_LT(test, lost, SZ_512K);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->s1_domains));
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->cache_tags));
+}
+
+static void print_cost(struct kunit *test, const char *what)
+{
+	struct nested_test *ctx = test->priv;
+
+	kunit_info(test, "%-28s %u descriptors, %u stores\n", what, ctx->fake.descs,
+		   ctx->fake.stores);
+	ctx->fake.descs = 0;
+	ctx->fake.stores = 0;
+}
+
+/* What it costs, for the documentation, with and without a device TLB */
+static void cost(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct dmar_domain *first = nested(test, 0), *second;
+	struct dmar_domain *plain = second_level(test, 0);
+	u64 *leaf;
+
+	second = nested(test, guest_table(test, &leaf));
+	print_cost(test, "(before)");
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake.descs);
+	print_cost(test, "bind guest PASID");
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, second, PASID, first));
+	print_cost(test, "replace guest PASID");
+	remove_pasid(test, second, PASID);
+	print_cost(test, "unbind guest PASID");
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, NULL));
+	print_cost(test, "attach second level");
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, plain, PASID, ctx->parent));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake.stores);
+	print_cost(test, "replace second level");
+	remove_pasid(test, plain, PASID);
+	print_cost(test, "detach second level");
+}
+
+static void gpasid_cost(struct kunit *test)
+{
+	cost(test);
+}
+
+static void gpasid_cost_with_device_tlb(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu_of(ctx->dev), true);
+	cost(test);
+}
+
+static int nested_test_init(struct kunit *test)
+{
+	struct nested_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	struct intel_iommu *iommu;
+	int ret;
+
+	ret = vtd_fake_init(test, &ctx->fake);
+	if (ret)
+		return ret;
+
+	iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
+	ctx->dev = vtd_fake_device(test, iommu, false);
+	ctx->parent = nest_parent(test);
+	map_guest(test, GUEST_DATA, HOST_DATA, SZ_4K);
+	ctx->guest_root = guest_table(test, &ctx->guest_leaf);
+
+	return kunit_add_action_or_reset(test, block, ctx->dev);
+}
+
+static struct kunit_case nested_test_cases[] = {
+	KUNIT_CASE(nested_on_rid),
+	KUNIT_CASE(invalidate_everything),
+	KUNIT_CASE(invalidate_refuses),
+	KUNIT_CASE(nested_data_refused),
+	KUNIT_CASE(nested_lacking),
+	KUNIT_CASE(replace_on_pasid),
+	KUNIT_CASE(parent_unmaps),
+	KUNIT_CASE(dirty_tracking_on_pasids),
+	KUNIT_CASE(failed_attach_takes_no_tags),
+	KUNIT_CASE(ats_stays_on),
+	KUNIT_CASE(drain_own_requests),
+	KUNIT_CASE(gpasid_parent),
+	KUNIT_CASE(gpasid_on_plain_domain),
+	KUNIT_CASE(gpasid_cost),
+	KUNIT_CASE(gpasid_cost_with_device_tlb),
+	KUNIT_CASE_SLOW(gpasid_stress),
+	{}
+};
+
+static struct kunit_suite nested_test_suite = {
+	.name = "intel-iommu-nested",
+	.init = nested_test_init,
+	.test_cases = nested_test_cases,
+};
+
+kunit_test_suite(nested_test_suite);
