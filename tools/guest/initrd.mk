@@ -8,16 +8,16 @@ BUSYBOX := $(shell command -v busybox)
 
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
-PROGRAMS := vfio_edu iommufd iommufd_fail_nth dma_map_benchmark
+PROGRAMS := vfio_edu iommufd iommufd_fail_nth dma_map_benchmark pasid_example
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/edu_dma.ko $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
+$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/edu_dma.ko $(OBJ)/lib/test_ida.ko $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
 	rm -rf $(OUT)/root
 	mkdir -p $(OUT)/root/bin $(OUT)/root/dev $(OUT)/root/proc \
 		$(OUT)/root/sys $(OUT)/root/tmp $(OUT)/root/mnt
 	cp -r $(GUEST)/rootfs/. $(OUT)/root
 	cp $(BUSYBOX) $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/root/bin
-	cp $(OUT)/edu_dma.ko $(OUT)/root
+	cp $(OUT)/edu_dma.ko $(OBJ)/lib/test_ida.ko $(OUT)/root
 	ln -s busybox $(OUT)/root/bin/sh
 	cd $(OUT)/root && find . | cpio --quiet -o -H newc -R 0:0 >$@.new
 	mv $@.new $@
@@ -41,6 +41,7 @@ $(OUT)/bin/iommufd $(OUT)/bin/iommufd_fail_nth: CFLAGS += -include selftest_comp
 $(OUT)/bin/iommufd $(OUT)/bin/iommufd_fail_nth: $(GUEST)/selftest_compat.h
 endif
 endif
+$(OUT)/bin/pasid_example: $(SRC)/Documentation/arch/x86/intel-iommu-pasid-example.c
 # This one's interface is in the kernel's inner headers.
 $(OUT)/bin/dma_map_benchmark: $(SELF)/dma/dma_map_benchmark.c
 $(OUT)/bin/dma_map_benchmark: CFLAGS += -idirafter $(SRC)/include

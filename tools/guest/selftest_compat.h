@@ -3,11 +3,8 @@
  * Point releases of 6.12 (6.12.117 at least) got newer iommufd selftests than
  * the kernel beside them offers, and these do not compile.  The names that are
  * missing, so that what 6.12 has is tested: GET_HW_INFO takes no input type (a
- * flag that asks for one is refused, as the test expects of a wrong type), and
- * the mock device has no PASIDs (so an ordinary one, of width 0, takes its place).
+ * flag that asks for one is refused, as the test expects of a wrong type).
  */
 #define in_data_type			out_data_type
 #define IOMMU_HW_INFO_TYPE_DEFAULT	IOMMU_HW_INFO_TYPE_SELFTEST
 #define IOMMU_HW_INFO_FLAG_INPUT_TYPE	1
-#define MOCK_FLAGS_DEVICE_PASID		0
-#define MOCK_PASID_WIDTH		0

@@ -634,6 +634,123 @@ TEST_F(iommufd, hwpt_features_absent)
 	EXPECT_EQ(EOPNOTSUPP, errno);
 }
 
+static int pasid_attach(struct edu *edu, unsigned int pt_id, unsigned int pasid)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach), .flags = VFIO_DEVICE_ATTACH_PASID,
+		.pt_id = pt_id, .pasid = pasid,
+	};
+
+	return ioctl(edu->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) ? -errno : 0;
+}
+
+static int pasid_detach(struct edu *edu, unsigned int pasid)
+{
+	struct vfio_device_detach_iommufd_pt detach = {
+		.argsz = sizeof(detach), .flags = VFIO_DEVICE_DETACH_PASID,
+		.pasid = pasid,
+	};
+
+	return ioctl(edu->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach) ? -errno : 0;
+}
+
+/*
+ * edu has no PASIDs: everything that is asked for them is refused, and what it
+ * does without them goes on.
+ */
+TEST_F(iommufd, pasids_absent)
+{
+	struct iommu_hw_info info = {
+		.size = sizeof(info), .dev_id = self->edu.dev_id,
+	};
+	void *memory = new_memory(PAGE, 0);
+	unsigned int hwpt, seed;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, IOVA, RW));
+
+	info.out_max_pasid_log2 = 0xff;
+	ASSERT_EQ(0, ioctl(self->fd, IOMMU_GET_HW_INFO, &info));
+	EXPECT_EQ(0, info.out_max_pasid_log2);
+	EXPECT_EQ(0, info.out_capabilities & (IOMMU_HW_CAP_PCI_PASID_EXEC |
+					      IOMMU_HW_CAP_PCI_PASID_PRIV));
+
+	EXPECT_EQ(0, hwpt_alloc(self->fd, &self->edu, self->ioas,
+				IOMMU_HWPT_ALLOC_PASID));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	hwpt = hwpt_alloc(self->fd, &self->edu, self->ioas, 0);
+	ASSERT_NE(0, hwpt);
+	EXPECT_EQ(-EOPNOTSUPP, pasid_attach(&self->edu, hwpt, 1));
+	EXPECT_EQ(-EOPNOTSUPP, pasid_attach(&self->edu, self->ioas, 1));
+	EXPECT_EQ(-EINVAL, pasid_attach(&self->edu, hwpt, 0));
+	EXPECT_EQ(0, pasid_detach(&self->edu, 1));
+	EXPECT_EQ(0, pasid_detach(&self->edu, 0));
+
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
+	EXPECT_TRUE(writes(&self->edu, IOVA, memory));
+	EXPECT_TRUE(destroy(self->fd, hwpt));
+}
+
+/* As binaries have them that know no PASIDs, with nothing readable behind. */
+TEST_F(iommufd, old_structures)
+{
+	struct vfio_device_attach_iommufd_pt *attach;
+	struct vfio_device_detach_iommufd_pt *detach;
+	const unsigned int attach_size = 12, detach_size = 8;
+	void *memory = new_memory(PAGE, 0);
+	unsigned int seed;
+	void *pages;
+
+	pages = new_memory(2 * PAGE, 0);
+	ASSERT_TRUE(memory && pages);
+	ASSERT_EQ(0, mprotect(pages + PAGE, PAGE, PROT_NONE));
+	attach = pages + PAGE - attach_size;
+	detach = pages + PAGE - detach_size;
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, IOVA, RW));
+
+	detach->argsz = detach_size;
+	detach->flags = 0;
+	ASSERT_EQ(0, ioctl(self->edu.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, detach));
+	/* a PASID is wanted, and there is no room for it, or only said to be */
+	detach->flags = VFIO_DEVICE_DETACH_PASID;
+	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, detach));
+	EXPECT_EQ(EINVAL, errno);
+	detach->argsz = sizeof(*detach);
+	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, detach));
+	EXPECT_EQ(EFAULT, errno);
+	detach->flags = VFIO_DEVICE_DETACH_PASID << 1;
+	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, detach));
+	EXPECT_EQ(EINVAL, errno);
+	detach->argsz = detach_size - 1;
+	detach->flags = 0;
+	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, detach));
+	EXPECT_EQ(EINVAL, errno);
+
+	attach->argsz = attach_size;
+	attach->flags = VFIO_DEVICE_ATTACH_PASID;
+	attach->pt_id = self->ioas;
+	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach));
+	EXPECT_EQ(EINVAL, errno);
+	attach->argsz = sizeof(*attach);
+	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach));
+	EXPECT_EQ(EFAULT, errno);
+	attach->flags = VFIO_DEVICE_ATTACH_PASID << 1;
+	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach));
+	EXPECT_EQ(EINVAL, errno);
+	attach->argsz = attach_size - 1;
+	attach->flags = 0;
+	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach));
+	EXPECT_EQ(EINVAL, errno);
+	attach->argsz = attach_size;
+	ASSERT_EQ(0, ioctl(self->edu.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach));
+	EXPECT_NE(self->ioas, attach->pt_id);
+
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
+	EXPECT_TRUE(writes(&self->edu, IOVA, memory));
+}
+
 TEST_F(iommufd, two_devices)
 {
 	void *memory = new_memory(2 * PAGE, 0);

@@ -53,8 +53,8 @@ assemble_tree() {
 
 # kunit_fragment SRC: switches on the tests that the series brings.
 kunit_fragment() {
-	sed -n 's/^config \(.*_KUNIT_TEST\)$/CONFIG_\1=y/p' \
-		"$1"/drivers/iommu/intel/Kconfig*
+	sed -nE 's/^config ((INTEL_IOMMU|IOMMU|VFIO)_.*KUNIT_TEST)$/CONFIG_\1=y/p' \
+		"$1"/drivers/{iommu,vfio}/Kconfig "$1"/drivers/iommu/intel/Kconfig*
 }
 
 # configure SRC OBJ FRAGMENT...: tinyconfig, the fragments and the series' own

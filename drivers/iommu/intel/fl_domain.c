@@ -10,14 +10,18 @@
 
 #define pr_fmt(fmt)	"DMAR: " fmt
 
+#include <kunit/static_stub.h>
 #include <linux/cacheflush.h>
 #include <linux/sizes.h>
 
 #include "iommu.h"
 #include "fl_domain.h"
+#include "flpt_test.h"
 
-static void fl_write_back(void *owner, void *addr, size_t size)
+VISIBLE_IF_KUNIT void fl_write_back(void *owner, void *addr, size_t size)
 {
+	KUNIT_STATIC_STUB_REDIRECT(fl_write_back, owner, addr, size);
+
 	clflush_cache_range(addr, size);
 }
 

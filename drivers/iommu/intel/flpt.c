@@ -478,9 +478,12 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 }
 
 /* How many tables it takes for no leaf to reach across @iova. */
-static unsigned int flpt_cut_depth(struct flpt *pt, u64 iova, unsigned int *level)
+VISIBLE_IF_KUNIT unsigned int flpt_cut_depth(struct flpt *pt, u64 iova,
+					     unsigned int *level)
 {
 	unsigned int depth = 0;
+
+	KUNIT_STATIC_STUB_REDIRECT(flpt_cut_depth, pt, iova, level);
 
 	if (iova > pt->last)
 		return 0;
@@ -494,6 +497,7 @@ static unsigned int flpt_cut_depth(struct flpt *pt, u64 iova, unsigned int *leve
 
 	return depth;
 }
+EXPORT_SYMBOL_IF_KUNIT(flpt_cut_depth);
 
 /* The same for @iova and @end, which may lie in one large page. */
 static unsigned int flpt_cuts_depth(struct flpt *pt, u64 iova, u64 end)

@@ -53,7 +53,13 @@ static unsigned long long seed;
 module_param(seed, ullong, 0444);
 MODULE_PARM_DESC(seed, "Seed of the random test; 0 takes a new one");
 
-static unsigned int steps = 150;
+/*
+ * Sanitizers make all of this several times slower. Less often there what is
+ * done over and over again; nothing is left out.
+ */
+#define TIMES(n)	(IS_ENABLED(CONFIG_KASAN) ? (n) / 5 : (n))
+
+static unsigned int steps = TIMES(150);
 module_param(steps, uint, 0444);
 MODULE_PARM_DESC(steps, "Steps of the random test for each configuration");
 
@@ -126,6 +132,11 @@ static const void *publish_gen_params(const void *prev, char *desc)
 static const void *publish_large_gen_params(const void *prev, char *desc)
 {
 	return next_param(prev, desc, SZ_2M, false);
+}
+
+static const void *publish_huge_gen_params(const void *prev, char *desc)
+{
+	return next_param(prev, desc, SZ_1G, false);
 }
 
 /* The model: what should translate, as a sorted list of ranges. */
@@ -2007,7 +2018,7 @@ static void flipping_sizes(struct kunit *test)
 	unsigned int i;
 
 	lab->racing = true;	/* do not log all of the invalidations */
-	for (i = 0; i < 5000; i++) {
+	for (i = 0; i < TIMES(5000); i++) {
 		for (size = SZ_4K; size; size = next_size(lab, size))
 			flip(lab, iova, size);
 		if (i == 2)
@@ -2384,6 +2395,73 @@ static void publish_keeps_dirty(struct kunit *test)
 	}
 }
 
+/* The entry for the page table at @iova, in the CPU's memory. */
+static u64 *table_entry(struct lab *lab, u64 iova)
+{
+	struct view view;
+	u64 addr;
+
+	view_open(&view, lab, true);
+	KUNIT_ASSERT_TRUE(lab->test, spec_slot(&view.hw, flpt_root(lab->pt), iova,
+					       2, &addr));
+
+	return phys_to_virt(addr);
+}
+
+/*
+ * When this CPU has just seen that the page at @iova is to be cut, the owner of
+ * what is behind cuts it there, and puts a page table of his own below. He has
+ * come as far as to install it: nothing says yet that the entry is in memory.
+ */
+static unsigned int neighbour_cuts(struct flpt *pt, u64 iova, unsigned int *level)
+{
+	struct kunit *test = kunit_get_current_test();
+	unsigned int depth;
+	size_t mapped;
+
+	kunit_deactivate_static_stub(test, flpt_cut_depth);
+	depth = flpt_cut_depth(pt, iova, level);
+	if (iova != intruder.iova || intruder.skip--) {
+		kunit_activate_static_stub(test, flpt_cut_depth, neighbour_cuts);
+		return depth;
+	}
+
+	intruder.ran = true;
+	KUNIT_EXPECT_EQ(test, 0, flpt_split(pt, iova, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, SZ_2M, flpt_unmap(pt, iova, SZ_2M));
+	KUNIT_EXPECT_EQ(test, 0, flpt_map(pt, iova, pa_of(iova), SZ_4K, 1, RW,
+					  GFP_KERNEL, &mapped));
+	*table_entry(test->priv, iova) &= ~GENMASK_ULL(62, 52);
+
+	return depth;
+}
+
+/*
+ * Who finds that a page has been cut which he was about to cut keeps away from
+ * what is below now: it is a neighbour's, who may be changing or freeing it.
+ */
+static void cut_keeps_away(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 base = 6ULL * SZ_1G, end = base + SZ_1G / 2;
+	size_t mapped;
+
+	lab->racing = true;	/* do not log the invalidations */
+	KUNIT_EXPECT_EQ(test, 0, flpt_map(lab->pt, base, pa_of(base), SZ_1G, 1, RW,
+					  GFP_KERNEL, &mapped));
+	/* It looks once for the tables it may need, and then to cut. */
+	intruder = (struct intruder) { .skip = 1, .iova = end };
+	kunit_activate_static_stub(test, flpt_cut_depth, neighbour_cuts);
+	KUNIT_EXPECT_EQ(test, SZ_1G / 2, flpt_unmap(lab->pt, base, SZ_1G / 2));
+	KUNIT_EXPECT_TRUE(test, intruder.ran);
+	KUNIT_EXPECT_EQ_MSG(test, *table_entry(lab, end) & GENMASK_ULL(62, 52), 0,
+			    "worked below an entry of the neighbour");
+	KUNIT_EXPECT_TRUE(test, hw_sees(lab, end - SZ_4K, 0));
+	KUNIT_EXPECT_TRUE(test, hw_sees(lab, end, pa_of(end)));
+	KUNIT_EXPECT_TRUE(test, hw_sees(lab, end + SZ_4K, 0));
+	KUNIT_EXPECT_TRUE(test, hw_sees(lab, end + SZ_2M, pa_of(end + SZ_2M)));
+}
+
 static unsigned long parked_before;
 
 /* At a slot that another CPU can find parked, hardware may still have a table. */
@@ -2533,7 +2611,7 @@ static u64 install_place(struct lab *lab, unsigned int id, unsigned int round,
 	return region + SZ_4K * (2 * i + id);
 }
 
-#define INSTALL_ROUNDS	60
+#define INSTALL_ROUNDS	TIMES(60)
 #define INSTALL_PAGES	4
 
 static void install(struct lab *lab, unsigned int id, unsigned int round)
@@ -2644,12 +2722,12 @@ static void race_neighbours(struct kunit *test)
 
 	need_two_cpus(test);
 	lab->base = boundary(lab, 1);
-	lab->rounds = 3000;
+	lab->rounds = TIMES(3000);
 	race(lab, 3, race_beside);
 	lab_check(lab);
 }
 
-#define HOLE_ROUNDS	150
+#define HOLE_ROUNDS	TIMES(150)
 
 static void race_hole(struct lab *lab, unsigned int id)
 {
@@ -2737,7 +2815,7 @@ static void race_cutters(struct kunit *test)
 
 	need_two_cpus(test);
 	lab->base = 3ULL * SZ_1G;
-	lab->rounds = 1000;
+	lab->rounds = TIMES(1000);
 	must_map(lab, lab->base, largest(lab), 1);
 	must_unmap(lab, cut_place(lab, 0), SZ_4K);
 	must_unmap(lab, cut_place(lab, 1), SZ_4K);
@@ -2766,7 +2844,7 @@ static void cut_all(struct lab *lab)
 		u64 iova = lab->base + i * largest(lab) + largest(lab) / 2;
 
 		race_is(lab, flpt_unmap(lab->pt, iova, SZ_4K) == SZ_4K);
-		lab->round = i;
+		WRITE_ONCE(lab->round, i);
 		cond_resched();
 	}
 }
@@ -2898,7 +2976,7 @@ static void race_hardware(struct kunit *test)
 
 	need_two_cpus(test);
 	lab->base = 9ULL * SZ_1G;
-	lab->rounds = 1000;
+	lab->rounds = TIMES(1000);
 	race(lab, 2, race_to_write);
 	lab_check(lab);
 }
@@ -3031,6 +3109,7 @@ static struct kunit_case flpt_test_cases[] = {
 	KUNIT_CASE_PARAM(publish_to_a_neighbour, publish_gen_params),
 	KUNIT_CASE_PARAM(publish_to_an_unmap, publish_large_gen_params),
 	KUNIT_CASE_PARAM(publish_keeps_dirty, publish_large_gen_params),
+	KUNIT_CASE_PARAM(cut_keeps_away, publish_huge_gen_params),
 	KUNIT_CASE_PARAM(park_after_invalidation, large_gen_params),
 	KUNIT_CASE_PARAM(race_installers, all_gen_params),
 	KUNIT_CASE_PARAM(race_neighbours, all_gen_params),

@@ -220,6 +220,15 @@ bool spec_slot(const struct spec_hw *hw, u64 root, u64 iova,
 	return true;
 }
 
+/* Most entries are, and nobody is told of those: scanning is all about them. */
+static bool is_empty(const struct spec_hw *hw, u64 table, unsigned int index)
+{
+	u64 entry;
+
+	return hw->read(hw->memory, table + 8 * index, &entry) &&
+	       !(entry & PRESENT);
+}
+
 static void visit(struct spec_visitor *v, u64 iova, const struct spec_walk *walk)
 {
 	if (walk->fault == SPEC_OK)
@@ -256,8 +265,13 @@ void spec_scan(const struct spec_hw *hw, u64 root, struct spec_visitor *v)
 			continue;
 		}
 
-		walk = above[level + 1];
 		frame->index++;
+		if (is_empty(hw, frame->table, frame->index - 1)) {
+			iova += spec_reach(level);
+			continue;
+		}
+
+		walk = above[level + 1];
 		if (step(hw, &walk, iova, frame->table, level)) {
 			above[level] = walk;
 			level--;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
+ * What flpt.c and fl_domain.c open to KUnit suites, which replace the allocator to
+ * make it fail on demand, and the write-back to see what memory is like.
  * What flpt.c opens to its KUnit suite, which replaces the allocator to make it
- * fail on demand.
+ * fail on demand, and comes in between when a cut has been decided on.
  */
 #ifndef _INTEL_IOMMU_FLPT_TEST_H
 #define _INTEL_IOMMU_FLPT_TEST_H
@@ -13,6 +15,8 @@
 
 #if IS_ENABLED(CONFIG_KUNIT)
 void *flpt_alloc_page(const struct flpt_cfg *cfg, gfp_t gfp);
+void fl_write_back(void *owner, void *addr, size_t size);
+unsigned int flpt_cut_depth(struct flpt *pt, u64 iova, unsigned int *level);
 #endif
 
 #endif /* _INTEL_IOMMU_FLPT_TEST_H */

@@ -382,7 +382,7 @@ void pasid_entry_store_chunk(struct intel_iommu *iommu, u64 *chunk, const u64 *v
 
 /**
  * iommu_write_back() - write structures back that hardware does not snoop
- * @iommu: IOMMU that reads them
+ * @iommu: IOMMU that reads them, or NULL if it may be any
  * @addr: where
  * @size: in bytes
  */

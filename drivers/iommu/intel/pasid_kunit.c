@@ -180,6 +180,8 @@ static struct device *machine(struct kunit *test, unsigned int nr)
 	struct pasid_test *ctx = test->priv;
 	unsigned int i, j;
 
+	if (ctx->dev)
+		vtd_model_unwatch(vtd_fake_model(test, ctx->dev));
 	if (nr & 1)
 		ecap &= ~(ECAP_C | ECAP_SMPWC | ECAP_SSADS);
 	if (nr & 2)
@@ -398,6 +400,36 @@ static void pasid_replace_by_the_same(struct kunit *test)
 	tear_down(test, PASID - 1);
 	tear_down(test, PASID);
 	tear_down(test, PASID + 1);
+}
+
+/*
+ * A domain ID is given to another domain as soon as its entries have been torn
+ * down. What was cached under it must have gone by then.
+ */
+static void pasid_domain_id_again(struct kunit *test)
+{
+	struct pasid_test *ctx = test->priv;
+	const enum kind *kind = test->param_value;
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
+		machine(test, i);
+		vtd_fake_watch(test, ctx->dev, PASID, ADDR);
+		for (j = 0; j < NR_KINDS; j++) {
+			struct target *old = &ctx->targets[*kind][0];
+			struct target *new = &ctx->targets[j][1];
+
+			new->desc.did = old->desc.did;
+			KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(ctx->dev, PASID,
+								       &old->desc));
+			vtd_fake_expect(test, ctx->dev, PASID, ADDR, old->hpa);
+			tear_down(test, PASID);
+			KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(ctx->dev, PASID,
+								       &new->desc));
+			vtd_fake_expect(test, ctx->dev, PASID, ADDR, new->hpa);
+			tear_down(test, PASID);
+		}
+	}
 }
 
 /* Replacing what is not there is setting up. */
@@ -773,6 +805,7 @@ static struct kunit_case pasid_test_cases[] = {
 	KUNIT_CASE_PARAM(pasid_set_tear_down, kind_gen_params),
 	KUNIT_CASE_PARAM(pasid_replace, kind_gen_params),
 	KUNIT_CASE_PARAM(pasid_replace_by_the_same, kind_gen_params),
+	KUNIT_CASE_PARAM(pasid_domain_id_again, kind_gen_params),
 	KUNIT_CASE_PARAM(pasid_replace_nothing, kind_gen_params),
 	KUNIT_CASE_PARAM(pasid_neighbours, kind_gen_params),
 	KUNIT_CASE(pasid_faults_ignored),

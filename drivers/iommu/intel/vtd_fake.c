@@ -15,6 +15,7 @@
 #include <linux/mutex.h>
 #include <linux/pci.h>
 
+#include "flpt_test.h"
 #include "iommu.h"
 #include "pasid.h"
 #include "pasid_entry.h"
@@ -54,6 +55,11 @@ static void fake_store_chunk(struct intel_iommu *iommu, u64 *chunk, const u64 *v
 static void fake_write_back(struct intel_iommu *iommu, void *addr, size_t size)
 {
 	vtd_written_back(current_fake()->machine, addr, size);
+}
+
+static void fake_fl_write_back(void *owner, void *addr, size_t size)
+{
+	fake_write_back(NULL, addr, size);
 }
 
 static int fake_submit(struct intel_iommu *iommu, struct qi_desc *desc,
@@ -96,6 +102,7 @@ int vtd_fake_init(struct kunit *test, struct vtd_fake *fake)
 	kunit_activate_static_stub(test, pasid_entry_store, fake_store);
 	kunit_activate_static_stub(test, pasid_entry_store_chunk, fake_store_chunk);
 	kunit_activate_static_stub(test, iommu_write_back, fake_write_back);
+	kunit_activate_static_stub(test, fl_write_back, fake_fl_write_back);
 	kunit_activate_static_stub(test, qi_submit_sync, fake_submit);
 
 	return kunit_add_action_or_reset(test, fake_check, test);

@@ -1,0 +1,711 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of domains, judged by the VT-d model. After every operation it is
+ * proved that devices reach what the driver believes to be mapped, and nothing
+ * that the driver believes to be gone: for every device and PASID that was ever
+ * attached, and for every address that was ever mapped.
+ */
+
+#include <kunit/test.h>
+#include <linux/io.h>
+#include <linux/iommu.h>
+#include <linux/iommu-gpasid.h>
+#include <linux/sizes.h>
+#include <uapi/linux/iommufd.h>
+
+#include "fl_domain.h"
+#include "iommu.h"
+#include "pasid.h"
+#include "vtd_fake.h"
+
+/* Capability register, section 11.4.2 */
+#define CAP_CM		BIT_ULL(7)
+#define CAP_MAMV_9	(9ULL << 48)		/* 2 MiB */
+#define CAP_PLAIN	(2ULL | BIT_ULL(8 + 2) | 47ULL << 16 | 3ULL << 34 | \
+			 BIT_ULL(39) | BIT_ULL(56))
+#define CAP_BIG		(CAP_PLAIN | 18ULL << 48)
+#define CAP_SMALL	(CAP_PLAIN | CAP_MAMV_9)
+
+/* Extended capability register, section 11.4.3 */
+#define ECAP_C		BIT_ULL(0)
+#define ECAP_SMPWC	BIT_ULL(48)
+#define ECAP_PLAIN	(ECAP_C | BIT_ULL(1) | BIT_ULL(2) | BIT_ULL(6) | BIT_ULL(7) | \
+			 BIT_ULL(26) | BIT_ULL(40) | BIT_ULL(43) | BIT_ULL(46) | \
+			 BIT_ULL(47) | ECAP_SMPWC)
+
+#define RW	(IOMMU_READ | IOMMU_WRITE)
+#define PA	0x1000000000ULL			/* never accessed; 1 GiB aligned */
+#define IOVA	(16ULL * SZ_1G)
+
+#define MAX_SEATS	6
+#define MAX_ADDRS	16
+
+/* A PASID of a device, or its RID, and what is attached there */
+struct seat {
+	struct device *dev;
+	u32 pasid;
+	struct iommu_domain *domain;
+};
+
+struct judge_test {
+	struct vtd_fake fake;
+	struct seat seats[MAX_SEATS];
+	unsigned int nr_seats;
+	u64 addrs[MAX_ADDRS];
+	unsigned int nr_addrs;
+};
+
+static void judge(struct kunit *test)
+{
+	struct judge_test *ctx = test->priv;
+	unsigned int i, j;
+
+	for (i = 0; i < ctx->nr_seats; i++) {
+		struct seat *seat = &ctx->seats[i];
+
+		for (j = 0; j < ctx->nr_addrs; j++) {
+			u64 addr = ctx->addrs[j], pa = 0;
+
+			if (seat->domain)
+				pa = iommu_iova_to_phys(seat->domain, addr);
+			if (pa)
+				vtd_fake_expect(test, seat->dev, seat->pasid, addr, pa);
+			else
+				vtd_fake_expect_gone(test, seat->dev, seat->pasid, addr);
+		}
+	}
+	vtd_expect_no_complaint(test, ctx->fake.machine);
+}
+
+static void watch(struct kunit *test, u64 addr)
+{
+	struct judge_test *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < ctx->nr_addrs; i++) {
+		if (ctx->addrs[i] == addr)
+			return;
+	}
+
+	KUNIT_ASSERT_LT(test, ctx->nr_addrs, MAX_ADDRS);
+	ctx->addrs[ctx->nr_addrs++] = addr;
+	for (i = 0; i < ctx->nr_seats; i++)
+		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, addr);
+}
+
+/* The edges of a range, and the pages beside it */
+static void watch_range(struct kunit *test, u64 iova, size_t size)
+{
+	watch(test, iova - SZ_4K);
+	watch(test, iova);
+	watch(test, iova + size / 2);
+	watch(test, iova + size - 1);
+	watch(test, iova + size);
+}
+
+static void forget_addrs(struct kunit *test)
+{
+	struct judge_test *ctx = test->priv;
+	unsigned int i;
+
+	ctx->nr_addrs = 0;
+	for (i = 0; i < ctx->nr_seats; i++)
+		vtd_model_unwatch(vtd_fake_model(test, ctx->seats[i].dev));
+}
+
+static struct seat *add_seat(struct kunit *test, struct device *dev, u32 pasid)
+{
+	struct judge_test *ctx = test->priv;
+	struct seat *seat = &ctx->seats[ctx->nr_seats++];
+	unsigned int i;
+
+	KUNIT_ASSERT_LE(test, ctx->nr_seats, MAX_SEATS);
+	*seat = (struct seat) { .dev = dev, .pasid = pasid };
+	for (i = 0; i < ctx->nr_addrs; i++)
+		vtd_fake_watch(test, dev, pasid, ctx->addrs[i]);
+
+	return seat;
+}
+
+static int take_seat(struct seat *seat, struct iommu_domain *domain)
+{
+	int ret;
+
+	if (seat->pasid == IOMMU_NO_PASID)
+		ret = domain->ops->attach_dev(domain, seat->dev);
+	else
+		ret = domain->ops->set_dev_pasid(domain, seat->dev, seat->pasid,
+						 seat->domain);
+	if (!ret)
+		seat->domain = domain;
+
+	return ret;
+}
+
+static void leave_seat(struct seat *seat)
+{
+	if (!seat->domain)
+		return;
+	if (seat->pasid == IOMMU_NO_PASID)
+		device_block_translation(seat->dev);
+	else
+		intel_iommu_ops.remove_dev_pasid(seat->dev, seat->pasid, seat->domain);
+	seat->domain = NULL;
+}
+
+static void attach(struct kunit *test, struct seat *seat, struct iommu_domain *domain)
+{
+	KUNIT_ASSERT_EQ(test, 0, take_seat(seat, domain));
+	judge(test);
+}
+
+static void detach(struct kunit *test, struct seat *seat)
+{
+	leave_seat(seat);
+	judge(test);
+}
+
+static void map(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
+{
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, iova, PA + iova, size, RW,
+					   GFP_KERNEL));
+	judge(test);
+}
+
+static void unmap(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
+{
+	KUNIT_ASSERT_EQ(test, size, iommu_unmap(domain, iova, size));
+	judge(test);
+}
+
+/* Devices leave what they sit on before domains are freed. */
+static void leave_all(void *data)
+{
+	struct judge_test *ctx = data;
+	unsigned int i;
+
+	for (i = 0; i < ctx->nr_seats; i++)
+		leave_seat(&ctx->seats[i]);
+}
+
+KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
+
+static struct iommu_domain *keep(struct kunit *test, struct iommu_domain *domain)
+{
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_domain, domain));
+
+	return domain;
+}
+
+static struct iommu_domain *first_domain(struct kunit *test, struct device *dev)
+{
+	struct iommu_domain *domain = keep(test, fl_domain_alloc(dev, 0));
+
+	domain->type = IOMMU_DOMAIN_UNMANAGED;
+
+	return domain;
+}
+
+/* As nest parent, so that it is second-level wherever both are there */
+static struct iommu_domain *second_domain(struct kunit *test, struct device *dev)
+{
+	struct iommu_domain *domain;
+
+	domain = intel_iommu_ops.domain_alloc_user(dev, IOMMU_HWPT_ALLOC_NEST_PARENT,
+						   NULL, NULL);
+	keep(test, domain);
+	/* whatever the machine's own IOMMUs are like */
+	to_dmar_domain(domain)->iotlb_sync_map = true;
+
+	return domain;
+}
+
+/* What hardware and attachments are like */
+
+struct setting {
+	const char *name;
+	u64 cap, no_ecap;
+	unsigned int iommus, devs;	/* devices: behind each IOMMU */
+	bool rid, pasid, ats;
+};
+
+static const struct setting settings[] = {
+	{ "RID", CAP_BIG, 0, 1, 1, .rid = true },
+	{ "RID, ATS", CAP_BIG, 0, 1, 1, .rid = true, .ats = true },
+	{ "RID, not coherent", CAP_BIG, ECAP_C | ECAP_SMPWC, 1, 1, .rid = true },
+	{ "PASID", CAP_BIG, 0, 1, 1, .pasid = true },
+	{ "PASID, ATS, not coherent", CAP_BIG, ECAP_C | ECAP_SMPWC, 1, 1,
+	  .pasid = true, .ats = true },
+	{ "RID and PASID, ATS", CAP_BIG, 0, 1, 1, .rid = true, .pasid = true,
+	  .ats = true },
+	{ "RID and PASID, small MAMV", CAP_SMALL, 0, 1, 1, .rid = true,
+	  .pasid = true },
+	{ "RID, caching mode", CAP_BIG | CAP_CM, 0, 1, 1, .rid = true },
+	{ "PASID, caching mode, not coherent", CAP_BIG | CAP_CM, ECAP_C | ECAP_SMPWC,
+	  1, 1, .pasid = true },
+	{ "2 devices, ATS", CAP_BIG, 0, 1, 2, .rid = true, .ats = true },
+	{ "2 IOMMUs, RID and PASID, ATS", CAP_BIG, 0, 2, 1, .rid = true,
+	  .pasid = true, .ats = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(setting, settings, name);
+
+static struct device *furnish(struct kunit *test)
+{
+	const struct setting *c = test->param_value;
+	struct judge_test *ctx = test->priv;
+	unsigned int i, j;
+
+	for (i = 0; i < c->iommus; i++) {
+		struct intel_iommu *iommu = vtd_fake_iommu(test, c->cap,
+							   ECAP_PLAIN & ~c->no_ecap);
+
+		for (j = 0; j < c->devs; j++) {
+			struct device *dev = vtd_fake_device(test, iommu, c->ats);
+
+			if (c->rid)
+				add_seat(test, dev, IOMMU_NO_PASID);
+			if (c->pasid)
+				add_seat(test, dev, 7);
+		}
+	}
+
+	return ctx->seats[0].dev;
+}
+
+/* A domain of either level, attached everywhere */
+static struct iommu_domain *settle(struct kunit *test,
+				   struct iommu_domain *(*alloc)(struct kunit *test,
+								 struct device *dev))
+{
+	struct iommu_domain *domain = alloc(test, furnish(test));
+	struct judge_test *ctx = test->priv;
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	for (i = 0; i < ctx->nr_seats; i++)
+		attach(test, &ctx->seats[i], domain);
+
+	return domain;
+}
+
+/* Map and unmap */
+
+static const size_t sizes[] = { SZ_4K, 3 * SZ_4K, SZ_64K, SZ_2M, 5 * SZ_2M, SZ_1G };
+
+static void map_and_unmap(struct kunit *test, struct iommu_domain *domain)
+{
+	unsigned int i, again;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		u64 iova = IOVA + (u64)i * SZ_1G;
+
+		watch_range(test, iova, sizes[i]);
+		for (again = 0; again < 2; again++) {
+			map(test, domain, iova, sizes[i]);
+			unmap(test, domain, iova, sizes[i]);
+		}
+		forget_addrs(test);
+	}
+}
+
+static void judge_first_map(struct kunit *test)
+{
+	map_and_unmap(test, settle(test, first_domain));
+}
+
+static void judge_second_map(struct kunit *test)
+{
+	map_and_unmap(test, settle(test, second_domain));
+}
+
+/* Ranges that are not aligned to their size, and neighbours that stay */
+static void unmap_parts(struct kunit *test, struct iommu_domain *domain)
+{
+	watch(test, IOVA);
+	watch_range(test, IOVA + SZ_2M - SZ_4K, SZ_8K);
+	watch(test, IOVA + SZ_4M - SZ_4K);
+
+	map(test, domain, IOVA, SZ_2M - SZ_8K);
+	map(test, domain, IOVA + SZ_2M - SZ_8K, SZ_16K);
+	map(test, domain, IOVA + SZ_2M + SZ_8K, SZ_2M - SZ_8K);
+	unmap(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
+	map(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
+	unmap(test, domain, IOVA + SZ_4K, SZ_4M - SZ_8K);
+}
+
+static void judge_first_parts(struct kunit *test)
+{
+	unmap_parts(test, settle(test, first_domain));
+}
+
+static void judge_second_parts(struct kunit *test)
+{
+	unmap_parts(test, settle(test, second_domain));
+}
+
+/* A table makes room for a large page, and comes back. */
+static void superpage_over_table(struct kunit *test, struct iommu_domain *domain)
+{
+	unsigned int again;
+
+	watch_range(test, IOVA + SZ_64K, SZ_4K);
+	watch(test, IOVA + SZ_4M);
+	for (again = 0; again < 2; again++) {
+		map(test, domain, IOVA + SZ_64K, SZ_4K);
+		unmap(test, domain, IOVA + SZ_64K, SZ_4K);
+		map(test, domain, IOVA, SZ_2M);
+		unmap(test, domain, IOVA, SZ_2M);
+		map(test, domain, IOVA, SZ_1G);
+		unmap(test, domain, IOVA, SZ_1G);
+	}
+}
+
+static void judge_first_superpage(struct kunit *test)
+{
+	superpage_over_table(test, settle(test, first_domain));
+}
+
+static void judge_second_superpage(struct kunit *test)
+{
+	superpage_over_table(test, settle(test, second_domain));
+}
+
+/* Large pages are broken down, by the first level only. */
+static void judge_first_cut(struct kunit *test)
+{
+	struct iommu_domain *domain = settle(test, first_domain);
+
+	watch_range(test, IOVA + SZ_64K, SZ_4K);
+	watch_range(test, IOVA + SZ_2M - SZ_4K, SZ_8K);
+	watch(test, IOVA + SZ_4M - SZ_4K);
+	map(test, domain, IOVA, SZ_4M);
+	unmap(test, domain, IOVA + SZ_64K, SZ_4K);
+	unmap(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
+	map(test, domain, IOVA + SZ_64K, SZ_4K);
+	unmap(test, domain, IOVA, SZ_2M - SZ_4K);
+	forget_addrs(test);
+
+	watch_range(test, IOVA + SZ_1G + SZ_2M + SZ_4K, SZ_4K);
+	watch(test, IOVA + SZ_2G - SZ_4K);
+	map(test, domain, IOVA + SZ_1G, SZ_1G);
+	unmap(test, domain, IOVA + SZ_1G + SZ_2M + SZ_4K, SZ_4K);
+}
+
+/* What a failed map takes back may have been used already. */
+static void judge_first_taken_back(struct kunit *test)
+{
+	struct iommu_domain *domain = settle(test, first_domain);
+
+	watch_range(test, IOVA, SZ_16K);
+	map(test, domain, IOVA + SZ_8K, SZ_4K);
+	KUNIT_EXPECT_EQ(test, -EADDRINUSE, iommu_map(domain, IOVA, PA, SZ_16K, RW,
+						     GFP_KERNEL));
+	judge(test);
+}
+
+/* Invalidations that are put off come when they are asked for. */
+static void unmap_later(struct kunit *test, struct iommu_domain *domain)
+{
+	struct iommu_iotlb_gather gather;
+
+	watch_range(test, IOVA, SZ_64K);
+	watch_range(test, IOVA + SZ_1G, SZ_2M);
+	map(test, domain, IOVA, SZ_64K);
+	map(test, domain, IOVA + SZ_1G, SZ_2M);
+
+	iommu_iotlb_gather_init(&gather);
+	iommu_unmap_fast(domain, IOVA, SZ_32K, &gather);
+	iommu_unmap_fast(domain, IOVA + SZ_32K, SZ_32K, &gather);
+	iommu_unmap_fast(domain, IOVA + SZ_1G, SZ_2M, &gather);
+	iommu_iotlb_sync(domain, &gather);
+	judge(test);
+
+	map(test, domain, IOVA, SZ_64K);
+	iommu_iotlb_gather_init(&gather);
+	gather.queued = true;
+	iommu_unmap_fast(domain, IOVA, SZ_64K, &gather);
+	iommu_flush_iotlb_all(domain);
+	judge(test);
+	put_pages_list(&gather.freelist);
+}
+
+static void judge_first_later(struct kunit *test)
+{
+	unmap_later(test, settle(test, first_domain));
+}
+
+static void judge_second_later(struct kunit *test)
+{
+	unmap_later(test, settle(test, second_domain));
+}
+
+/* Attach, replace, detach */
+
+static void judge_attach(struct kunit *test)
+{
+	struct iommu_domain *first, *second, *identity, *domains[4];
+	struct device *dev = furnish(test);
+	struct judge_test *ctx = test->priv;
+	unsigned int i, from, to;
+
+	first = first_domain(test, dev);
+	second = second_domain(test, dev);
+	domains[0] = first;
+	domains[1] = second;
+	domains[2] = first_domain(test, dev);
+	domains[3] = second_domain(test, dev);
+	identity = intel_iommu_ops.identity_domain;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+
+	for (i = 0; i < ARRAY_SIZE(domains); i++)
+		KUNIT_ASSERT_EQ(test, 0, iommu_map(domains[i], IOVA, PA + i * SZ_1G,
+						   SZ_2M, RW, GFP_KERNEL));
+	watch_range(test, IOVA, SZ_2M);
+
+	for (i = 0; i < ctx->nr_seats; i++) {
+		struct seat *seat = &ctx->seats[i];
+
+		for (from = 0; from < ARRAY_SIZE(domains); from++) {
+			for (to = 0; to < ARRAY_SIZE(domains); to++) {
+				/* the core does not ask for that */
+				if (to == from)
+					continue;
+				if (seat->domain != domains[from])
+					attach(test, seat, domains[from]);
+				attach(test, seat, domains[to]);
+			}
+			detach(test, seat);
+			attach(test, seat, domains[from]);
+			/* the address of a page that is not there is itself */
+			KUNIT_ASSERT_EQ(test, 0, take_seat(seat, identity));
+			vtd_fake_expect(test, seat->dev, seat->pasid, IOVA, IOVA);
+			attach(test, seat, domains[from]);
+		}
+		/* what is left there is mapped and unmapped by way of others */
+		unmap(test, seat->domain, IOVA, SZ_2M);
+		map(test, seat->domain, IOVA, SZ_2M);
+	}
+	for (i = 0; i < ctx->nr_seats; i++)
+		detach(test, &ctx->seats[i]);
+}
+
+/* A domain that does not suit the IOMMU leaves the old one where it was. */
+static void judge_attach_refused(struct kunit *test)
+{
+	struct iommu_domain *good, *bad;
+	struct judge_test *ctx = test->priv;
+	struct device *dev = furnish(test), *odd;
+	unsigned int i;
+
+	odd = vtd_fake_device(test, vtd_fake_iommu(test, CAP_BIG | BIT_ULL(60) |
+						   9ULL << 16, ECAP_PLAIN), false);
+	good = first_domain(test, dev);
+	bad = first_domain(test, odd);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	watch_range(test, IOVA, SZ_64K);
+	map(test, good, IOVA, SZ_64K);
+	for (i = 0; i < ctx->nr_seats; i++) {
+		struct seat *seat = &ctx->seats[i];
+
+		if (seat->pasid == IOMMU_NO_PASID)
+			continue;
+		attach(test, seat, good);
+		KUNIT_EXPECT_EQ(test, -EINVAL, take_seat(seat, bad));
+		judge(test);
+		KUNIT_EXPECT_PTR_EQ(test, good, seat->domain);
+	}
+}
+
+/* Nested translation */
+
+#define GUEST_TABLES	(32ULL * SZ_1G)
+#define GUEST_PAGE	(33ULL * SZ_1G)
+
+struct guest {
+	struct iommu_domain *parent, *nested;
+	u64 *table[4];			/* by level, the page table is 0 */
+};
+
+static void guest_store(struct kunit *test, u64 *slot, u64 val)
+{
+	struct vtd_fake *fake = test->priv;
+
+	*slot = val;
+	vtd_written_back(fake->machine, slot, sizeof(*slot));
+}
+
+/* A guest's own table for IOVA, in pages that its second level maps */
+static void guest_tables(struct kunit *test, struct guest *guest)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		guest->table[i] = vtd_fake_page(test);
+		KUNIT_ASSERT_EQ(test, 0, iommu_map(guest->parent,
+						   GUEST_TABLES + i * SZ_4K,
+						   virt_to_phys(guest->table[i]),
+						   SZ_4K, RW, GFP_KERNEL));
+		if (i)
+			guest_store(test, &guest->table[i][IOVA >> (12 + 9 * i) & 511],
+				    (GUEST_TABLES + (i - 1) * SZ_4K) | 0x27);
+	}
+	guest_store(test, &guest->table[0][0], GUEST_PAGE | 0x67);
+	guest_store(test, &guest->table[0][1], (GUEST_PAGE + SZ_8K) | 0x67);
+}
+
+static void guest_expect(struct kunit *test, u64 offset, u64 pa)
+{
+	struct judge_test *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < ctx->nr_seats; i++) {
+		struct seat *seat = &ctx->seats[i];
+
+		if (pa)
+			vtd_fake_expect(test, seat->dev, seat->pasid, IOVA + offset, pa);
+		else
+			vtd_fake_expect_gone(test, seat->dev, seat->pasid,
+					     IOVA + offset);
+	}
+	vtd_expect_no_complaint(test, ctx->fake.machine);
+}
+
+static void guest_map(struct kunit *test, struct guest *guest, u64 pa, size_t size)
+{
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(guest->parent, GUEST_PAGE, pa, size, RW,
+					   GFP_KERNEL));
+}
+
+static void guest_unmap(struct kunit *test, struct guest *guest, size_t size)
+{
+	KUNIT_ASSERT_EQ(test, size, iommu_unmap(guest->parent, GUEST_PAGE, size));
+}
+
+static void guest_settle(struct kunit *test, struct guest *guest)
+{
+	struct iommu_gpasid_bind_data data = {
+		.root = GUEST_TABLES + 3 * SZ_4K,
+		.addr_width = ADDR_WIDTH_4LEVEL,
+	};
+	struct device *dev = furnish(test);
+	struct judge_test *ctx = test->priv;
+	unsigned int i;
+
+	guest->parent = second_domain(test, dev);
+	guest_tables(test, guest);
+	guest->nested = keep(test, intel_gpasid_ops.domain_alloc(dev, guest->parent,
+								 &data));
+	to_dmar_domain(guest->nested)->iotlb_sync_map = true;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	guest_map(test, guest, PA, SZ_2M);
+	for (i = 0; i < ctx->nr_seats; i++) {
+		KUNIT_ASSERT_EQ(test, 0, take_seat(&ctx->seats[i], guest->nested));
+		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, IOVA);
+		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, IOVA + SZ_4K);
+	}
+	guest_expect(test, 0, PA);
+	guest_expect(test, SZ_4K, PA + SZ_8K);
+}
+
+/* The host changes the second level below a guest. */
+static void judge_nested_second_level(struct kunit *test)
+{
+	struct guest guest;
+
+	guest_settle(test, &guest);
+	guest_unmap(test, &guest, SZ_2M);
+	guest_expect(test, 0, 0);
+	guest_expect(test, SZ_4K, 0);
+
+	/* small pages in place of the large one, and the other way round */
+	guest_map(test, &guest, PA + SZ_1G + SZ_4K, SZ_16K);
+	guest_expect(test, 0, PA + SZ_1G + SZ_4K);
+	guest_expect(test, SZ_4K, PA + SZ_1G + 3 * SZ_4K);
+	guest_unmap(test, &guest, SZ_4K);
+	guest_expect(test, 0, 0);
+	guest_expect(test, SZ_4K, PA + SZ_1G + 3 * SZ_4K);
+	KUNIT_ASSERT_EQ(test, 3 * SZ_4K, iommu_unmap(guest.parent, GUEST_PAGE + SZ_4K,
+						     3 * SZ_4K));
+	guest_map(test, &guest, PA + SZ_2G, SZ_2M);
+	guest_expect(test, 0, PA + SZ_2G);
+	guest_expect(test, SZ_4K, PA + SZ_2G + SZ_8K);
+}
+
+/* The host takes a page with a guest's table away, and gives another. */
+static void judge_nested_table_moves(struct kunit *test)
+{
+	u64 *page = vtd_fake_page(test);
+	struct guest guest;
+
+	guest_settle(test, &guest);
+	KUNIT_ASSERT_EQ(test, SZ_4K, iommu_unmap(guest.parent, GUEST_TABLES, SZ_4K));
+	guest_expect(test, 0, 0);
+
+	guest_store(test, &page[0], (GUEST_PAGE + SZ_64K) | 0x67);
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(guest.parent, GUEST_TABLES,
+					   virt_to_phys(page), SZ_4K, RW, GFP_KERNEL));
+	guest_expect(test, 0, PA + SZ_64K);
+	guest_expect(test, SZ_4K, 0);
+}
+
+/* The guest changes its table and has it invalidated. */
+static void judge_nested_first_level(struct kunit *test)
+{
+	struct guest guest;
+
+	guest_settle(test, &guest);
+	guest_store(test, &guest.table[0][0], (GUEST_PAGE + SZ_64K) | 0x67);
+	KUNIT_EXPECT_EQ(test, 0, intel_gpasid_ops.invalidate(guest.nested, IOVA, 1, true));
+	guest_expect(test, 0, PA + SZ_64K);
+
+	guest_store(test, &guest.table[1][0], 0);
+	KUNIT_EXPECT_EQ(test, 0, intel_gpasid_ops.invalidate(guest.nested, IOVA, 512,
+							     false));
+	guest_expect(test, 0, 0);
+	guest_expect(test, SZ_4K, 0);
+
+	guest_store(test, &guest.table[1][0], GUEST_TABLES | 0x27);
+	guest_expect(test, 0, PA + SZ_64K);
+	guest_store(test, &guest.table[3][0], 0);
+	KUNIT_EXPECT_EQ(test, 0, intel_gpasid_ops.invalidate(guest.nested, 0, U64_MAX,
+							     false));
+	guest_expect(test, 0, 0);
+}
+
+static int judge_test_init(struct kunit *test)
+{
+	struct judge_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+
+	return vtd_fake_init(test, ctx ? &ctx->fake : NULL);
+}
+
+static struct kunit_case judge_test_cases[] = {
+	KUNIT_CASE_PARAM(judge_first_map, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_second_map, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_first_parts, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_second_parts, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_first_superpage, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_second_superpage, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_first_cut, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_first_taken_back, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_first_later, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_second_later, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_attach, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_attach_refused, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_nested_second_level, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_nested_table_moves, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_nested_first_level, setting_gen_params),
+	{}
+};
+
+static struct kunit_suite judge_test_suite = {
+	.name = "intel-iommu-judge",
+	.init = judge_test_init,
+	.test_cases = judge_test_cases,
+};
+
+kunit_test_suite(judge_test_suite);
+
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);

@@ -1,0 +1,992 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite for what the IOMMU core does when the domain of a PASID, or of a
+ * group, changes: in which order devices, domains and attach handles change, and
+ * that a failure at any device leaves everything as it was. At the end, guest
+ * PASIDs: how long a binding lives.
+ *
+ * The IOMMU driver and the devices are the test's. The driver keeps a record of
+ * what it was told, fails at the call that the test names, and looks at each call
+ * for the handle that a page request would find at that moment.
+ */
+
+#include <kunit/test.h>
+#include <linux/fwnode.h>
+#include <linux/iommu-gpasid.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/platform_device.h>
+#include <linux/property.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "iommu-priv.h"
+
+#define DEVICES		3
+#define PASIDS		128
+#define PASID		100		/* not the first node of an xarray */
+
+struct fake_device {
+	struct platform_device *pdev;
+	struct iommu_domain *domain;		/* without PASID; NULL: default */
+	struct iommu_domain *pasid[PASIDS];
+};
+
+struct fake {
+	struct kunit *test;
+	struct iommu_group *group;
+	struct iommu_device iommu;
+	struct iommu_ops ops;
+	bool in_sysfs, registered;
+	struct fake_device devices[DEVICES];	/* the last one has no PASIDs */
+	/* what a page request must find during a call, NULL for nothing */
+	struct iommu_attach_handle *visible;
+	unsigned int calls;
+	unsigned int fail_at;			/* 0: never */
+	int error;
+	int nested;				/* domains of guest PASIDs */
+};
+
+static struct fake_device *to_fake_device(struct device *dev)
+{
+	return dev_iommu_priv_get(dev);
+}
+
+static struct fake *to_fake(struct device *dev)
+{
+	return container_of(dev->iommu->iommu_dev, struct fake, iommu);
+}
+
+static struct iommu_attach_handle *found(struct fake *fake, ioasid_t pasid)
+{
+	struct iommu_attach_handle *handle;
+
+	handle = iommu_attach_handle_get(fake->group, pasid, 0);
+	if (!IS_ERR(handle))
+		return handle;
+
+	KUNIT_EXPECT_EQ(fake->test, -ENOENT, PTR_ERR(handle));
+	return NULL;
+}
+
+/* Every call into the driver: does this one fail? */
+static int called(struct fake *fake, ioasid_t pasid)
+{
+	KUNIT_EXPECT_PTR_EQ(fake->test, fake->visible, found(fake, pasid));
+
+	return ++fake->calls == fake->fail_at ? fake->error : 0;
+}
+
+static int fake_attach_dev(struct iommu_domain *domain, struct device *dev)
+{
+	struct fake *fake = to_fake(dev);
+	int ret = called(fake, IOMMU_NO_PASID);
+
+	if (!ret)
+		to_fake_device(dev)->domain = domain;
+	return ret;
+}
+
+static int fake_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
+			      ioasid_t pasid, struct iommu_domain *old)
+{
+	struct fake *fake = to_fake(dev);
+	struct iommu_domain **current_domain = &to_fake_device(dev)->pasid[pasid];
+	int ret;
+
+	KUNIT_EXPECT_GT(fake->test, dev->iommu->max_pasids, pasid);
+	KUNIT_EXPECT_PTR_EQ(fake->test, *current_domain, old);
+
+	ret = called(fake, pasid);
+	if (!ret)
+		*current_domain = domain;
+	return ret;
+}
+
+static void fake_remove_dev_pasid(struct device *dev, ioasid_t pasid,
+				  struct iommu_domain *domain)
+{
+	struct fake *fake = to_fake(dev);
+
+	KUNIT_EXPECT_GT(fake->test, dev->iommu->max_pasids, pasid);
+	KUNIT_EXPECT_PTR_EQ(fake->test, to_fake_device(dev)->pasid[pasid], domain);
+	called(fake, pasid);
+	to_fake_device(dev)->pasid[pasid] = NULL;
+}
+
+static const struct iommu_domain_ops fake_domain_ops = {
+	.attach_dev	= fake_attach_dev,
+	.set_dev_pasid	= fake_set_dev_pasid,
+};
+
+static int fake_blocked_attach_dev(struct iommu_domain *domain, struct device *dev)
+{
+	to_fake_device(dev)->domain = NULL;
+	return 0;
+}
+
+static struct iommu_domain fake_blocked_domain = {
+	.type	= IOMMU_DOMAIN_BLOCKED,
+	.ops	= &(const struct iommu_domain_ops) {
+		.attach_dev = fake_blocked_attach_dev,
+	},
+};
+
+/* All devices of the test are in one group. */
+static struct fake *current_fake;
+
+static struct iommu_device *fake_probe_device(struct device *dev)
+{
+	int i;
+
+	for (i = 0; i < DEVICES; i++) {
+		if (dev != &current_fake->devices[i].pdev->dev)
+			continue;
+		dev_iommu_priv_set(dev, &current_fake->devices[i]);
+		return &current_fake->iommu;
+	}
+	return ERR_PTR(-ENODEV);
+}
+
+static struct iommu_group *fake_device_group(struct device *dev)
+{
+	return iommu_group_ref_get(current_fake->group);
+}
+
+static struct iommu_domain *fake_domain(struct fake *fake)
+{
+	struct iommu_domain *domain;
+
+	domain = kunit_kzalloc(fake->test, sizeof(*domain), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(fake->test, domain);
+	domain->type = IOMMU_DOMAIN_UNMANAGED;
+	domain->ops = &fake_domain_ops;
+	domain->owner = &fake->ops;
+	return domain;
+}
+
+static struct device *a_device(struct fake *fake)
+{
+	return &fake->devices[0].pdev->dev;
+}
+
+/* From here on the driver's call number @fail_at fails with @error. */
+static void fail(struct fake *fake, unsigned int fail_at, int error)
+{
+	fake->calls = 0;
+	fake->fail_at = fail_at;
+	fake->error = error;
+}
+
+/* The devices that have PASIDs are on @domain, and @handle is found. */
+static void expect_pasid(struct fake *fake, ioasid_t pasid,
+			 struct iommu_domain *domain,
+			 struct iommu_attach_handle *handle)
+{
+	int i;
+
+	for (i = 0; i < DEVICES - 1; i++)
+		KUNIT_EXPECT_PTR_EQ(fake->test, domain,
+				    fake->devices[i].pasid[pasid]);
+	KUNIT_EXPECT_NULL(fake->test, fake->devices[i].pasid[pasid]);
+
+	KUNIT_EXPECT_PTR_EQ(fake->test, handle, found(fake, pasid));
+	if (handle)
+		KUNIT_EXPECT_PTR_EQ(fake->test, domain, handle->domain);
+}
+
+static void detach(struct fake *fake, ioasid_t pasid, struct iommu_domain *domain,
+		   struct iommu_attach_handle *handle)
+{
+	fail(fake, 0, 0);
+	fake->visible = handle;
+	iommu_detach_device_pasid(domain, a_device(fake), pasid);
+	KUNIT_EXPECT_EQ(fake->test, DEVICES - 1, fake->calls);
+	expect_pasid(fake, pasid, NULL, NULL);
+	fake->visible = NULL;
+}
+
+static void attach_publishes_last(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+
+	/* called() expects no handle during the calls */
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+							   PASID, &handle));
+	KUNIT_EXPECT_EQ(test, DEVICES - 1, fake->calls);
+	expect_pasid(fake, PASID, domain, &handle);
+	detach(fake, PASID, domain, &handle);
+}
+
+static void attach_failure_leaves_nothing(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	unsigned int i;
+
+	for (i = 1; i < DEVICES; i++) {
+		fail(fake, i, -ENOSPC);
+		KUNIT_EXPECT_EQ(test, -ENOSPC,
+				iommu_attach_device_pasid(domain, a_device(fake),
+							  PASID, &handle));
+		/* the calls up to the failure, and those that undo */
+		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
+		expect_pasid(fake, PASID, NULL, NULL);
+	}
+
+	/* the PASID is free */
+	fail(fake, 0, 0);
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+							   PASID, &handle));
+	expect_pasid(fake, PASID, domain, &handle);
+	detach(fake, PASID, domain, &handle);
+}
+
+static void attached_is_busy(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {}, other = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	struct iommu_domain *another = fake_domain(fake);
+	struct iommu_attach_handle *first;
+
+	for (first = &handle; ; first = NULL) {
+		fail(fake, 0, 0);
+		KUNIT_ASSERT_EQ(test, 0,
+				iommu_attach_device_pasid(domain, a_device(fake),
+							  PASID, first));
+		expect_pasid(fake, PASID, domain, first);
+
+		fail(fake, 0, 0);
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				iommu_attach_device_pasid(another, a_device(fake),
+							  PASID, &other));
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				iommu_attach_device_pasid(another, a_device(fake),
+							  PASID, NULL));
+		KUNIT_EXPECT_EQ(test, 0, fake->calls);
+		expect_pasid(fake, PASID, domain, first);
+		detach(fake, PASID, domain, first);
+		if (!first)
+			break;
+	}
+}
+
+static void replace_publishes_last(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {}, new = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	struct iommu_domain *another = fake_domain(fake);
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+							   PASID, &handle));
+	fake->visible = &handle;
+	KUNIT_ASSERT_EQ(test, 0, iommu_replace_device_pasid(another, a_device(fake),
+							    PASID, &new));
+	expect_pasid(fake, PASID, another, &new);
+	KUNIT_EXPECT_PTR_EQ(test, domain, handle.domain);
+	detach(fake, PASID, another, &new);
+}
+
+static void replace_failure_leaves_old(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {}, new = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	struct iommu_domain *another = fake_domain(fake);
+	struct iommu_attach_handle *first;
+	unsigned int i;
+
+	for (first = &handle; ; first = NULL) {
+		fail(fake, 0, 0);
+		fake->visible = NULL;
+		KUNIT_ASSERT_EQ(test, 0,
+				iommu_attach_device_pasid(domain, a_device(fake),
+							  PASID, first));
+		fake->visible = first;
+		for (i = 1; i < DEVICES; i++) {
+			fail(fake, i, -EOPNOTSUPP);
+			KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+					iommu_replace_device_pasid(another,
+								   a_device(fake),
+								   PASID, &new));
+			KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
+			expect_pasid(fake, PASID, domain, first);
+			KUNIT_EXPECT_NULL(test, new.domain);
+		}
+
+		/* and then it can be replaced */
+		fail(fake, 0, 0);
+		KUNIT_ASSERT_EQ(test, 0,
+				iommu_replace_device_pasid(another, a_device(fake),
+							   PASID, &new));
+		KUNIT_EXPECT_EQ(test, DEVICES - 1, fake->calls);
+		expect_pasid(fake, PASID, another, &new);
+		detach(fake, PASID, another, &new);
+		new.domain = NULL;
+		if (!first)
+			break;
+	}
+}
+
+static void replace_needs_attached(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {}, new = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	struct iommu_domain *another = fake_domain(fake);
+
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_replace_device_pasid(domain, a_device(fake), PASID,
+						   &new));
+	KUNIT_EXPECT_EQ(test, 0, fake->calls);
+	expect_pasid(fake, PASID, NULL, NULL);
+
+	/* nor is it enough that it was, or that another one is */
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+							   PASID, &handle));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_replace_device_pasid(another, a_device(fake),
+						   PASID + 1, &new));
+	detach(fake, PASID, domain, &handle);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_replace_device_pasid(another, a_device(fake), PASID,
+						   &new));
+
+	/* trying has not taken the PASID */
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+							   PASID, &handle));
+	detach(fake, PASID, domain, &handle);
+}
+
+static void replace_by_same_changes_handle(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {}, new = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+							   PASID, &handle));
+	fail(fake, 1, -EIO);
+	KUNIT_ASSERT_EQ(test, 0, iommu_replace_device_pasid(domain, a_device(fake),
+							    PASID, &new));
+	KUNIT_EXPECT_EQ(test, 0, fake->calls);
+	expect_pasid(fake, PASID, domain, &new);
+	detach(fake, PASID, domain, &new);
+}
+
+static void wrong_arguments(struct kunit *test)
+{
+	static const struct iommu_domain_ops no_pasid_ops = {
+		.attach_dev = fake_attach_dev,
+	};
+	struct iommu_attach_handle handle = {}, new = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	struct iommu_domain *no_pasid = fake_domain(fake);
+	struct iommu_domain *foreign = fake_domain(fake);
+	struct device *dev = a_device(fake);
+
+	no_pasid->ops = &no_pasid_ops;
+	foreign->owner = NULL;
+
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			iommu_attach_device_pasid(no_pasid, dev, PASID, &handle));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_attach_device_pasid(foreign, dev, PASID, &handle));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_attach_device_pasid(domain, dev, IOMMU_NO_PASID,
+						  &handle));
+	/* the second device has half as many PASIDs as the first */
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_attach_device_pasid(domain, dev, PASIDS, &handle));
+	KUNIT_EXPECT_EQ(test, 0, fake->calls);
+
+	KUNIT_ASSERT_EQ(test, 0,
+			iommu_attach_device_pasid(domain, dev, PASID, &handle));
+	fail(fake, 0, 0);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			iommu_replace_device_pasid(no_pasid, dev, PASID, &new));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_replace_device_pasid(foreign, dev, PASID, &new));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_replace_device_pasid(domain, dev, IOMMU_NO_PASID,
+						   &new));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_replace_device_pasid(domain, dev, PASID, NULL));
+	KUNIT_EXPECT_EQ(test, 0, fake->calls);
+	expect_pasid(fake, PASID, domain, &handle);
+	detach(fake, PASID, domain, &handle);
+}
+
+static void looked_up_by_type(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+							   PASID, &handle));
+	KUNIT_EXPECT_PTR_EQ(test, &handle,
+			    iommu_attach_handle_get(fake->group, PASID,
+						    IOMMU_DOMAIN_UNMANAGED));
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EBUSY),
+			    iommu_attach_handle_get(fake->group, PASID,
+						    IOMMU_DOMAIN_NESTED));
+	detach(fake, PASID, domain, &handle);
+
+	/* a domain without handle is no handle of any type */
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+							   PASID, NULL));
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOENT),
+			    iommu_attach_handle_get(fake->group, PASID,
+						    IOMMU_DOMAIN_UNMANAGED));
+	detach(fake, PASID, domain, NULL);
+}
+
+/* All devices are on @domain without PASID, and @handle is found. */
+static void expect_group(struct fake *fake, struct iommu_domain *domain,
+			 struct iommu_attach_handle *handle)
+{
+	int i;
+
+	for (i = 0; i < DEVICES; i++)
+		KUNIT_EXPECT_PTR_EQ(fake->test, domain, fake->devices[i].domain);
+	KUNIT_EXPECT_PTR_EQ(fake->test, handle, found(fake, IOMMU_NO_PASID));
+	if (handle)
+		KUNIT_EXPECT_PTR_EQ(fake->test, domain, handle->domain);
+}
+
+static void group_attach_publishes_last(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	unsigned int i;
+
+	for (i = 1; i <= DEVICES; i++) {
+		fail(fake, i, -ENOSPC);
+		KUNIT_EXPECT_EQ(test, -ENOSPC,
+				iommu_attach_group_handle(domain, fake->group,
+							  &handle));
+		expect_group(fake, NULL, NULL);
+	}
+
+	fail(fake, 0, 0);
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(domain, fake->group,
+							   &handle));
+	expect_group(fake, domain, &handle);
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			iommu_attach_group_handle(domain, fake->group, NULL));
+	expect_group(fake, domain, &handle);
+	iommu_detach_group_handle(domain, fake->group);
+	expect_group(fake, NULL, NULL);
+}
+
+static void group_replace_publishes_last(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {}, new = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	struct iommu_domain *another = fake_domain(fake);
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(domain, fake->group,
+							   &handle));
+	fake->visible = &handle;
+	for (i = 1; i <= DEVICES; i++) {
+		fail(fake, i, -ENOSPC);
+		KUNIT_EXPECT_EQ(test, -ENOSPC,
+				iommu_replace_group_handle(fake->group, another,
+							   &new));
+		expect_group(fake, domain, &handle);
+	}
+
+	fail(fake, 0, 0);
+	KUNIT_ASSERT_EQ(test, 0, iommu_replace_group_handle(fake->group, another,
+							    &new));
+	expect_group(fake, another, &new);
+	iommu_detach_group_handle(another, fake->group);
+	expect_group(fake, NULL, NULL);
+}
+
+/* Without a handle the group is attached all the same. */
+static void group_without_handle_is_busy(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	struct iommu_domain *another = fake_domain(fake);
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(domain, fake->group,
+							   NULL));
+	expect_group(fake, domain, NULL);
+	fail(fake, 1, -ENOSPC);
+	KUNIT_EXPECT_EQ(test, -ENOSPC,
+			iommu_replace_group_handle(fake->group, another, NULL));
+	expect_group(fake, domain, NULL);
+	fail(fake, 0, 0);
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			iommu_attach_group_handle(domain, fake->group, &handle));
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_replace_group_handle(fake->group, another,
+							    NULL));
+	expect_group(fake, another, NULL);
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			iommu_attach_group_handle(another, fake->group, &handle));
+	KUNIT_EXPECT_EQ(test, DEVICES, fake->calls);
+	iommu_detach_group_handle(another, fake->group);
+	expect_group(fake, NULL, NULL);
+}
+
+/* A device that firmware says is behind the IOMMU of the test */
+
+/* Guest PASIDs */
+
+struct fake_nested {
+	struct iommu_domain domain;
+	struct iommu_domain *parent;
+	struct fake *fake;
+};
+
+static void fake_nested_free(struct iommu_domain *domain)
+{
+	struct fake_nested *nested = container_of(domain, struct fake_nested, domain);
+
+	nested->fake->nested--;
+	kfree(nested);
+}
+
+static const struct iommu_domain_ops fake_nested_ops = {
+	.attach_dev	= fake_attach_dev,
+	.set_dev_pasid	= fake_set_dev_pasid,
+	.free		= fake_nested_free,
+};
+
+static struct iommu_domain *new_nested(struct fake *fake, struct iommu_domain *parent)
+{
+	struct fake_nested *nested = kzalloc(sizeof(*nested), GFP_KERNEL);
+
+	if (!nested)
+		return ERR_PTR(-ENOMEM);
+	nested->domain.type = IOMMU_DOMAIN_NESTED;
+	nested->domain.ops = &fake_nested_ops;
+	nested->domain.owner = &fake->ops;
+	nested->parent = parent;
+	nested->fake = fake;
+	fake->nested++;
+
+	return &nested->domain;
+}
+
+static struct iommu_domain *fake_gpasid_parent(struct iommu_domain *domain)
+{
+	if (!domain || domain->type == IOMMU_DOMAIN_BLOCKED)
+		return NULL;
+	if (domain->type == IOMMU_DOMAIN_NESTED)
+		return container_of(domain, struct fake_nested, domain)->parent;
+
+	return domain;
+}
+
+static struct iommu_domain *
+fake_gpasid_domain_alloc(struct device *dev, struct iommu_domain *parent,
+			 const struct iommu_gpasid_bind_data *data)
+{
+	struct fake *fake = to_fake(dev);
+	int ret = called(fake, data->pasid);
+
+	return ret ? ERR_PTR(ret) : new_nested(fake, parent);
+}
+
+static int fake_gpasid_invalidate(struct iommu_domain *domain, u64 addr, u64 npages,
+				  bool leaf)
+{
+	return addr == 1 && npages == 2 && leaf ? 0 : -EINVAL;
+}
+
+static const struct iommu_gpasid_ops fake_gpasid_ops = {
+	.parent		= fake_gpasid_parent,
+	.domain_alloc	= fake_gpasid_domain_alloc,
+	.invalidate	= fake_gpasid_invalidate,
+};
+
+static const struct iommu_gpasid_bind_data good_data = {
+	.version	= IOMMU_GPASID_BIND_VERSION,
+	.pasid		= PASID,
+	.addr_width	= 48,
+};
+
+static int bind(struct fake *fake, int device, u32 pasid)
+{
+	struct iommu_gpasid_bind_data data = good_data;
+
+	data.pasid = pasid;
+
+	return iommu_bind_gpasid(&fake->devices[device].pdev->dev, &data);
+}
+
+/* A domain on the RID of all devices; @old if there is one already */
+static void attach_rid(struct fake *fake, struct iommu_domain *domain, bool replace)
+{
+	int ret;
+
+	fail(fake, 0, 0);
+	if (replace)
+		ret = iommu_replace_group_handle(fake->group, domain, NULL);
+	else
+		ret = iommu_attach_group_handle(domain, fake->group, NULL);
+	KUNIT_ASSERT_EQ(fake->test, 0, ret);
+}
+
+static void detach_rid(struct fake *fake, struct iommu_domain *domain)
+{
+	iommu_detach_group_handle(domain, fake->group);
+}
+
+/* Whether the devices with PASIDs have a guest's table on @parent, or none */
+static void expect_bound(struct fake *fake, ioasid_t pasid, struct iommu_domain *parent)
+{
+	int i;
+
+	for (i = 0; i < DEVICES - 1; i++) {
+		struct iommu_domain *domain = fake->devices[i].pasid[pasid];
+
+		if (!parent)
+			KUNIT_EXPECT_NULL(fake->test, domain);
+		else if (fake->devices[i].pdev)
+			KUNIT_EXPECT_PTR_EQ(fake->test, parent,
+					    fake_gpasid_parent(domain));
+	}
+	KUNIT_EXPECT_EQ(fake->test, !!parent, fake->nested);
+}
+
+static void gpasid_bind_unbind(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake);
+	struct device *dev = a_device(fake);
+
+	KUNIT_EXPECT_EQ(test, -ENOENT, bind(fake, 0, PASID));	/* blocked */
+	attach_rid(fake, parent, false);
+	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	expect_bound(fake, PASID, parent);
+
+	KUNIT_EXPECT_EQ(test, -EBUSY, bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, -EBUSY, bind(fake, 1, PASID));
+	expect_bound(fake, PASID, parent);
+	KUNIT_EXPECT_EQ(test, 0, iommu_invalidate_gpasid(dev, PASID, 1, 2, true));
+	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_invalidate_gpasid(dev, PASID, 1, 2, false));
+	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_invalidate_gpasid(dev, PASID + 1, 1, 2, true));
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(dev, PASID));
+	expect_bound(fake, PASID, NULL);
+	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_unbind_gpasid(dev, PASID));
+	detach_rid(fake, parent);
+}
+
+/* A PASID that is attached to something else is not a guest's. */
+static void gpasid_in_use(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake), *other = fake_domain(fake);
+
+	attach_rid(fake, parent, false);
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(other, a_device(fake), PASID,
+							   NULL));
+	KUNIT_EXPECT_EQ(test, -EBUSY, bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_unbind_gpasid(a_device(fake), PASID));
+	KUNIT_EXPECT_EQ(test, 0, fake->nested);
+	detach(fake, PASID, other, NULL);
+	detach_rid(fake, parent);
+}
+
+/* The driver fails: when allocating, or at either device. */
+static void gpasid_bind_fails(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake);
+	unsigned int i;
+
+	attach_rid(fake, parent, false);
+	for (i = 1; i < DEVICES + 1; i++) {
+		fail(fake, i, -ENOSPC);
+		KUNIT_EXPECT_EQ(test, -ENOSPC, bind(fake, 0, PASID));
+		expect_bound(fake, PASID, NULL);
+	}
+	fail(fake, 0, 0);
+	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
+	detach_rid(fake, parent);
+}
+
+static void gpasid_refuses(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake);
+	struct iommu_gpasid_bind_data data;
+
+	attach_rid(fake, parent, false);
+#define REFUSED(field, value) ({					\
+	data = good_data;						\
+	data.field = value;						\
+	iommu_bind_gpasid(a_device(fake), &data);			\
+})
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(version, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(version, 2));
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(flags, BIT(3)));
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(reserved, 1));
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, 0));
+	/* one device would do, but not the other one of the group */
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, PASIDS));
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, 2 * PASIDS));
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, U32_MAX));
+	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(gpasid, 1 << 20));
+#undef REFUSED
+	/* a device without PASIDs, an IOMMU that cannot nest */
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, bind(fake, DEVICES - 1, PASID));
+	fake->ops.gpasid_ops = NULL;
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, bind(fake, 0, PASID));
+	fake->ops.gpasid_ops = &fake_gpasid_ops;
+	expect_bound(fake, PASID, NULL);
+	detach_rid(fake, parent);
+}
+
+/* A binding stays while its parent is behind the RID, and no longer. */
+static void gpasid_follows_rid(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake), *other = fake_domain(fake);
+	struct iommu_domain *nested = new_nested(fake, parent);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(nested));
+	fake->nested = 0;
+	attach_rid(fake, parent, false);
+	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	attach_rid(fake, nested, true);
+	expect_bound(fake, PASID, parent);
+	attach_rid(fake, parent, true);
+	expect_bound(fake, PASID, parent);
+
+	/* A replacement that fails at the second device changes nothing. */
+	fail(fake, 2, -ENOSPC);
+	KUNIT_EXPECT_EQ(test, -ENOSPC,
+			iommu_replace_group_handle(fake->group, other, NULL));
+	fail(fake, 0, 0);
+	expect_bound(fake, PASID, parent);
+
+	attach_rid(fake, other, true);
+	expect_bound(fake, PASID, NULL);
+	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_unbind_gpasid(a_device(fake), PASID));
+
+	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	expect_bound(fake, PASID, other);
+	detach_rid(fake, other);
+	expect_bound(fake, PASID, NULL);
+
+	attach_rid(fake, nested, false);
+	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	detach_rid(fake, nested);
+	expect_bound(fake, PASID, NULL);
+	iommu_domain_free(nested);
+}
+
+static void remove_device(struct fake *fake, int id)
+{
+	platform_device_unregister(fake->devices[id].pdev);
+	fake->devices[id].pdev = NULL;
+}
+
+/* The device that a binding was made through goes: so does the binding. */
+static void gpasid_released_with_device(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake);
+
+	attach_rid(fake, parent, false);
+	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	remove_device(fake, 0);
+	expect_bound(fake, PASID, NULL);
+	KUNIT_EXPECT_EQ(test, -ENOENT,
+			iommu_unbind_gpasid(&fake->devices[1].pdev->dev, PASID));
+	detach_rid(fake, parent);
+}
+
+/* Another device of the group goes, and only it loses the guest's table. */
+static void gpasid_stays_without_other_device(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake);
+
+	attach_rid(fake, parent, false);
+	KUNIT_ASSERT_EQ(test, 0, bind(fake, 1, PASID));
+	remove_device(fake, 0);
+	KUNIT_EXPECT_NULL(test, fake->devices[0].pasid[PASID]);
+	expect_bound(fake, PASID, parent);
+	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(&fake->devices[1].pdev->dev, PASID));
+	expect_bound(fake, PASID, NULL);
+	detach_rid(fake, parent);
+}
+
+#define STRESS_BATCH	0x4000
+
+/*
+ * 2^16 bindings, in turn on every PASID, leave nothing behind. Others allocate and
+ * free at the same time, so what is left behind must be left by every batch.
+ */
+static void gpasid_stress(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake);
+	long before, lost, least = LONG_MAX;
+	unsigned int i, batch;
+
+	attach_rid(fake, parent, false);
+	/* The first batch is there to fill the allocators' caches, too. */
+	for (batch = 0; batch < 0x10000 / STRESS_BATCH; batch++) {
+		before = si_mem_available();
+		for (i = 0; i < STRESS_BATCH; i++) {
+			u32 pasid = 1 + i % (PASIDS - 1);
+
+			KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, pasid));
+			KUNIT_ASSERT_EQ(test, 0,
+					iommu_unbind_gpasid(a_device(fake), pasid));
+			cond_resched();
+		}
+		lost = (before - si_mem_available()) * (long)PAGE_SIZE;
+		least = min(least, lost);
+	}
+
+	/* not even a word by each */
+	KUNIT_EXPECT_LT(test, least, STRESS_BATCH * sizeof(long));
+	KUNIT_EXPECT_EQ(test, 0, fake->nested);
+	detach_rid(fake, parent);
+}
+
+static void add_device(struct fake *fake, int id, u32 max_pasids)
+{
+	struct fake_device *device = &fake->devices[id];
+	struct platform_device *pdev;
+	struct iommu_fwspec *fwspec;
+	struct dev_iommu *iommu;
+
+	pdev = platform_device_alloc("iommu-pasid-kunit", id);
+	KUNIT_ASSERT_NOT_NULL(fake->test, pdev);
+
+	/* The IOMMU core frees them with the device, or when probing fails. */
+	iommu = kzalloc(sizeof(*iommu), GFP_KERNEL);
+	fwspec = kzalloc(sizeof(*fwspec), GFP_KERNEL);
+	if (!iommu || !fwspec) {
+		kfree(iommu);
+		kfree(fwspec);
+		platform_device_put(pdev);
+		KUNIT_FAIL_AND_ABORT(fake->test, "no memory");
+	}
+	mutex_init(&iommu->lock);
+	fwspec->iommu_fwnode = fwnode_handle_get(fake->iommu.fwnode);
+	iommu->fwspec = fwspec;
+	pdev->dev.iommu = iommu;
+
+	device->pdev = pdev;
+	if (platform_device_add(pdev)) {
+		device->pdev = NULL;
+		platform_device_put(pdev);
+		KUNIT_FAIL_AND_ABORT(fake->test, "no device");
+	}
+	KUNIT_ASSERT_PTR_EQ(fake->test, fake->group, pdev->dev.iommu_group);
+	pdev->dev.iommu->max_pasids = max_pasids;
+}
+
+static int fake_init(struct kunit *test)
+{
+	struct fake *fake;
+
+	fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	fake->test = test;
+	fake->ops.probe_device = fake_probe_device;
+	fake->ops.device_group = fake_device_group;
+	fake->ops.default_domain = &fake_blocked_domain;
+	fake->ops.blocked_domain = &fake_blocked_domain;
+	fake->ops.remove_dev_pasid = fake_remove_dev_pasid;
+	fake->ops.gpasid_ops = &fake_gpasid_ops;
+	fake->iommu.max_pasids = 2 * PASIDS;
+
+	fake->group = iommu_group_alloc();
+	KUNIT_ASSERT_FALSE(test, IS_ERR(fake->group));
+	test->priv = fake;
+	current_fake = fake;
+
+	/* A firmware node keeps other devices away from this IOMMU. */
+	fake->iommu.fwnode = fwnode_create_software_node(NULL, NULL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(fake->iommu.fwnode));
+	KUNIT_ASSERT_EQ(test, 0, iommu_device_sysfs_add(&fake->iommu, NULL, NULL,
+							"iommu-pasid-kunit"));
+	fake->in_sysfs = true;
+	KUNIT_ASSERT_EQ(test, 0, iommu_device_register(&fake->iommu, &fake->ops,
+						       NULL));
+	fake->registered = true;
+
+	add_device(fake, 0, 2 * PASIDS);
+	add_device(fake, 1, PASIDS);
+	add_device(fake, 2, 0);
+	return 0;
+}
+
+static void fake_exit(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	int i;
+
+	if (!fake)
+		return;
+
+	for (i = 0; i < DEVICES; i++)
+		if (fake->devices[i].pdev)
+			platform_device_unregister(fake->devices[i].pdev);
+	if (fake->registered)
+		iommu_device_unregister(&fake->iommu);
+	if (fake->in_sysfs)
+		iommu_device_sysfs_remove(&fake->iommu);
+	if (!IS_ERR_OR_NULL(fake->iommu.fwnode))
+		fwnode_remove_software_node(fake->iommu.fwnode);
+	iommu_group_put(fake->group);
+	current_fake = NULL;
+}
+
+static struct kunit_case iommu_pasid_cases[] = {
+	KUNIT_CASE(attach_publishes_last),
+	KUNIT_CASE(attach_failure_leaves_nothing),
+	KUNIT_CASE(attached_is_busy),
+	KUNIT_CASE(replace_publishes_last),
+	KUNIT_CASE(replace_failure_leaves_old),
+	KUNIT_CASE(replace_needs_attached),
+	KUNIT_CASE(replace_by_same_changes_handle),
+	KUNIT_CASE(wrong_arguments),
+	KUNIT_CASE(looked_up_by_type),
+	KUNIT_CASE(group_attach_publishes_last),
+	KUNIT_CASE(group_replace_publishes_last),
+	KUNIT_CASE(group_without_handle_is_busy),
+	KUNIT_CASE(gpasid_bind_unbind),
+	KUNIT_CASE(gpasid_in_use),
+	KUNIT_CASE(gpasid_bind_fails),
+	KUNIT_CASE(gpasid_refuses),
+	KUNIT_CASE(gpasid_follows_rid),
+	KUNIT_CASE(gpasid_released_with_device),
+	KUNIT_CASE(gpasid_stays_without_other_device),
+	KUNIT_CASE_SLOW(gpasid_stress),
+	{}
+};
+
+static struct kunit_suite iommu_pasid_suite = {
+	.name		= "iommu-pasid",
+	.init		= fake_init,
+	.exit		= fake_exit,
+	.test_cases	= iommu_pasid_cases,
+};
+
+kunit_test_suite(iommu_pasid_suite);
