@@ -33,6 +33,10 @@ $(OUT)/bin/iommufd: $(SELF)/iommu/iommufd.c $(SELF)/iommu/iommufd_utils.h \
 $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
+# Those that use the harness.
+HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu iommufd iommufd_fail_nth)
+$(HARNESSED): CFLAGS += -include selftest_timeout.h
+$(HARNESSED): $(GUEST)/selftest_timeout.h
 # Only where the selftests are ahead of the kernel's interface.
 HW_INFO := IOMMU_HW_INFO_FLAG_INPUT_TYPE
 ifneq ($(shell grep -l $(HW_INFO) $(SELF)/iommu/iommufd_utils.h),)
