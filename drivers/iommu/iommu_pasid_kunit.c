@@ -862,7 +862,7 @@ static void gpasid_stress(struct kunit *test)
 	}
 
 	/* not even a word by each */
-	KUNIT_EXPECT_LT(test, least, STRESS_BATCH * sizeof(long));
+	KUNIT_EXPECT_LT(test, least, STRESS_BATCH * (long)sizeof(long));
 	KUNIT_EXPECT_EQ(test, 0, fake->nested);
 	detach_rid(fake, parent);
 }

@@ -57,7 +57,7 @@ MODULE_PARM_DESC(seed, "Seed of the random test; 0 takes a new one");
  * Sanitizers make all of this several times slower. Less often there what is
  * done over and over again; nothing is left out.
  */
-#define TIMES(n)	(IS_ENABLED(CONFIG_KASAN) ? (n) / 5 : (n))
+#define TIMES(n)	((n) / (IS_ENABLED(CONFIG_KASAN) ? 5 : 1))
 
 static unsigned int steps = TIMES(150);
 module_param(steps, uint, 0444);
@@ -195,6 +195,7 @@ struct lab {
 	bool racing;		/* several threads: log no invalidations */
 	void (*on_write_back)(struct lab *lab, void *addr, size_t size);
 	void (*on_invalidate)(struct lab *lab);
+	void (*on_alloc)(struct lab *lab);
 
 	/* Threads */
 	atomic_t arrived;
@@ -429,6 +430,8 @@ static void *lab_alloc_page(const struct flpt_cfg *cfg, gfp_t gfp)
 	KUNIT_EXPECT_TRUE(test, cfg->gfp == lab->cfg.gfp);
 	KUNIT_EXPECT_FALSE(test, lab->must_not_sleep && gfpflags_allow_blocking(gfp));
 	atomic_inc(&lab->allocs);
+	if (lab->on_alloc)
+		lab->on_alloc(lab);
 	if (must_fail(lab))
 		return NULL;
 
@@ -2059,6 +2062,10 @@ static void lookup(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, 0, flpt_iova_to_phys(lab->pt, lab_end(lab)));
 	KUNIT_EXPECT_EQ(test, 0, flpt_iova_to_phys(lab->pt, U64_MAX));
+	/* Nor by leaving away the bits that no level translates. */
+	KUNIT_EXPECT_EQ(test, 0,
+			flpt_iova_to_phys(lab->pt,
+					  spec_reach(lab->param->levels + 1)));
 	KUNIT_EXPECT_EQ(test, 0,
 			flpt_iova_to_phys(lab->pt, spec_canonical(&(struct spec_hw) {
 				.levels = lab->param->levels }, lab_end(lab))));
@@ -2071,6 +2078,7 @@ static void check_path(struct lab *lab, u64 iova)
 	unsigned int level, ended;
 
 	view_open(&view, lab, true);
+	memset(path, GARBAGE, sizeof(path));
 	ended = flpt_path(flpt_root(lab->pt), lab->param->levels, iova, path);
 	for (level = 1; level <= SPEC_LEVELS; level++) {
 		bool came_here = level <= lab->param->levels &&
@@ -2488,6 +2496,44 @@ static void park_after_invalidation(struct kunit *test)
 		lab->on_invalidate = parked_not_yet;
 		must_map(lab, 8 * size, size, 1);
 		lab->on_invalidate = NULL;
+	}
+}
+
+static void neighbour_parks(struct lab *lab)
+{
+	size_t mapped;
+
+	lab->on_alloc = NULL;
+	intruder.ran = true;
+	KUNIT_EXPECT_EQ(lab->test, 0,
+			flpt_map(lab->pt, intruder.iova, pa_of(intruder.iova),
+				 intruder.size, 1, RW, GFP_KERNEL, &mapped));
+}
+
+/* Two park for the first time below the same table: one place is enough. */
+static void park_beside(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	size_t mapped;
+	u64 size;
+
+	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
+		u64 iova = 8 * size;
+
+		must_map(lab, iova, size / SPEC_ENTRIES, 2 * SPEC_ENTRIES);
+		must_unmap(lab, iova, 2 * size);
+		lab->racing = true;	/* do not log the invalidations */
+		intruder = (struct intruder) { .iova = iova + size, .size = size };
+		lab->on_alloc = neighbour_parks;
+		KUNIT_EXPECT_EQ(test, 0, flpt_map(lab->pt, iova, pa_of(iova), size,
+						  1, RW, GFP_KERNEL, &mapped));
+		lab->racing = false;
+		KUNIT_EXPECT_TRUE(test, intruder.ran);
+		model_insert(&lab->before, iova, iova + 2 * size - 1, pa_of(iova),
+			     true);
+		model_copy(&lab->after, &lab->before);
+		lab_check(lab);
+		must_unmap(lab, iova, 2 * size);
 	}
 }
 
@@ -3111,6 +3157,7 @@ static struct kunit_case flpt_test_cases[] = {
 	KUNIT_CASE_PARAM(publish_keeps_dirty, publish_large_gen_params),
 	KUNIT_CASE_PARAM(cut_keeps_away, publish_huge_gen_params),
 	KUNIT_CASE_PARAM(park_after_invalidation, large_gen_params),
+	KUNIT_CASE_PARAM(park_beside, large_gen_params),
 	KUNIT_CASE_PARAM(race_installers, all_gen_params),
 	KUNIT_CASE_PARAM(race_neighbours, all_gen_params),
 	KUNIT_CASE_PARAM(race_unmap_of_hole, all_gen_params),
