@@ -20,7 +20,7 @@
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 
-#define ECAP_NEST	(1ULL << 26)	/* VT-d section 11.4.3 */
+#define ECAP_NEST	0x4000000ULL	/* bit 26, VT-d section 11.4.3 */
 #define GUEST_SIZE	(2UL << 20)
 #define PASID		1
 #define LACKING		4
