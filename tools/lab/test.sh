@@ -71,16 +71,27 @@ guest_suites() {
 	done
 }
 
-kernel lab
+# any_wanted PREFIX: a suite that runs on the kernel with this prefix?
+any_wanted() {
+	local name
+	for name in kunit-first kunit-second \
+		    $("$ROOT/tools/guest/suite.sh" list); do
+		! is_wanted "$1$name" || return 0
+	done
+	return 1
+}
+
 if [ "${1:-}" = --debug ]; then
 	export TIMEOUT=${TIMEOUT:-1800}		# sanitizers are slow under emulation
 	for variant in kasan kcsan; do
+		any_wanted "$variant-" || continue
 		kernel "$variant"
 		suite "$variant-kunit-first" kunit_suite first
 		suite "$variant-kunit-second" kunit_suite second
 		guest_suites "$variant-"
 	done
 else
+	kernel lab
 	suite lab "$LAB/selftest.sh"
 	suite kunit-first kunit_suite first
 	suite kunit-second kunit_suite second

@@ -70,6 +70,7 @@ typedef unsigned int gfp_t;
 #define __GFP_ACCOUNT		2u
 #define __GFP_NOWARN		4u
 #define GFP_ATOMIC		8u
+#define GFP_NOWAIT		16u
 #define GFP_KERNEL		__GFP_DIRECT_RECLAIM
 
 #define MAX_ERRNO		4095
