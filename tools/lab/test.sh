@@ -82,7 +82,8 @@ any_wanted() {
 }
 
 if [ "${1:-}" = --debug ]; then
-	export TIMEOUT=${TIMEOUT:-1800}		# sanitizers are slow under emulation
+	export TIMEOUT=${TIMEOUT:-3600}		# sanitizers are slow under emulation
+	export ARGS="flpt_kunit.all=1 ${ARGS:-}"
 	for variant in kasan kcsan; do
 		any_wanted "$variant-" || continue
 		kernel "$variant"
@@ -100,9 +101,10 @@ else
 	suite steps "$LAB/steps.sh"
 	suite distconfig "$LAB/distconfig.sh"
 	# The tests bring their own IOMMUs: one machine is enough, and the other
-	# costs minutes. --debug has both.
+	# costs minutes, as do stress tests. --debug has it all.
 	if is_wanted kasan-kunit-first; then
-		export TIMEOUT=${TIMEOUT:-1800}	# as for --debug
+		export TIMEOUT=${TIMEOUT:-1800}
+		export ARGS="kunit.filter=speed>slow kunit.filter_action=skip ${ARGS:-}"
 		kernel kasan
 		suite kasan-kunit-first kunit_suite first
 	fi
