@@ -2,8 +2,8 @@
 /*
  * KUnit suite for what the IOMMU core does when the domain of a PASID, or of a
  * group, changes: in which order devices, domains and attach handles change, and
- * that a failure at any device leaves everything as it was. At the end, guest
- * PASIDs: how long a binding lives.
+ * that a failure at any device leaves everything as it was. Then guest PASIDs,
+ * how long a binding lives, and page requests that come in meanwhile.
  *
  * The IOMMU driver and the devices are the test's. The driver keeps a record of
  * what it was told, fails at the call that the test names, and looks at each call
@@ -11,9 +11,11 @@
  */
 
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/fwnode.h>
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/platform_device.h>
 #include <linux/property.h>
@@ -45,6 +47,10 @@ struct fake {
 	unsigned int fail_at;			/* 0: never */
 	int error;
 	int nested;				/* domains of guest PASIDs */
+	struct iopf_queue *queue;		/* device 0 sends page requests */
+	atomic_t responses;
+	struct completion handling, taken;
+	bool too_early;
 };
 
 static struct fake_device *to_fake_device(struct device *dev)
@@ -867,6 +873,196 @@ static void gpasid_stress(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
+/* Page requests */
+
+static void fake_page_response(struct device *dev, struct iopf_fault *evt,
+			       struct iommu_page_response *resp)
+{
+	atomic_inc(&to_fake(dev)->responses);
+}
+
+static void send_requests(struct fake *fake)
+{
+	if (!IS_ENABLED(CONFIG_IOMMU_IOPF))
+		kunit_skip(fake->test, "no page requests in this kernel");
+
+	fake->ops.page_response = fake_page_response;
+	init_completion(&fake->handling);
+	init_completion(&fake->taken);
+	fake->queue = iopf_queue_alloc("iommu-pasid-kunit");
+	KUNIT_ASSERT_NOT_NULL(fake->test, fake->queue);
+	KUNIT_ASSERT_EQ(fake->test, 0,
+			iopf_queue_add_device(fake->queue, a_device(fake)));
+}
+
+static void request_page(struct fake *fake, ioasid_t pasid)
+{
+	struct iopf_fault evt = {
+		.fault = {
+			.type = IOMMU_FAULT_PAGE_REQ,
+			.prm = {
+				.flags = IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE,
+				.pasid = pasid,
+				.perm = IOMMU_FAULT_PERM_READ,
+			},
+		},
+	};
+
+	if (pasid != IOMMU_NO_PASID)
+		evt.fault.prm.flags |= IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+	iommu_report_device_fault(a_device(fake), &evt);
+}
+
+static int answer(struct iopf_group *group)
+{
+	iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS);
+	iopf_free_group(group);
+	return 0;
+}
+
+/* Is the handle taken away while this uses it? */
+static int slow_handler(struct iopf_group *group)
+{
+	struct fake *fake = to_fake(group->fault_param->dev);
+
+	complete(&fake->handling);
+	if (wait_for_completion_timeout(&fake->taken, HZ / 10))
+		fake->too_early = true;
+
+	return answer(group);
+}
+
+/* A domain with handle @handle on @pasid, or for requests without PASID */
+static void put_domain(struct fake *fake, ioasid_t pasid, bool attached,
+		       struct iommu_attach_handle *handle,
+		       int (*handler)(struct iopf_group *group))
+{
+	struct iommu_domain *domain = fake_domain(fake);
+	int ret;
+
+	domain->iopf_handler = handler;
+	if (pasid == IOMMU_NO_PASID)
+		ret = attached ? iommu_replace_group_handle(fake->group, domain, handle) :
+				 iommu_attach_group_handle(domain, fake->group, handle);
+	else
+		ret = attached ? iommu_replace_device_pasid(domain, a_device(fake),
+							    pasid, handle) :
+				 iommu_attach_device_pasid(domain, a_device(fake),
+							   pasid, handle);
+	KUNIT_EXPECT_EQ(fake->test, 0, ret);
+	fake->visible = handle;
+}
+
+static void take_domain(struct fake *fake, ioasid_t pasid,
+			struct iommu_attach_handle *handle)
+{
+	if (pasid == IOMMU_NO_PASID)
+		iommu_detach_group_handle(handle->domain, fake->group);
+	else
+		iommu_detach_device_pasid(handle->domain, a_device(fake), pasid);
+	fake->visible = NULL;
+}
+
+struct taken_case {
+	const char *name;
+	ioasid_t pasid;
+	bool replace;
+};
+
+static const struct taken_case taken_cases[] = {
+	{ "replace, PASID", PASID, true },
+	{ "detach, PASID", PASID, false },
+	{ "replace", IOMMU_NO_PASID, true },
+	{ "detach", IOMMU_NO_PASID, false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(taken, taken_cases, name);
+
+static int request_slowly(void *data)
+{
+	struct fake *fake = data;
+	const struct taken_case *c = fake->test->param_value;
+
+	request_page(fake, c->pasid);
+	return 0;
+}
+
+static struct task_struct *start(struct fake *fake, int (*run)(void *data))
+{
+	struct task_struct *task = kthread_create(run, fake, "iommu-pasid-kunit");
+
+	KUNIT_ASSERT_FALSE(fake->test, IS_ERR(task));
+	get_task_struct(task);
+	wake_up_process(task);
+	return task;
+}
+
+/* A handle stays while a page request is on its way to the handler. */
+static void taken_after_requests(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {}, new = {};
+	const struct taken_case *c = test->param_value;
+	struct fake *fake = test->priv;
+	struct task_struct *task;
+
+	send_requests(fake);
+	put_domain(fake, c->pasid, false, &handle, slow_handler);
+	task = start(fake, request_slowly);
+	wait_for_completion(&fake->handling);
+	if (c->replace)
+		put_domain(fake, c->pasid, true, &new, answer);
+	else
+		take_domain(fake, c->pasid, &handle);
+	complete(&fake->taken);
+
+	kthread_stop_put(task);
+	KUNIT_EXPECT_FALSE(test, fake->too_early);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&fake->responses));
+	if (c->replace)
+		take_domain(fake, c->pasid, &new);
+}
+
+static int request_always(void *data)
+{
+	struct fake *fake = data;
+	int requests = 0;
+
+	do {
+		request_page(fake, PASID);
+		requests++;
+		cond_resched();
+	} while (!kthread_should_stop());
+
+	return requests;
+}
+
+/* Whatever is attached or not, every request is answered once. */
+static void race_with_requests(struct kunit *test)
+{
+	struct iommu_attach_handle *handle, *new;
+	struct fake *fake = test->priv;
+	struct task_struct *task;
+	int i;
+
+	send_requests(fake);
+	task = start(fake, request_always);
+	for (i = 0; i < 200; i++) {
+		handle = kzalloc(sizeof(*handle), GFP_KERNEL);
+		new = kzalloc(sizeof(*new), GFP_KERNEL);
+		if (handle && new) {
+			put_domain(fake, PASID, false, handle, answer);
+			put_domain(fake, PASID, true, new, answer);
+			kfree_sensitive(handle);
+			handle = NULL;
+			cond_resched();
+			take_domain(fake, PASID, new);
+		}
+		kfree_sensitive(new);
+		kfree_sensitive(handle);
+	}
+	KUNIT_EXPECT_EQ(test, kthread_stop_put(task), atomic_read(&fake->responses));
+}
+
 static void add_device(struct fake *fake, int id, u32 max_pasids)
 {
 	struct fake_device *device = &fake->devices[id];
@@ -945,6 +1141,10 @@ static void fake_exit(struct kunit *test)
 	if (!fake)
 		return;
 
+	if (fake->queue) {
+		iopf_queue_remove_device(fake->queue, a_device(fake));
+		iopf_queue_free(fake->queue);
+	}
 	for (i = 0; i < DEVICES; i++)
 		if (fake->devices[i].pdev)
 			platform_device_unregister(fake->devices[i].pdev);
@@ -978,6 +1178,8 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_follows_rid),
 	KUNIT_CASE(gpasid_released_with_device),
 	KUNIT_CASE(gpasid_stays_without_other_device),
+	KUNIT_CASE_PARAM(taken_after_requests, taken_gen_params),
+	KUNIT_CASE(race_with_requests),
 	KUNIT_CASE_SLOW(gpasid_stress),
 	{}
 };

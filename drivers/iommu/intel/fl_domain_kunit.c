@@ -33,40 +33,16 @@
 #include "flpt_test.h"
 #include "iommu.h"
 #include "pasid.h"
-
-/* Capability register, section 11.4.2 */
-#define CAP_ND_256	2ULL			/* ND: 256 domains */
-#define CAP_RWBF	BIT_ULL(4)		/* write-buffer flushing required */
-#define CAP_CM		BIT_ULL(7)		/* caching mode */
-#define CAP_SAGAW(v)	((u64)(v) << 8)		/* second-stage widths: bit 2 is */
-#define CAP_SAGAW_4	CAP_SAGAW(BIT(2))	/* 4 levels, bit 3 is 5 levels */
-#define CAP_SAGAW_5	CAP_SAGAW(BIT(3))
-#define CAP_MGAW(bits)	((u64)((bits) - 1) << 16)
-#define CAP_SSLPS	GENMASK_ULL(35, 34)	/* second stage: 2 MiB and 1 GiB */
-#define CAP_PSI		BIT_ULL(39)		/* page-selective invalidation */
-#define CAP_MAMV(v)	((u64)(v) << 48)	/* maximum address mask */
-#define CAP_FS1GP	BIT_ULL(56)		/* first stage: 1 GiB */
-#define CAP_FS5LP	BIT_ULL(60)		/* first stage: 5 levels */
-
-/* Extended capability register, section 11.4.3 */
-#define ECAP_C		BIT_ULL(0)		/* legacy walks are coherent */
-#define ECAP_QI		BIT_ULL(1)		/* queued invalidation */
-#define ECAP_DT		BIT_ULL(2)		/* device TLBs */
-#define ECAP_SC		BIT_ULL(7)		/* snoop control */
-#define ECAP_PASID	BIT_ULL(40)
-#define ECAP_SMTS	BIT_ULL(43)		/* scalable mode */
-#define ECAP_SSTS	BIT_ULL(46)		/* second stage */
-#define ECAP_FSTS	BIT_ULL(47)		/* first stage */
-#define ECAP_SMPWCS	BIT_ULL(48)		/* scalable-mode walks are coherent */
+#include "vtd_caps.h"
 
 /* A plain IOMMU: 4 levels, 2 MiB pages, coherent, address masks up to 1 GiB */
 #define MAMV		18
 #define CAP_PLAIN	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_PSI | \
 			 CAP_MAMV(MAMV))
 #define ECAP_PLAIN	(ECAP_QI | ECAP_DT | ECAP_SC | ECAP_PASID | ECAP_SMTS | \
-			 ECAP_FSTS | ECAP_SMPWCS)
+			 ECAP_FSTS | ECAP_SMPWC)
 /* One with a second stage only */
-#define CAP_SECOND	(CAP_PLAIN | CAP_SSLPS)
+#define CAP_SECOND	(CAP_PLAIN | CAP_SS2M | CAP_SS1G)
 #define ECAP_SECOND	((ECAP_PLAIN & ~ECAP_FSTS) | ECAP_SSTS)
 
 #define FAKE_SEQ_ID	0x10000		/* far from those of real IOMMUs */
@@ -569,7 +545,7 @@ static void caps_page_sizes(struct kunit *test)
 {
 	/* What the second stage can do has no say. */
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M,
-			caps_of(test, CAP_PLAIN | CAP_SSLPS, ECAP_PLAIN).pgsize_bitmap);
+			caps_of(test, CAP_PLAIN | CAP_SS1G, ECAP_PLAIN).pgsize_bitmap);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M | SZ_1G,
 			caps_of(test, CAP_PLAIN | CAP_FS1GP, ECAP_PLAIN).pgsize_bitmap);
 }
@@ -579,7 +555,7 @@ static void caps_coherency(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, caps_of(test, CAP_PLAIN, ECAP_PLAIN).coherent);
 	/* C is about tables of legacy mode. */
 	KUNIT_EXPECT_FALSE(test, caps_of(test, CAP_PLAIN, (ECAP_PLAIN | ECAP_C) &
-					 ~ECAP_SMPWCS).coherent);
+					 ~ECAP_SMPWC).coherent);
 }
 
 static void caps_common_part(struct kunit *test)
@@ -627,7 +603,7 @@ static const struct alloc_case alloc_cases[] = {
 	{ "plain", CAP_PLAIN, ECAP_PLAIN,
 	  4, SZ_4K | SZ_2M, BIT_ULL(47) - 1, true },
 	{ "1 GiB pages, not coherent", CAP_PLAIN | CAP_FS1GP,
-	  ECAP_PLAIN & ~ECAP_SMPWCS,
+	  ECAP_PLAIN & ~ECAP_SMPWC,
 	  4, SZ_4K | SZ_2M | SZ_1G, BIT_ULL(47) - 1, false },
 	{ "5 levels beside a 4-level second stage",
 	  CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(57) | CAP_FS5LP, ECAP_PLAIN | ECAP_SSTS,
@@ -816,8 +792,8 @@ static const struct compat_case compat_cases[] = {
 	{ "no 1 GiB pages needed", CAP_47, ECAP_PLAIN,
 	  CAP_47 | CAP_FS1GP, ECAP_PLAIN, 0 },
 	{ "coherent table, walk not coherent", CAP_47, ECAP_PLAIN,
-	  CAP_47, ECAP_PLAIN & ~ECAP_SMPWCS, -EINVAL },
-	{ "table not coherent, coherent walk", CAP_47, ECAP_PLAIN & ~ECAP_SMPWCS,
+	  CAP_47, ECAP_PLAIN & ~ECAP_SMPWC, -EINVAL },
+	{ "table not coherent, coherent walk", CAP_47, ECAP_PLAIN & ~ECAP_SMPWC,
 	  CAP_47, ECAP_PLAIN, 0 },
 	{ "no first stage", CAP_PLAIN, ECAP_PLAIN,
 	  CAP_PLAIN, (ECAP_PLAIN & ~ECAP_FSTS) | ECAP_SSTS, -EINVAL },
@@ -828,7 +804,7 @@ static const struct compat_case compat_cases[] = {
 	{ "MGAW just enough", CAP_PLAIN, ECAP_PLAIN,
 	  CAP_47, ECAP_PLAIN, 0 },
 	{ "SAGAW does not matter", CAP_47 | CAP_SAGAW_4, ECAP_PLAIN,
-	  CAP_47 | CAP_SAGAW(BIT(1)), ECAP_PLAIN | ECAP_SSTS, 0 },
+	  CAP_47 | CAP_SAGAW_3, ECAP_PLAIN | ECAP_SSTS, 0 },
 };
 
 KUNIT_ARRAY_PARAM_DESC(compat, compat_cases, name);

@@ -54,10 +54,14 @@ module_param(seed, ullong, 0444);
 MODULE_PARM_DESC(seed, "Seed of the random test; 0 takes a new one");
 
 /*
- * Sanitizers make all of this several times slower. Less often there what is
- * done over and over again; nothing is left out.
+ * Sanitizers make all of this many times slower. Less often there what is done
+ * over and over again, and unless told otherwise with fewer configurations.
  */
 #define TIMES(n)	((n) / (IS_ENABLED(CONFIG_KASAN) ? 5 : 1))
+
+static bool all = !IS_ENABLED(CONFIG_KASAN);
+module_param(all, bool, 0444);
+MODULE_PARM_DESC(all, "All configurations, or some in which each choice occurs");
 
 static unsigned int steps = TIMES(150);
 module_param(steps, uint, 0444);
@@ -76,18 +80,19 @@ struct flpt_param {
 	unsigned int levels;
 	unsigned long pgsizes;
 	bool coherent;
+	bool some;			/* also if not all are wanted */
 };
 
 #define SIZES_1G	(SZ_4K | SZ_2M | SZ_1G)
 #define SIZES_2M	(SZ_4K | SZ_2M)
 
 static const struct flpt_param params[] = {
-	{ 4, SIZES_1G, false }, { 4, SIZES_1G, true },
-	{ 5, SIZES_1G, false }, { 5, SIZES_1G, true },
-	{ 4, SIZES_2M, false }, { 4, SIZES_2M, true },
-	{ 5, SIZES_2M, false }, { 5, SIZES_2M, true },
-	{ 4, SZ_4K, false },	{ 4, SZ_4K, true },
-	{ 5, SZ_4K, false },	{ 5, SZ_4K, true },
+	{ 4, SIZES_1G, false, true },	{ 4, SIZES_1G, true },
+	{ 5, SIZES_1G, false },		{ 5, SIZES_1G, true, true },
+	{ 4, SIZES_2M, false },		{ 4, SIZES_2M, true },
+	{ 5, SIZES_2M, false, true },	{ 5, SIZES_2M, true },
+	{ 4, SZ_4K, false },		{ 4, SZ_4K, true, true },
+	{ 5, SZ_4K, false },		{ 5, SZ_4K, true },
 };
 
 static const void *next_param(const void *prev, char *desc, unsigned long need,
@@ -96,7 +101,8 @@ static const void *next_param(const void *prev, char *desc, unsigned long need,
 	const struct flpt_param *p = prev ? prev + sizeof(*p) : params;
 
 	for (; p < params + ARRAY_SIZE(params); p++) {
-		if (!(p->pgsizes & need) || (p->coherent && !coherent_too))
+		if (!(p->pgsizes & need) || (p->coherent && !coherent_too) ||
+		    !(all || p->some))
 			continue;
 
 		snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u levels, 4K%s%s, %s",
@@ -2928,7 +2934,7 @@ static void race_watcher(struct kunit *test)
 
 	need_two_cpus(test);
 	lab->base = 64ULL * SZ_1G;
-	for (round = 0; round < 4; round++) {
+	for (round = 0; round < TIMES(5); round++) {
 		must_map(lab, lab->base, size, STAY_PAGES);
 		lab->round = 0;
 		race(lab, 2, race_to_watch);

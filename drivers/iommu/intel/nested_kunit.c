@@ -23,29 +23,15 @@
 #include "iommu.h"
 #include "pasid.h"
 #include "pasid_entry.h"
+#include "vtd_caps.h"
 #include "vtd_fake.h"
 
-#define ECAP_NEST	BIT_ULL(26)
-
-/* Everything that nesting needs; page walks are coherent (section 11.4) */
-#define CAP_NESTING	(2ULL |			/* ND: 256 domains */	\
-			 BIT_ULL(8 + 2) |	/* SAGAW: 4 levels */	\
-			 47ULL << 16 |		/* MGAW: 48 bits */	\
-			 3ULL << 34 |		/* 2 MiB and 1 GiB */	\
-			 BIT_ULL(39) |		/* PSI */		\
-			 18ULL << 48)		/* MAMV */
-#define ECAP_NESTING	(BIT_ULL(0) |		/* C */			\
-			 BIT_ULL(1) |		/* QI */		\
-			 BIT_ULL(2) |		/* DT */		\
-			 BIT_ULL(6) |		/* PT */		\
-			 BIT_ULL(7) |		/* SC */		\
-			 ECAP_NEST |					\
-			 BIT_ULL(40) |		/* PASID */		\
-			 BIT_ULL(43) |		/* SMTS */		\
-			 BIT_ULL(45) |		/* SSADS */		\
-			 BIT_ULL(46) |		/* SSTS */		\
-			 BIT_ULL(47) |		/* FSTS */		\
-			 BIT_ULL(48))		/* SMPWC */
+/* Everything that nesting needs; page walks are coherent */
+#define CAP_NESTING	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
+			 CAP_PSI | CAP_MAMV(18))
+#define ECAP_NESTING	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_NEST | \
+			 ECAP_PASID | ECAP_SMTS | ECAP_SSADS | ECAP_SSTS | ECAP_FSTS | \
+			 ECAP_SMPWC)
 #define PASID		5
 #define PASIDS		64
 #define GVA		0x40003000ULL	/* what the guest's table maps */

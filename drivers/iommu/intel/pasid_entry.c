@@ -35,7 +35,6 @@
 
 #include <kunit/static_stub.h>
 #include <linux/atomic.h>
-#include <linux/cacheflush.h>
 #include <linux/cpufeature.h>
 #include <linux/mm_types.h>
 #include <linux/pci.h>
@@ -379,19 +378,6 @@ static bool pasid_has_chunk_store(void)
 
 void pasid_entry_store_chunk(struct intel_iommu *iommu, u64 *chunk, const u64 *val) {}
 #endif
-
-/**
- * iommu_write_back() - write structures back that hardware does not snoop
- * @iommu: IOMMU that reads them, or NULL if it may be any
- * @addr: where
- * @size: in bytes
- */
-void iommu_write_back(struct intel_iommu *iommu, void *addr, size_t size)
-{
-	KUNIT_STATIC_STUB_REDIRECT(iommu_write_back, iommu, addr, size);
-
-	clflush_cache_range(addr, size);
-}
 
 static void pasid_entry_write_back(struct intel_iommu *iommu, struct pasid_entry *pte)
 {

@@ -63,6 +63,5 @@ void intel_pasid_flush_devtlb(struct device *dev, u32 pasid);
 
 void pasid_entry_store(struct intel_iommu *iommu, u64 *qword, u64 val);
 void pasid_entry_store_chunk(struct intel_iommu *iommu, u64 *chunk, const u64 *val);
-void iommu_write_back(struct intel_iommu *iommu, void *addr, size_t size);
 
 #endif /* _INTEL_PASID_ENTRY_H */

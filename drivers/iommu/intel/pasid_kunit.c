@@ -14,39 +14,11 @@
 #include "iommu.h"
 #include "pasid.h"
 #include "pasid_entry.h"
+#include "vtd_caps.h"
 #include "vtd_fake.h"
 
-/* Capability register, section 11.4.2 */
-#define CAP_ND_256	2ULL
-#define CAP_CM		BIT_ULL(7)
-#define CAP_SAGAW_3	BIT_ULL(8 + 1)
-#define CAP_SAGAW_4	BIT_ULL(8 + 2)
-#define CAP_SAGAW_5	BIT_ULL(8 + 3)
-#define CAP_MGAW_57	(56ULL << 16)
-#define CAP_SS_2M_1G	(3ULL << 34)
-#define CAP_PSI		BIT_ULL(39)
-#define CAP_MAMV_18	(18ULL << 48)
-#define CAP_FS1GP	BIT_ULL(56)
-#define CAP_FS5LP	BIT_ULL(60)
-
-/* Extended capability register, section 11.4.3 */
-#define ECAP_C		BIT_ULL(0)
-#define ECAP_QI		BIT_ULL(1)
-#define ECAP_DT		BIT_ULL(2)
-#define ECAP_PT		BIT_ULL(6)
-#define ECAP_SC		BIT_ULL(7)
-#define ECAP_NEST	BIT_ULL(26)
-#define ECAP_SRS	BIT_ULL(31)
-#define ECAP_EAFS	BIT_ULL(34)
-#define ECAP_PASID	BIT_ULL(40)
-#define ECAP_SMTS	BIT_ULL(43)
-#define ECAP_SSADS	BIT_ULL(45)
-#define ECAP_SSTS	BIT_ULL(46)
-#define ECAP_FSTS	BIT_ULL(47)
-#define ECAP_SMPWC	BIT_ULL(48)
-
 #define CAP_FULL	(CAP_ND_256 | CAP_SAGAW_3 | CAP_SAGAW_4 | CAP_SAGAW_5 | \
-			 CAP_MGAW_57 | CAP_SS_2M_1G | CAP_PSI | CAP_MAMV_18 | \
+			 CAP_MGAW(57) | CAP_SS2M | CAP_SS1G | CAP_PSI | CAP_MAMV(18) | \
 			 CAP_FS1GP | CAP_FS5LP)
 #define ECAP_FULL	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_NEST | \
 			 ECAP_SRS | ECAP_EAFS | ECAP_PASID | ECAP_SMTS | ECAP_SSADS | \

@@ -10,28 +10,22 @@
 #include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/iommu-gpasid.h>
+#include <linux/sched.h>
 #include <linux/sizes.h>
 #include <uapi/linux/iommufd.h>
 
 #include "fl_domain.h"
 #include "iommu.h"
 #include "pasid.h"
+#include "vtd_caps.h"
 #include "vtd_fake.h"
 
-/* Capability register, section 11.4.2 */
-#define CAP_CM		BIT_ULL(7)
-#define CAP_MAMV_9	(9ULL << 48)		/* 2 MiB */
-#define CAP_PLAIN	(2ULL | BIT_ULL(8 + 2) | 47ULL << 16 | 3ULL << 34 | \
-			 BIT_ULL(39) | BIT_ULL(56))
-#define CAP_BIG		(CAP_PLAIN | 18ULL << 48)
-#define CAP_SMALL	(CAP_PLAIN | CAP_MAMV_9)
-
-/* Extended capability register, section 11.4.3 */
-#define ECAP_C		BIT_ULL(0)
-#define ECAP_SMPWC	BIT_ULL(48)
-#define ECAP_PLAIN	(ECAP_C | BIT_ULL(1) | BIT_ULL(2) | BIT_ULL(6) | BIT_ULL(7) | \
-			 BIT_ULL(26) | BIT_ULL(40) | BIT_ULL(43) | BIT_ULL(46) | \
-			 BIT_ULL(47) | ECAP_SMPWC)
+#define CAP_PLAIN	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
+			 CAP_PSI | CAP_FS1GP)
+#define CAP_BIG		(CAP_PLAIN | CAP_MAMV(18))	/* 1 GiB at once */
+#define CAP_SMALL	(CAP_PLAIN | CAP_MAMV(9))	/* 2 MiB */
+#define ECAP_PLAIN	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_NEST | \
+			 ECAP_PASID | ECAP_SMTS | ECAP_SSTS | ECAP_FSTS | ECAP_SMPWC)
 
 #define RW	(IOMMU_READ | IOMMU_WRITE)
 #define PA	0x1000000000ULL			/* never accessed; 1 GiB aligned */
@@ -60,6 +54,7 @@ static void judge(struct kunit *test)
 	struct judge_test *ctx = test->priv;
 	unsigned int i, j;
 
+	cond_resched();
 	for (i = 0; i < ctx->nr_seats; i++) {
 		struct seat *seat = &ctx->seats[i];
 
@@ -499,8 +494,8 @@ static void judge_attach_refused(struct kunit *test)
 	struct device *dev = furnish(test), *odd;
 	unsigned int i;
 
-	odd = vtd_fake_device(test, vtd_fake_iommu(test, CAP_BIG | BIT_ULL(60) |
-						   9ULL << 16, ECAP_PLAIN), false);
+	odd = vtd_fake_device(test, vtd_fake_iommu(test, CAP_BIG | CAP_FS5LP, ECAP_PLAIN),
+			      false);
 	good = first_domain(test, dev);
 	bad = first_domain(test, odd);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));

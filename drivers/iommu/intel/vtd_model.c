@@ -20,10 +20,8 @@ static void machine_free(void *data)
 	struct vtd_machine *machine = data;
 	unsigned int i;
 
-	for (i = 0; i < machine->nr_models; i++) {
-		kvfree(machine->models[i]->items);
-		kfree(machine->models[i]);
-	}
+	for (i = 0; i < machine->nr_models; i++)
+		kvfree(machine->models[i]);
 	vtd_memory_free(machine);
 }
 
@@ -111,11 +109,9 @@ struct vtd_model *vtd_model_add(struct vtd_machine *machine, const void *iommu,
 	struct vtd_model *model;
 
 	KUNIT_ASSERT_LT(test, machine->nr_models, VTD_MAX_MODELS);
-	model = kzalloc(sizeof(*model), GFP_KERNEL);
+	model = kvzalloc(sizeof(*model), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, model);
 	machine->models[machine->nr_models++] = model;
-	model->items = kvcalloc(VTD_MAX_ITEMS, sizeof(*model->items), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, model->items);
 	model->machine = machine;
 	model->iommu = iommu;
 	model->hw = *hw;

@@ -16,19 +16,20 @@
  */
 void vtd_cache_insert(struct vtd_model *model, const struct vtd_item *item)
 {
+	struct vtd_items *items = &model->caches[item->cache];
 	unsigned int i;
 
-	for (i = 0; i < model->nr_items; i++) {
-		if (!memcmp(&model->items[i], item, sizeof(*item)))
+	for (i = 0; i < items->nr; i++) {
+		if (!memcmp(&items->item[i], item, sizeof(*item)))
 			return;
 	}
 
-	if (model->nr_items == VTD_MAX_ITEMS) {
+	if (items->nr == VTD_MAX_ITEMS) {
 		vtd_complain(model->machine, "the model's caches are full");
 		return;
 	}
 
-	model->items[model->nr_items++] = *item;
+	items->item[items->nr++] = *item;
 }
 
 /**
@@ -42,14 +43,22 @@ void vtd_cache_insert(struct vtd_model *model, const struct vtd_item *item)
 struct vtd_item *vtd_cache_next(struct vtd_model *model, enum vtd_cache cache,
 				unsigned int *at)
 {
-	while (*at < model->nr_items) {
-		struct vtd_item *item = &model->items[(*at)++];
+	struct vtd_items *items = &model->caches[cache];
 
-		if (item->cache == cache)
-			return item;
+	return *at < items->nr ? &items->item[(*at)++] : NULL;
+}
+
+static void forget(struct vtd_items *items,
+		   bool (*covers)(const struct vtd_item *item, const void *data),
+		   const void *data)
+{
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < items->nr; i++) {
+		if (!covers(&items->item[i], data))
+			items->item[kept++] = items->item[i];
 	}
-
-	return NULL;
+	items->nr = kept;
 }
 
 /**
@@ -62,11 +71,8 @@ void vtd_cache_forget(struct vtd_model *model,
 		      bool (*covers)(const struct vtd_item *item, const void *data),
 		      const void *data)
 {
-	unsigned int i, kept = 0;
+	unsigned int i;
 
-	for (i = 0; i < model->nr_items; i++) {
-		if (!covers(&model->items[i], data))
-			model->items[kept++] = model->items[i];
-	}
-	model->nr_items = kept;
+	for (i = 0; i < VTD_CACHES; i++)
+		forget(&model->caches[i], covers, data);
 }

@@ -60,12 +60,12 @@ static bool context_reserved(const struct vtd_hw *hw, const u64 *qw)
 {
 	u64 low = GENMASK_ULL(8, 5) | beyond_haw(hw);
 
-	low |= unless(hw->ecap, VTD_ECAP_DT, CONTEXT_DTE);
-	low |= unless(hw->ecap, VTD_ECAP_PASID, CONTEXT_PASIDE);
-	low |= unless(hw->ecap, VTD_ECAP_PRS, CONTEXT_PRE);
+	low |= unless(hw->ecap, ECAP_DT, CONTEXT_DTE);
+	low |= unless(hw->ecap, ECAP_PASID, CONTEXT_PASIDE);
+	low |= unless(hw->ecap, ECAP_PRS, CONTEXT_PRE);
 
 	return qw[0] & low || qw[1] & GENMASK_ULL(63, 21) || qw[2] || qw[3] ||
-	       qw[1] & unless(hw->ecap, VTD_ECAP_SRS, CONTEXT_RID_PRIV);
+	       qw[1] & unless(hw->ecap, ECAP_SRS, CONTEXT_RID_PRIV);
 }
 
 /**
@@ -95,7 +95,7 @@ enum vtd_fault vtd_decode_context(const struct vtd_hw *hw, const u64 *qw,
 		return VTD_CONTEXT_RESERVED;
 
 	/* RPS: without it the field does not count. */
-	if (has(hw->ecap, VTD_ECAP_RPS))
+	if (has(hw->ecap, ECAP_RPS))
 		context->rid_pasid = FIELD_GET(CONTEXT_RID_PASID, qw[1]);
 
 	return VTD_OK;
@@ -143,15 +143,15 @@ static bool pasid_reserved(const struct vtd_hw *hw, const u64 *qw)
 	unsigned int i;
 
 	reserved[0] = BIT_ULL(5) | GENMASK_ULL(11, 10) | beyond_haw(hw) |
-		      unless(ecap, VTD_ECAP_SSADS, PASID_SSADE);
+		      unless(ecap, ECAP_SSADS, PASID_SSADE);
 	reserved[1] = GENMASK_ULL(22, 16) |
-		      unless(ecap, VTD_ECAP_SMPWC, PASID_PWSNP) |
-		      unless(ecap, VTD_ECAP_SC, PASID_PGSNP) |
-		      unless(ecap, VTD_ECAP_MTS, PASID_MEMORY_TYPE);
+		      unless(ecap, ECAP_SMPWC, PASID_PWSNP) |
+		      unless(ecap, ECAP_SC, PASID_PGSNP) |
+		      unless(ecap, ECAP_MTS, PASID_MEMORY_TYPE);
 	reserved[2] = GENMASK_ULL(11, 8) |
-		      unless(ecap, VTD_ECAP_SRS, PASID_SRE | PASID_WPE) |
-		      unless(ecap, VTD_ECAP_ERS, PASID_ERE | PASID_NXE_SMEP) |
-		      unless(ecap, VTD_ECAP_EAFS, PASID_EAFE);
+		      unless(ecap, ECAP_SRS, PASID_SRE | PASID_WPE) |
+		      unless(ecap, ECAP_ERS, PASID_ERE | PASID_NXE_SMEP) |
+		      unless(ecap, ECAP_EAFS, PASID_EAFE);
 
 	/* Of a nested entry it is a guest address: see vtd_model_walk.c. */
 	if (FIELD_GET(PASID_PGTT, qw[0]) != VTD_PGTT_NESTED)
@@ -179,7 +179,7 @@ static bool width_supported(const struct vtd_hw *hw, unsigned int aw)
 static bool width_largest(const struct vtd_hw *hw, unsigned int aw)
 {
 	/* Where there is no second stage, SAGAW says nothing. */
-	if (!has(hw->ecap, VTD_ECAP_SSTS))
+	if (!has(hw->ecap, ECAP_SSTS))
 		return aw <= 3;
 
 	return width_supported(hw, aw) && !width_supported(hw, aw + 1);
@@ -187,7 +187,7 @@ static bool width_largest(const struct vtd_hw *hw, unsigned int aw)
 
 static bool depth_supported(const struct vtd_hw *hw, unsigned int fspm)
 {
-	return fspm == 0 || (fspm == 1 && has(hw->cap, VTD_CAP_FS5LP));
+	return fspm == 0 || (fspm == 1 && has(hw->cap, CAP_FS5LP));
 }
 
 static bool pasid_supported(const struct vtd_hw *hw, const u64 *qw)
@@ -197,14 +197,14 @@ static bool pasid_supported(const struct vtd_hw *hw, const u64 *qw)
 
 	switch (FIELD_GET(PASID_PGTT, qw[0])) {
 	case VTD_PGTT_FIRST:
-		return has(hw->ecap, VTD_ECAP_FSTS) && depth_supported(hw, fspm);
+		return has(hw->ecap, ECAP_FSTS) && depth_supported(hw, fspm);
 	case VTD_PGTT_SECOND:
-		return has(hw->ecap, VTD_ECAP_SSTS) && width_supported(hw, aw);
+		return has(hw->ecap, ECAP_SSTS) && width_supported(hw, aw);
 	case VTD_PGTT_NESTED:
-		return has(hw->ecap, VTD_ECAP_NEST) && depth_supported(hw, fspm) &&
+		return has(hw->ecap, ECAP_NEST) && depth_supported(hw, fspm) &&
 		       width_supported(hw, aw);
 	case VTD_PGTT_PASS:
-		return has(hw->ecap, VTD_ECAP_PT) && width_largest(hw, aw);
+		return has(hw->ecap, ECAP_PT) && width_largest(hw, aw);
 	default:
 		return false;
 	}
@@ -275,7 +275,7 @@ static u64 first_reserved(const struct vtd_hw *hw, unsigned int level, bool larg
 	if (!large)
 		return reserved;
 	if (level == 3)
-		reserved |= unless(hw->cap, VTD_CAP_FS1GP, FIRST_SIZE);
+		reserved |= unless(hw->cap, CAP_FS1GP, FIRST_SIZE);
 
 	return reserved | unaligned(level, 13);		/* bit 12 is PAT */
 }
@@ -336,7 +336,7 @@ static u64 second_reserved(const struct vtd_hw *hw, unsigned int level, bool lar
 				   SECOND_SIZE);
 	}
 	if (large || level == 1)
-		reserved |= unless(hw->ecap, VTD_ECAP_SC, SECOND_SNOOP);
+		reserved |= unless(hw->ecap, ECAP_SC, SECOND_SNOOP);
 
 	return reserved;
 }

@@ -10,6 +10,7 @@
 #include <linux/types.h>
 #include <linux/xarray.h>
 
+#include "vtd_caps.h"
 #include "vtd_model.h"
 
 /* Memory (vtd_model_memory.c) */
@@ -23,6 +24,7 @@ struct vtd_read {
 	u64 qw[VTD_VERSIONS][VTD_LINE / sizeof(u64)];
 };
 
+bool vtd_memory_is_free(u64 addr);
 void vtd_memory_read(struct vtd_machine *machine, u64 addr, unsigned int qwords,
 		     bool snoop, struct vtd_read *read);
 void vtd_memory_set(struct vtd_machine *machine, u64 addr, u64 bits);
@@ -32,35 +34,12 @@ void vtd_memory_free(struct vtd_machine *machine);
 
 /* Decoded entries (vtd_model_decode.c) */
 
-/* Capability register, section 11.4.2 */
+/* Fields of the capability register, section 11.4.2; bits are in vtd_caps.h */
 #define VTD_CAP_ND(cap)		(4 + 2 * ((cap) & 7))	/* bits of a domain ID */
-#define VTD_CAP_CM		BIT_ULL(7)
 #define VTD_CAP_SAGAW		8
 #define VTD_CAP_MGAW(cap)	(((cap) >> 16 & 0x3f) + 1)
 #define VTD_CAP_SSLPS		34
-#define VTD_CAP_PSI		BIT_ULL(39)
 #define VTD_CAP_MAMV(cap)	((cap) >> 48 & 0x3f)
-#define VTD_CAP_FS1GP		BIT_ULL(56)
-#define VTD_CAP_FS5LP		BIT_ULL(60)
-
-/* Extended capability register, section 11.4.3 */
-#define VTD_ECAP_C		BIT_ULL(0)
-#define VTD_ECAP_DT		BIT_ULL(2)
-#define VTD_ECAP_PT		BIT_ULL(6)
-#define VTD_ECAP_SC		BIT_ULL(7)
-#define VTD_ECAP_MTS		BIT_ULL(25)
-#define VTD_ECAP_NEST		BIT_ULL(26)
-#define VTD_ECAP_PRS		BIT_ULL(29)
-#define VTD_ECAP_ERS		BIT_ULL(30)
-#define VTD_ECAP_SRS		BIT_ULL(31)
-#define VTD_ECAP_EAFS		BIT_ULL(34)
-#define VTD_ECAP_PASID		BIT_ULL(40)
-#define VTD_ECAP_SMTS		BIT_ULL(43)
-#define VTD_ECAP_SSADS		BIT_ULL(45)
-#define VTD_ECAP_SSTS		BIT_ULL(46)
-#define VTD_ECAP_FSTS		BIT_ULL(47)
-#define VTD_ECAP_SMPWC		BIT_ULL(48)
-#define VTD_ECAP_RPS		BIT_ULL(49)
 
 /* PASID-granular translation types, section 9.6 */
 enum vtd_pgtt {
@@ -134,6 +113,7 @@ enum vtd_cache {
 	VTD_SECOND_TABLES,	/* second-stage paging structures: domain ID */
 	VTD_IOTLB,
 	VTD_DEVICE_TLB,		/* by requester ID and PASID */
+	VTD_CACHES
 };
 
 /* Something that hardware has seen and not been told to forget */
@@ -163,10 +143,15 @@ void vtd_execute(struct vtd_model *model, const u64 *desc);
 
 /* The whole (vtd_model.c) */
 
-#define VTD_MAX_ITEMS	4096
+#define VTD_MAX_ITEMS	2048		/* of one kind */
 #define VTD_MAX_MODELS	8
 #define VTD_MAX_DEVICES	8
 #define VTD_MAX_WATCHED	128
+
+struct vtd_items {
+	struct vtd_item item[VTD_MAX_ITEMS];
+	unsigned int nr;
+};
 
 struct vtd_model {
 	struct vtd_machine *machine;
@@ -182,8 +167,7 @@ struct vtd_model {
 	struct vtd_request watched[VTD_MAX_WATCHED];
 	unsigned int nr_watched;
 
-	struct vtd_item *items;
-	unsigned int nr_items;
+	struct vtd_items caches[VTD_CACHES];
 };
 
 struct vtd_machine {

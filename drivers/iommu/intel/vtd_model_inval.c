@@ -191,7 +191,7 @@ static void iotlb_invalidate(struct vtd_model *model, const u64 *desc,
 	wrong_if(inval, !inval->granularity, "no such granularity");
 	if (inval->granularity == IOTLB_PAGES) {
 		decode_range(model, desc, inval);
-		wrong_if(inval, !(model->hw.cap & VTD_CAP_PSI), "there is no CAP.PSI");
+		wrong_if(inval, !(model->hw.cap & CAP_PSI), "there is no CAP.PSI");
 	}
 	if (!inval->wrong)
 		vtd_cache_forget(model, iotlb_covers, inval);
@@ -264,7 +264,7 @@ static void forget_device_tlb(struct vtd_model *model, struct inval *inval)
 	for (i = 0; i < model->nr_devices; i++)
 		known |= model->devices[i].sid == inval->sid && model->devices[i].ats;
 
-	wrong_if(inval, !(model->hw.ecap & VTD_ECAP_DT), "there is no ECAP.DT");
+	wrong_if(inval, !(model->hw.ecap & ECAP_DT), "there is no ECAP.DT");
 	wrong_if(inval, !known, "there is no such device, or it has no TLB");
 	if (!inval->wrong)
 		vtd_cache_forget(model, device_tlb_covers, inval);
@@ -286,7 +286,7 @@ static void pasid_device_tlb_invalidate(struct vtd_model *model, const u64 *desc
 					struct inval *inval)
 {
 	check_reserved(inval, desc, GENMASK_ULL(11, 9), GENMASK_ULL(10, 0));
-	wrong_if(inval, !(model->hw.ecap & VTD_ECAP_PASID), "there is no ECAP.PASID");
+	wrong_if(inval, !(model->hw.ecap & ECAP_PASID), "there is no ECAP.PASID");
 	inval->sid = FIELD_GET(GENMASK_ULL(31, 16), desc[0]);
 	decode_device_range(desc[1], desc[1] & BIT_ULL(11), inval);
 	forget_device_tlb(model, inval);

@@ -11,38 +11,17 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
+#include "vtd_caps.h"
 #include "vtd_model.h"
 
 /* Capabilities: everything but memory types and caching mode */
-#define CAP_FULL	(2ULL | 0xeULL << 8 | 56ULL << 16 | 3ULL << 34 | \
-			 BIT_ULL(39) | 18ULL << 48 | BIT_ULL(56) | BIT_ULL(60))
-#define CAP_CM		BIT_ULL(7)
-#define CAP_SAGAW_5	BIT_ULL(8 + 3)
-#define CAP_SAGAW_4	BIT_ULL(8 + 2)
-#define CAP_SS2M	BIT_ULL(34)
-#define CAP_SS1G	BIT_ULL(35)
-#define CAP_PSI		BIT_ULL(39)
-#define CAP_FS1GP	BIT_ULL(56)
-#define CAP_FS5LP	BIT_ULL(60)
-#define ECAP_C		BIT_ULL(0)
-#define ECAP_DT		BIT_ULL(2)
-#define ECAP_PT		BIT_ULL(6)
-#define ECAP_SC		BIT_ULL(7)
-#define ECAP_NEST	BIT_ULL(26)
-#define ECAP_PRS	BIT_ULL(29)
-#define ECAP_ERS	BIT_ULL(30)
-#define ECAP_SRS	BIT_ULL(31)
-#define ECAP_EAFS	BIT_ULL(34)
-#define ECAP_PASID	BIT_ULL(40)
-#define ECAP_SSADS	BIT_ULL(45)
-#define ECAP_SSTS	BIT_ULL(46)
-#define ECAP_FSTS	BIT_ULL(47)
-#define ECAP_SMPWC	BIT_ULL(48)
-#define ECAP_RPS	BIT_ULL(49)
-#define ECAP_FULL	(ECAP_C | BIT_ULL(1) | ECAP_DT | ECAP_PT | ECAP_SC | \
-			 ECAP_NEST | ECAP_PRS | ECAP_ERS | ECAP_SRS | ECAP_EAFS | \
-			 ECAP_PASID | BIT_ULL(43) | ECAP_SSADS | ECAP_SSTS | \
-			 ECAP_FSTS | ECAP_SMPWC | ECAP_RPS)
+#define CAP_FULL	(CAP_ND_256 | CAP_SAGAW_3 | CAP_SAGAW_4 | CAP_SAGAW_5 | \
+			 CAP_MGAW(57) | CAP_SS2M | CAP_SS1G | CAP_PSI | CAP_MAMV(18) | \
+			 CAP_FS1GP | CAP_FS5LP)
+#define ECAP_FULL	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_NEST | \
+			 ECAP_PRS | ECAP_ERS | ECAP_SRS | ECAP_EAFS | ECAP_PASID | \
+			 ECAP_SMTS | ECAP_SSADS | ECAP_SSTS | ECAP_FSTS | ECAP_SMPWC | \
+			 ECAP_RPS)
 #define HAW		46
 
 /* Translation types */
@@ -113,6 +92,16 @@ static u64 *new_page(struct kunit *test)
 	w->pages[w->nr_pages++] = page;
 
 	return page;
+}
+
+static void free_page_of(struct world *w, u64 *page)
+{
+	unsigned int i;
+
+	for (i = 0; w->pages[i] != page; i++)
+		;
+	w->pages[i] = w->pages[--w->nr_pages];
+	free_page((unsigned long)page);
 }
 
 static unsigned int level_shift(unsigned int level)
@@ -1146,6 +1135,29 @@ static void vtd_model_lines(struct kunit *test)
 	vtd_expect_stale(test, w->model, &req, PAGE);
 }
 
+/* Hardware must be told before a table is freed. */
+static void vtd_model_freed_table(struct kunit *test)
+{
+	struct world *w = build(test, SECOND, CAP_FULL, ECAP_FULL);
+	struct vtd_request req = request(ADDR);
+	struct vtd_answers answers;
+	u64 *table;
+
+	vtd_expect_page(test, w->model, &req, PAGE);
+	table = phys_to_virt(*w->slot[SS2] & PAGE_MASK);
+	*w->slot[SS2] = 0;
+	req.addr += SZ_4K;
+	vtd_ask(w->model, &req, &answers);
+	vtd_expect_no_complaint(test, w->machine);
+
+	free_page_of(w, table);
+	vtd_ask(w->model, &req, &answers);
+	KUNIT_EXPECT_LT(test, 0, vtd_complaints(w->machine));
+	vtd_submitted(w->machine, w, (u64[4])TLB_GLOBAL, 1);
+	vtd_expect_gone(test, w->model, &req);
+	vtd_expect_no_complaint(test, w->machine);
+}
+
 /* Devices see what is there between two stores only. */
 struct seen {
 	struct world *w;
@@ -1214,6 +1226,7 @@ static struct kunit_case vtd_model_test_cases[] = {
 	KUNIT_CASE(vtd_model_not_coherent),
 	KUNIT_CASE(vtd_model_page_walk_snoop),
 	KUNIT_CASE(vtd_model_lines),
+	KUNIT_CASE(vtd_model_freed_table),
 	KUNIT_CASE(vtd_model_between_stores),
 	{}
 };

@@ -53,6 +53,17 @@ static void add_written_back(struct vtd_machine *machine, u64 addr,
 }
 
 /**
+ * vtd_memory_is_free() - does a page of memory belong to nobody?
+ * @addr: physical address, in a page that was allocated alone
+ *
+ * Return: true if it was freed.
+ */
+bool vtd_memory_is_free(u64 addr)
+{
+	return pfn_valid(PHYS_PFN(addr)) && !page_count(pfn_to_page(PHYS_PFN(addr)));
+}
+
+/**
  * vtd_memory_read() - what hardware may find in memory
  * @machine: the machine
  * @addr: physical address
@@ -71,13 +82,8 @@ void vtd_memory_read(struct vtd_machine *machine, u64 addr, unsigned int qwords,
 	if (!now)
 		return;
 
-	/*
-	 * Hardware goes on with a table that it has cached, be it freed by now: the
-	 * second level frees tables before it invalidates. What comes of that
-	 * is for the answers to tell, not for KASAN.
-	 */
 	for (i = 0; i < qwords; i++)
-		qw[i] = READ_ONCE_NOCHECK(now[i]);
+		qw[i] = READ_ONCE(now[i]);
 	add_version(read, qw, qwords);
 	if (!snoop)
 		add_written_back(machine, addr, qwords, read);

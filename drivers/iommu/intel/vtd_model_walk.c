@@ -59,7 +59,7 @@ static void refuse(struct walk *walk, enum vtd_fault fault)
 
 static bool caching_mode(const struct vtd_model *model)
 {
-	return model->hw.cap & VTD_CAP_CM;
+	return model->hw.cap & CAP_CM;
 }
 
 /* The end: does what was found allow what is wanted? */
@@ -223,6 +223,18 @@ static void second_refuse(struct walk *walk, struct second_pages *pages,
 	add_second(walk, pages, &(struct second_page) { .fault = fault });
 }
 
+/* A slot of a first- or second-stage table */
+static void read_slot(struct walk *walk, u64 at, struct vtd_read *read)
+{
+	struct vtd_machine *machine = walk->model->machine;
+
+	read->nr = 0;
+	if (vtd_memory_is_free(at))
+		vtd_complain(machine, "hardware walks a table that was freed, at %llx", at);
+	else
+		vtd_memory_read(machine, at, 1, walk->entry.snoop, read);
+}
+
 static void second_table(struct walk *walk, u64 addr, u64 table, unsigned int level,
 			 unsigned long rights, struct second_pages *pages);
 
@@ -284,7 +296,7 @@ static void second_table(struct walk *walk, u64 addr, u64 table, unsigned int le
 	struct vtd_read read;
 	unsigned int i;
 
-	vtd_memory_read(walk->model->machine, at, 1, walk->entry.snoop, &read);
+	read_slot(walk, at, &read);
 	if (!read.nr)
 		second_refuse(walk, pages, level == walk->entry.second_levels ?
 			      VTD_SECOND_ROOT : VTD_SECOND_ACCESS);
@@ -474,7 +486,7 @@ static void first_table(struct walk *walk, u64 table, unsigned int level,
 	struct vtd_read read;
 	unsigned int i;
 
-	vtd_memory_read(walk->model->machine, at, 1, walk->entry.snoop, &read);
+	read_slot(walk, at, &read);
 	if (!read.nr)
 		refuse(walk, level == walk->entry.first_levels ? VTD_FIRST_ROOT :
 								 VTD_FIRST_ACCESS);
@@ -600,7 +612,7 @@ static void walk_pasid_table(struct walk *walk, u64 table)
 	unsigned int i;
 
 	vtd_memory_read(walk->model->machine, at, 8,
-			walk->model->hw.ecap & VTD_ECAP_C, &read);
+			walk->model->hw.ecap & ECAP_C, &read);
 	if (!read.nr)
 		refuse(walk, VTD_PASID_ACCESS);
 
@@ -645,7 +657,7 @@ static void walk_directory(struct walk *walk, u64 dir)
 	unsigned int i;
 
 	vtd_memory_read(walk->model->machine, at, 1,
-			walk->model->hw.ecap & VTD_ECAP_C, &read);
+			walk->model->hw.ecap & ECAP_C, &read);
 	if (!read.nr)
 		refuse(walk, VTD_DIR_ACCESS);
 
@@ -734,7 +746,7 @@ static void walk_context_table(struct walk *walk, u64 table)
 	unsigned int i;
 
 	vtd_memory_read(walk->model->machine, at, 4,
-			walk->model->hw.ecap & VTD_ECAP_C, &read);
+			walk->model->hw.ecap & ECAP_C, &read);
 	if (!read.nr)
 		refuse(walk, VTD_CONTEXT_ACCESS);
 
@@ -764,7 +776,7 @@ static void walk_root(struct walk *walk)
 	unsigned int i;
 
 	vtd_memory_read(walk->model->machine, at, 1,
-			walk->model->hw.ecap & VTD_ECAP_C, &read);
+			walk->model->hw.ecap & ECAP_C, &read);
 	if (!read.nr)
 		refuse(walk, VTD_ROOT_ACCESS);
 
