@@ -288,12 +288,14 @@ static void nested_lacking(struct kunit *test)
 	bad = keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
 						       &data));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, set_pasid(test, bad, PASID, good));
+	KUNIT_EXPECT_TRUE(test, xa_empty(&bad->iommu_array));
 	data.flags = 0;
 	data.addr_width = 57;
 	bad = keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
 						       &data));
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID, good));
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID + 1, NULL));
+	KUNIT_EXPECT_TRUE(test, xa_empty(&bad->iommu_array));
 
 	expect(test, PASID, GVA, HOST_DATA);
 	expect_gone(test, PASID + 1, GVA);
@@ -400,6 +402,34 @@ static void dirty_tracking_on_pasids(struct kunit *test)
 	remove_pasid(test, domain, PASID);
 	remove_pasid(test, ctx->parent, PASID + 1);
 	remove_pasid(test, domain, PASID + 2);
+}
+
+/* When hardware first invalidates, no lock is held that this takes. */
+static void track_dirty_now(struct vtd_machine *machine, void *data)
+{
+	struct nested_test *ctx = data;
+	struct iommu_domain *parent = &ctx->parent->domain;
+
+	if (!ctx->parent->dirty_tracking &&
+	    !spin_is_locked(&vtd_fake_iommu_of(ctx->dev)->lock))
+		parent->dirty_ops->set_dirty_tracking(parent, true);
+}
+
+/* What is on its way to a PASID when tracking begins has it, too. */
+static void dirty_tracking_meanwhile(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	vtd_machine_between(ctx->fake.machine, track_dirty_now, ctx);
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, domain));
+	vtd_machine_between(ctx->fake.machine, NULL, NULL);
+
+	KUNIT_EXPECT_TRUE(test, ctx->parent->dirty_tracking);
+	KUNIT_EXPECT_TRUE(test, tracks_dirty(test, PASID));
+	expect(test, PASID, GUEST_DATA, HOST_DATA);
+	remove_pasid(test, ctx->parent, PASID);
 }
 
 /*
@@ -950,6 +980,7 @@ static struct kunit_case nested_test_cases[] = {
 	KUNIT_CASE(replace_on_pasid),
 	KUNIT_CASE(parent_unmaps),
 	KUNIT_CASE(dirty_tracking_on_pasids),
+	KUNIT_CASE(dirty_tracking_meanwhile),
 	KUNIT_CASE(failed_attach_takes_no_tags),
 	KUNIT_CASE(ats_stays_on),
 	KUNIT_CASE(drain_own_requests),
