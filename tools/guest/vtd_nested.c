@@ -171,22 +171,10 @@ static bool writes(struct testdev *dev, unsigned int pasid, uint64_t addr,
 	return writes_by(dev, PLAIN, pasid, addr, where);
 }
 
-static bool is_refused(struct testdev *dev, unsigned int op, unsigned int pasid,
-		       uint64_t addr)
-{
-	struct vtdt_command c = execute(dev, op | PLAIN, pasid, addr, 0);
-
-	if (c.status != VTDT_REFUSED)
-		note("PASID %#x at %#lx: status %u\n", pasid, addr, c.status);
-	return c.status == VTDT_REFUSED;
-}
-
-/* ---- faults, as the kernel's log has them ---- */
-
 /*
  * The driver prints ten messages in 5 s, of which a fault's report takes three.
- * Every test is a process of its own, so the times of the last three are in
- * shared memory.
+ * Every test is a process of its own, so the times of the last three faults are
+ * in shared memory.
  */
 static struct pace {
 	long ms[3];
@@ -199,15 +187,33 @@ static __attribute__((constructor)) void pace_init(void)
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 }
 
-static void pace_faults(void)
+static void count_fault(void)
 {
-	long *last = &pace->ms[pace->n++ % 3];
-	long wait = *last + 5200 - now_ms();
-
-	if (*last && wait > 0)
-		sleep_ms(wait);
-	*last = now_ms();
+	pace->ms[pace->n++ % 3] = now_ms();
 }
+
+/* The next fault will be printed. */
+static void await_silence(void)
+{
+	long oldest = pace->ms[pace->n % 3];
+	long wait = oldest + 5200 - now_ms();
+
+	if (oldest && wait > 0)
+		sleep_ms(wait);
+}
+
+static bool is_refused(struct testdev *dev, unsigned int op, unsigned int pasid,
+		       uint64_t addr)
+{
+	struct vtdt_command c = execute(dev, op | PLAIN, pasid, addr, 0);
+
+	count_fault();
+	if (c.status != VTDT_REFUSED)
+		note("PASID %#x at %#lx: status %u\n", pasid, addr, c.status);
+	return c.status == VTDT_REFUSED;
+}
+
+/* ---- faults, as the kernel's log has them ---- */
 
 /* A line with all three of these comes into the log within two seconds. */
 static bool log_has(int log, const char *who, const char *where, const char *why)
@@ -248,7 +254,7 @@ static bool faults(struct testdev *dev, unsigned int op, unsigned int pasid,
 	snprintf(where, sizeof(where), "fault addr 0x%lx ", addr & ~(PAGE - 1));
 	snprintf(why, sizeof(why), "[fault reason 0x%02x]", reason);
 
-	pace_faults();
+	await_silence();
 	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	if (log < 0)
 		return false;
