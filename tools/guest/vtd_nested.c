@@ -113,6 +113,18 @@ static void start(struct testdev *dev, const struct vtdt_command *c)
 	*reg(dev, VTDT_GO) = VTDT_GO_COMMAND;
 }
 
+/* The command that was started, when it is complete or two seconds are over */
+static struct vtdt_command await(struct testdev *dev)
+{
+	struct vtdt_command c;
+	int ms;
+
+	for (ms = 0; ms < 2000 && *reg(dev, VTDT_BUSY); ms++)
+		sleep_ms(1);
+	copy_words((uint32_t *)&c, reg(dev, VTDT_COMMAND), sizeof(c) / 4);
+	return c;
+}
+
 /* Execute a command, with PASID unless @pasid is RID. */
 static struct vtdt_command execute(struct testdev *dev, unsigned int op,
 				   unsigned int pasid, uint64_t addr, uint64_t data)
@@ -120,17 +132,13 @@ static struct vtdt_command execute(struct testdev *dev, unsigned int op,
 	struct vtdt_command c = {
 		.op = op, .addr = addr, .length = sizeof(data), .data = data,
 	};
-	int ms;
 
 	if (pasid != RID) {
 		c.op |= VTDT_HAS_PASID;
 		c.pasid = pasid;
 	}
 	start(dev, &c);
-	for (ms = 0; ms < 2000 && *reg(dev, VTDT_BUSY); ms++)
-		sleep_ms(1);
-	copy_words((uint32_t *)&c, reg(dev, VTDT_COMMAND), sizeof(c) / 4);
-	return c;
+	return await(dev);
 }
 
 /* Flags for read and write: untranslated, or by the device's TLB */
@@ -394,19 +402,27 @@ static unsigned int new_parent(struct vmm *vmm)
 	return ioctl(vmm->iommufd, IOMMU_HWPT_ALLOC, &alloc) ? 0 : alloc.out_hwpt_id;
 }
 
-static unsigned int nest(struct vmm *vmm, unsigned int root, unsigned int flags)
+/* @fault: whom page requests go to, or 0 */
+static unsigned int nest_faulting(struct vmm *vmm, unsigned int root,
+				  unsigned int flags, unsigned int fault)
 {
 	struct iommu_hwpt_vtd_s1 data = {
 		.pgtbl_addr = root * PAGE, .addr_width = 48, .flags = flags,
 	};
 	struct iommu_hwpt_alloc alloc = {
-		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_PASID,
-		.dev_id = vmm->dev.dev_id, .pt_id = vmm->parent,
+		.size = sizeof(alloc),
+		.flags = IOMMU_HWPT_ALLOC_PASID | (fault ? IOMMU_HWPT_FAULT_ID_VALID : 0),
+		.fault_id = fault, .dev_id = vmm->dev.dev_id, .pt_id = vmm->parent,
 		.data_type = IOMMU_HWPT_DATA_VTD_S1,
 		.data_len = sizeof(data), .data_uptr = (uintptr_t)&data,
 	};
 
 	return ioctl(vmm->iommufd, IOMMU_HWPT_ALLOC, &alloc) ? 0 : alloc.out_hwpt_id;
+}
+
+static unsigned int nest(struct vmm *vmm, unsigned int root, unsigned int flags)
+{
+	return nest_faulting(vmm, root, flags, 0);
 }
 
 static bool invalidate(struct vmm *vmm, unsigned int hwpt, uint64_t addr,
@@ -829,6 +845,110 @@ TEST_F(space, page_requests_not_enabled)
 {
 	EXPECT_EQ(VTDT_NOT_SENT, execute(self->dev, VTDT_PAGE_REQUEST | VTDT_LAST |
 					 VTDT_WANT_READ, self->s.pasid, IOVA, 0).status);
+}
+
+/* The VMM as the handler of its guest's page requests */
+FIXTURE(page_request)
+{
+	struct vmm vmm;
+	struct testdev *dev;
+	unsigned int root, data, hwpt;
+	struct pollfd queue;
+};
+
+FIXTURE_SETUP(page_request)
+{
+	struct iommu_fault_alloc fault = { .size = sizeof(fault) };
+
+	ASSERT_TRUE(open_vmm(&self->vmm));
+	self->dev = &self->vmm.dev;
+	ASSERT_EQ(0, ioctl(self->vmm.iommufd, IOMMU_FAULT_QUEUE_ALLOC, &fault));
+	self->queue = (struct pollfd) { .fd = fault.out_fault_fd, .events = POLLIN };
+	self->root = new_page(&self->vmm);
+	self->data = new_data(&self->vmm);
+	self->hwpt = nest_faulting(&self->vmm, self->root, 0, fault.out_fault_id);
+	ASSERT_NE(0, self->hwpt);
+	ASSERT_TRUE(attach(&self->vmm, 1, self->hwpt));
+}
+
+FIXTURE_TEARDOWN(page_request)
+{
+	close(self->queue.fd);
+	close(self->vmm.dev.fd);
+	close(self->vmm.iommufd);
+}
+
+/* The last one of a group, whose response the device waits for */
+static void start_page_request(struct testdev *dev, unsigned int group, uint64_t addr)
+{
+	start(dev, &(struct vtdt_command) {
+		.op = VTDT_PAGE_REQUEST | VTDT_HAS_PASID | VTDT_LAST | VTDT_WANT_READ |
+		      VTDT_WANT_WRITE | VTDT_GROUP(group),
+		.pasid = 1, .addr = addr,
+	});
+}
+
+static bool respond(struct pollfd *queue, unsigned int cookie, unsigned int code)
+{
+	struct iommu_hwpt_page_response response = { .cookie = cookie, .code = code };
+
+	return write(queue->fd, &response, sizeof(response)) == sizeof(response);
+}
+
+TEST_F(page_request, group)
+{
+	struct iommu_hwpt_pgfault fault[3] = {};
+	struct vtdt_command c;
+
+	c = execute(self->dev, VTDT_TRANSLATE, 1, IOVA, 0);
+	EXPECT_EQ(VTDT_NOT_TRANSLATED, c.status);
+	c = execute(self->dev, VTDT_PAGE_REQUEST | VTDT_WANT_READ | VTDT_GROUP(5), 1, IOVA, 0);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(0, poll(&self->queue, 1, 50));
+	start_page_request(self->dev, 5, IOVA + PAGE);
+	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_EQ(2 * sizeof(fault[0]), read(self->queue.fd, fault, sizeof(fault)));
+	EXPECT_EQ(IOVA, fault[0].addr);
+	EXPECT_EQ(IOMMU_PGFAULT_PERM_READ, fault[0].perm);
+	EXPECT_EQ(IOVA + PAGE, fault[1].addr);
+	EXPECT_EQ(IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE, fault[1].perm);
+	EXPECT_EQ(1, fault[1].pasid);
+	EXPECT_EQ(5, fault[1].grpid);
+	EXPECT_EQ(1, *reg(self->dev, VTDT_BUSY));
+
+	map(&self->vmm, self->root, IOVA, self->data);
+	ASSERT_TRUE(respond(&self->queue, fault[1].cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	c = await(self->dev);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(IOMMUFD_PAGE_RESP_SUCCESS, c.info);
+	EXPECT_TRUE(reads_by(self->dev, BY_TLB, 1, IOVA, mark(self->data)));
+}
+
+TEST_F(page_request, refused)
+{
+	struct iommu_hwpt_pgfault fault;
+	struct vtdt_command c;
+
+	start_page_request(self->dev, 511, IOVA);
+	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_EQ(sizeof(fault), read(self->queue.fd, &fault, sizeof(fault)));
+	ASSERT_TRUE(respond(&self->queue, fault.cookie, IOMMUFD_PAGE_RESP_INVALID));
+	c = await(self->dev);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(IOMMUFD_PAGE_RESP_INVALID, c.info);
+}
+
+/* Whoever waits for a response when the table goes gets one. */
+TEST_F(page_request, detached_meanwhile)
+{
+	struct vtdt_command c;
+
+	start_page_request(self->dev, 7, IOVA);
+	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_TRUE(detach(&self->vmm, 1));
+	c = await(self->dev);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_NE(IOMMUFD_PAGE_RESP_SUCCESS, c.info);
 }
 
 /* A list of commands in the guest's memory, done while the table is replaced */
