@@ -52,10 +52,15 @@ setup_meson() {
 
 # ---- the source ----
 
-download_source() {
-	local version=$1 suite=$2 to=$3
-	(cd "$to" && private_apt "$suite" apt-get -q source --only-source \
-		--download-only "qemu=$version") >&2
+# fetch_source VERSION SUITE DIR: not by "whole", as it may fail
+fetch_source() {
+	local version=$1 suite=$2 dir=$3
+	say "fetching the source of QEMU $version"
+	rm -rf "$dir.part"
+	mkdir -p "$dir.part"
+	(cd "$dir.part" && private_apt "$suite" apt-get -q source --only-source \
+		--download-only "qemu=$version") >&2 || return
+	mv -T "$dir.part" "$dir"
 }
 
 # find_source: sets DSC to the first source package that can be had.
@@ -63,11 +68,7 @@ find_source() {
 	local version suite dir
 	while read -r version suite; do
 		dir=$CACHE/qemu-src/${version/:/%3a}
-		if [ ! -d "$dir" ]; then
-			say "fetching the source of QEMU $version"
-			(whole "$dir" download_source "$version" "$suite") ||
-				continue
-		fi
+		[ -d "$dir" ] || fetch_source "$version" "$suite" "$dir" || continue
 		DSC=$(echo "$dir"/*.dsc)
 		return
 	done < <(grep -v '^#' "$HERE/versions")
