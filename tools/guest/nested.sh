@@ -34,9 +34,9 @@ results() {
 }
 
 table() {
-	printf '%-44s %-8s %s\n' test normal strict
+	printf '%-50s %-8s %s\n' test normal strict
 	awk 'NR == FNR { normal[$1] = $2; next }
-		{ printf "%-44s %-8s %s\n", $1, normal[$1], $2 }' \
+		{ printf "%-50s %-8s %s\n", $1, normal[$1], $2 }' \
 		<(results normal) <(results strict)
 }
 

@@ -368,36 +368,44 @@ static bool destroy(struct vmm *vmm, unsigned int id)
 	return !ioctl(vmm->iommufd, IOMMU_DESTROY, &destroy);
 }
 
-static bool map_guest(struct vmm *vmm)
+static bool map_area(struct vmm *vmm, uint64_t gpa, void *memory, uint64_t length)
 {
 	struct iommu_ioas_map map = {
 		.size = sizeof(map), .flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
-		.ioas_id = vmm->ioas, .length = PAGE, .user_va = (uintptr_t)vmm->guest,
+		.ioas_id = vmm->ioas, .iova = gpa, .length = length,
+		.user_va = (uintptr_t)memory,
 	};
 
-	/* Areas of a page each, so that they can be unmapped each by itself */
-	for (; map.iova < GUEST_PAGES * PAGE; map.iova += PAGE, map.user_va += PAGE) {
-		if (ioctl(vmm->iommufd, IOMMU_IOAS_MAP, &map))
-			return false;
-	}
-	return true;
+	return !ioctl(vmm->iommufd, IOMMU_IOAS_MAP, &map);
 }
 
-static bool unmap_guest_page(struct vmm *vmm, unsigned int page)
+static bool unmap_area(struct vmm *vmm, uint64_t gpa, uint64_t length)
 {
 	struct iommu_ioas_unmap unmap = {
 		.size = sizeof(unmap), .ioas_id = vmm->ioas,
-		.iova = page * PAGE, .length = PAGE,
+		.iova = gpa, .length = length,
 	};
 
 	return !ioctl(vmm->iommufd, IOMMU_IOAS_UNMAP, &unmap);
 }
 
-static unsigned int new_parent(struct vmm *vmm)
+/* Areas of a page each, so that they can be unmapped each by itself */
+static bool map_guest(struct vmm *vmm)
+{
+	unsigned int page;
+
+	for (page = 0; page < GUEST_PAGES; page++) {
+		if (!map_area(vmm, page * PAGE, vmm->guest[page], PAGE))
+			return false;
+	}
+	return true;
+}
+
+static unsigned int new_parent(struct vmm *vmm, unsigned int flags)
 {
 	struct iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
-		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_PASID,
+		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_PASID | flags,
 		.dev_id = vmm->dev.dev_id, .pt_id = vmm->ioas,
 	};
 
@@ -455,7 +463,7 @@ static bool open_vmm(struct vmm *vmm)
 	vmm->ioas = alloc.out_ioas_id;
 	if (!map_guest(vmm))
 		return false;
-	vmm->parent = new_parent(vmm);
+	vmm->parent = new_parent(vmm, 0);
 	return vmm->parent && attach(vmm, RID, vmm->parent);
 }
 
@@ -754,7 +762,7 @@ TEST_F(space, second_level_unmapped)
 {
 	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
 	ASSERT_TRUE(reads_by(self->dev, BY_TLB, self->s.pasid, IOVA, mark(self->s.data)));
-	ASSERT_TRUE(unmap_guest_page(&self->vmm, self->s.data));
+	ASSERT_TRUE(unmap_area(&self->vmm, self->s.data * PAGE, PAGE));
 	EXPECT_TRUE(faults(self->dev, VTDT_READ, self->s.pasid, IOVA, SECOND_RIGHTS));
 	EXPECT_EQ(VTDT_NOT_TRANSLATED, execute(self->dev, VTDT_READ | BY_TLB,
 					       self->s.pasid, IOVA, 0).status);
@@ -765,8 +773,30 @@ TEST_F(space, second_level_unmapped_under_a_table)
 	uint64_t *e = entry(&self->vmm, self->s.root, IOVA, 2, TABLE);
 
 	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
-	ASSERT_TRUE(unmap_guest_page(&self->vmm, *e / PAGE));
+	ASSERT_TRUE(unmap_area(&self->vmm, *e & ~(PAGE - 1), PAGE));
 	EXPECT_TRUE(faults(self->dev, VTDT_READ, self->s.pasid, IOVA, FIRST_TABLE_READ));
+}
+
+/* The host gives the guest other memory, by other tables of the second level. */
+TEST_F(space, second_level_tables_replaced)
+{
+	const uint64_t gpa = 1UL << 30, length = 2UL << 20;
+	uint64_t *memory[2];
+	int i;
+
+	map(&self->vmm, self->s.root, IOVA + PAGE, gpa / PAGE);
+	for (i = 0; i < 2; i++) {
+		memory[i] = mmap(NULL, length, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, memory[i]);
+		ASSERT_EQ(0, madvise(memory[i], length, MADV_NOHUGEPAGE));
+		memory[i][0] = mark(GUEST_PAGES + i);
+		ASSERT_TRUE(map_area(&self->vmm, gpa, memory[i], length));
+		EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA + PAGE,
+				  mark(GUEST_PAGES + i)));
+		ASSERT_TRUE(unmap_area(&self->vmm, gpa, length));
+	}
+	EXPECT_TRUE(is_refused(self->dev, VTDT_READ, self->s.pasid, IOVA + PAGE));
 }
 
 /* The device's own TLB: filled by what the device asks for, */
@@ -805,6 +835,58 @@ TEST_F(space, device_tlb_after_detach)
 	ASSERT_LT(0, *reg(self->dev, VTDT_TLB));
 	ASSERT_TRUE(detach(&self->vmm, self->s.pasid));
 	EXPECT_EQ(0, *reg(self->dev, VTDT_TLB));
+}
+
+/* Which pages of the guest were written since the last time? */
+static bool get_dirty(struct vmm *vmm, uint64_t bitmap[GUEST_PAGES / 64])
+{
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .hwpt_id = vmm->parent,
+		.length = GUEST_PAGES * PAGE, .page_size = PAGE,
+		.data = (uintptr_t)bitmap,
+	};
+
+	memset(bitmap, 0, GUEST_PAGES / 8);
+	return !ioctl(vmm->iommufd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get);
+}
+
+static bool is_dirty(const uint64_t *bitmap, unsigned int page)
+{
+	return bitmap[page / 64] >> page % 64 & 1;
+}
+
+/* The second level has A/D as well: what a live migration looks at. */
+TEST_F(nested, dirty_tracking)
+{
+	struct iommu_hwpt_set_dirty_tracking set = {
+		.size = sizeof(set), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	uint64_t bitmap[GUEST_PAGES / 64];
+	struct space s;
+	int turn;
+
+	set.hwpt_id = new_parent(&self->vmm, IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+	ASSERT_NE(0, set.hwpt_id);
+	self->vmm.parent = set.hwpt_id;
+	ASSERT_TRUE(attach(&self->vmm, RID, self->vmm.parent));
+	ASSERT_TRUE(new_space(&self->vmm, &s, 1, IOVA));
+	ASSERT_EQ(0, ioctl(self->vmm.iommufd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
+	for (turn = 0; turn < 2; turn++) {
+		self->vmm.guest[s.data][0] = mark(s.data);
+		EXPECT_TRUE(reads(self->dev, 1, IOVA, mark(s.data)));
+		ASSERT_TRUE(get_dirty(&self->vmm, bitmap));
+		EXPECT_FALSE(is_dirty(bitmap, s.data));
+		EXPECT_TRUE(writes(self->dev, 1, IOVA, self->vmm.guest[s.data]));
+		ASSERT_TRUE(get_dirty(&self->vmm, bitmap));
+		EXPECT_TRUE(is_dirty(bitmap, s.data));
+		EXPECT_FALSE(is_dirty(bitmap, s.root));
+	}
+	/* to set A in a table of the guest's is to write to it */
+	*entry(&self->vmm, s.root, IOVA, 4, TABLE) &= ~A;
+	ASSERT_TRUE(invalidate(&self->vmm, s.hwpt, 0, ALL, 0));
+	EXPECT_TRUE(writes(self->dev, 1, IOVA, self->vmm.guest[s.data]));
+	ASSERT_TRUE(get_dirty(&self->vmm, bitmap));
+	EXPECT_TRUE(is_dirty(bitmap, s.root));
 }
 
 /* Supervisors pass where users do not, if the VMM lets there be any. */
