@@ -622,6 +622,30 @@ TEST_F(space, data_arrives)
 	}
 }
 
+/* A page of data that lies in two, which are not neighbours in the guest */
+TEST_F(space, across_pages)
+{
+	unsigned int other, i;
+	struct vtdt_command c = {
+		.op = VTDT_WRITE, .pasid = self->s.pasid, .addr = IOVA + PAGE / 2,
+		.length = PAGE,
+	};
+
+	new_page(&self->vmm);
+	other = new_data(&self->vmm);
+	if (self->s.pasid != RID)
+		c.op |= VTDT_HAS_PASID;
+	map(&self->vmm, self->s.root, IOVA + PAGE, other);
+	for (i = 0; i < PAGE; i += 8)
+		*reg(self->dev, VTDT_BUFFER + i) = i;
+	start(self->dev, &c);
+	EXPECT_EQ(VTDT_OK, await(self->dev).status);
+	for (i = 0; i < 256; i++) {
+		ASSERT_EQ(8 * i, self->vmm.guest[self->s.data][256 + i]);
+		ASSERT_EQ(8 * (256 + i), self->vmm.guest[other][i]);
+	}
+}
+
 /* All at once, the same input address, none sees what is another's. */
 TEST_F(nested, pasids_side_by_side)
 {
@@ -827,6 +851,16 @@ TEST_F(space, device_tlb)
 	c = execute(self->dev, VTDT_TRANSLATE, pasid, IOVA + PAGE, 0);
 	EXPECT_EQ(VTDT_OK, c.status);
 	EXPECT_EQ(1, c.info & 3);
+}
+
+/* The device may use what it was given as it is, whoever asked for it. */
+TEST_F(space, translated)
+{
+	struct vtdt_command c = execute(self->dev, VTDT_TRANSLATE, self->s.pasid, IOVA, 0);
+
+	ASSERT_EQ(VTDT_OK, c.status);
+	EXPECT_TRUE(reads_by(self->dev, PLAIN | VTDT_TRANSLATED, RID, c.result,
+			     mark(self->s.data)));
 }
 
 TEST_F(space, device_tlb_after_detach)
