@@ -21,7 +21,8 @@ run() {
 	rm -f "$log"
 	MACHINE=nested LOG=$log TIMEOUT=${TIMEOUT:-420} \
 	ARGS="guest=nested stage=$1" QEMU_ARGS=$args \
-		"$ROOT/tools/lab/boot.sh" </dev/null >/dev/null || return
+		"$ROOT/tools/lab/boot.sh" </dev/null >/dev/null 2>"$log.err" ||
+		{ cat "$log.err" >&2; return 1; }
 	"$GUEST/suite.sh" clean "$log" || return
 	grep -aqx $'guest: status 0\r*' "$log"
 }

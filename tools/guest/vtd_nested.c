@@ -1056,6 +1056,18 @@ TEST_F(page_request, refused)
 	EXPECT_EQ(IOMMUFD_PAGE_RESP_INVALID, c.info);
 }
 
+/* This kernel serves requests with PASID only; the others get an answer too. */
+TEST_F(page_request, without_pasid)
+{
+	struct vtdt_command c;
+
+	c = execute(self->dev, VTDT_PAGE_REQUEST | VTDT_LAST | VTDT_WANT_READ, RID,
+		    IOVA, 0);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(IOMMUFD_PAGE_RESP_INVALID, c.info);
+	EXPECT_EQ(0, poll(&self->queue, 1, 50));
+}
+
 /* Whoever waits for a response when the table goes gets one. */
 TEST_F(page_request, detached_meanwhile)
 {
@@ -1069,7 +1081,35 @@ TEST_F(page_request, detached_meanwhile)
 	EXPECT_NE(IOMMUFD_PAGE_RESP_SUCCESS, c.info);
 }
 
-/* A list of commands in the guest's memory, done while the table is replaced */
+/* @n reads of 8 bytes at IOVA by PASID 1, in a page of the guest's */
+static struct vtdt_command *new_list(struct vmm *vmm, unsigned int n,
+				     unsigned int *page)
+{
+	struct vtdt_command *list;
+	unsigned int i;
+
+	*page = new_page(vmm);
+	list = (void *)vmm->guest[*page];
+	for (i = 0; i < n; i++)
+		list[i] = (struct vtdt_command) {
+			.op = VTDT_READ | VTDT_IMMEDIATE | VTDT_HAS_PASID,
+			.pasid = 1, .addr = IOVA, .length = 8,
+		};
+	return list;
+}
+
+/* The device finds the list at @addr of @pasid. */
+static void start_list(struct testdev *dev, unsigned int pasid, uint64_t addr,
+		       unsigned int n)
+{
+	*reg(dev, VTDT_LIST_PASID) = pasid == RID ? 0 : VTDT_LIST_HAS_PASID | pasid;
+	*reg(dev, VTDT_LIST_ADDR) = addr;
+	*reg(dev, VTDT_LIST_ADDR + 4) = addr >> 32;
+	*reg(dev, VTDT_LIST_COUNT) = n;
+	*reg(dev, VTDT_GO) = VTDT_GO_LIST;
+}
+
+/* A list is done while the table that it reads by is replaced. */
 TEST_F(nested, list_while_replacing)
 {
 	const unsigned int n = 32;
@@ -1083,18 +1123,9 @@ TEST_F(nested, list_while_replacing)
 	ASSERT_TRUE(new_space(&self->vmm, &s[1], 1, IOVA));
 	one = mark(s[0].data);
 	two = mark(s[1].data);
-	page = new_page(&self->vmm);
-	list = (void *)self->vmm.guest[page];
-	for (i = 0; i < n; i++)
-		list[i] = (struct vtdt_command) {
-			.op = VTDT_READ | VTDT_IMMEDIATE | VTDT_HAS_PASID,
-			.pasid = 1, .addr = IOVA, .length = 8,
-		};
+	list = new_list(&self->vmm, n, &page);
 	*reg(self->dev, VTDT_DELAY) = 2000000;
-	*reg(self->dev, VTDT_LIST_ADDR) = page * PAGE;
-	*reg(self->dev, VTDT_LIST_ADDR + 4) = 0;
-	*reg(self->dev, VTDT_LIST_COUNT) = n;
-	*reg(self->dev, VTDT_GO) = VTDT_GO_LIST;
+	start_list(self->dev, RID, page * PAGE, n);
 	EXPECT_LT(0, *reg(self->dev, VTDT_BUSY));
 	end = now_ms() + 5000;
 	while (*reg(self->dev, VTDT_BUSY) && now_ms() < end)
@@ -1109,6 +1140,26 @@ TEST_F(nested, list_while_replacing)
 			EXPECT_EQ(one, list[i].data) TH_LOG("status %u", list[i].status);
 	}
 	EXPECT_LT(refused, n);
+}
+
+/* The list itself is in a PASID's address space. */
+TEST_F(nested, list_by_pasid)
+{
+	const unsigned int n = VTDT_SLOTS;
+	struct vtdt_command *list;
+	unsigned int i, page;
+	struct space s;
+
+	ASSERT_TRUE(new_space(&self->vmm, &s, 1, IOVA));
+	list = new_list(&self->vmm, n, &page);
+	map(&self->vmm, s.root, IOVA + PAGE, page);
+	start_list(self->dev, 1, IOVA + PAGE, n);
+	await(self->dev);
+	EXPECT_EQ(VTDT_LIST_DONE, *reg(self->dev, VTDT_LIST_STATUS));
+	for (i = 0; i < n; i++) {
+		ASSERT_EQ(VTDT_OK, list[i].status);
+		ASSERT_EQ(mark(s.data), list[i].data);
+	}
 }
 
 static bool set_trigger(struct testdev *dev, int event)

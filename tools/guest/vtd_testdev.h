@@ -20,6 +20,7 @@
 #define VTDT_LIST_ADDR		0x28
 #define VTDT_LIST_COUNT		0x30
 #define VTDT_LIST_PASID		0x34
+#define VTDT_LIST_HAS_PASID	(1u << 31)
 #define VTDT_LIST_STATUS	0x38
 #define VTDT_COMMAND		0x40
 #define VTDT_BUFFER		0x1000
