@@ -7,7 +7,7 @@ export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONF
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit check shell boot tree \
-	refresh series clean
+	refresh series clean qemu nested
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -19,6 +19,10 @@ help:
 ##   make test-debug the same under KASAN, UBSAN, lockdep, and under KCSAN
 ##   make kunit      the KUnit suites; SUITE=GLOB narrows
 ##   make check      sparse, W=1, kernel-doc and checkpatch on what the series touches
+##
+##   make qemu       build the lab's own QEMU: nested translation, PASIDs, page
+##                   requests, and a device that uses them (tools/qemu)
+##   make nested     nested translation and PASIDs on it, from user space
 ##
 ##   make setup      install what is missing (the others do it by themselves)
 ##   make kernel     build the patched kernel; the last line is the bzImage
@@ -67,6 +71,12 @@ shell: setup
 
 boot: setup
 	@$(lab)/boot.sh
+
+qemu: setup
+	@tools/qemu/build.sh
+
+nested: setup
+	@tools/guest/nested.sh
 
 tree: setup
 	@$(lab)/devtree.sh tree

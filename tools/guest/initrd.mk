@@ -8,7 +8,7 @@ BUSYBOX := $(shell command -v busybox)
 
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
-PROGRAMS := vfio_edu iommufd iommufd_fail_nth dma_map_benchmark pasid_example
+PROGRAMS := vfio_edu vtd_nested iommufd iommufd_fail_nth dma_map_benchmark pasid_example
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
 $(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/edu_dma.ko $(OBJ)/lib/test_ida.ko $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
@@ -28,13 +28,14 @@ $(OUT)/include.stamp: $(wildcard $(SRC)/include/uapi/linux/iommufd.h $(SRC)/incl
 	touch $@
 
 $(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(GUEST)/edu.h
+$(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(GUEST)/vtd_testdev.h
 $(OUT)/bin/iommufd: $(SELF)/iommu/iommufd.c $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
-HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu iommufd iommufd_fail_nth)
+HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu vtd_nested iommufd iommufd_fail_nth)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
 # Only where the selftests are ahead of the kernel's interface.

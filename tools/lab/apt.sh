@@ -65,6 +65,27 @@ refresh_lists() {
 	LISTS_REFRESHED=1
 }
 
+# missing_packages PACKAGE...: those that are not installed
+missing_packages() {
+	local have
+	have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" \
+		2>/dev/null | sed -n 's/^installed //p') || true
+	printf '%s\n' "$@" | grep -vxF -e "$have" || true
+}
+
+# install_packages PACKAGE...: those that are missing
+install_packages() {
+	local missing
+	missing=$(missing_packages "$@")
+	[ -n "$missing" ] || return 0
+	# shellcheck disable=SC2086 # words
+	say "installing:" $missing
+	refresh_lists
+	# shellcheck disable=SC2086
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -q install -y --no-install-recommends $missing >&2
+}
+
 # deb_file PACKAGE VERSION [SUITE]: prints the path of the package, fetching it
 # into the cache when it is not there.  SUITE: from another release.
 deb_file() {

@@ -72,6 +72,7 @@ setup_qemu() {
 
 # iommu_device QEMU MACHINE: the -device argument for the vIOMMU.
 #   first   first-stage translation only    second  second-stage only
+#   nested  both, and all that tools/qemu/series adds; needs "make qemu"
 # Other properties keep their defaults; -global intel-iommu.NAME=VALUE sets them.
 iommu_device() {
 	local known device=intel-iommu,intremap=on,aw-bits=48
@@ -86,7 +87,13 @@ iommu_device() {
 	case $2 in
 	first) device+=,$first=on,fs1gp=on ;;
 	second) ;;
-	*) die "MACHINE=$2: there are 'first' and 'second'" ;;
+	nested)
+		[ -n "$(option x-nest)" ] ||
+			die "MACHINE=nested needs the QEMU that make qemu builds"
+		device+=,device-iotlb=on,$first=on,x-slts=on,x-nest=on,x-ssads=on
+		device+=,x-pasid-mode=on,x-pasid-bits=20,x-pri=on,x-smpwc=on
+		;;
+	*) die "MACHINE=$2: there are 'first', 'second' and 'nested'" ;;
 	esac
 	echo "$device"
 }

@@ -17,25 +17,7 @@ PACKAGES=(
 	busybox-static e2fsprogs fio
 )
 
-missing_packages() {
-	local have
-	have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
-		"${PACKAGES[@]}" 2>/dev/null | sed -n 's/^installed //p') || true
-	printf '%s\n' "${PACKAGES[@]}" | grep -vxF -e "$have" || true
-}
-
-install_packages() {
-	local missing
-	missing=$(missing_packages)
-	[ -n "$missing" ] || return 0
-	say "installing:" $missing
-	refresh_lists
-	# shellcheck disable=SC2086
-	as_root env DEBIAN_FRONTEND=noninteractive \
-		apt-get -q install -y --no-install-recommends $missing >&2
-}
-
 [ -f /etc/debian_version ] || die "this needs Debian 12 or 13"
-install_packages
+install_packages "${PACKAGES[@]}"
 lock "$CACHE/.setup-lock"
 setup_qemu

@@ -1,0 +1,1268 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a virtual machine monitor does with nested translation and PASIDs, with
+ * real DMA as the judge: the "guest" is 2 MiB of this program's memory at guest-
+ * physical address 0, which holds the first-level tables that the program writes
+ * itself.  Prints TAP.
+ *
+ * TESTDEV names a vtd-testdev that is bound to vfio-pci, by address; STRICT is
+ * set if the vIOMMU remembers all that it may.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/iommufd.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <poll.h>
+#include <time.h>
+
+#include "kselftest_harness.h"
+#include "vtd_testdev.h"
+
+#define PAGE		4096UL
+#define GUEST_PAGES	512
+#define RID		(~0u)		/* requests without PASID */
+#define ALL		UINT64_MAX
+#define ECAP_NEST	(1UL << 26)
+#define RW		(IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
+
+/* Entries of first-level tables, VT-d section 9.7 */
+#define P		0x1UL
+#define W		0x2UL
+#define U		0x4UL
+#define A		0x20UL
+#define D		0x40UL
+#define TABLE		(P | W | U | A)
+#define LEAF		(P | W | U | A | D)
+
+/* Fault reasons, VT-d section 7.1.3 */
+#define PASID_NOT_PRESENT	0x59
+#define FIRST_NOT_PRESENT	0x71
+#define FIRST_RESERVED		0x72
+#define FIRST_ROOT_READ		0x75
+#define FIRST_TABLE_READ	0x76
+#define SECOND_RIGHTS		0x79
+#define CANONICAL		0x80
+#define USER			0x81
+#define WRITE_RIGHT		0x85
+
+/* One that is small, one in another leaf of the PASID directory, the largest */
+static const unsigned int pasids[] = { 1, 0x12345, 0xfffff };
+
+/* Input addresses that the tests use, in different tables of all levels */
+static const uint64_t iovas[] = { 0x1000, 0x7f1234567000, 0x4000200000 };
+
+struct testdev {
+	const char *name;
+	int fd;
+	unsigned int dev_id;		/* iommufd's */
+	volatile unsigned char *regs;
+};
+
+/* What all tests begin with: the guest's memory behind the RID */
+struct vmm {
+	int iommufd;
+	struct testdev dev;
+	unsigned int ioas, parent;
+	uint64_t (*guest)[512];		/* by guest-physical page */
+	unsigned int used;		/* pages of it */
+};
+
+static void sleep_ms(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static bool strict(void)
+{
+	return getenv("STRICT");
+}
+
+#define note(...) fprintf(stderr, "# " __VA_ARGS__)
+
+/* ---- the device ---- */
+
+/* A register, or a part of a command, whatever type that has */
+typedef volatile uint32_t __attribute__((__may_alias__)) word;
+
+static word *reg(struct testdev *dev, unsigned int offset)
+{
+	return (word *)(dev->regs + offset);
+}
+
+static void copy_words(word *to, const word *from, unsigned int n)
+{
+	while (n--)
+		*to++ = *from++;
+}
+
+static void start(struct testdev *dev, const struct vtdt_command *c)
+{
+	copy_words(reg(dev, VTDT_COMMAND), (const word *)c, sizeof(*c) / 4);
+	*reg(dev, VTDT_GO) = VTDT_GO_COMMAND;
+}
+
+/* The command that was started, when it is complete or two seconds are over */
+static struct vtdt_command await(struct testdev *dev)
+{
+	struct vtdt_command c;
+	int ms;
+
+	for (ms = 0; ms < 2000 && *reg(dev, VTDT_BUSY); ms++)
+		sleep_ms(1);
+	copy_words((word *)&c, reg(dev, VTDT_COMMAND), sizeof(c) / 4);
+	return c;
+}
+
+/* Execute a command, with PASID unless @pasid is RID. */
+static struct vtdt_command execute(struct testdev *dev, unsigned int op,
+				   unsigned int pasid, uint64_t addr, uint64_t data)
+{
+	struct vtdt_command c = {
+		.op = op, .addr = addr, .length = sizeof(data), .data = data,
+	};
+
+	if (pasid != RID) {
+		c.op |= VTDT_HAS_PASID;
+		c.pasid = pasid;
+	}
+	start(dev, &c);
+	return await(dev);
+}
+
+/* Flags for read and write: untranslated, or by the device's TLB */
+#define PLAIN	VTDT_IMMEDIATE
+#define BY_TLB	(VTDT_IMMEDIATE | VTDT_ATS)
+
+static bool reads_by(struct testdev *dev, unsigned int how, unsigned int pasid,
+		     uint64_t addr, uint64_t expected)
+{
+	struct vtdt_command c = execute(dev, VTDT_READ | how, pasid, addr, ~expected);
+
+	if (c.status != VTDT_OK || c.data != expected)
+		note("PASID %#x reads %#lx at %#lx, status %u, not %#lx\n",
+		       pasid, c.data, addr, c.status, expected);
+	return c.status == VTDT_OK && c.data == expected;
+}
+
+static bool reads(struct testdev *dev, unsigned int pasid, uint64_t addr,
+		  uint64_t expected)
+{
+	return reads_by(dev, PLAIN, pasid, addr, expected);
+}
+
+static bool writes_by(struct testdev *dev, unsigned int how, unsigned int pasid,
+		      uint64_t addr, volatile uint64_t *where)
+{
+	static uint64_t data = 0x5eed0000;
+	struct vtdt_command c = execute(dev, VTDT_WRITE | how, pasid, addr, ++data);
+
+	if (c.status != VTDT_OK || *where != data)
+		note("PASID %#x writes at %#lx, status %u\n", pasid, addr, c.status);
+	return c.status == VTDT_OK && *where == data;
+}
+
+static bool writes(struct testdev *dev, unsigned int pasid, uint64_t addr,
+		   volatile uint64_t *where)
+{
+	return writes_by(dev, PLAIN, pasid, addr, where);
+}
+
+/*
+ * The driver prints ten messages in 5 s, of which a fault's report takes three.
+ * Every test is a process of its own, so the times of the last three faults are
+ * in shared memory.
+ */
+static struct pace {
+	long ms[3];
+	unsigned int n;
+} *pace;
+
+static __attribute__((constructor)) void pace_init(void)
+{
+	pace = mmap(NULL, sizeof(*pace), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+static void count_fault(void)
+{
+	pace->ms[pace->n++ % 3] = now_ms();
+}
+
+/* The next fault will be printed. */
+static void await_silence(void)
+{
+	long oldest = pace->ms[pace->n % 3];
+	long wait = oldest + 5200 - now_ms();
+
+	if (oldest && wait > 0)
+		sleep_ms(wait);
+}
+
+static bool is_refused(struct testdev *dev, unsigned int op, unsigned int pasid,
+		       uint64_t addr)
+{
+	struct vtdt_command c = execute(dev, op | PLAIN, pasid, addr, 0);
+
+	count_fault();
+	if (c.status != VTDT_REFUSED)
+		note("PASID %#x at %#lx: status %u\n", pasid, addr, c.status);
+	return c.status == VTDT_REFUSED;
+}
+
+/* ---- faults, as the kernel's log has them ---- */
+
+/* A line with all three of these comes into the log within two seconds. */
+static bool log_has(int log, const char *who, const char *where, const char *why)
+{
+	char line[1024];
+	bool found = false;
+	int tries;
+	ssize_t n;
+
+	for (tries = 0; tries < 200 && !found; tries++) {
+		n = read(log, line, sizeof(line) - 1);
+		if (n < 0) {
+			sleep_ms(10);
+			continue;
+		}
+		line[n] = 0;
+		if (strstr(line, "fault reason"))
+			note("%.*s\n", (int)strcspn(line, "\n"), line);
+		found = strstr(line, who) && strstr(line, where) && strstr(line, why);
+	}
+	return found;
+}
+
+/* The request is refused, and the kernel reports a fault of this reason. */
+static bool faults(struct testdev *dev, unsigned int op, unsigned int pasid,
+		   uint64_t addr, unsigned int reason)
+{
+	char who[64], where[64], why[64];
+	bool found;
+	int log;
+
+	if (pasid == RID)
+		snprintf(who, sizeof(who), "[DMA %s NO_PASID] Request device [%s]",
+			 op == VTDT_WRITE ? "Write" : "Read", dev->name + 5);
+	else
+		snprintf(who, sizeof(who), "[DMA %s PASID 0x%x] Request device [%s]",
+			 op == VTDT_WRITE ? "Write" : "Read", pasid, dev->name + 5);
+	snprintf(where, sizeof(where), "fault addr 0x%lx ", addr & ~(PAGE - 1));
+	snprintf(why, sizeof(why), "[fault reason 0x%02x]", reason);
+
+	await_silence();
+	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	if (log < 0)
+		return false;
+	lseek(log, 0, SEEK_END);
+	found = is_refused(dev, op, pasid, addr) && log_has(log, who, where, why);
+	close(log);
+	return found;
+}
+
+/* ---- opening the device ---- */
+
+static int open_cdev(const char *name)
+{
+	char path[300];
+	struct dirent *entry;
+	int fd = -1;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", name);
+	dir = opendir(path);
+	if (!dir)
+		return -1;
+	while ((entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "vfio", 4))
+			continue;
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry->d_name);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	closedir(dir);
+	return fd;
+}
+
+/* BAR 0 mapped, bus mastering on */
+static bool start_device(struct testdev *dev)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	uint16_t command;
+
+	if (ioctl(dev->fd, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return false;
+	dev->regs = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 dev->fd, info.offset);
+	if (dev->regs == MAP_FAILED)
+		return false;
+
+	info.index = VFIO_PCI_CONFIG_REGION_INDEX;
+	if (ioctl(dev->fd, VFIO_DEVICE_GET_REGION_INFO, &info) ||
+	    pread(dev->fd, &command, 2, info.offset + PCI_COMMAND) != 2)
+		return false;
+	command |= PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
+	return pwrite(dev->fd, &command, 2, info.offset + PCI_COMMAND) == 2 &&
+	       *reg(dev, VTDT_ID) == VTDT_ID_VALUE;
+}
+
+static bool open_device(struct testdev *dev, int iommufd)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind), .iommufd = iommufd,
+	};
+
+	dev->name = getenv("TESTDEV");
+	if (!dev->name)
+		return false;
+	dev->fd = open_cdev(dev->name);
+	if (dev->fd < 0 || ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		return false;
+	dev->dev_id = bind.out_devid;
+	return start_device(dev);
+}
+
+/* ---- iommufd ---- */
+
+static bool attach(struct vmm *vmm, unsigned int pasid, unsigned int hwpt)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach), .pt_id = hwpt,
+		.flags = pasid == RID ? 0 : VFIO_DEVICE_ATTACH_PASID,
+		.pasid = pasid == RID ? 0 : pasid,
+	};
+
+	return !ioctl(vmm->dev.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+}
+
+static bool detach(struct vmm *vmm, unsigned int pasid)
+{
+	struct vfio_device_detach_iommufd_pt detach = {
+		.argsz = sizeof(detach),
+		.flags = pasid == RID ? 0 : VFIO_DEVICE_DETACH_PASID,
+		.pasid = pasid == RID ? 0 : pasid,
+	};
+
+	return !ioctl(vmm->dev.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
+}
+
+static bool destroy(struct vmm *vmm, unsigned int id)
+{
+	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = id };
+
+	return !ioctl(vmm->iommufd, IOMMU_DESTROY, &destroy);
+}
+
+static bool map_area(struct vmm *vmm, uint64_t gpa, void *memory, uint64_t length)
+{
+	struct iommu_ioas_map map = {
+		.size = sizeof(map), .flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.ioas_id = vmm->ioas, .iova = gpa, .length = length,
+		.user_va = (uintptr_t)memory,
+	};
+
+	return !ioctl(vmm->iommufd, IOMMU_IOAS_MAP, &map);
+}
+
+static bool unmap_area(struct vmm *vmm, uint64_t gpa, uint64_t length)
+{
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap), .ioas_id = vmm->ioas,
+		.iova = gpa, .length = length,
+	};
+
+	return !ioctl(vmm->iommufd, IOMMU_IOAS_UNMAP, &unmap);
+}
+
+/* Areas of a page each, so that they can be unmapped each by itself */
+static bool map_guest(struct vmm *vmm)
+{
+	unsigned int page;
+
+	for (page = 0; page < GUEST_PAGES; page++) {
+		if (!map_area(vmm, page * PAGE, vmm->guest[page], PAGE))
+			return false;
+	}
+	return true;
+}
+
+static unsigned int new_parent(struct vmm *vmm, unsigned int flags)
+{
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc),
+		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_PASID | flags,
+		.dev_id = vmm->dev.dev_id, .pt_id = vmm->ioas,
+	};
+
+	return ioctl(vmm->iommufd, IOMMU_HWPT_ALLOC, &alloc) ? 0 : alloc.out_hwpt_id;
+}
+
+/* @fault: whom page requests go to, or 0 */
+static unsigned int nest_faulting(struct vmm *vmm, unsigned int root,
+				  unsigned int flags, unsigned int fault)
+{
+	struct iommu_hwpt_vtd_s1 data = {
+		.pgtbl_addr = root * PAGE, .addr_width = 48, .flags = flags,
+	};
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc),
+		.flags = IOMMU_HWPT_ALLOC_PASID | (fault ? IOMMU_HWPT_FAULT_ID_VALID : 0),
+		.fault_id = fault, .dev_id = vmm->dev.dev_id, .pt_id = vmm->parent,
+		.data_type = IOMMU_HWPT_DATA_VTD_S1,
+		.data_len = sizeof(data), .data_uptr = (uintptr_t)&data,
+	};
+
+	return ioctl(vmm->iommufd, IOMMU_HWPT_ALLOC, &alloc) ? 0 : alloc.out_hwpt_id;
+}
+
+static unsigned int nest(struct vmm *vmm, unsigned int root, unsigned int flags)
+{
+	return nest_faulting(vmm, root, flags, 0);
+}
+
+static bool invalidate(struct vmm *vmm, unsigned int hwpt, uint64_t addr,
+		       uint64_t npages, unsigned int flags)
+{
+	struct iommu_hwpt_vtd_s1_invalidate inv = {
+		.addr = addr, .npages = npages, .flags = flags,
+	};
+	struct iommu_hwpt_invalidate request = {
+		.size = sizeof(request), .hwpt_id = hwpt,
+		.data_uptr = (uintptr_t)&inv, .entry_len = sizeof(inv), .entry_num = 1,
+		.data_type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
+	};
+
+	return !ioctl(vmm->iommufd, IOMMU_HWPT_INVALIDATE, &request);
+}
+
+static bool open_vmm(struct vmm *vmm)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+
+	*vmm = (struct vmm) { .iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC) };
+	vmm->guest = mmap(NULL, GUEST_PAGES * PAGE, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (vmm->guest == MAP_FAILED || !open_device(&vmm->dev, vmm->iommufd) ||
+	    ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc))
+		return false;
+	vmm->ioas = alloc.out_ioas_id;
+	if (!map_guest(vmm))
+		return false;
+	vmm->parent = new_parent(vmm, 0);
+	return vmm->parent && attach(vmm, RID, vmm->parent);
+}
+
+/* ---- the guest's tables ---- */
+
+/* Pages begin with their own number, so that one knows which one was read. */
+static uint64_t mark(unsigned int page)
+{
+	return 0xda7a000000000000 | page;
+}
+
+static unsigned int new_page(struct vmm *vmm)
+{
+	unsigned int page = ++vmm->used;
+
+	memset(vmm->guest[page], 0, PAGE);
+	return page;
+}
+
+static unsigned int new_data(struct vmm *vmm)
+{
+	unsigned int page = new_page(vmm);
+
+	vmm->guest[page][0] = mark(page);
+	return page;
+}
+
+static unsigned int index_at(uint64_t iova, unsigned int level)
+{
+	return iova >> (12 + 9 * (level - 1)) & 511;
+}
+
+/* The entry for @iova in the table of @level, made on the way */
+static uint64_t *entry(struct vmm *vmm, unsigned int root, uint64_t iova,
+		       unsigned int level, uint64_t table_bits)
+{
+	uint64_t *e = &vmm->guest[root][index_at(iova, 4)];
+	unsigned int l;
+
+	for (l = 3; l >= level; l--) {
+		if (!*e)
+			*e = new_page(vmm) * PAGE | table_bits;
+		e = &vmm->guest[*e / PAGE % GUEST_PAGES][index_at(iova, l)];
+	}
+	return e;
+}
+
+static void map(struct vmm *vmm, unsigned int root, uint64_t iova, unsigned int page)
+{
+	*entry(vmm, root, iova, 1, TABLE) = page * PAGE | LEAF;
+}
+
+/* A table that maps a page of data at @iova, nested and attached to @pasid */
+struct space {
+	unsigned int pasid, root, data, hwpt;
+};
+
+static bool new_space(struct vmm *vmm, struct space *space, unsigned int pasid,
+		      uint64_t iova)
+{
+	space->pasid = pasid;
+	space->root = new_page(vmm);
+	space->data = new_data(vmm);
+	map(vmm, space->root, iova, space->data);
+	space->hwpt = nest(vmm, space->root, 0);
+	return space->hwpt && attach(vmm, pasid, space->hwpt);
+}
+
+/* ---- tests ---- */
+
+FIXTURE(nested)
+{
+	struct vmm vmm;
+	struct testdev *dev;
+};
+
+FIXTURE_SETUP(nested)
+{
+	ASSERT_TRUE(open_vmm(&self->vmm));
+	self->dev = &self->vmm.dev;
+}
+
+FIXTURE_TEARDOWN(nested)
+{
+	close(self->vmm.dev.fd);
+	close(self->vmm.iommufd);
+}
+
+/* Each test that says so is run on the RID and on each of the PASIDs. */
+FIXTURE(space)
+{
+	struct vmm vmm;
+	struct testdev *dev;
+	struct space s;
+};
+
+FIXTURE_VARIANT(space)
+{
+	unsigned int pasid;
+};
+
+FIXTURE_VARIANT_ADD(space, rid) { .pasid = RID };
+FIXTURE_VARIANT_ADD(space, pasid_1) { .pasid = 1 };
+FIXTURE_VARIANT_ADD(space, pasid_fffff) { .pasid = 0xfffff };
+
+#define IOVA	iovas[1]
+
+FIXTURE_SETUP(space)
+{
+	ASSERT_TRUE(open_vmm(&self->vmm));
+	self->dev = &self->vmm.dev;
+	ASSERT_TRUE(new_space(&self->vmm, &self->s, variant->pasid, IOVA));
+}
+
+FIXTURE_TEARDOWN(space)
+{
+	close(self->vmm.dev.fd);
+	close(self->vmm.iommufd);
+}
+
+TEST_F(nested, hardware)
+{
+	struct iommu_hw_info_vtd vtd = {};
+	struct iommu_hw_info info = {
+		.size = sizeof(info), .dev_id = self->dev->dev_id,
+		.data_len = sizeof(vtd), .data_uptr = (uintptr_t)&vtd,
+	};
+
+	ASSERT_EQ(0, ioctl(self->vmm.iommufd, IOMMU_GET_HW_INFO, &info));
+	EXPECT_EQ(IOMMU_HW_INFO_TYPE_INTEL_VTD, info.out_data_type);
+	EXPECT_EQ(20, info.out_max_pasid_log2);
+	EXPECT_TRUE(vtd.ecap_reg & ECAP_NEST);
+}
+
+/* The second level alone */
+TEST_F(nested, parent_on_rid)
+{
+	unsigned int data = new_data(&self->vmm);
+
+	EXPECT_TRUE(reads(self->dev, RID, data * PAGE, mark(data)));
+	EXPECT_TRUE(writes(self->dev, RID, data * PAGE, self->vmm.guest[data]));
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, RID, GUEST_PAGES * PAGE, SECOND_RIGHTS));
+}
+
+/* Data arrives where both levels say, at the ends of the address space too. */
+TEST_F(space, data_arrives)
+{
+	unsigned int i, data;
+
+	for (i = 0; i < ARRAY_SIZE(iovas); i++) {
+		data = new_data(&self->vmm);
+		map(&self->vmm, self->s.root, iovas[i] + PAGE, data);
+		EXPECT_TRUE(reads(self->dev, self->s.pasid, iovas[i] + PAGE, mark(data)));
+		EXPECT_TRUE(writes(self->dev, self->s.pasid, iovas[i] + PAGE,
+				   self->vmm.guest[data]));
+	}
+}
+
+/* A page of data that lies in two, which are not neighbours in the guest */
+TEST_F(space, across_pages)
+{
+	unsigned int other, i;
+	struct vtdt_command c = {
+		.op = VTDT_WRITE, .pasid = self->s.pasid, .addr = IOVA + PAGE / 2,
+		.length = PAGE,
+	};
+
+	new_page(&self->vmm);
+	other = new_data(&self->vmm);
+	if (self->s.pasid != RID)
+		c.op |= VTDT_HAS_PASID;
+	map(&self->vmm, self->s.root, IOVA + PAGE, other);
+	for (i = 0; i < PAGE; i += 8)
+		*reg(self->dev, VTDT_BUFFER + i) = i;
+	start(self->dev, &c);
+	EXPECT_EQ(VTDT_OK, await(self->dev).status);
+	for (i = 0; i < 256; i++) {
+		ASSERT_EQ(8 * i, self->vmm.guest[self->s.data][256 + i]);
+		ASSERT_EQ(8 * (256 + i), self->vmm.guest[other][i]);
+	}
+}
+
+/* All at once, the same input address, none sees what is another's. */
+TEST_F(nested, pasids_side_by_side)
+{
+	struct space s[ARRAY_SIZE(pasids)], rid;
+	unsigned int i;
+
+	ASSERT_TRUE(new_space(&self->vmm, &rid, RID, IOVA));
+	for (i = 0; i < ARRAY_SIZE(pasids); i++)
+		ASSERT_TRUE(new_space(&self->vmm, &s[i], pasids[i], IOVA));
+	EXPECT_TRUE(reads(self->dev, RID, IOVA, mark(rid.data)));
+	for (i = 0; i < ARRAY_SIZE(pasids); i++)
+		EXPECT_TRUE(reads(self->dev, pasids[i], IOVA, mark(s[i].data)));
+	/* one goes, the others stay */
+	ASSERT_TRUE(detach(&self->vmm, pasids[1]));
+	EXPECT_TRUE(is_refused(self->dev, VTDT_READ, pasids[1], IOVA));
+	EXPECT_TRUE(reads(self->dev, pasids[0], IOVA, mark(s[0].data)));
+	EXPECT_TRUE(reads(self->dev, pasids[2], IOVA, mark(s[2].data)));
+	EXPECT_TRUE(reads(self->dev, RID, IOVA, mark(rid.data)));
+}
+
+/* The IOTLB has the old page until the guest invalidates. */
+TEST_F(space, stale_until_invalidated)
+{
+	unsigned int other = new_data(&self->vmm);
+
+	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	map(&self->vmm, self->s.root, IOVA, other);
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	/* not by that of the page beside it */
+	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, IOVA + PAGE, 1,
+			       IOMMU_VTD_INV_FLAGS_LEAF));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, IOVA, 1,
+			       IOMMU_VTD_INV_FLAGS_LEAF));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(other)));
+	map(&self->vmm, self->s.root, IOVA, self->s.data);
+	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, 0, ALL, 0));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+}
+
+/* A table is replaced: that is more than a leaf. */
+TEST_F(space, stale_tables)
+{
+	unsigned int other = new_data(&self->vmm), table = new_page(&self->vmm);
+
+	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	self->vmm.guest[table][index_at(IOVA, 1)] = other * PAGE | LEAF;
+	*entry(&self->vmm, self->s.root, IOVA, 2, TABLE) = table * PAGE | TABLE;
+	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, IOVA, 1,
+			       IOMMU_VTD_INV_FLAGS_LEAF));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA,
+			  mark(strict() ? self->s.data : other)));
+	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, IOVA, 1, 0));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(other)));
+}
+
+TEST_F(space, replace)
+{
+	struct space other;
+
+	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(new_space(&self->vmm, &other, self->s.pasid, IOVA));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(other.data)));
+	EXPECT_TRUE(destroy(&self->vmm, self->s.hwpt));
+	EXPECT_FALSE(destroy(&self->vmm, other.hwpt));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(other.data)));
+}
+
+/* The guest passes it through: its physical addresses come from the device. */
+TEST_F(space, pass_through)
+{
+	unsigned int data = new_data(&self->vmm);
+
+	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(attach(&self->vmm, self->s.pasid, self->vmm.parent));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, data * PAGE, mark(data)));
+	EXPECT_TRUE(is_refused(self->dev, VTDT_READ, self->s.pasid, IOVA));
+	ASSERT_TRUE(attach(&self->vmm, self->s.pasid, self->s.hwpt));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	EXPECT_TRUE(is_refused(self->dev, VTDT_READ, self->s.pasid, data * PAGE));
+}
+
+/* What the guest must not reach, or has not mapped, and what is said about it */
+TEST_F(space, not_in_the_guest)
+{
+	map(&self->vmm, self->s.root, IOVA + PAGE, GUEST_PAGES);
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, self->s.pasid, IOVA + PAGE,
+			   SECOND_RIGHTS));
+	*entry(&self->vmm, self->s.root, iovas[2], 3, TABLE) = GUEST_PAGES * PAGE | TABLE;
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, self->s.pasid, iovas[2],
+			   FIRST_TABLE_READ));
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, self->s.pasid, IOVA + 2 * PAGE,
+			   FIRST_NOT_PRESENT));
+}
+
+TEST_F(nested, root_not_in_the_guest)
+{
+	unsigned int hwpt = nest(&self->vmm, GUEST_PAGES, 0);
+
+	ASSERT_NE(0, hwpt);
+	ASSERT_TRUE(attach(&self->vmm, 1, hwpt));
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, 1, IOVA, FIRST_ROOT_READ));
+}
+
+TEST_F(nested, rights_of_the_first_level)
+{
+	struct space s;
+
+	ASSERT_TRUE(new_space(&self->vmm, &s, 1, IOVA));
+	*entry(&self->vmm, s.root, IOVA, 1, TABLE) &= ~W;
+	EXPECT_TRUE(reads(self->dev, 1, IOVA, mark(s.data)));
+	EXPECT_TRUE(faults(self->dev, VTDT_WRITE, 1, IOVA, WRITE_RIGHT));
+	EXPECT_EQ(mark(s.data), self->vmm.guest[s.data][0]);
+	*entry(&self->vmm, s.root, IOVA + PAGE, 1, TABLE) = s.data * PAGE | (LEAF & ~U);
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, 1, IOVA + PAGE, USER));
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, 1, 1UL << 47, CANONICAL));
+	*entry(&self->vmm, s.root, IOVA + 2 * PAGE, 1, TABLE) = 1UL << 50 | LEAF;
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, 1, IOVA + 2 * PAGE, FIRST_RESERVED));
+}
+
+/* Of nothing that the guest has set, the device sets what it uses. */
+TEST_F(space, accessed_and_dirty)
+{
+	const uint64_t iova = iovas[2];
+	unsigned int data = new_data(&self->vmm), level;
+
+	*entry(&self->vmm, self->s.root, iova, 1, P | W | U) = data * PAGE | P | W | U;
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, iova, mark(data)));
+	for (level = 1; level <= 4; level++)
+		EXPECT_EQ(A, *entry(&self->vmm, self->s.root, iova, level, 0) & (A | D));
+	EXPECT_TRUE(writes(self->dev, self->s.pasid, iova, self->vmm.guest[data]));
+	EXPECT_EQ(A | D, *entry(&self->vmm, self->s.root, iova, 1, 0) & (A | D));
+	EXPECT_EQ(A, *entry(&self->vmm, self->s.root, iova, 2, 0) & (A | D));
+}
+
+/* The host takes a page of the guest away: from every nested translation. */
+TEST_F(space, second_level_unmapped)
+{
+	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(reads_by(self->dev, BY_TLB, self->s.pasid, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(unmap_area(&self->vmm, self->s.data * PAGE, PAGE));
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, self->s.pasid, IOVA, SECOND_RIGHTS));
+	EXPECT_EQ(VTDT_NOT_TRANSLATED, execute(self->dev, VTDT_READ | BY_TLB,
+					       self->s.pasid, IOVA, 0).status);
+}
+
+TEST_F(space, second_level_unmapped_under_a_table)
+{
+	uint64_t *e = entry(&self->vmm, self->s.root, IOVA, 2, TABLE);
+
+	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(unmap_area(&self->vmm, *e & ~(PAGE - 1), PAGE));
+	EXPECT_TRUE(faults(self->dev, VTDT_READ, self->s.pasid, IOVA, FIRST_TABLE_READ));
+}
+
+/* The host gives the guest other memory, by other tables of the second level. */
+TEST_F(space, second_level_tables_replaced)
+{
+	const uint64_t gpa = 1UL << 30, length = 2UL << 20;
+	uint64_t *memory[2];
+	int i;
+
+	map(&self->vmm, self->s.root, IOVA + PAGE, gpa / PAGE);
+	for (i = 0; i < 2; i++) {
+		memory[i] = mmap(NULL, length, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, memory[i]);
+		ASSERT_EQ(0, madvise(memory[i], length, MADV_NOHUGEPAGE));
+		memory[i][0] = mark(GUEST_PAGES + i);
+		ASSERT_TRUE(map_area(&self->vmm, gpa, memory[i], length));
+		EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA + PAGE,
+				  mark(GUEST_PAGES + i)));
+		ASSERT_TRUE(unmap_area(&self->vmm, gpa, length));
+	}
+	EXPECT_TRUE(is_refused(self->dev, VTDT_READ, self->s.pasid, IOVA + PAGE));
+}
+
+/* The device's own TLB: filled by what the device asks for, */
+TEST_F(space, device_tlb)
+{
+	unsigned int other = new_data(&self->vmm), pasid = self->s.pasid;
+	struct vtdt_command c;
+
+	c = execute(self->dev, VTDT_TRANSLATE, pasid, IOVA, 0);
+	ASSERT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(3, c.info & 3);
+	EXPECT_EQ(1, *reg(self->dev, VTDT_TLB));
+	EXPECT_TRUE(writes_by(self->dev, BY_TLB, pasid, IOVA,
+			      self->vmm.guest[self->s.data]));
+	self->vmm.guest[self->s.data][0] = mark(self->s.data);
+	/* stale until invalidated, */
+	map(&self->vmm, self->s.root, IOVA, other);
+	EXPECT_TRUE(reads_by(self->dev, BY_TLB, pasid, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, IOVA, 1,
+			       IOMMU_VTD_INV_FLAGS_LEAF));
+	EXPECT_TRUE(reads_by(self->dev, BY_TLB, pasid, IOVA, mark(other)));
+	/* nothing and no fault for what is not there, */
+	c = execute(self->dev, VTDT_TRANSLATE, pasid, IOVA + PAGE, 0);
+	EXPECT_EQ(VTDT_NOT_TRANSLATED, c.status);
+	/* and less than all for what is not writable. */
+	*entry(&self->vmm, self->s.root, IOVA + PAGE, 1, TABLE) =
+		other * PAGE | (LEAF & ~W);
+	c = execute(self->dev, VTDT_TRANSLATE, pasid, IOVA + PAGE, 0);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(1, c.info & 3);
+}
+
+/* The device may use what it was given as it is, whoever asked for it. */
+TEST_F(space, translated)
+{
+	struct vtdt_command c = execute(self->dev, VTDT_TRANSLATE, self->s.pasid, IOVA, 0);
+
+	ASSERT_EQ(VTDT_OK, c.status);
+	EXPECT_TRUE(reads_by(self->dev, PLAIN | VTDT_TRANSLATED, RID, c.result,
+			     mark(self->s.data)));
+}
+
+TEST_F(space, device_tlb_after_detach)
+{
+	ASSERT_TRUE(reads_by(self->dev, BY_TLB, self->s.pasid, IOVA, mark(self->s.data)));
+	ASSERT_LT(0, *reg(self->dev, VTDT_TLB));
+	ASSERT_TRUE(detach(&self->vmm, self->s.pasid));
+	EXPECT_EQ(0, *reg(self->dev, VTDT_TLB));
+}
+
+/* Which pages of the guest were written since the last time? */
+static bool get_dirty(struct vmm *vmm, uint64_t bitmap[GUEST_PAGES / 64])
+{
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .hwpt_id = vmm->parent,
+		.length = GUEST_PAGES * PAGE, .page_size = PAGE,
+		.data = (uintptr_t)bitmap,
+	};
+
+	memset(bitmap, 0, GUEST_PAGES / 8);
+	return !ioctl(vmm->iommufd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get);
+}
+
+static bool is_dirty(const uint64_t *bitmap, unsigned int page)
+{
+	return bitmap[page / 64] >> page % 64 & 1;
+}
+
+/* The second level has A/D as well: what a live migration looks at. */
+TEST_F(nested, dirty_tracking)
+{
+	struct iommu_hwpt_set_dirty_tracking set = {
+		.size = sizeof(set), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	uint64_t bitmap[GUEST_PAGES / 64];
+	struct space s;
+	int turn;
+
+	set.hwpt_id = new_parent(&self->vmm, IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+	ASSERT_NE(0, set.hwpt_id);
+	self->vmm.parent = set.hwpt_id;
+	ASSERT_TRUE(attach(&self->vmm, RID, self->vmm.parent));
+	ASSERT_TRUE(new_space(&self->vmm, &s, 1, IOVA));
+	ASSERT_EQ(0, ioctl(self->vmm.iommufd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
+	for (turn = 0; turn < 2; turn++) {
+		self->vmm.guest[s.data][0] = mark(s.data);
+		EXPECT_TRUE(reads(self->dev, 1, IOVA, mark(s.data)));
+		ASSERT_TRUE(get_dirty(&self->vmm, bitmap));
+		EXPECT_FALSE(is_dirty(bitmap, s.data));
+		EXPECT_TRUE(writes(self->dev, 1, IOVA, self->vmm.guest[s.data]));
+		ASSERT_TRUE(get_dirty(&self->vmm, bitmap));
+		EXPECT_TRUE(is_dirty(bitmap, s.data));
+		EXPECT_FALSE(is_dirty(bitmap, s.root));
+	}
+	/* to set A in a table of the guest's is to write to it */
+	*entry(&self->vmm, s.root, IOVA, 4, TABLE) &= ~A;
+	ASSERT_TRUE(invalidate(&self->vmm, s.hwpt, 0, ALL, 0));
+	EXPECT_TRUE(writes(self->dev, 1, IOVA, self->vmm.guest[s.data]));
+	ASSERT_TRUE(get_dirty(&self->vmm, bitmap));
+	EXPECT_TRUE(is_dirty(bitmap, s.root));
+}
+
+/* Supervisors pass where users do not, if the VMM lets there be any. */
+TEST_F(nested, supervisors)
+{
+	struct space s;
+	unsigned int hwpt;
+
+	ASSERT_TRUE(new_space(&self->vmm, &s, 1, IOVA));
+	*entry(&self->vmm, s.root, IOVA, 1, TABLE) = s.data * PAGE | (LEAF & ~(U | W));
+	hwpt = nest(&self->vmm, s.root, IOMMU_VTD_S1_SRE);
+	ASSERT_NE(0, hwpt);
+	ASSERT_TRUE(attach(&self->vmm, 1, hwpt));
+	EXPECT_EQ(VTDT_NOT_TRANSLATED, execute(self->dev, VTDT_READ | BY_TLB, 1, IOVA,
+					       0).status);
+	EXPECT_TRUE(reads_by(self->dev, BY_TLB | VTDT_PRIV, 1, IOVA, mark(s.data)));
+	EXPECT_TRUE(writes_by(self->dev, BY_TLB | VTDT_PRIV, 1, IOVA,
+			      self->vmm.guest[s.data]));
+	/* read-only is read-only for them too with WPE */
+	hwpt = nest(&self->vmm, s.root, IOMMU_VTD_S1_SRE | IOMMU_VTD_S1_WPE);
+	ASSERT_NE(0, hwpt);
+	ASSERT_TRUE(attach(&self->vmm, 1, hwpt));
+	EXPECT_EQ(VTDT_NOT_TRANSLATED, execute(self->dev, VTDT_WRITE | BY_TLB | VTDT_PRIV,
+					       1, IOVA, 0).status);
+}
+
+TEST_F(space, detached_is_not_present)
+{
+	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(detach(&self->vmm, self->s.pasid));
+	EXPECT_TRUE(self->s.pasid == RID ?
+		    is_refused(self->dev, VTDT_READ, RID, IOVA) :
+		    faults(self->dev, VTDT_READ, self->s.pasid, IOVA, PASID_NOT_PRESENT));
+	ASSERT_TRUE(attach(&self->vmm, self->s.pasid, self->s.hwpt));
+	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
+}
+
+/* Nobody handles page requests here: the device is not even let make one. */
+TEST_F(space, page_requests_not_enabled)
+{
+	EXPECT_EQ(VTDT_NOT_SENT, execute(self->dev, VTDT_PAGE_REQUEST | VTDT_LAST |
+					 VTDT_WANT_READ, self->s.pasid, IOVA, 0).status);
+}
+
+/* The VMM as the handler of its guest's page requests */
+FIXTURE(page_request)
+{
+	struct vmm vmm;
+	struct testdev *dev;
+	unsigned int root, data, hwpt;
+	struct pollfd queue;
+};
+
+FIXTURE_SETUP(page_request)
+{
+	struct iommu_fault_alloc fault = { .size = sizeof(fault) };
+
+	ASSERT_TRUE(open_vmm(&self->vmm));
+	self->dev = &self->vmm.dev;
+	ASSERT_EQ(0, ioctl(self->vmm.iommufd, IOMMU_FAULT_QUEUE_ALLOC, &fault));
+	self->queue = (struct pollfd) { .fd = fault.out_fault_fd, .events = POLLIN };
+	self->root = new_page(&self->vmm);
+	self->data = new_data(&self->vmm);
+	self->hwpt = nest_faulting(&self->vmm, self->root, 0, fault.out_fault_id);
+	ASSERT_NE(0, self->hwpt);
+	ASSERT_TRUE(attach(&self->vmm, 1, self->hwpt));
+}
+
+FIXTURE_TEARDOWN(page_request)
+{
+	close(self->queue.fd);
+	close(self->vmm.dev.fd);
+	close(self->vmm.iommufd);
+}
+
+/* The last one of a group, whose response the device waits for */
+static void start_page_request(struct testdev *dev, unsigned int group, uint64_t addr)
+{
+	start(dev, &(struct vtdt_command) {
+		.op = VTDT_PAGE_REQUEST | VTDT_HAS_PASID | VTDT_LAST | VTDT_WANT_READ |
+		      VTDT_WANT_WRITE | VTDT_GROUP(group),
+		.pasid = 1, .addr = addr,
+	});
+}
+
+static bool respond(struct pollfd *queue, unsigned int cookie, unsigned int code)
+{
+	struct iommu_hwpt_page_response response = { .cookie = cookie, .code = code };
+
+	return write(queue->fd, &response, sizeof(response)) == sizeof(response);
+}
+
+TEST_F(page_request, group)
+{
+	struct iommu_hwpt_pgfault fault[3] = {};
+	struct vtdt_command c;
+
+	c = execute(self->dev, VTDT_TRANSLATE, 1, IOVA, 0);
+	EXPECT_EQ(VTDT_NOT_TRANSLATED, c.status);
+	c = execute(self->dev, VTDT_PAGE_REQUEST | VTDT_WANT_READ | VTDT_GROUP(5), 1, IOVA, 0);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(0, poll(&self->queue, 1, 50));
+	start_page_request(self->dev, 5, IOVA + PAGE);
+	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_EQ(2 * sizeof(fault[0]), read(self->queue.fd, fault, sizeof(fault)));
+	EXPECT_EQ(IOVA, fault[0].addr);
+	EXPECT_EQ(IOMMU_PGFAULT_PERM_READ, fault[0].perm);
+	EXPECT_EQ(IOVA + PAGE, fault[1].addr);
+	EXPECT_EQ(IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE, fault[1].perm);
+	EXPECT_EQ(1, fault[1].pasid);
+	EXPECT_EQ(5, fault[1].grpid);
+	EXPECT_EQ(1, *reg(self->dev, VTDT_BUSY));
+
+	map(&self->vmm, self->root, IOVA, self->data);
+	ASSERT_TRUE(respond(&self->queue, fault[1].cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	c = await(self->dev);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(IOMMUFD_PAGE_RESP_SUCCESS, c.info);
+	EXPECT_TRUE(reads_by(self->dev, BY_TLB, 1, IOVA, mark(self->data)));
+}
+
+TEST_F(page_request, refused)
+{
+	struct iommu_hwpt_pgfault fault;
+	struct vtdt_command c;
+
+	start_page_request(self->dev, 511, IOVA);
+	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_EQ(sizeof(fault), read(self->queue.fd, &fault, sizeof(fault)));
+	ASSERT_TRUE(respond(&self->queue, fault.cookie, IOMMUFD_PAGE_RESP_INVALID));
+	c = await(self->dev);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(IOMMUFD_PAGE_RESP_INVALID, c.info);
+}
+
+/* This kernel serves requests with PASID only; the others get an answer too. */
+TEST_F(page_request, without_pasid)
+{
+	struct vtdt_command c;
+
+	c = execute(self->dev, VTDT_PAGE_REQUEST | VTDT_LAST | VTDT_WANT_READ, RID,
+		    IOVA, 0);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(IOMMUFD_PAGE_RESP_INVALID, c.info);
+	EXPECT_EQ(0, poll(&self->queue, 1, 50));
+}
+
+/* Whoever waits for a response when the table goes gets one. */
+TEST_F(page_request, detached_meanwhile)
+{
+	struct vtdt_command c;
+
+	start_page_request(self->dev, 7, IOVA);
+	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_TRUE(detach(&self->vmm, 1));
+	c = await(self->dev);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_NE(IOMMUFD_PAGE_RESP_SUCCESS, c.info);
+}
+
+/* @n reads of 8 bytes at IOVA by PASID 1, in a page of the guest's */
+static struct vtdt_command *new_list(struct vmm *vmm, unsigned int n,
+				     unsigned int *page)
+{
+	struct vtdt_command *list;
+	unsigned int i;
+
+	*page = new_page(vmm);
+	list = (void *)vmm->guest[*page];
+	for (i = 0; i < n; i++)
+		list[i] = (struct vtdt_command) {
+			.op = VTDT_READ | VTDT_IMMEDIATE | VTDT_HAS_PASID,
+			.pasid = 1, .addr = IOVA, .length = 8,
+		};
+	return list;
+}
+
+/* The device finds the list at @addr of @pasid. */
+static void start_list(struct testdev *dev, unsigned int pasid, uint64_t addr,
+		       unsigned int n)
+{
+	*reg(dev, VTDT_LIST_PASID) = pasid == RID ? 0 : VTDT_LIST_HAS_PASID | pasid;
+	*reg(dev, VTDT_LIST_ADDR) = addr;
+	*reg(dev, VTDT_LIST_ADDR + 4) = addr >> 32;
+	*reg(dev, VTDT_LIST_COUNT) = n;
+	*reg(dev, VTDT_GO) = VTDT_GO_LIST;
+}
+
+/* A list is done while the table that it reads by is replaced. */
+TEST_F(nested, list_while_replacing)
+{
+	const unsigned int n = 32;
+	struct vtdt_command *list;
+	struct space s[2];
+	unsigned int i, page, turns = 0, refused = 0;
+	uint64_t one, two;
+	long end;
+
+	ASSERT_TRUE(new_space(&self->vmm, &s[0], 1, IOVA));
+	ASSERT_TRUE(new_space(&self->vmm, &s[1], 1, IOVA));
+	one = mark(s[0].data);
+	two = mark(s[1].data);
+	list = new_list(&self->vmm, n, &page);
+	*reg(self->dev, VTDT_DELAY) = 2000000;
+	start_list(self->dev, RID, page * PAGE, n);
+	EXPECT_LT(0, *reg(self->dev, VTDT_BUSY));
+	end = now_ms() + 5000;
+	while (*reg(self->dev, VTDT_BUSY) && now_ms() < end)
+		ASSERT_TRUE(attach(&self->vmm, 1, s[turns++ % 2].hwpt));
+	EXPECT_LT(1, turns);
+	EXPECT_EQ(VTDT_LIST_DONE, *reg(self->dev, VTDT_LIST_STATUS));
+	for (i = 0; i < n; i++) {
+		if (list[i].status == VTDT_REFUSED)
+			refused++;	/* by a moment of not-present */
+		else if (list[i].status != VTDT_OK ||
+			 (list[i].data != one && list[i].data != two))
+			EXPECT_EQ(one, list[i].data) TH_LOG("status %u", list[i].status);
+	}
+	EXPECT_LT(refused, n);
+}
+
+/* The list itself is in a PASID's address space. */
+TEST_F(nested, list_by_pasid)
+{
+	const unsigned int n = VTDT_SLOTS;
+	struct vtdt_command *list;
+	unsigned int i, page;
+	struct space s;
+
+	ASSERT_TRUE(new_space(&self->vmm, &s, 1, IOVA));
+	list = new_list(&self->vmm, n, &page);
+	map(&self->vmm, s.root, IOVA + PAGE, page);
+	start_list(self->dev, 1, IOVA + PAGE, n);
+	await(self->dev);
+	EXPECT_EQ(VTDT_LIST_DONE, *reg(self->dev, VTDT_LIST_STATUS));
+	for (i = 0; i < n; i++) {
+		ASSERT_EQ(VTDT_OK, list[i].status);
+		ASSERT_EQ(mark(s.data), list[i].data);
+	}
+}
+
+static bool set_trigger(struct testdev *dev, int event)
+{
+	struct {
+		struct vfio_irq_set set;
+		int fd;
+	} irq = {
+		.set = {
+			.argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX,
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			.count = 1,
+		},
+		.fd = event,
+	};
+
+	return !ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &irq);
+}
+
+TEST_F(space, interrupt_when_done)
+{
+	struct pollfd done = { .fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN };
+
+	ASSERT_TRUE(set_trigger(self->dev, done.fd));
+	EXPECT_EQ(0, poll(&done, 1, 50));
+	EXPECT_EQ(VTDT_OK, execute(self->dev, VTDT_READ | PLAIN | VTDT_IRQ,
+				   self->s.pasid, IOVA, 0).status);
+	EXPECT_EQ(1, poll(&done, 1, 1000));
+}
+
+/* Whoever comes next finds nothing of what was there. */
+static bool nothing_left(void)
+{
+	struct vmm vmm;
+	unsigned int i;
+	bool ok = open_vmm(&vmm);
+
+	ok = ok && *reg(&vmm.dev, VTDT_TLB) == 0;
+	for (i = 0; i < ARRAY_SIZE(pasids); i++)
+		ok = ok && is_refused(&vmm.dev, VTDT_READ, pasids[i], IOVA);
+	ok = ok && is_refused(&vmm.dev, VTDT_READ, RID, IOVA);
+	close(vmm.dev.fd);
+	close(vmm.iommufd);
+	return ok;
+}
+
+FIXTURE(close)
+{
+	struct vmm vmm;
+	struct space s[ARRAY_SIZE(pasids)], rid;
+};
+
+FIXTURE_SETUP(close)
+{
+	unsigned int i;
+
+	ASSERT_TRUE(open_vmm(&self->vmm));
+	ASSERT_TRUE(new_space(&self->vmm, &self->rid, RID, IOVA));
+	for (i = 0; i < ARRAY_SIZE(pasids); i++) {
+		ASSERT_TRUE(new_space(&self->vmm, &self->s[i], pasids[i], IOVA));
+		ASSERT_TRUE(reads_by(&self->vmm.dev, BY_TLB, pasids[i], IOVA,
+				     mark(self->s[i].data)));
+	}
+}
+
+FIXTURE_TEARDOWN(close)
+{
+	EXPECT_TRUE(nothing_left());
+}
+
+static void close_device(struct vmm *vmm)
+{
+	munmap((void *)vmm->dev.regs, 0x10000);
+	close(vmm->dev.fd);
+}
+
+TEST_F(close, device_first)
+{
+	close_device(&self->vmm);
+	close(self->vmm.iommufd);
+}
+
+TEST_F(close, iommufd_first)
+{
+	close(self->vmm.iommufd);
+	close_device(&self->vmm);
+}
+
+TEST_F(close, after_detaching_the_rid)
+{
+	ASSERT_TRUE(detach(&self->vmm, RID));
+	EXPECT_TRUE(reads(&self->vmm.dev, 1, IOVA, mark(self->s[0].data)));
+	close_device(&self->vmm);
+	close(self->vmm.iommufd);
+}
+
+TEST_F(close, after_detaching_some)
+{
+	ASSERT_TRUE(detach(&self->vmm, pasids[0]));
+	ASSERT_TRUE(detach(&self->vmm, pasids[2]));
+	EXPECT_TRUE(destroy(&self->vmm, self->s[0].hwpt));
+	close(self->vmm.iommufd);
+	close_device(&self->vmm);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The vtd-testdev device of tools/qemu: see tools/qemu/vtd-testdev.rst. */
+#ifndef VTD_TESTDEV_H
+#define VTD_TESTDEV_H
+
+#define VTDT_VENDOR		0x1234
+#define VTDT_DEVICE		0x1de5
+#define VTDT_ID_VALUE		0x54445456u
+
+/* Registers of BAR 0 */
+#define VTDT_ID			0x00
+#define VTDT_DELAY		0x08
+#define VTDT_BUSY		0x0c
+#define VTDT_TLB		0x10
+#define VTDT_INVALIDATIONS	0x14
+#define VTDT_RESPONSES		0x18
+#define VTDT_GO			0x20
+#define VTDT_GO_COMMAND		1
+#define VTDT_GO_LIST		2
+#define VTDT_LIST_ADDR		0x28
+#define VTDT_LIST_COUNT		0x30
+#define VTDT_LIST_PASID		0x34
+#define VTDT_LIST_HAS_PASID	(1u << 31)
+#define VTDT_LIST_STATUS	0x38
+#define VTDT_COMMAND		0x40
+#define VTDT_BUFFER		0x1000
+
+#define VTDT_LIST_DONE		2
+#define VTDT_SLOTS		64
+
+enum { VTDT_NOP, VTDT_READ, VTDT_WRITE, VTDT_TRANSLATE, VTDT_PAGE_REQUEST };
+
+#define VTDT_HAS_PASID		(1u << 8)
+#define VTDT_PRIV		(1u << 9)
+#define VTDT_ATS		(1u << 11)
+#define VTDT_TRANSLATED		(1u << 12)
+#define VTDT_NO_WRITE		(1u << 13)
+#define VTDT_IRQ		(1u << 14)
+#define VTDT_LAST		(1u << 15)
+#define VTDT_WANT_READ		(1u << 16)
+#define VTDT_WANT_WRITE		(1u << 17)
+#define VTDT_IMMEDIATE		(1u << 18)
+#define VTDT_GROUP(n)		((n) << 20)
+
+enum {
+	VTDT_PENDING, VTDT_OK, VTDT_REFUSED, VTDT_NOT_TRANSLATED, VTDT_NOT_SENT,
+	VTDT_BAD,
+};
+
+struct vtdt_command {
+	unsigned int op, pasid;
+	unsigned long addr;
+	unsigned int length, buffer;
+	unsigned long data;
+	unsigned int status, info;
+	unsigned long result;
+	unsigned long reserved[2];
+};
+
+#endif
