@@ -410,8 +410,7 @@ static void track_dirty_now(struct vtd_machine *machine, void *data)
 	struct nested_test *ctx = data;
 	struct iommu_domain *parent = &ctx->parent->domain;
 
-	if (!ctx->parent->dirty_tracking &&
-	    !spin_is_locked(&vtd_fake_iommu_of(ctx->dev)->lock))
+	if (ctx->fake.descs && !ctx->parent->dirty_tracking)
 		parent->dirty_ops->set_dirty_tracking(parent, true);
 }
 
@@ -422,6 +421,7 @@ static void dirty_tracking_meanwhile(struct kunit *test)
 	struct dmar_domain *domain = nested(test, 0);
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	ctx->fake.descs = 0;
 	vtd_machine_between(ctx->fake.machine, track_dirty_now, ctx);
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, domain));
 	vtd_machine_between(ctx->fake.machine, NULL, NULL);
