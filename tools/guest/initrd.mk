@@ -27,8 +27,8 @@ $(OUT)/include.stamp: $(wildcard $(SRC)/include/uapi/linux/iommufd.h $(SRC)/incl
 	$(MAKE) -s -C $(OBJ) headers_install INSTALL_HDR_PATH=$(OUT)
 	touch $@
 
-$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(GUEST)/edu.h
-$(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(GUEST)/vtd_testdev.h
+$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(GUEST)/edu.h $(GUEST)/vfio_cdev.h
+$(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(GUEST)/vtd_testdev.h $(GUEST)/vfio_cdev.h
 $(OUT)/bin/iommufd: $(SELF)/iommu/iommufd.c $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \

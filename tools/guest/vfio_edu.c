@@ -6,7 +6,6 @@
  * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address;
  * STAGE is "first" or "second", what the vIOMMU translates with.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/iommufd.h>
 #include <linux/pci_regs.h>
@@ -17,6 +16,7 @@
 #include <time.h>
 
 #include "edu.h"
+#include "vfio_cdev.h"
 #include "kselftest_harness.h"
 
 #define CGROUP		"/sys/fs/cgroup/vfio_edu"
@@ -256,48 +256,10 @@ static bool cannot_write(struct edu *edu, uint64_t iova, const void *page,
 
 /* ---- opening the device ---- */
 
-static int open_cdev(const char *name)
-{
-	char path[300];
-	struct dirent *entry;
-	int fd = -1;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", name);
-	dir = opendir(path);
-	if (!dir)
-		return -1;
-	while ((entry = readdir(dir))) {
-		if (strncmp(entry->d_name, "vfio", 4))
-			continue;
-		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry->d_name);
-		fd = open(path, O_RDWR | O_CLOEXEC);
-	}
-	closedir(dir);
-	return fd;
-}
-
-/* BAR 0 mapped, bus mastering on. */
 static bool edu_start(struct edu *edu)
 {
-	struct vfio_region_info info = {
-		.argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX,
-	};
-	uint16_t command;
-
-	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &info))
-		return false;
-	edu->regs = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 edu->fd, info.offset);
-	if (edu->regs == MAP_FAILED)
-		return false;
-
-	info.index = VFIO_PCI_CONFIG_REGION_INDEX;
-	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &info) ||
-	    pread(edu->fd, &command, 2, info.offset + PCI_COMMAND) != 2)
-		return false;
-	command |= PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
-	if (pwrite(edu->fd, &command, 2, info.offset + PCI_COMMAND) != 2)
+	edu->regs = start_cdev(edu->fd);
+	if (!edu->regs)
 		return false;
 	edu->page = new_memory(PAGE, 0);
 	return edu->page && *(volatile uint32_t *)edu->regs == EDU_ID_VALUE;

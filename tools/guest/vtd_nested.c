@@ -8,10 +8,8 @@
  * TESTDEV names a vtd-testdev that is bound to vfio-pci, by address; STRICT is
  * set if the vIOMMU remembers all that it may.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/iommufd.h>
-#include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -20,6 +18,7 @@
 #include <time.h>
 
 #include "kselftest_harness.h"
+#include "vfio_cdev.h"
 #include "vtd_testdev.h"
 
 #define PAGE		4096UL
@@ -276,49 +275,10 @@ static bool faults(struct testdev *dev, unsigned int op, unsigned int pasid,
 
 /* ---- opening the device ---- */
 
-static int open_cdev(const char *name)
-{
-	char path[300];
-	struct dirent *entry;
-	int fd = -1;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", name);
-	dir = opendir(path);
-	if (!dir)
-		return -1;
-	while ((entry = readdir(dir))) {
-		if (strncmp(entry->d_name, "vfio", 4))
-			continue;
-		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry->d_name);
-		fd = open(path, O_RDWR | O_CLOEXEC);
-	}
-	closedir(dir);
-	return fd;
-}
-
-/* BAR 0 mapped, bus mastering on */
 static bool start_device(struct testdev *dev)
 {
-	struct vfio_region_info info = {
-		.argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX,
-	};
-	uint16_t command;
-
-	if (ioctl(dev->fd, VFIO_DEVICE_GET_REGION_INFO, &info))
-		return false;
-	dev->regs = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 dev->fd, info.offset);
-	if (dev->regs == MAP_FAILED)
-		return false;
-
-	info.index = VFIO_PCI_CONFIG_REGION_INDEX;
-	if (ioctl(dev->fd, VFIO_DEVICE_GET_REGION_INFO, &info) ||
-	    pread(dev->fd, &command, 2, info.offset + PCI_COMMAND) != 2)
-		return false;
-	command |= PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
-	return pwrite(dev->fd, &command, 2, info.offset + PCI_COMMAND) == 2 &&
-	       *reg(dev, VTDT_ID) == VTDT_ID_VALUE;
+	dev->regs = start_cdev(dev->fd);
+	return dev->regs && *reg(dev, VTDT_ID) == VTDT_ID_VALUE;
 }
 
 static bool open_device(struct testdev *dev, int iommufd)

@@ -32,7 +32,7 @@ make_package() {
 	printf 'Package: linux-source-6.12\nVersion: %s\nArchitecture: all\nMaintainer: lab <lab@localhost>\nDescription: test\n' \
 		"$1" >"$top/DEBIAN/control"
 	dpkg-deb -b "$top" "$MIRROR/$1.deb" >/dev/null
-	echo " linux-source-6.12 | $1 | http://mirror suite/main amd64 Packages" |
+	echo " linux-source-6.12 | $1 | mirror suite/main amd64 Packages" |
 		cat - "$MIRROR/madison" >"$MIRROR/new" 2>/dev/null || true
 	mv "$MIRROR/new" "$MIRROR/madison"
 }
