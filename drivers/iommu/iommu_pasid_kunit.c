@@ -16,13 +16,13 @@
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
-#include <linux/mm.h>
 #include <linux/platform_device.h>
 #include <linux/property.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "iommu-priv.h"
+#include "kunit_memory.h"
 
 #define DEVICES		3
 #define PASIDS		128
@@ -848,13 +848,13 @@ static void gpasid_stress(struct kunit *test)
 {
 	struct fake *fake = test->priv;
 	struct iommu_domain *parent = fake_domain(fake);
-	long before, lost, least = LONG_MAX;
+	long before, least = LONG_MAX;
 	unsigned int i, batch;
 
 	attach_rid(fake, parent, false);
 	/* The first batch is there to fill the allocators' caches, too. */
 	for (batch = 0; batch < 0x10000 / STRESS_BATCH; batch++) {
-		before = si_mem_available();
+		before = kunit_iommu_memory();
 		for (i = 0; i < STRESS_BATCH; i++) {
 			u32 pasid = 1 + i % (PASIDS - 1);
 
@@ -863,8 +863,7 @@ static void gpasid_stress(struct kunit *test)
 					iommu_unbind_gpasid(a_device(fake), pasid));
 			cond_resched();
 		}
-		lost = (before - si_mem_available()) * (long)PAGE_SIZE;
-		least = min(least, lost);
+		least = min(least, kunit_iommu_memory() - before);
 	}
 
 	/* not even a word by each */

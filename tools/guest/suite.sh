@@ -11,7 +11,7 @@ LAB=$GUEST/../lab
 # name            stage   guest's suite  memory  further kernel arguments
 SUITES='
 run               first   -              -
-dma-first         first   dma            3G      iommu.strict=1
+dma-first         first   dma            3G      iommu.strict=1 page_poison=1
 dma-second        second  dma            3G      iommu.strict=1
 dma-lazy-first    first   dma-api        2G      iommu.strict=0
 dma-lazy-second   second  dma-api        2G      iommu.strict=0

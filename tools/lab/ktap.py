@@ -52,10 +52,24 @@ def documents(lines):
     return found
 
 
-def count(parser, lines):
+def failures(parser, test, path=()):
+    """Where it went wrong, as (path, the last that was said there)."""
+    path = path + (test.name,) if test.name not in ("", "main") else path
+    inner = [f for t in test.subtests for f in failures(parser, t, path)]
+    bad = parser.TestStatus.FAILURE, parser.TestStatus.TEST_CRASHED
+    if not inner and (test.status in bad or test.counts.errors):
+        return [("/".join(path) or "the document as a whole", test.log[-6:])]
+    return inner
+
+
+def count(parser, lines, label):
     passed = failed = skipped = 0
     for document in documents(lines):
         test = parser.parse_run_tests(document)
+        for path, said in failures(parser, test):
+            print(f"{label}: not ok: {path}")
+            for line in said:
+                print(f"{label}:   {line.strip()}")
         counts = test.counts
         passed += counts.passed
         skipped += counts.skipped
@@ -80,7 +94,7 @@ def main():
     for log in args.logs:
         lines = log.read_text(errors="replace").splitlines() \
             if log.exists() else []
-        numbers = list(count(kunit_parser, lines))
+        numbers = list(count(kunit_parser, lines, log.stem))
         splats = [l for l in lines
                   if SPLAT.search(l) and is_ours(args.kernel, l)]
         for line in splats[:5]:

@@ -31,6 +31,8 @@ is_wanted() {
 }
 
 passed=0 failed=0 skipped=0 ran=0
+complaints=$results/complaints		# what failed, told again at the end
+: >"$complaints"
 
 # suite NAME COMMAND...: COMMAND prints KTAP.
 suite() {
@@ -41,16 +43,20 @@ suite() {
 	say "suite $name"
 	"$@" </dev/null >"$log" || status=$?
 	verdict=$("$LAB/ktap.py" --kernel "$kernel_tree" "$log") || true
-	grep -aE '^not ok|the kernel complained' "$log" | sed "s/^/$name: /" || true
-	sed '$d' <<<"$verdict"
 	read -r p _ f _ s _ <<<"$(tail -1 <<<"$verdict")"
-	if [ "$status" != 0 ] && [ "$f" = 0 ]; then
-		echo "$name: ended with status $status"
-		f=1
-	fi
+	{
+		sed '$d' <<<"$verdict"
+		if [ "$status" != 0 ] && [ "$f" = 0 ]; then
+			echo "$name: ended with status $status"
+			f=1
+		fi
+		[ "$f" = 0 ] || echo "$name: see $log"
+	} >"$log.complaints"
+	cat "$log.complaints"
+	cat "$log.complaints" >>"$complaints"
+	rm "$log.complaints"
 	printf '%-24s %s passed, %s failed, %s skipped (%d s)\n' \
 		"$name" "$p" "$f" "$s" $((SECONDS - start))
-	[ "$f" = 0 ] || echo "$name: see $log"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
@@ -110,5 +116,6 @@ else
 	fi
 fi
 [ "$ran" != 0 ] || die "no suite is called ${wanted[*]}"
+cat "$complaints"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

@@ -10,6 +10,7 @@
 #include <kunit/test.h>
 #include <linux/atomic.h>
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
@@ -17,8 +18,10 @@
 #include <linux/pci.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
+#include <linux/swait.h>
 #include <uapi/linux/iommufd.h>
 
+#include "../kunit_memory.h"
 #include "fl_domain.h"
 #include "iommu.h"
 #include "pasid.h"
@@ -543,13 +546,15 @@ static bool drain_waits(struct kunit *test, u32 pasid, u16 rid, u64 qw0)
 	writeq(32, iommu->reg + DMAR_PQT_REG);
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(drain_thread, &drain, "drain")));
-	waited = !wait_for_completion_timeout(&drain.done, HZ / 5);
+	while (!completion_done(&drain.done) && !swait_active(&iommu->prq_complete.wait))
+		msleep(1);
+	waited = !completion_done(&drain.done);
 	if (waited) {
 		/* It has been handled. */
 		writeq(32, iommu->reg + DMAR_PQH_REG);
 		complete(&iommu->prq_complete);
-		wait_for_completion(&drain.done);
 	}
+	wait_for_completion(&drain.done);
 
 	return waited;
 }
@@ -627,18 +632,17 @@ static void bind_and_unbind(struct kunit *test, u32 pasid)
 static void gpasid_stress(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	long before, lost, least = LONG_MAX;
+	long before, least = LONG_MAX;
 	unsigned int i, batch;
 
 	/* The first batch is there to fill the allocators' caches, too. */
 	for (batch = 0; batch < 0x10000 / STRESS_BATCH; batch++) {
-		before = si_mem_available();
+		before = kunit_iommu_memory();
 		for (i = 0; i < STRESS_BATCH; i++) {
 			bind_and_unbind(test, 1 + i % (PASIDS - 1));
 			cond_resched();
 		}
-		lost = (before - si_mem_available()) * (long)PAGE_SIZE;
-		least = min(least, lost);
+		least = min(least, kunit_iommu_memory() - before);
 	}
 
 	/* not even a word by each */

@@ -10,6 +10,7 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/iommu.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 
 #include "edu_dma.h"
@@ -567,6 +568,25 @@ static void neighbours_race(struct kunit *test)
 			(RACE_PAGES + 1) * SZ_4K);
 }
 
+/*
+ * Tables come and go, if the page-table code lets them: for whoever dumps them
+ * meanwhile (rootfs/suites/dma).
+ */
+static void tables_come_and_go(struct kunit *test)
+{
+	unsigned long end = jiffies + 3 * HZ;
+	struct env *env = test->priv;
+	size_t done;
+
+	while (time_before(jiffies, end)) {
+		for (done = 0; done < SZ_2M; done += SZ_4K)
+			KUNIT_ASSERT_EQ(test, map_arena(env->domain, LOW_IOVA + done,
+							done, SZ_4K, RW), 0);
+		KUNIT_EXPECT_EQ(test, iommu_unmap(env->domain, LOW_IOVA, SZ_2M), SZ_2M);
+		cond_resched();
+	}
+}
+
 static void no_unexpected_fault(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, edu_unexpected_faults(), 0);
@@ -586,6 +606,7 @@ static struct kunit_case iommu_api_cases[] = {
 	KUNIT_CASE(domains_in_turn),
 	KUNIT_CASE(domain_on_two_devices),
 	KUNIT_CASE(neighbours_race),
+	KUNIT_CASE(tables_come_and_go),
 	KUNIT_CASE(no_unexpected_fault),
 	{ }
 };

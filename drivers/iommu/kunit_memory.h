@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the IOMMU code has allocated, for tests that look for leaks.
+ */
+
+#ifndef __KUNIT_MEMORY_H
+#define __KUNIT_MEMORY_H
+
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/vmstat.h>
+
+/* With what the CPUs have not yet added to the sum */
+static inline long kunit_node_pages(enum node_stat_item item)
+{
+	long pages = global_node_page_state_pages(item);
+	int nid, cpu;
+
+	for_each_online_node(nid) {
+		struct per_cpu_nodestat __percpu *stat = NODE_DATA(nid)->per_cpu_nodestats;
+
+		for_each_online_cpu(cpu)
+			pages += per_cpu_ptr(stat, cpu)->vm_node_stat_diff[item];
+	}
+
+	return pages;
+}
+
+/**
+ * kunit_iommu_memory() - memory in use for IOMMU tables and by the slab allocator
+ *
+ * Unlike what is free, this knows no page that waits in a list of some CPU for its
+ * next user. It does count what others allocate from slabs: a leak is what grows
+ * by thousands of operations, every time.
+ *
+ * Context: may sleep; waits until all that RCU has been given is freed.
+ * Return: the number of bytes.
+ */
+static inline long kunit_iommu_memory(void)
+{
+	rcu_barrier();
+	kvfree_rcu_barrier();
+
+	return (kunit_node_pages(NR_IOMMU_PAGES) +
+		kunit_node_pages(NR_SLAB_UNRECLAIMABLE_B)) * (long)PAGE_SIZE;
+}
+
+#endif /* __KUNIT_MEMORY_H */
