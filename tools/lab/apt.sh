@@ -21,36 +21,37 @@ apt_site() {
 
 release_codename() { . /etc/os-release && echo "${VERSION_CODENAME:?}"; }
 
+# source_lines SUITE...: for a sources.list, what this machine has a mirror for
+source_lines() {
+	local suite site signed=/usr/share/keyrings/debian-archive-keyring.gpg
+	for suite; do
+		site=$(apt_site "$suite")
+		[ -n "$site" ] || continue
+		printf '%s [signed-by=%s] %s %s main\n' \
+			deb "$signed" "$site" "$suite" \
+			deb-src "$signed" "$site" "$suite"
+	done
+}
+
 # private_apt SUITE TOOL ARGUMENTS...: apt-get or apt-cache that sees SUITE (and,
-# to resolve dependencies, the machine's own releases as well).
+# to resolve dependencies, the release that backports are for).
 private_apt() {
-	local suite=$1 tool=$2 dir=$CACHE/apt/$1 site options
+	local suite=$1 tool=$2 dir=$CACHE/apt/$1 base=${1%-backports} options
 	shift 2
-	mkdir -p "$dir/lists/partial" "$dir/archives/partial" "$dir/parts"
+	mkdir -p "$dir/lists/partial" "$dir/archives/partial"
 	options=(-o "Dir::Etc::sourcelist=$dir/sources.list"
-		 -o "Dir::Etc::sourceparts=$dir/parts"
+		 -o Dir::Etc::sourceparts=/dev/null
 		 -o "Dir::State::lists=$dir/lists"
 		 -o "Dir::Cache=$dir" -o APT::Sandbox::User=root
 		 -o Debug::NoLocking=1)
 	if [ -z "$(find "$dir/stamp" -mmin -1440 2>/dev/null)" ]; then
-		site=$(apt_site "$suite")
-		[ -n "$site" ] || die "no Debian mirror in this machine's apt sources"
-		local signed=/usr/share/keyrings/debian-archive-keyring.gpg
-		printf '%s [signed-by=%s] %s %s main\n' \
-			deb "$signed" "$site" "$suite" \
-			deb-src "$signed" "$site" "$suite" >"$dir/sources.list"
-		case $suite in
-		*-backports)
-			# what the backports depend on
-			rm -f "$dir/parts/"*
-			cp /etc/apt/sources.list.d/*.sources \
-			   /etc/apt/sources.list.d/*.list "$dir/parts" 2>/dev/null ||
-				true
-			if [ -f /etc/apt/sources.list ]; then
-				cp /etc/apt/sources.list "$dir/parts/system.list"
-			fi
-			;;
-		esac
+		source_lines "$suite" >"$dir/sources.list"
+		[ -s "$dir/sources.list" ] ||
+			die "no Debian mirror in this machine's apt sources"
+		if [ "$base" != "$suite" ]; then
+			source_lines "$base" "$base-updates" "$base-security" \
+				>>"$dir/sources.list"
+		fi
 		say "reading the package lists of $suite"
 		apt-get "${options[@]}" -qq update >&2 && touch "$dir/stamp"
 	fi
