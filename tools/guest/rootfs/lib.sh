@@ -37,6 +37,23 @@ tap() {
 		[ "$status" = 0 ]
 }
 
+n=0
+failed=0
+
+# check WHAT COMMAND...: one line of KTAP; counts in n and failed
+check() {
+	what=$1
+	shift
+	n=$((n + 1))
+	if "$@" >/tmp/check 2>&1 </dev/null; then
+		echo "ok $n $what"
+	else
+		echo "not ok $n $what"
+		tail -40 /tmp/check | sed 's/^/# /'
+		failed=$((failed + 1))
+	fi
+}
+
 # choose_kunit GLOB: the KUnit suites that run when their module is loaded
 choose_kunit() { printf %s "$1" >/sys/module/kunit/parameters/filter_glob; }
 
@@ -58,4 +75,33 @@ snapshot() {
 	cat /sys/kernel/debug/iommu/intel/dmar_translation_struct >"$1/entries"
 	cat /sys/kernel/debug/iommu/intel/flpt_stats >"$1/stats"
 	cat "$INVALIDATIONS/hist" >"$1/invalidations"
+}
+
+# pasid_entry DIR DEVICE PASID: three quadwords, first one first
+pasid_entry() {
+	awk -v d="${2#*:}" -v pasid="$3" '$1 == d && $4 == pasid {
+		split($5, q, ":"); print q[3], q[2], q[1] }' "$1/entries"
+}
+
+# entry_type QUADWORD: PGTT is bits 8:6 of the first (VT-d specification 9.6)
+entry_type() {
+	echo 'reserved first-level second-level nested pass-through' |
+		cut -d' ' -f$((($1 >> 6 & 7) + 1))
+}
+
+# invalidations DID DIR: IOTLB (2) and PASID-based IOTLB (6) descriptors that named
+# this domain until then, counted by the kernel as it put them into the queue
+invalidations() {
+	sum=0
+	while read -r word hits; do
+		[ -n "$word" ] || continue
+		word=$((0x$word))
+		case $((word & 15)) in
+		2 | 6) [ $((word >> 16 & 0xffff)) != "$1" ] || sum=$((sum + hits)) ;;
+		esac
+	done <<-END
+	$(sed -n 's/^{ qw0: *\([0-9a-f]*\) } hitcount: *\([0-9]*\).*/\1 \2/p' \
+		"$2/invalidations")
+	END
+	echo $sum
 }
