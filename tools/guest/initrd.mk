@@ -11,13 +11,15 @@ CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/
 PROGRAMS := vfio_edu vtd_nested iommufd iommufd_fail_nth dma_map_benchmark pasid_example
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/edu_dma.ko $(OBJ)/lib/test_ida.ko $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
+MODULES := $(OUT)/edu_dma.ko $(OUT)/vmm_dma.ko $(OBJ)/lib/test_ida.ko
+
+$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES) $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
 	rm -rf $(OUT)/root
 	mkdir -p $(OUT)/root/bin $(OUT)/root/dev $(OUT)/root/proc \
 		$(OUT)/root/sys $(OUT)/root/tmp $(OUT)/root/mnt
 	cp -r $(GUEST)/rootfs/. $(OUT)/root
 	cp $(BUSYBOX) $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/root/bin
-	cp $(OUT)/edu_dma.ko $(OBJ)/lib/test_ida.ko $(OUT)/root
+	cp $(MODULES) $(OUT)/root
 	ln -s busybox $(OUT)/root/bin/sh
 	cd $(OUT)/root && find . | cpio --quiet -o -H newc -R 0:0 >$@.new
 	mv $@.new $@
@@ -56,12 +58,12 @@ $(PROGRAMS:%=$(OUT)/bin/%): $(OUT)/include.stamp
 	$(CC) $(CFLAGS) $(filter %.c,$^) -o $@
 
 # kbuild knows itself what has to be done; it builds where the sources are.
-$(OUT)/edu_dma.ko: FORCE
-	mkdir -p $(OUT)/edu_dma
-	cp -u $(GUEST)/edu.h $(OUT)
-	cp -u $(GUEST)/edu_dma/Kbuild $(GUEST)/edu_dma/*.[ch] $(OUT)/edu_dma
-	$(MAKE) -s -C $(OBJ) M=$(OUT)/edu_dma modules
-	cmp -s $(OUT)/edu_dma/edu_dma.ko $@ || cp $(OUT)/edu_dma/edu_dma.ko $@
+$(OUT)/%_dma.ko: FORCE
+	mkdir -p $(OUT)/$*_dma
+	cp -u $(GUEST)/edu.h $(GUEST)/vtd_testdev.h $(OUT)
+	cp -u $(GUEST)/$*_dma/Kbuild $(GUEST)/$*_dma/*.[ch] $(OUT)/$*_dma
+	$(MAKE) -s -C $(OBJ) M=$(OUT)/$*_dma modules
+	cmp -s $(OUT)/$*_dma/$*_dma.ko $@ || cp $(OUT)/$*_dma/$*_dma.ko $@
 FORCE:
 .PHONY: FORCE
 .DELETE_ON_ERROR:

@@ -73,6 +73,8 @@ setup_qemu() {
 # iommu_device QEMU MACHINE: the -device argument for the vIOMMU.
 #   first   first-stage translation only    second  second-stage only
 #   nested  both, and all that tools/qemu/series adds; needs "make qemu"
+#   guest   what a guest is shown that is to nest: the first stage only, PASIDs;
+#           needs QEMU 11.1
 # Other properties keep their defaults; -global intel-iommu.NAME=VALUE sets them.
 iommu_device() {
 	local known device=intel-iommu,intremap=on,aw-bits=48
@@ -92,6 +94,11 @@ iommu_device() {
 			die "MACHINE=nested needs the QEMU that make qemu builds"
 		device+=,device-iotlb=on,$first=on,x-slts=on,x-nest=on,x-ssads=on
 		device+=,x-pasid-mode=on,x-pasid-bits=20,x-pri=on,x-smpwc=on
+		;;
+	guest)
+		[ -n "$(option pasid-bits)" ] ||
+			die "this QEMU has no PASIDs for assigned devices"
+		device+=,$first=on,pasid-bits=20,caching-mode=on,device-iotlb=on
 		;;
 	*) die "MACHINE=$2: there are 'first', 'second' and 'nested'" ;;
 	esac

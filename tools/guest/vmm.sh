@@ -1,0 +1,151 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# "make vmm": a guest in the guest. Debian 13's newest QEMU, unmodified, runs in the
+# lab's machine (on the QEMU of tools/qemu, whose IOMMU acts as badly as it may) and
+# assigns vtd-testdev to a guest of its own, through vfio-pci, iommufd and a first-
+# stage vIOMMU. That guest's kernel does DMA through its own tables, on the RID and
+# on PASIDs. The result is a table; the status tells. Status 77: one of the two
+# QEMUs cannot be had. With "ktap": KTAP instead, which says then that it is skipped.
+# KERNEL=, ACCEL= and TIMEOUT= are as for tools/lab/boot.sh.
+set -euo pipefail
+GUEST=$(cd "$(dirname "$0")" && pwd)
+. "$GUEST/../lab/lib.sh"
+. "$LAB/apt.sh"
+. "$LAB/qemu.sh"
+
+RELEASE=trixie-backports
+WORK=$BUILD/vmm
+LOG=$BUILD/results/vmm.console
+MODE=${1:-table}
+export PATH=$PATH:/usr/sbin:/sbin
+
+say() { printf 'vmm: %s\n' "$*" >&2; }
+
+skip() {
+	say "$1"
+	[ "$MODE" = ktap ] || exit 77
+	printf 'KTAP version 1\n1..1\nok 1 vmm # SKIP %s\n' "$1"
+	exit 0
+}
+
+# ---- Debian's QEMU ----
+
+# debian_apt TOOL ARGUMENTS...: as for a machine that has no package installed
+debian_apt() {
+	local tool=$1
+	shift
+	private_apt $RELEASE "$tool" -o Dir::State::status=/dev/null -t $RELEASE "$@"
+}
+
+# fetch DIR: not by "whole", as it may fail
+fetch() {
+	say "fetching QEMU $VERSION and what it needs"
+	rm -rf "$1.part"
+	mkdir -p "$1.part/partial"
+	debian_apt apt-get -q -y --no-install-recommends --download-only \
+		-o "Dir::Cache::archives=$1.part" \
+		install "qemu-system-x86=$VERSION" >&2 || return
+	mv -T "$1.part" "$1"
+}
+
+# fill DIR: the packages unpacked, and as a disk; "run" there runs QEMU on this
+# machine, whose libraries may be too old for it.
+fill() {
+	local deb
+	mkdir "$1/root"
+	for deb in "$DEBS"/*.deb; do
+		dpkg-deb -x "$deb" "$1/root"
+	done
+	# these are no package's
+	ln -s usr/lib usr/lib64 "$1/root"
+	mkdir "$1/root"/{dev,proc,sys,tmp}
+	mkfs.ext4 -q -F -L vmm -d "$1/root" "$1/disk" 320m
+	cat >"$1/run" <<-'EOF'
+		#!/bin/sh
+		usr=$(dirname "$(readlink -f "$0")")/root/usr
+		exec "$usr/lib64/ld-linux-x86-64.so.2" \
+			--library-path "$usr/lib/x86_64-linux-gnu" \
+			"$usr/bin/qemu-system-x86_64" "$@"
+	EOF
+	chmod +x "$1/run"
+}
+
+# setup_debian: sets DEBIAN, a folder filled with the newest version.
+setup_debian() {
+	VERSION=$(debian_apt apt-cache madison qemu-system-x86 |
+		awk -F' *[|] *' '{ print $2; exit }') || true
+	dpkg --compare-versions "${VERSION:-0}" ge 1:11.1 ||
+		skip "$RELEASE has no QEMU 11.1 or newer"
+	DEBS=$DEB/vmm-${VERSION/:/%3a}
+	DEBIAN=$WORK/${VERSION#*:}
+	[ -d "$DEBS" ] || fetch "$DEBS" || skip "QEMU $VERSION cannot be fetched"
+	if [ ! -d "$DEBIAN" ]; then
+		say "making a disk of it"
+		whole "$DEBIAN" fill
+	fi
+}
+
+# ---- the lab's machine ----
+
+setup_lab() {
+	local status=0
+	QEMU=$("$ROOT/tools/qemu/build.sh" | tail -1) || status=$?
+	[ "$status" != 77 ] || skip "no source of the lab's QEMU can be had"
+	[ "$status" = 0 ] || exit "$status"
+	KERNEL=${KERNEL:-$("$LAB/kernel.sh" | tail -1)}
+	export QEMU KERNEL
+}
+
+# make_initrd: the guest's, and behind it what it needs for a guest of its own:
+# the same kernel and initrd.
+make_initrd() {
+	local initrd
+	initrd=$("$GUEST/mkinitrd.sh" | tail -1)
+	rm -rf "$WORK/add"
+	mkdir -p "$WORK/add/vmm"
+	cp "$KERNEL" "$WORK/add/vmm/bzImage"
+	cp "$initrd" "$WORK/add/vmm/initrd"
+	iommu_device "$DEBIAN/run" guest >"$WORK/add/vmm/iommu"
+	echo "console=ttyS0 panic=-1 no_timer_check quiet intel_iommu=on,sm_on" \
+	     "iommu.strict=1 guest=vmm-guest" >"$WORK/add/vmm/args"
+	{ cat "$initrd"; (cd "$WORK/add" && find . | cpio --quiet -o -H newc); } \
+		>"$WORK/initrd"
+}
+
+boot() {
+	local args
+	args="-device vtd-testdev,addr=4 -global intel-iommu.x-strict=on"
+	# relative names from here on, as QEMU_ARGS cannot carry spaces
+	args+=" -drive file=${DEBIAN#"$WORK/"}/disk,if=none,id=disk,format=raw,readonly=on"
+	args+=" -device virtio-blk-pci,drive=disk,disable-legacy=on"
+	say "booting, log in $LOG"
+	rm -f "$LOG"
+	cd "$WORK"
+	MACHINE=nested KERNEL=add/vmm/bzImage INITRD=initrd LOG=$LOG \
+	TIMEOUT=${TIMEOUT:-1500} ARGS=guest=vmm QEMU_ARGS=$args \
+		"$LAB/boot.sh" </dev/null >/dev/null 2>"$LOG.err" ||
+		{ cat "$LOG.err" >&2; return 1; }
+	"$GUEST/suite.sh" clean "$LOG" || return
+	grep -aqx $'guest: status 0\r*' "$LOG"
+}
+
+report() {
+	tr -d '\r' <"$LOG" | grep -aE '^(not )?ok |^# ' || true
+	echo
+	tr -d '\r' <"$LOG" | sed -n 's/^table: //p'
+}
+
+mkdir -p "$WORK" "${LOG%/*}"
+lock "$WORK/.lock"
+setup_debian
+setup_lab
+make_initrd
+status=0
+boot || status=1
+if [ "$MODE" = ktap ]; then
+	cat "$LOG"
+else
+	report
+	if [ "$status" = 0 ]; then say "all as expected"; else say "FAILED, see $LOG"; fi
+fi
+exit "$status"
