@@ -17,7 +17,6 @@ RELEASE=trixie-backports
 WORK=$BUILD/vmm
 LOG=$BUILD/results/vmm.console
 MODE=${1:-table}
-export PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf 'vmm: %s\n' "$*" >&2; }
 
@@ -59,7 +58,7 @@ fill() {
 	# these are no package's
 	ln -s usr/lib usr/lib64 "$1/root"
 	mkdir "$1/root"/{dev,proc,sys,tmp}
-	mkfs.ext4 -q -F -L vmm -d "$1/root" "$1/disk" 320m
+	PATH=$PATH:/sbin mkfs.ext4 -q -F -L vmm -d "$1/root" "$1/disk" 320m
 	cat >"$1/run" <<-'EOF'
 		#!/bin/sh
 		usr=$(dirname "$(readlink -f "$0")")/root/usr
@@ -75,7 +74,7 @@ setup_debian() {
 	VERSION=$(debian_apt apt-cache madison qemu-system-x86 |
 		awk -F' *[|] *' '{ print $2; exit }') || true
 	dpkg --compare-versions "${VERSION:-0}" ge 1:11.1 ||
-		skip "$RELEASE has no QEMU 11.1 or newer"
+		skip "no QEMU 11.1 or newer can be had from $RELEASE"
 	DEBS=$DEB/vmm-${VERSION/:/%3a}
 	DEBIAN=$WORK/${VERSION#*:}
 	[ -d "$DEBS" ] || fetch "$DEBS" || skip "QEMU $VERSION cannot be fetched"
