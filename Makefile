@@ -7,7 +7,7 @@ export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONF
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit check shell boot tree \
-	refresh series clean qemu nested
+	refresh series clean qemu nested soak
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -22,7 +22,9 @@ help:
 ##
 ##   make qemu       build the lab's own QEMU: nested translation, PASIDs, page
 ##                   requests, and a device that uses them (tools/qemu)
-##   make nested     nested translation and PASIDs on it, from user space
+##   make nested     nested translation and PASIDs on it, from user space and by a
+##                   kernel driver
+##   make soak       the same at random, for ten minutes (TIME=seconds)
 ##
 ##   make setup      install what is missing (the others do it by themselves)
 ##   make kernel     build the patched kernel; the last line is the bzImage
@@ -77,6 +79,9 @@ qemu: setup
 
 nested: setup
 	@tools/guest/nested.sh
+
+soak: setup
+	@tools/guest/nested.sh soak $(or $(TIME),600)
 
 tree: setup
 	@$(lab)/devtree.sh tree
