@@ -7,7 +7,7 @@ export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONF
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit check shell boot tree \
-	refresh series clean qemu nested vmm
+	refresh series clean qemu nested soak vmm
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -22,8 +22,10 @@ help:
 ##
 ##   make qemu       build the lab's own QEMU: nested translation, PASIDs, page
 ##                   requests, and a device that uses them (tools/qemu)
-##   make nested     nested translation and PASIDs on it, from user space
-##   make vmm        Debian 13's newest QEMU on it, with a guest that nests
+##   make nested     nested translation and PASIDs on it, from user space and by a
+##                   kernel driver
+##   make soak       the same at random, for ten minutes (TIME=seconds)
+##   make vmm        the same by Debian 13's newest QEMU, for a guest of its own
 ##
 ##   make setup      install what is missing (the others do it by themselves)
 ##   make kernel     build the patched kernel; the last line is the bzImage
@@ -78,6 +80,9 @@ qemu: setup
 
 nested: setup
 	@tools/guest/nested.sh
+
+soak: setup
+	@tools/guest/nested.sh soak $(or $(TIME),600)
 
 vmm: setup
 	@tools/guest/vmm.sh

@@ -8,18 +8,18 @@ BUSYBOX := $(shell command -v busybox)
 
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
-PROGRAMS := vfio_edu vtd_nested iommufd iommufd_fail_nth dma_map_benchmark pasid_example
+PROGRAMS := vfio_edu vtd_nested vtd_soak iommufd iommufd_fail_nth dma_map_benchmark pasid_example
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-MODULES := $(OUT)/edu_dma.ko $(OUT)/vmm_dma.ko $(OBJ)/lib/test_ida.ko
+MODULES := edu_dma vtd_dma vmm_dma
 
-$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES) $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
+$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(OBJ)/lib/test_ida.ko $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
 	rm -rf $(OUT)/root
 	mkdir -p $(OUT)/root/bin $(OUT)/root/dev $(OUT)/root/proc \
 		$(OUT)/root/sys $(OUT)/root/tmp $(OUT)/root/mnt
 	cp -r $(GUEST)/rootfs/. $(OUT)/root
 	cp $(BUSYBOX) $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/root/bin
-	cp $(MODULES) $(OUT)/root
+	cp $(MODULES:%=$(OUT)/%.ko) $(OBJ)/lib/test_ida.ko $(OUT)/root
 	ln -s busybox $(OUT)/root/bin/sh
 	cd $(OUT)/root && find . | cpio --quiet -o -H newc -R 0:0 >$@.new
 	mv $@.new $@
@@ -29,8 +29,10 @@ $(OUT)/include.stamp: $(wildcard $(SRC)/include/uapi/linux/iommufd.h $(SRC)/incl
 	$(MAKE) -s -C $(OBJ) headers_install INSTALL_HDR_PATH=$(OUT)
 	touch $@
 
-$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(GUEST)/edu.h $(GUEST)/vfio_cdev.h
-$(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(GUEST)/vtd_testdev.h $(GUEST)/vfio_cdev.h
+$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(addprefix $(GUEST)/,clock.h edu.h vfio_cdev.h)
+VMM := $(addprefix $(GUEST)/,clock.h vfio_cdev.h vtd_testdev.h vtd_vmm.h)
+$(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(VMM)
+$(OUT)/bin/vtd_soak: $(GUEST)/vtd_soak.c $(VMM)
 $(OUT)/bin/iommufd: $(SELF)/iommu/iommufd.c $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
@@ -58,12 +60,12 @@ $(PROGRAMS:%=$(OUT)/bin/%): $(OUT)/include.stamp
 	$(CC) $(CFLAGS) $(filter %.c,$^) -o $@
 
 # kbuild knows itself what has to be done; it builds where the sources are.
-$(OUT)/%_dma.ko: FORCE
-	mkdir -p $(OUT)/$*_dma
+$(MODULES:%=$(OUT)/%.ko): $(OUT)/%.ko: FORCE
+	mkdir -p $(OUT)/$*
 	cp -u $(GUEST)/edu.h $(GUEST)/vtd_testdev.h $(OUT)
-	cp -u $(GUEST)/$*_dma/Kbuild $(GUEST)/$*_dma/*.[ch] $(OUT)/$*_dma
-	$(MAKE) -s -C $(OBJ) M=$(OUT)/$*_dma modules
-	cmp -s $(OUT)/$*_dma/$*_dma.ko $@ || cp $(OUT)/$*_dma/$*_dma.ko $@
+	cp -u $(GUEST)/$*/Kbuild $(GUEST)/$*/*.[ch] $(OUT)/$*
+	$(MAKE) -s -C $(OBJ) M=$(OUT)/$* modules
+	cmp -s $(OUT)/$*/$*.ko $@ || cp $(OUT)/$*/$*.ko $@
 FORCE:
 .PHONY: FORCE
 .DELETE_ON_ERROR:

@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# "make nested": nested translation and PASIDs from user space (vtd_nested.c), on
-# the QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once as badly as
-# it may.  Prints a table of both; the status tells.  Status 77: there is no such
-# QEMU.  With "ktap normal" or "ktap strict": one of them, as KTAP, which says
-# that it is skipped if there is no such QEMU.  KERNEL=, ACCEL= and TIMEOUT= are
-# as for tools/lab/boot.sh.
+# "make nested": nested translation and PASIDs from user space (vtd_nested.c) and by
+# a kernel driver (vtd_dma/), on the QEMU of tools/qemu, whose IOMMU acts once as
+# QEMU's do and once as badly as it may.  Prints a table of both; the status tells.
+# Status 77: there is no such QEMU.  With "ktap normal" or "ktap strict": one of
+# them, as KTAP, which says that it is skipped if there is no such QEMU.  With "soak
+# SECONDS": random work for that long (vtd_soak.c), on the bad one.  KERNEL=, ACCEL=
+# and TIMEOUT= are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
@@ -13,27 +14,33 @@ RESULTS=$ROOT/build/results
 
 say() { printf 'nested: %s\n' "$*" >&2; }
 
-# run MODE: boots the guest; its console goes to $RESULTS.
+# run MODE [SUITE [ARGUMENTS]]: boots the guest; its console goes to $RESULTS.
 run() {
-	local log=$RESULTS/nested-$1.console args='-device vtd-testdev,addr=4'
+	local suite=${2:-nested} log args='-device vtd-testdev,addr=4'
+	log=$RESULTS/$suite-$1.console
 	[ "$1" != strict ] || args+=' -global intel-iommu.x-strict=on'
 	say "booting, log in $log"
 	rm -f "$log"
 	MACHINE=nested LOG=$log TIMEOUT=${TIMEOUT:-420} \
-	ARGS="guest=nested stage=$1" QEMU_ARGS=$args \
+	ARGS="guest=$suite stage=$1 iommu.strict=1 kunit.enable=1 kunit.filter_glob=none ${3:-}" \
+	QEMU_ARGS=$args \
 		"$ROOT/tools/lab/boot.sh" </dev/null >/dev/null 2>"$log.err" ||
 		{ cat "$log.err" >&2; return 1; }
 	"$GUEST/suite.sh" clean "$log" || return
 	grep -aqx $'guest: status 0\r*' "$log"
 }
 
-# results MODE: "name result" of each test, in the order of the tests
+# results MODE: "name result" of each test, in the order of the tests; KUnit's lines
+# have the time before them, and are indented by how deep they are
 results() {
-	tr -d '\r' <"$RESULTS/nested-$1.console" | awk '
-		/^(not )?ok [0-9]+ / {
+	tr -d '\r' <"$RESULTS/nested-$1.console" | sed 's/^\[ *[0-9.]*\] //' | awk '
+		/^    # Subtest: / { suite = $3 "." }
+		/^(not )?ok [0-9]+ vtd_(dma_api|pasid|gpasid)$/ { next }
+		/^(    )?(not )?ok [0-9]+ / {
 			result = $1 == "ok" ? "ok" : "FAILED"
-			sub(/^(not )?ok [0-9]+ (- )?/, "")
-			print $1, result
+			inside = /^ / ? suite : ""
+			sub(/^ *(not )?ok [0-9]+ (- )?/, "")
+			print inside $1, result
 		}'
 }
 
@@ -65,8 +72,13 @@ if [ "${1:-}" = ktap ]; then
 	cat "$RESULTS/nested-$2.console"
 	exit "$status"
 fi
-run normal || status=1
-run strict || status=1
-table
+if [ "${1:-}" = soak ]; then
+	TIMEOUT=$(($2 + 300)) run strict soak "seconds=$2" || status=1
+	tr -d '\r' <"$RESULTS/soak-strict.console" | sed -n '/^TAP/,/^guest:/p'
+else
+	run normal || status=1
+	run strict || status=1
+	table
+fi
 if [ "$status" = 0 ]; then say "all as expected"; else say "FAILED"; fi
 exit "$status"

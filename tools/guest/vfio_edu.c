@@ -13,8 +13,8 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "clock.h"
 #include "edu.h"
 #include "vfio_cdev.h"
 #include "kselftest_harness.h"
@@ -43,21 +43,6 @@ struct edu {
 static bool first_stage(void)
 {
 	return !strcmp(getenv("STAGE") ?: "", "first");
-}
-
-static void sleep_ms(long ms)
-{
-	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&t, NULL);
-}
-
-static long now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* ---- memory ---- */

@@ -33,15 +33,24 @@ is_wanted() {
 passed=0 failed=0 skipped=0 ran=0
 complaints=$results/complaints		# what failed, told again at the end
 : >"$complaints"
+rm -f "$results"/*.status
 
-# suite NAME COMMAND...: COMMAND prints KTAP.
-suite() {
-	local name=$1 log=$results/$1.log status=0 verdict start=$SECONDS
+# perform NAME COMMAND...: COMMAND prints KTAP.
+perform() {
+	local name=$1 log=$results/$1.log status=0 start=$SECONDS
 	shift
 	is_wanted "$name" || return 0
-	ran=$((ran + 1))
 	say "suite $name"
 	"$@" </dev/null >"$log" || status=$?
+	echo "$status $((SECONDS - start))" >"$log.status"
+}
+
+# judge NAME: counts what has been performed.
+judge() {
+	local name=$1 log=$results/$1.log status seconds verdict p f s
+	is_wanted "$name" || return 0
+	ran=$((ran + 1))
+	read -r status seconds 2>/dev/null <"$log.status" || status=unknown seconds=0
 	verdict=$("$LAB/ktap.py" --kernel "$kernel_tree" "$log") || true
 	read -r p _ f _ s _ <<<"$(tail -1 <<<"$verdict")"
 	{
@@ -52,12 +61,16 @@ suite() {
 		fi
 		[ "$f" = 0 ] || echo "$name: see $log"
 	} >"$log.complaints"
-	cat "$log.complaints"
-	cat "$log.complaints" >>"$complaints"
-	rm "$log.complaints"
+	tee -a "$complaints" <"$log.complaints"
+	rm -f "$log.complaints" "$log.status"
 	printf '%-24s %s passed, %s failed, %s skipped (%d s)\n' \
-		"$name" "$p" "$f" "$s" $((SECONDS - start))
+		"$name" "$p" "$f" "$s" "$seconds"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+suite() {
+	perform "$@"
+	judge "$1"
 }
 
 # kunit.py's report is for people; the console is what is counted
@@ -87,6 +100,20 @@ any_wanted() {
 	return 1
 }
 
+# builds: what needs no machine, and what the machines will need, behind the tests
+# that run on them and leave most of a CPU idle. Each build has a lock of its own:
+# who needs it earlier waits for it, or does it first.
+builds() {
+	renice -n 10 -p "$BASHPID" >/dev/null
+	! is_wanted nested-normal && ! is_wanted nested-strict ||
+		"$ROOT/tools/qemu/build.sh" >/dev/null || true
+	! is_wanted kasan-kunit-first ||
+		LAB_CONFIG=kasan "$LAB/kernel.sh" >/dev/null || true
+	perform check "$LAB/check.sh"
+	perform distconfig "$LAB/distconfig.sh"
+	perform steps "$LAB/steps.sh"
+}
+
 if [ "${1:-}" = --debug ]; then
 	export TIMEOUT=${TIMEOUT:-3600}		# sanitizers are slow under emulation
 	export ARGS="flpt_kunit.all=1 ${ARGS:-}"
@@ -99,13 +126,16 @@ if [ "${1:-}" = --debug ]; then
 	done
 else
 	kernel lab
+	set -m			# a process group of its own, to be stopped with
+	builds &
+	trap 'kill -- -$! 2>/dev/null' EXIT
+	set +m
 	suite lab "$LAB/selftest.sh"
 	suite kunit-first kunit_suite first
 	suite kunit-second kunit_suite second
 	guest_suites ""
-	suite check "$LAB/check.sh"
-	suite steps "$LAB/steps.sh"
-	suite distconfig "$LAB/distconfig.sh"
+	suite nested-normal "$ROOT/tools/guest/nested.sh" ktap normal
+	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
 	# The tests bring their own IOMMUs: one machine is enough, and the other
 	# costs minutes, as do stress tests. --debug has it all.
 	if is_wanted kasan-kunit-first; then
@@ -114,6 +144,10 @@ else
 		kernel kasan
 		suite kasan-kunit-first kunit_suite first
 	fi
+	wait
+	judge check
+	judge steps
+	judge distconfig
 fi
 [ "$ran" != 0 ] || die "no suite is called ${wanted[*]}"
 cat "$complaints"

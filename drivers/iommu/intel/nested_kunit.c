@@ -547,7 +547,7 @@ static bool drain_waits(struct kunit *test, u32 pasid, u16 rid, u64 qw0)
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(drain_thread, &drain, "drain")));
 	while (!completion_done(&drain.done) && !swait_active(&iommu->prq_complete.wait))
-		msleep(1);
+		usleep_range(1000, 2000);
 	waited = !completion_done(&drain.done);
 	if (waited) {
 		/* It has been handled. */

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Driver for the vtd-testdev device of tools/qemu (see its data sheet there):
+ * this file binds the device and has it make requests. The KUnit suites are in
+ * dma_api.c, pasid.c and gpasid.c.
+ */
+#include <linux/atomic.h>
+#include <linux/completion.h>
+#include <linux/dma-mapping.h>
+#include <linux/gfp.h>
+#include <linux/interrupt.h>
+#include <linux/io.h>
+#include <linux/iopoll.h>
+#include <linux/module.h>
+#include <uapi/linux/iommufd.h>
+
+#include "vtd_dma.h"
+
+bool vtd_strict;
+module_param_named(strict, vtd_strict, bool, 0444);
+MODULE_PARM_DESC(strict, "the IOMMU remembers all that it may: expect stale entries");
+
+static struct testdev testdev;
+
+struct testdev *testdev_get(struct kunit *test)
+{
+	KUNIT_ASSERT_NOT_NULL_MSG(test, testdev.pdev, "no vtd-testdev");
+	return &testdev;
+}
+
+u64 testdev_new_value(void)
+{
+	static atomic64_t value = ATOMIC64_INIT(0x5eed0000);
+
+	return atomic64_inc_return(&value);
+}
+
+/* Execute a command on eight bytes, with PASID unless @pasid is RID. */
+struct vtdt_command testdev_execute(struct testdev *dev, u32 op, u32 pasid, u64 addr,
+				    u64 data)
+{
+	struct vtdt_command c = {
+		.op = op | VTDT_IMMEDIATE, .addr = addr, .length = sizeof(data),
+		.data = data,
+	};
+	u32 busy;
+
+	if (pasid != RID) {
+		c.op |= VTDT_HAS_PASID;
+		c.pasid = pasid;
+	}
+	__iowrite32_copy(dev->regs + VTDT_COMMAND, &c, sizeof(c) / 4);
+	writel(VTDT_GO_COMMAND, dev->regs + VTDT_GO);
+	readl_poll_timeout(dev->regs + VTDT_BUSY, busy, !busy, 100, 2 * USEC_PER_SEC);
+	__ioread32_copy(&c, dev->regs + VTDT_COMMAND, sizeof(c) / 4);
+	return c;
+}
+
+/* A new value in memory at @where is what the device reads. */
+bool testdev_reads(struct testdev *dev, u32 how, u32 pasid, u64 addr, u64 *where)
+{
+	u64 value = testdev_new_value();
+	struct vtdt_command c;
+
+	WRITE_ONCE(*where, value);
+	c = testdev_execute(dev, VTDT_READ | how, pasid, addr, 0);
+	return c.status == VTDT_OK && c.data == value;
+}
+
+bool testdev_writes(struct testdev *dev, u32 how, u32 pasid, u64 addr, u64 *where)
+{
+	u64 value = testdev_new_value();
+	struct vtdt_command c;
+
+	c = testdev_execute(dev, VTDT_WRITE | how, pasid, addr, value);
+	return c.status == VTDT_OK && READ_ONCE(*where) == value;
+}
+
+/* Neither a read nor a write is completed. */
+bool testdev_refused(struct testdev *dev, u32 pasid, u64 addr)
+{
+	return testdev_execute(dev, VTDT_READ, pasid, addr, 0).status == VTDT_REFUSED &&
+	       testdev_execute(dev, VTDT_WRITE, pasid, addr, 0).status == VTDT_REFUSED;
+}
+
+static void put_page_of(void *page)
+{
+	free_page((unsigned long)page);
+}
+
+/* A page of zeros, freed after the test and what it has attached */
+u64 *testdev_page(struct kunit *test)
+{
+	u64 *page = (u64 *)get_zeroed_page(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, put_page_of, page));
+	return page;
+}
+
+/* A domain to map pages in; or one that guests' tables can be nested on as well */
+struct iommu_domain *testdev_domain(struct testdev *dev, bool parent)
+{
+	const struct iommu_ops *ops = dev->pdev->dev.iommu->iommu_dev->ops;
+	struct iommu_domain *domain;
+
+	if (!parent)
+		return iommu_paging_domain_alloc(&dev->pdev->dev);
+
+	domain = ops->domain_alloc_user(&dev->pdev->dev, IOMMU_HWPT_ALLOC_NEST_PARENT,
+					NULL, NULL);
+	if (!IS_ERR(domain))
+		domain->owner = ops;
+	return domain;
+}
+
+static irqreturn_t testdev_done(int irq, void *data)
+{
+	struct testdev *dev = data;
+
+	complete(&dev->done);
+	return IRQ_HANDLED;
+}
+
+static int testdev_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	int ret;
+
+	if (testdev.pdev)
+		return -EBUSY;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return ret;
+	testdev.regs = pcim_iomap_region(pdev, 0, KBUILD_MODNAME);
+	if (IS_ERR(testdev.regs))
+		return PTR_ERR(testdev.regs);
+	if (readl(testdev.regs + VTDT_ID) != VTDT_ID_VALUE)
+		return -ENODEV;
+
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
+	init_completion(&testdev.done);
+	ret = pci_alloc_irq_vectors(pdev, 1, 2, PCI_IRQ_MSIX);
+	if (ret < 0)
+		return ret;
+	ret = pci_request_irq(pdev, 0, testdev_done, NULL, &testdev, KBUILD_MODNAME);
+	if (ret) {
+		pci_free_irq_vectors(pdev);
+		return ret;
+	}
+	pci_set_master(pdev);
+	testdev.pdev = pdev;
+	return 0;
+}
+
+static void testdev_remove(struct pci_dev *pdev)
+{
+	testdev.pdev = NULL;
+	pci_clear_master(pdev);
+	pci_free_irq(pdev, 0, &testdev);
+	pci_free_irq_vectors(pdev);
+}
+
+static const struct pci_device_id testdev_ids[] = {
+	{ PCI_DEVICE(VTDT_VENDOR, VTDT_DEVICE) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, testdev_ids);
+
+static struct pci_driver testdev_driver = {
+	.name = KBUILD_MODNAME,
+	.id_table = testdev_ids,
+	.probe = testdev_probe,
+	.remove = testdev_remove,
+	.driver.suppress_bind_attrs = true,
+};
+module_pci_driver(testdev_driver);
+
+MODULE_DESCRIPTION("KUnit tests of PASIDs and nested translation with vtd-testdev");
+MODULE_LICENSE("GPL");

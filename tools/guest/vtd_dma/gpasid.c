@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest PASIDs by iommu_bind_gpasid(): the "guest" is some pages in a domain on
+ * the device's RID, at guest-physical addresses from 0 on, with first-level tables
+ * in them that the tests write themselves.
+ */
+#include <linux/iommu-gpasid.h>
+
+#include "vtd_dma.h"
+
+#define GUEST_PAGES	64
+#define IOVA		0x7f1234567000UL
+#define PASID		0x12345
+#define OTHER		0xfffff
+#define RW		(IOMMU_READ | IOMMU_WRITE)
+
+/* Entries of first-level tables, VT-d section 9.7: present, writable, user, accessed */
+#define TABLE		(BIT(0) | BIT(1) | BIT(2) | BIT(5))
+#define LEAF		(TABLE | BIT(6))	/* dirty */
+#define WRITABLE	BIT(1)
+
+struct guest {
+	struct testdev *dev;
+	struct iommu_domain *parent;
+	u64 *pages[GUEST_PAGES];	/* by page of guest-physical address */
+	unsigned int used;
+};
+
+static u64 new_page(struct kunit *test, struct guest *guest)
+{
+	KUNIT_ASSERT_LT(test, guest->used, GUEST_PAGES);
+	memset(guest->pages[guest->used], 0, PAGE_SIZE);
+	return guest->used++ * PAGE_SIZE;
+}
+
+static u64 *at(struct guest *guest, u64 gpa)
+{
+	return guest->pages[gpa / PAGE_SIZE % GUEST_PAGES];
+}
+
+/* The last-level entry for @iova below @root, tables made on the way */
+static u64 *entry(struct kunit *test, struct guest *guest, u64 root, u64 iova)
+{
+	u64 *e = at(guest, root) + (iova >> 39 & 511);
+	int shift;
+
+	for (shift = 30; shift >= 12; shift -= 9) {
+		if (!*e)
+			*e = new_page(test, guest) | TABLE;
+		e = at(guest, *e) + (iova >> shift & 511);
+	}
+	return e;
+}
+
+/* A table of the guest that has a page of data at IOVA */
+struct table {
+	u64 root, data;
+	u64 *leaf;
+};
+
+static struct table new_table(struct kunit *test, struct guest *guest)
+{
+	struct table table = {
+		.root = new_page(test, guest), .data = new_page(test, guest),
+	};
+
+	table.leaf = entry(test, guest, table.root, IOVA);
+	*table.leaf = table.data | LEAF;
+	return table;
+}
+
+static int bind(struct guest *guest, u32 pasid, u64 root)
+{
+	struct iommu_gpasid_bind_data data = {
+		.version = IOMMU_GPASID_BIND_VERSION, .pasid = pasid, .gpasid = pasid,
+		.root = root, .addr_width = 48,
+	};
+
+	return iommu_bind_gpasid(&guest->dev->pdev->dev, &data);
+}
+
+static int unbind(struct guest *guest, u32 pasid)
+{
+	return iommu_unbind_gpasid(&guest->dev->pdev->dev, pasid);
+}
+
+static int invalidate(struct guest *guest, u32 pasid, u64 addr, u64 npages)
+{
+	return iommu_invalidate_gpasid(&guest->dev->pdev->dev, pasid, addr, npages, false);
+}
+
+static bool reads(struct guest *guest, u32 how, u32 pasid, u64 gpa)
+{
+	return testdev_reads(guest->dev, how, pasid, IOVA, at(guest, gpa));
+}
+
+static bool writes(struct guest *guest, u32 how, u32 pasid, u64 gpa)
+{
+	return testdev_writes(guest->dev, how, pasid, IOVA, at(guest, gpa));
+}
+
+static bool refused(struct guest *guest, u32 pasid)
+{
+	return testdev_refused(guest->dev, pasid, IOVA);
+}
+
+static void end_guest(void *data)
+{
+	struct guest *guest = data;
+	struct device *dev = &guest->dev->pdev->dev;
+
+	if (iommu_get_domain_for_dev(dev) == guest->parent)
+		iommu_detach_device(guest->parent, dev);
+	iommu_domain_free(guest->parent);
+}
+
+static int gpasid_init(struct kunit *test)
+{
+	struct guest *guest = kunit_kzalloc(test, sizeof(*guest), GFP_KERNEL);
+	struct testdev *dev = testdev_get(test);
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, guest);
+	guest->dev = dev;
+	for (i = 0; i < GUEST_PAGES; i++)
+		guest->pages[i] = testdev_page(test);
+	guest->parent = testdev_domain(dev, true);
+	if (IS_ERR(guest->parent))
+		kunit_skip(test, "no nested translation here");
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, end_guest, guest));
+	for (i = 0; i < GUEST_PAGES; i++)
+		KUNIT_ASSERT_EQ(test, 0, iommu_map(guest->parent, i * PAGE_SIZE,
+						   virt_to_phys(guest->pages[i]),
+						   PAGE_SIZE, RW, GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device(guest->parent, &dev->pdev->dev));
+	test->priv = guest;
+	return 0;
+}
+
+/* Both levels are used, on this PASID only; the RID keeps the second level. */
+static void bound_and_unbound(struct kunit *test)
+{
+	struct guest *guest = test->priv;
+	struct table table = new_table(test, guest);
+
+	KUNIT_EXPECT_TRUE(test, refused(guest, PASID));
+	KUNIT_ASSERT_EQ(test, 0, bind(guest, PASID, table.root));
+	KUNIT_EXPECT_TRUE(test, reads(guest, PLAIN, PASID, table.data));
+	KUNIT_EXPECT_TRUE(test, writes(guest, PLAIN, PASID, table.data));
+	KUNIT_EXPECT_TRUE(test, refused(guest, OTHER));
+	KUNIT_EXPECT_TRUE(test, refused(guest, RID));
+	KUNIT_EXPECT_TRUE(test, testdev_reads(guest->dev, PLAIN, RID, table.data,
+					      at(guest, table.data)));
+	KUNIT_EXPECT_EQ(test, -EBUSY, bind(guest, PASID, table.root));
+	KUNIT_EXPECT_EQ(test, 0, unbind(guest, PASID));
+	KUNIT_EXPECT_TRUE(test, refused(guest, PASID));
+	KUNIT_EXPECT_EQ(test, -ENOENT, unbind(guest, PASID));
+}
+
+/* Every PASID has its own table; one goes, the others stay. */
+static void side_by_side(struct kunit *test)
+{
+	struct guest *guest = test->priv;
+	struct table tables[8];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(tables); i++) {
+		tables[i] = new_table(test, guest);
+		KUNIT_ASSERT_EQ(test, 0, bind(guest, 1 + 0x1fff * i, tables[i].root));
+	}
+	for (i = 0; i < ARRAY_SIZE(tables); i++)
+		KUNIT_EXPECT_TRUE(test, writes(guest, PLAIN, 1 + 0x1fff * i,
+					       tables[i].data));
+	KUNIT_EXPECT_EQ(test, 0, unbind(guest, 1));
+	KUNIT_EXPECT_TRUE(test, refused(guest, 1));
+	for (i = 1; i < ARRAY_SIZE(tables); i++)
+		KUNIT_EXPECT_TRUE(test, reads(guest, PLAIN, 1 + 0x1fff * i,
+					      tables[i].data));
+	for (i = 1; i < ARRAY_SIZE(tables); i++)
+		KUNIT_EXPECT_EQ(test, 0, unbind(guest, 1 + 0x1fff * i));
+}
+
+/*
+ * The guest changes an entry and invalidates it. Until then the old page may be
+ * used, and is where the IOMMU remembers all that it may.
+ */
+static void invalidated(struct kunit *test, u32 how, u64 addr, u64 npages)
+{
+	struct guest *guest = test->priv;
+	struct table table = new_table(test, guest);
+	u64 data = new_page(test, guest);
+
+	KUNIT_ASSERT_EQ(test, 0, bind(guest, PASID, table.root));
+	KUNIT_EXPECT_TRUE(test, reads(guest, how, PASID, table.data));
+	WRITE_ONCE(*table.leaf, data | LEAF);
+	if (vtd_strict)
+		KUNIT_EXPECT_TRUE(test, reads(guest, how, PASID, table.data));
+	KUNIT_EXPECT_EQ(test, 0, invalidate(guest, PASID, addr, npages));
+	KUNIT_EXPECT_TRUE(test, reads(guest, how, PASID, data));
+	KUNIT_EXPECT_TRUE(test, writes(guest, how, PASID, data));
+
+	WRITE_ONCE(*table.leaf, 0);
+	KUNIT_EXPECT_EQ(test, 0, invalidate(guest, PASID, addr, npages));
+	KUNIT_EXPECT_FALSE(test, reads(guest, how, PASID, data));
+	KUNIT_EXPECT_FALSE(test, writes(guest, how, PASID, data));
+	KUNIT_EXPECT_EQ(test, 0, unbind(guest, PASID));
+}
+
+static void invalidate_page(struct kunit *test)
+{
+	invalidated(test, PLAIN, IOVA, 1);
+}
+
+static void invalidate_all(struct kunit *test)
+{
+	invalidated(test, PLAIN, 0, U64_MAX);
+}
+
+static void invalidate_page_of_tlb(struct kunit *test)
+{
+	invalidated(test, BY_TLB, IOVA, 1);
+}
+
+static void invalidate_all_of_tlb(struct kunit *test)
+{
+	invalidated(test, BY_TLB, 0, U64_MAX);
+}
+
+/* What one of the two levels does not allow is refused. */
+static void both_levels_must_allow(struct kunit *test)
+{
+	struct guest *guest = test->priv;
+	struct table table = new_table(test, guest);
+
+	WRITE_ONCE(*table.leaf, table.data | (LEAF & ~WRITABLE));
+	KUNIT_ASSERT_EQ(test, 0, bind(guest, PASID, table.root));
+	KUNIT_EXPECT_TRUE(test, reads(guest, PLAIN, PASID, table.data));
+	KUNIT_EXPECT_FALSE(test, writes(guest, PLAIN, PASID, table.data));
+
+	WRITE_ONCE(*table.leaf, table.data | LEAF);
+	KUNIT_EXPECT_EQ(test, 0, invalidate(guest, PASID, IOVA, 1));
+	KUNIT_EXPECT_TRUE(test, writes(guest, PLAIN, PASID, table.data));
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, iommu_unmap(guest->parent, table.data, PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, refused(guest, PASID));
+
+	/* a table page that is not mapped in the second level */
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(guest->parent, table.data,
+					   virt_to_phys(at(guest, table.data)), PAGE_SIZE,
+					   RW, GFP_KERNEL));
+	KUNIT_EXPECT_TRUE(test, reads(guest, PLAIN, PASID, table.data));
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, iommu_unmap(guest->parent, table.root, PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, refused(guest, PASID));
+	KUNIT_EXPECT_EQ(test, 0, unbind(guest, PASID));
+}
+
+/* Another table for the same PASID: nothing of the old one is remembered. */
+static void bound_again(struct kunit *test)
+{
+	struct guest *guest = test->priv;
+	struct table table = new_table(test, guest), other = new_table(test, guest);
+	int i;
+
+	for (i = 0; i < 32; i++) {
+		struct table *now = i % 2 ? &other : &table;
+
+		KUNIT_ASSERT_EQ(test, 0, bind(guest, PASID, now->root));
+		KUNIT_EXPECT_TRUE(test, reads(guest, PLAIN, PASID, now->data));
+		KUNIT_EXPECT_TRUE(test, writes(guest, BY_TLB, PASID, now->data));
+		KUNIT_EXPECT_EQ(test, 0, unbind(guest, PASID));
+	}
+	KUNIT_EXPECT_EQ(test, 0, readl(guest->dev->regs + VTDT_TLB));
+}
+
+/* The second level goes from the RID: so do the guest's tables. */
+static void gone_with_the_parent(struct kunit *test)
+{
+	struct guest *guest = test->priv;
+	struct table table = new_table(test, guest);
+
+	KUNIT_ASSERT_EQ(test, 0, bind(guest, PASID, table.root));
+	KUNIT_EXPECT_TRUE(test, reads(guest, PLAIN, PASID, table.data));
+	iommu_detach_device(guest->parent, &guest->dev->pdev->dev);
+	KUNIT_EXPECT_TRUE(test, refused(guest, PASID));
+	KUNIT_EXPECT_EQ(test, -ENOENT, unbind(guest, PASID));
+}
+
+static struct kunit_case gpasid_cases[] = {
+	KUNIT_CASE(bound_and_unbound),
+	KUNIT_CASE(side_by_side),
+	KUNIT_CASE(invalidate_page),
+	KUNIT_CASE(invalidate_all),
+	KUNIT_CASE(invalidate_page_of_tlb),
+	KUNIT_CASE(invalidate_all_of_tlb),
+	KUNIT_CASE(both_levels_must_allow),
+	KUNIT_CASE(bound_again),
+	KUNIT_CASE(gone_with_the_parent),
+	{ }
+};
+
+static struct kunit_suite gpasid_suite = {
+	.name = "vtd_gpasid",
+	.init = gpasid_init,
+	.test_cases = gpasid_cases,
+};
+kunit_test_suite(gpasid_suite);
