@@ -105,7 +105,7 @@ any_wanted() {
 # who needs it earlier waits for it, or does it first.
 builds() {
 	renice -n 10 -p "$BASHPID" >/dev/null
-	! is_wanted nested-normal && ! is_wanted nested-strict ||
+	! is_wanted nested-normal && ! is_wanted nested-strict && ! is_wanted vmm ||
 		"$ROOT/tools/qemu/build.sh" >/dev/null || true
 	! is_wanted kasan-kunit-first ||
 		LAB_CONFIG=kasan "$LAB/kernel.sh" >/dev/null || true
@@ -136,6 +136,7 @@ else
 	guest_suites ""
 	suite nested-normal "$ROOT/tools/guest/nested.sh" ktap normal
 	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
+	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
 	# The tests bring their own IOMMUs: one machine is enough, and the other
 	# costs minutes, as do stress tests. --debug has it all.
 	if is_wanted kasan-kunit-first; then
