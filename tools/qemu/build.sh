@@ -110,7 +110,7 @@ assemble_source() {
 
 configure_qemu() {
 	local state
-	state=$(printf '%s\n' "${OPTIONS[@]}" "$PATH" "$(gcc --version)" |
+	state=$(printf "%s\n" "${OPTIONS[@]}" "$(command -v meson)" "$(gcc --version)" |
 		cat - "$HERE/devices.mak" | checksum)
 	[ "$state" != "$(cat "$WORK/obj.state" 2>/dev/null)" ] || return 0
 	say "configuring QEMU"

@@ -2032,6 +2032,7 @@ static void flipping_sizes(struct kunit *test)
 			flip(lab, iova, size);
 		if (i == 2)
 			pages = lab_pages(lab);
+		cond_resched();
 	}
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), pages);
 	lab->racing = false;

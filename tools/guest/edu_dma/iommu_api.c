@@ -10,8 +10,8 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/iommu.h>
-#include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/moduleparam.h>
 
 #include "edu_dma.h"
 
@@ -568,23 +568,26 @@ static void neighbours_race(struct kunit *test)
 			(RACE_PAGES + 1) * SZ_4K);
 }
 
+static bool enough = true;
+module_param(enough, bool, 0644);
+MODULE_PARM_DESC(enough, "tables_come_and_go goes on until this is set");
+
 /*
  * Tables come and go, if the page-table code lets them: for whoever dumps them
  * meanwhile (rootfs/suites/dma).
  */
 static void tables_come_and_go(struct kunit *test)
 {
-	unsigned long end = jiffies + 3 * HZ;
 	struct env *env = test->priv;
 	size_t done;
 
-	while (time_before(jiffies, end)) {
+	do {
 		for (done = 0; done < SZ_2M; done += SZ_4K)
 			KUNIT_ASSERT_EQ(test, map_arena(env->domain, LOW_IOVA + done,
 							done, SZ_4K, RW), 0);
 		KUNIT_EXPECT_EQ(test, iommu_unmap(env->domain, LOW_IOVA, SZ_2M), SZ_2M);
 		cond_resched();
-	}
+	} while (!READ_ONCE(enough));
 }
 
 static void no_unexpected_fault(struct kunit *test)
