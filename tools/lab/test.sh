@@ -101,10 +101,10 @@ any_wanted() {
 }
 
 # builds: what needs no machine, and what the machines will need, behind the tests
-# that run on them and leave most of a CPU idle. Each build has a lock of its own:
-# who needs it earlier waits for it, or does it first.
+# that run on them, with what these leave of the CPUs (SCHED_IDLE). Each build has a
+# lock of its own: who needs it earlier waits for it, or does it first.
 builds() {
-	renice -n 10 -p "$BASHPID" >/dev/null
+	chrt --idle --pid 0 "$BASHPID" || say "the builds go on at normal priority"
 	! is_wanted nested-normal && ! is_wanted nested-strict && ! is_wanted vmm ||
 		"$ROOT/tools/qemu/build.sh" >/dev/null || true
 	! is_wanted kasan-kunit-first ||
@@ -116,7 +116,8 @@ builds() {
 
 if [ "${1:-}" = --debug ]; then
 	export TIMEOUT=${TIMEOUT:-3600}		# sanitizers are slow under emulation
-	export ARGS="flpt_kunit.all=1 ${ARGS:-}"
+	# a CPU of an emulated machine may not run for a while
+	export ARGS="flpt_kunit.all=1 watchdog_thresh=60 ${ARGS:-}"
 	for variant in kasan kcsan; do
 		any_wanted "$variant-" || continue
 		kernel "$variant"
@@ -128,7 +129,8 @@ else
 	kernel lab
 	set -m			# a process group of its own, to be stopped with
 	builds &
-	trap 'kill -- -$! 2>/dev/null' EXIT
+	builder=$!
+	trap 'kill -- -"$builder" 2>/dev/null || true' EXIT
 	set +m
 	suite lab "$LAB/selftest.sh"
 	suite kunit-first kunit_suite first
@@ -145,7 +147,7 @@ else
 		kernel kasan
 		suite kasan-kunit-first kunit_suite first
 	fi
-	wait
+	wait "$builder" || true
 	judge check
 	judge steps
 	judge distconfig
