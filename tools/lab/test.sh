@@ -127,12 +127,12 @@ if [ "${1:-}" = --debug ]; then
 	done
 else
 	kernel lab
+	suite lab "$LAB/selftest.sh"	# which wants the lab for itself
 	set -m			# a process group of its own, to be stopped with
 	builds &
 	builder=$!
 	trap 'kill -- -"$builder" 2>/dev/null || true' EXIT
 	set +m
-	suite lab "$LAB/selftest.sh"
 	suite kunit-first kunit_suite first
 	suite kunit-second kunit_suite second
 	guest_suites ""
