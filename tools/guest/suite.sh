@@ -39,9 +39,6 @@ clean() {
 	}
 }
 
-# KUnit's report of having run nothing at boot is no test result.
-without_empty_plan() { sed -u '/KTAP version 1\r*$/ { N; /] 1\.\.0\r*$/d }'; }
-
 run() {
 	local name=$1 stage suite memory args log edu
 	read -r _ stage suite memory args < <(awk -v n="$name" '$1 == n' <<<"$SUITES") ||
@@ -61,7 +58,7 @@ run() {
 	MACHINE=$stage MEMORY=$memory LOG=$log TIMEOUT=${TIMEOUT:-300} \
 	ARGS="guest=$suite stage=$stage $args" \
 	QEMU_ARGS="-device $edu,addr=4 -device $edu,addr=5" \
-		"$LAB/boot.sh" | without_empty_plan || return
+		"$LAB/boot.sh" || return
 	clean "$log"
 	# no pipe: its writer must not die of a reader that has seen enough
 	grep -aqx $'guest: status 0\r*' "$log"

@@ -14,6 +14,7 @@ import re
 import sys
 
 STAMP = r"(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?"
+NOTHING = re.compile(r"\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? 1\.\.0\s*$")
 START = re.compile(STAMP + r"(?:K?TAP version \d+)\s*$")
 # the kernel's lines carry a time, and may begin within one of a program's
 SPLAT = re.compile(
@@ -42,14 +43,15 @@ def is_ours(kernel, line):
 
 
 def documents(lines):
-    """Split a console at the top-level KTAP headers."""
+    """Split a console at the top-level KTAP headers. KUnit's report of having run
+    nothing at boot, where its suites are in modules, is no document."""
     found = []
     for line in lines:
         if START.match(line):
             found.append([])
         if found:
             found[-1].append(line)
-    return found
+    return [d for d in found if len(d) < 2 or not NOTHING.match(d[1])]
 
 
 def failures(parser, test, path=()):
