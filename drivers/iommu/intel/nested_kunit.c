@@ -661,6 +661,21 @@ static void print_cost(struct kunit *test, const char *what)
 	ctx->fake.stores = 0;
 }
 
+/* Dirty tracking that finds nothing dirty has nothing to be flushed. */
+static void empty_gather(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct iommu_iotlb_gather gather;
+	unsigned int descs;
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, NULL));
+	descs = ctx->fake.descs;
+	iommu_iotlb_gather_init(&gather);
+	iommu_iotlb_sync(&ctx->parent->domain, &gather);
+	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
+	remove_pasid(test, ctx->parent, PASID);
+}
+
 /* What it costs, for the documentation, with and without a device TLB */
 static void cost(struct kunit *test)
 {
@@ -991,6 +1006,7 @@ static struct kunit_case nested_test_cases[] = {
 	KUNIT_CASE(two_iommus),
 	KUNIT_CASE(nested_without_memory),
 	KUNIT_CASE(race_with_invalidations),
+	KUNIT_CASE(empty_gather),
 	KUNIT_CASE(gpasid_parent),
 	KUNIT_CASE(gpasid_cost),
 	KUNIT_CASE(gpasid_cost_with_device_tlb),
