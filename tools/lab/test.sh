@@ -93,7 +93,7 @@ guest_suites() {
 # any_wanted PREFIX: a suite that runs on the kernel with this prefix?
 any_wanted() {
 	local name
-	for name in kunit-first kunit-second \
+	for name in kunit-first kunit-second nested-strict \
 		    $("$ROOT/tools/guest/suite.sh" list); do
 		! is_wanted "$1$name" || return 0
 	done
@@ -124,6 +124,7 @@ if [ "${1:-}" = --debug ]; then
 		suite "$variant-kunit-first" kunit_suite first
 		suite "$variant-kunit-second" kunit_suite second
 		guest_suites "$variant-"
+		suite "$variant-nested-strict" "$ROOT/tools/guest/nested.sh" ktap strict
 	done
 else
 	kernel lab
