@@ -510,6 +510,21 @@ static void ats_stays_on(struct kunit *test)
 	info->dev = ctx->dev;
 }
 
+/* Dirty tracking that finds nothing dirty has nothing to be flushed. */
+static void empty_gather(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct iommu_iotlb_gather gather;
+	unsigned int descs;
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, NULL));
+	descs = ctx->fake.descs;
+	iommu_iotlb_gather_init(&gather);
+	iommu_iotlb_sync(&ctx->parent->domain, &gather);
+	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
+	remove_pasid(test, ctx->parent, PASID);
+}
+
 /* Page requests */
 
 #define PRQ_PASID	BIT_ULL(8)	/* PASID present (section 7.4.1) */
@@ -659,21 +674,6 @@ static void print_cost(struct kunit *test, const char *what)
 		   ctx->fake.stores);
 	ctx->fake.descs = 0;
 	ctx->fake.stores = 0;
-}
-
-/* Dirty tracking that finds nothing dirty has nothing to be flushed. */
-static void empty_gather(struct kunit *test)
-{
-	struct nested_test *ctx = test->priv;
-	struct iommu_iotlb_gather gather;
-	unsigned int descs;
-
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, NULL));
-	descs = ctx->fake.descs;
-	iommu_iotlb_gather_init(&gather);
-	iommu_iotlb_sync(&ctx->parent->domain, &gather);
-	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
-	remove_pasid(test, ctx->parent, PASID);
 }
 
 /* What it costs, for the documentation, with and without a device TLB */
@@ -1000,13 +1000,13 @@ static struct kunit_case nested_test_cases[] = {
 	KUNIT_CASE(parent_unmaps),
 	KUNIT_CASE(dirty_tracking_on_pasids),
 	KUNIT_CASE(dirty_tracking_meanwhile),
+	KUNIT_CASE(empty_gather),
 	KUNIT_CASE(failed_attach_takes_no_tags),
 	KUNIT_CASE(ats_stays_on),
 	KUNIT_CASE(drain_own_requests),
 	KUNIT_CASE(two_iommus),
 	KUNIT_CASE(nested_without_memory),
 	KUNIT_CASE(race_with_invalidations),
-	KUNIT_CASE(empty_gather),
 	KUNIT_CASE(gpasid_parent),
 	KUNIT_CASE(gpasid_cost),
 	KUNIT_CASE(gpasid_cost_with_device_tlb),
