@@ -940,6 +940,7 @@ static void put_domain(struct fake *fake, ioasid_t pasid, bool attached,
 	int ret;
 
 	domain->iopf_handler = handler;
+	domain->iopf_reports = IOPF_REPORT_FLAT;
 	if (pasid == IOMMU_NO_PASID)
 		ret = attached ? iommu_replace_group_handle(fake->group, domain, handle) :
 				 iommu_attach_group_handle(domain, fake->group, handle);

@@ -18,7 +18,6 @@
 #include <linux/pci.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
-#include <linux/swait.h>
 #include <uapi/linux/iommufd.h>
 
 #include "../kunit_memory.h"
@@ -525,86 +524,6 @@ static void empty_gather(struct kunit *test)
 	remove_pasid(test, ctx->parent, PASID);
 }
 
-/* Page requests */
-
-#define PRQ_PASID	BIT_ULL(8)	/* PASID present (section 7.4.1) */
-
-struct drain {
-	struct device *dev;
-	u32 pasid;
-	struct completion done;
-};
-
-static int drain_thread(void *data)
-{
-	struct drain *drain = data;
-
-	intel_iommu_drain_pasid_prq(drain->dev, drain->pasid, 9);
-	complete(&drain->done);
-
-	return 0;
-}
-
-/* Does draining @pasid wait for a request of @rid with @qw0? */
-static bool drain_waits(struct kunit *test, u32 pasid, u16 rid, u64 qw0)
-{
-	struct nested_test *ctx = test->priv;
-	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
-	struct drain drain = { .dev = ctx->dev, .pasid = pasid };
-	u64 *request = (u64 *)iommu->prq;
-	bool waited;
-
-	init_completion(&drain.done);
-	init_completion(&iommu->prq_complete);
-	request[0] = 1 | qw0 | (u64)rid << 16;
-	writeq(0, iommu->reg + DMAR_PQH_REG);
-	writeq(32, iommu->reg + DMAR_PQT_REG);
-
-	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(drain_thread, &drain, "drain")));
-	while (!completion_done(&drain.done) && !swait_active(&iommu->prq_complete.wait))
-		usleep_range(1000, 2000);
-	waited = !completion_done(&drain.done);
-	if (waited) {
-		/* It has been handled. */
-		writeq(32, iommu->reg + DMAR_PQH_REG);
-		complete(&iommu->prq_complete);
-	}
-	wait_for_completion(&drain.done);
-
-	return waited;
-}
-
-/* D8: requests of the device and its PASID, and no others */
-static void drain_own_requests(struct kunit *test)
-{
-	struct nested_test *ctx = test->priv;
-	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
-	struct intel_iommu *iommu = info->iommu;
-	u16 rid = PCI_DEVID(info->bus, info->devfn);
-	u64 with_pasid = PRQ_PASID | (u64)PASID << 32;
-
-	iommu->reg = (void __force __iomem *)vtd_fake_page(test);
-	iommu->prq = vtd_fake_page(test);
-	iommu->iopf_queue = iopf_queue_alloc("vtd-fake");
-	KUNIT_ASSERT_NOT_NULL(test, iommu->iopf_queue);
-	iommu->iommu.ops = &intel_iommu_ops;
-	ctx->dev->iommu->iommu_dev = &iommu->iommu;
-	mutex_init(&ctx->dev->iommu->lock);
-	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(iommu->iopf_queue, ctx->dev));
-	info->pri_enabled = 1;
-
-	KUNIT_EXPECT_TRUE(test, drain_waits(test, PASID, rid, with_pasid));
-	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID, rid + 8, with_pasid));
-	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID + 1, rid, with_pasid));
-	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID, rid, 0));
-	KUNIT_EXPECT_TRUE(test, drain_waits(test, IOMMU_NO_PASID, rid, 0));
-	KUNIT_EXPECT_FALSE(test, drain_waits(test, IOMMU_NO_PASID, rid, PRQ_PASID));
-
-	info->pri_enabled = 0;
-	iopf_queue_remove_device(iommu->iopf_queue, ctx->dev);
-	iopf_queue_free(iommu->iopf_queue);
-}
-
 /* Guest PASIDs: the driver's part; the core's is in iommu_pasid_kunit.c */
 
 /* The second level behind a RID, whatever is attached there */
@@ -1003,7 +922,6 @@ static struct kunit_case nested_test_cases[] = {
 	KUNIT_CASE(empty_gather),
 	KUNIT_CASE(failed_attach_takes_no_tags),
 	KUNIT_CASE(ats_stays_on),
-	KUNIT_CASE(drain_own_requests),
 	KUNIT_CASE(two_iommus),
 	KUNIT_CASE(nested_without_memory),
 	KUNIT_CASE(race_with_invalidations),

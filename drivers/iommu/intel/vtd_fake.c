@@ -66,7 +66,15 @@ static int fake_submit(struct intel_iommu *iommu, struct qi_desc *desc,
 		       unsigned int count, unsigned long options)
 {
 	struct vtd_fake *fake = current_fake();
+	unsigned int i;
 
+	for (i = 0; i < count; i++) {
+		if ((desc[i].qw0 & 0xf) != QI_PGRP_RESP_TYPE)
+			continue;
+		fake->responses++;
+		fake->response[0] = desc[i].qw0;
+		fake->response[1] = desc[i].qw1;
+	}
 	fake->descs += count;
 	vtd_submitted(fake->machine, iommu, desc, count);
 
@@ -149,6 +157,7 @@ struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap)
 
 	iommu->cap = cap;
 	iommu->ecap = ecap;
+	iommu->haw = FAKE_HAW;
 	iommu->gcmd = DMA_GCMD_TE;
 	iommu->seq_id = FAKE_SEQ_ID + fake->nr_iommus;
 	iommu->node = NUMA_NO_NODE;
@@ -159,6 +168,7 @@ struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap)
 	snprintf(iommu->name, sizeof(iommu->name), "vtd-fake%u", fake->nr_iommus++);
 	raw_spin_lock_init(&iommu->register_lock);
 	spin_lock_init(&iommu->lock);
+	mutex_init(&iommu->iopf_lock);
 	iommu->iommu.dev = kunit_device_register(test, iommu->name);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, iommu->iommu.dev);
 

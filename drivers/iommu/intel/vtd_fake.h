@@ -21,11 +21,14 @@ struct kunit;
  * @nr_devs: devices so far
  * @stores: stores to PASID and context entries
  * @descs: invalidation descriptors
+ * @responses: page group responses among them
+ * @response: the last of these
  */
 struct vtd_fake {
 	struct vtd_machine *machine;
 	unsigned int nr_iommus, nr_devs;
-	unsigned int stores, descs;
+	unsigned int stores, descs, responses;
+	u64 response[2];
 };
 
 int vtd_fake_init(struct kunit *test, struct vtd_fake *fake);

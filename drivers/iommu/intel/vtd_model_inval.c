@@ -298,10 +298,24 @@ static void wait(const u64 *desc, struct inval *inval)
 	check_reserved(inval, desc, GENMASK_ULL(31, 8), GENMASK_ULL(1, 0));
 }
 
-/* Sections 6.5.2.7 and 7.7: they concern no cache of translations. */
-static void no_translation(const u64 *desc, struct inval *inval)
+/* Section 6.5.2.7: it concerns no cache of translations. */
+static void interrupt(const u64 *desc, struct inval *inval)
 {
 	wrong_if(inval, desc[2] || desc[3], "a reserved bit is set");
+}
+
+/* Section 7.7, with the codes that PCIe has: success, invalid request, failure */
+static void page_response(const u64 *desc, struct inval *inval)
+{
+	unsigned int code = FIELD_GET(GENMASK_ULL(15, 12), desc[0]);
+	bool has_pasid = desc[0] & BIT_ULL(4);
+
+	check_reserved(inval, desc, GENMASK_ULL(11, 5) | GENMASK_ULL(63, 52),
+		       GENMASK_ULL(63, 12) | GENMASK_ULL(1, 0));
+	wrong_if(inval, code != 0 && code != 1 && code != 0xf,
+		 "there is no such response code");
+	wrong_if(inval, !(desc[1] & BIT_ULL(2)), "only the last request is answered");
+	wrong_if(inval, !has_pasid && inval->pasid, "a PASID that is not there");
 }
 
 /**
@@ -332,8 +346,10 @@ void vtd_execute(struct vtd_model *model, const u64 *desc)
 		device_tlb_invalidate(model, desc, &inval);
 		break;
 	case TYPE_INTERRUPT:
+		interrupt(desc, &inval);
+		break;
 	case TYPE_PAGE_RESPONSE:
-		no_translation(desc, &inval);
+		page_response(desc, &inval);
 		break;
 	case TYPE_WAIT:
 		wait(desc, &inval);

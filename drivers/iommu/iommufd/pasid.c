@@ -121,19 +121,14 @@ static void pasid_leave_group(struct iommufd_device *idev, ioasid_t pasid,
 			      struct iommufd_hw_pagetable *hwpt,
 			      struct iommufd_device *other)
 {
-	struct iommufd_fault *fault = hwpt->fault;
 	struct iommufd_attach_handle *handle;
 
 	handle = pasid_attach_handle(idev->igroup, pasid);
 	if (handle->idev != idev)
 		return;
 
-	/* The reader of page requests uses the device under this mutex */
-	if (fault)
-		mutex_lock(&fault->mutex);
-	handle->idev = other;
-	if (fault)
-		mutex_unlock(&fault->mutex);
+	WRITE_ONCE(handle->idev, other);
+	iommufd_fault_wait_readers(hwpt);
 }
 
 static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
@@ -170,7 +165,7 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 		goto out_erase;
 	}
 
-	if (hwpt->fault) {
+	if (hwpt_wants_faults(hwpt)) {
 		rc = iommufd_fault_iopf_enable(idev);
 		if (rc)
 			goto out_erase;
@@ -190,7 +185,7 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 	return 0;
 
 out_iopf:
-	if (hwpt->fault)
+	if (hwpt_wants_faults(hwpt))
 		iommufd_fault_iopf_disable(idev);
 out_erase:
 	xa_erase(&attach->devices, idev->obj.id);
@@ -241,7 +236,7 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 		goto out_unlock;
 	}
 
-	if (hwpt->fault && !old->fault) {
+	if (hwpt_wants_faults(hwpt) && !hwpt_wants_faults(old)) {
 		rc = pasid_iopf_enable(attach);
 		if (rc)
 			goto out_free;
@@ -255,7 +250,7 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 		goto out_iopf;
 
 	iommufd_auto_response_faults(old, old_handle);
-	if (old->fault && !hwpt->fault)
+	if (hwpt_wants_faults(old) && !hwpt_wants_faults(hwpt))
 		pasid_iopf_disable(attach, NULL);
 	kfree(old_handle);
 
@@ -268,7 +263,7 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 	return 0;
 
 out_iopf:
-	if (hwpt->fault && !old->fault)
+	if (hwpt_wants_faults(hwpt) && !hwpt_wants_faults(old))
 		pasid_iopf_disable(attach, NULL);
 out_free:
 	kfree(handle);
@@ -302,7 +297,7 @@ static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
 		xa_destroy(&attach->devices);
 		kfree(attach);
 	}
-	if (hwpt->fault)
+	if (hwpt_wants_faults(hwpt))
 		iommufd_fault_iopf_disable(idev);
 	mutex_unlock(&igroup->lock);
 

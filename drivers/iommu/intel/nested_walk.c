@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Find out where a nested translation stops.
+ *
+ * A page request does not say which level of translation lacks something. So the
+ * guest's first level is walked through the second level by software, and each
+ * check is made that the IOMMU would have made:
+ *
+ * - VT-d 3.6, first-stage translation: canonical address, Present, reserved bits,
+ *   R/W and U/S of all entries together, WPE for supervisors;
+ * - VT-d 3.7, second-stage translation: width, Read and Write of all entries
+ *   together;
+ * - VT-d 3.8, nested translation: a guest's table has to be readable in the second
+ *   level, and writable if Accessed, Dirty or Extended Accessed has to be set in
+ *   the entry that is used;
+ * - VT-d 7.1.3, which of these are faults, and of what.
+ *
+ * Where more than one thing is missing, the first on the walk counts. What the
+ * page's own entry in the first level refuses comes before that entry's A/D, and
+ * before what the second level says about the page: a guest that allows nothing
+ * causes no work for the host.
+ *
+ * (Numbers of sections are those of the Intel Virtualization Technology for Directed
+ * I/O Architecture Specification, revision 4.1.)
+ *
+ * Nothing is written, so a walk leaves no trace that the guest could see. The guest
+ * may change its tables meanwhile; as each entry is loaded once, and its address
+ * means nothing before the second level has translated it, that can only make the
+ * answer one that was right a moment ago or will be.
+ */
+
+#include <linux/highmem.h>
+#include <linux/iommu.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/spinlock.h>
+
+#include "flpt_fmt.h"
+#include "iommu.h"
+#include "nested_walk.h"
+
+#define PERM_READ	IOMMU_FAULT_PERM_READ
+#define PERM_WRITE	IOMMU_FAULT_PERM_WRITE
+
+#define FL_EA		BIT_ULL(10)	/* Extended Accessed */
+
+/* VT-d 3.14: what is stored there is an interrupt, whoever translates to it. */
+#define INTERRUPT_RANGE	0xfee00000ULL
+#define INTERRUPT_SIZE	SZ_1M
+
+/* A request on its way */
+struct nested_walk {
+	const struct dmar_domain *domain, *parent;
+	u64 addr;
+	u32 want;			/* PERM_READ, PERM_WRITE */
+	bool user;
+	unsigned int loads;
+	struct iopf_stop *stop;
+};
+
+static void stop_at(struct nested_walk *walk, enum iopf_level level, u64 addr, u32 perm)
+{
+	*walk->stop = (struct iopf_stop) {
+		.level = level,
+		.addr = addr & VTD_PAGE_MASK,
+		.perm = perm,
+	};
+}
+
+static void stop_first(struct nested_walk *walk, u32 perm)
+{
+	stop_at(walk, IOPF_LEVEL_1, walk->addr, perm);
+}
+
+static void stop_second(struct nested_walk *walk, u64 gpa, u32 perm)
+{
+	stop_at(walk, IOPF_LEVEL_2, gpa, perm);
+}
+
+/* The second level */
+
+struct host_page {
+	u64 hpa;
+	u32 perm;			/* none: @hpa is not valid */
+};
+
+static u32 second_perm(u64 pte)
+{
+	return (pte & DMA_PTE_READ ? PERM_READ : 0) |
+	       (pte & DMA_PTE_WRITE ? PERM_WRITE : 0);
+}
+
+/* Its tables are the driver's own; walk_lock keeps them. */
+static struct host_page second_level(struct nested_walk *walk, u64 gpa)
+{
+	const struct dmar_domain *parent = walk->parent;
+	struct host_page page = { .perm = PERM_READ | PERM_WRITE };
+	struct dma_pte *table = READ_ONCE(parent->pgd);
+	int level = agaw_to_level(parent->agaw);
+	u64 pte, offset;
+
+	/* No table: all that there was has been unmapped. */
+	if (!table || gpa >> agaw_to_width(parent->agaw))
+		return (struct host_page) { };
+
+	for (;; level--) {
+		pte = fl_load(&table[pfn_level_offset(gpa >> VTD_PAGE_SHIFT, level)].val);
+		walk->loads++;
+		page.perm &= second_perm(pte);
+		if (!page.perm)
+			return page;
+		if (level == 1 || pte & DMA_PTE_LARGE_PAGE)
+			break;
+		table = phys_to_virt(pte & FL_ADDR);
+	}
+
+	offset = gpa & (fl_size(level) - 1);
+	page.hpa = (pte & FL_ADDR & ~(fl_size(level) - 1)) + offset;
+
+	return page;
+}
+
+/* The first level */
+
+/*
+ * Load a guest's entry. The second level may map anything, such as registers of a
+ * device, where a load has effects; only memory is read that is known to be some.
+ */
+static bool load_entry(struct nested_walk *walk, u64 hpa, u64 *entry)
+{
+	struct page *page = pfn_to_online_page(PHYS_PFN(hpa));
+	u64 *table;
+
+	if (!page || PageReserved(page) || PageHWPoison(page))
+		return false;
+
+	table = kmap_local_page(page);
+	*entry = READ_ONCE(table[offset_in_page(hpa) / sizeof(*table)]);
+	kunmap_local(table);
+	walk->loads++;
+
+	return true;
+}
+
+/* VT-d 9.7: bits that have to be 0 in a table of @level */
+static u64 first_reserved(const struct dmar_domain *domain, u64 entry, unsigned int level)
+{
+	u8 haw = READ_ONCE(domain->s1_haw);
+	u64 reserved = haw < 52 ? GENMASK_ULL(51, haw) : 0;
+
+	if (level > FL_MAX_LEAF)
+		return reserved | FL_PS;
+	if (level == 1 || !(entry & FL_PS))
+		return reserved;
+	if (level == 3 && !READ_ONCE(domain->s1_1g))
+		reserved |= FL_PS;
+
+	return reserved | (GENMASK_ULL(fl_shift(level) - 1, 12) & ~FL_PAT_LARGE);
+}
+
+/* What @rights, which all entries together give, leave to be desired */
+static u32 first_missing(const struct nested_walk *walk, u64 rights)
+{
+	bool wpe = walk->domain->s1_cfg.flags & IOMMU_VTD_S1_WPE;
+
+	if (walk->user && !(rights & FL_US))
+		return walk->want;
+	/* Supervisors write to read-only pages unless WPE protects these. */
+	if (!(rights & FL_RW) && (walk->user || wpe))
+		return walk->want & PERM_WRITE;
+
+	return 0;
+}
+
+/* Bits that hardware sets in an entry before it goes on, and that are not set yet */
+static u64 first_unset(const struct nested_walk *walk, u64 entry, bool leaf)
+{
+	u64 bits = FL_A;
+
+	if (walk->domain->s1_cfg.flags & IOMMU_VTD_S1_EAFE)
+		bits |= FL_EA;
+	if (leaf && walk->want & PERM_WRITE)
+		bits |= FL_D;
+
+	return bits & ~entry;
+}
+
+/* @table is where the entry at guest-physical @at is. */
+static bool first_mark(struct nested_walk *walk, const struct host_page *table, u64 at,
+		       u64 entry, bool leaf)
+{
+	u64 unset = first_unset(walk, entry, leaf);
+
+	if (!unset)
+		return true;
+
+	/* Where hardware cannot, it is for the guest to set them. */
+	if (!READ_ONCE(walk->domain->s1_ad)) {
+		stop_first(walk, unset == FL_D ? PERM_WRITE : walk->want);
+		return false;
+	}
+	if (!(table->perm & PERM_WRITE)) {
+		stop_second(walk, at, PERM_WRITE);
+		return false;
+	}
+
+	return true;
+}
+
+/* The entry at guest-physical @at; returns whether it can be used. */
+static bool first_entry(struct nested_walk *walk, u64 at, unsigned int level,
+			u64 *rights, u64 *entry)
+{
+	struct host_page table = second_level(walk, at);
+	bool leaf;
+	u32 perm;
+
+	if (!(table.perm & PERM_READ)) {
+		stop_second(walk, at, PERM_READ);
+		return false;
+	}
+	if (!load_entry(walk, table.hpa, entry)) {
+		stop_at(walk, IOPF_LEVEL_REFUSED, 0, 0);
+		return false;
+	}
+	if (!(*entry & FL_P) || *entry & first_reserved(walk->domain, *entry, level)) {
+		stop_first(walk, walk->want);
+		return false;
+	}
+
+	*rights &= *entry;
+	leaf = level == 1 || *entry & FL_PS;
+	perm = leaf ? first_missing(walk, *rights) : 0;
+	if (perm) {
+		stop_first(walk, perm);
+		return false;
+	}
+
+	return first_mark(walk, &table, at, *entry, leaf);
+}
+
+/* The guest-physical address is known: does the second level allow it? */
+static void final_page(struct nested_walk *walk, u64 gpa)
+{
+	struct host_page page = second_level(walk, gpa);
+	u32 missing = walk->want & ~page.perm;
+
+	if (missing)
+		stop_second(walk, gpa, missing);
+	else if (page.hpa - INTERRUPT_RANGE < INTERRUPT_SIZE)
+		stop_at(walk, IOPF_LEVEL_REFUSED, 0, 0);
+	else
+		stop_at(walk, IOPF_LEVEL_NONE, 0, 0);
+}
+
+static void walk_tables(struct nested_walk *walk)
+{
+	const struct dmar_domain *domain = walk->domain;
+	unsigned int level = domain->s1_cfg.addr_width == ADDR_WIDTH_5LEVEL ? 5 : 4;
+	u64 gpa = domain->s1_pgtbl, rights = FL_RW | FL_US, entry, offset;
+
+	/* Bits above the table's reach repeat the topmost one within. */
+	if (sign_extend64(walk->addr, fl_shift(level + 1) - 1) != walk->addr) {
+		stop_first(walk, walk->want);
+		return;
+	}
+
+	for (;; level--) {
+		gpa += fl_index(walk->addr, level) * sizeof(entry);
+		if (!first_entry(walk, gpa, level, &rights, &entry))
+			return;
+		if (level == 1 || entry & FL_PS)
+			break;
+		gpa = entry & FL_ADDR;
+	}
+
+	offset = walk->addr & (fl_size(level) - 1);
+	final_page(walk, (entry & FL_ADDR & ~(fl_size(level) - 1)) + offset);
+}
+
+/**
+ * nested_walk() - find out where a nested translation stops
+ * @domain: nested domain, which the caller keeps from being freed
+ * @addr: address of the request
+ * @perm: what is requested: IOMMU_FAULT_PERM_* flags. A request for neither read
+ *	  nor write wants to know that the page is there, which is taken for a read.
+ * @stop: set to where it stops, see &struct iopf_stop. %IOPF_LEVEL_NONE if it does
+ *	  not: somebody has mended it since, and the requester may try again.
+ *	  %IOPF_LEVEL_REFUSED if no mapping of either level would help: a request
+ *	  to execute, or of a supervisor where the guest has not enabled that, a
+ *	  table that is not in memory, or an address of interrupts.
+ *
+ * A domain can be on several IOMMUs. Of what they may have or not (see
+ * nested_walk_suit()), it is taken to be without if any of them is: told that
+ * nothing is missing, a device of that IOMMU would try again for ever, whereas a
+ * guest that is told of a fault too many finds nothing to do.
+ *
+ * Context: any, with interrupts off for at most 35 loads: 5 levels of 5 and 1, and
+ * 5 more for the page.
+ * Return: how many entries were loaded.
+ */
+unsigned int nested_walk(struct dmar_domain *domain, u64 addr, u32 perm,
+			 struct iopf_stop *stop)
+{
+	struct dmar_domain *parent = domain->s2_domain;
+	struct nested_walk walk = {
+		.domain = domain,
+		.parent = parent,
+		.addr = addr,
+		.want = (perm & (PERM_READ | PERM_WRITE)) ?: PERM_READ,
+		.user = !(perm & IOMMU_FAULT_PERM_PRIV),
+		.stop = stop,
+	};
+	unsigned long flags;
+
+	/* VT-d 7.1.3, SPT.5 and SPT.6: the PASID entry refuses. */
+	if (perm & IOMMU_FAULT_PERM_EXEC ||
+	    (!walk.user && !(domain->s1_cfg.flags & IOMMU_VTD_S1_SRE))) {
+		stop_at(&walk, IOPF_LEVEL_REFUSED, 0, 0);
+		return 0;
+	}
+
+	spin_lock_irqsave(&parent->walk_lock, flags);
+	walk_tables(&walk);
+	spin_unlock_irqrestore(&parent->walk_lock, flags);
+
+	return walk.loads;
+}
+
+/**
+ * nested_walk_suit() - walk as an IOMMU does
+ * @domain: nested domain, about to be attached to a device of @iommu
+ * @iommu: the IOMMU
+ *
+ * What counts is the least that any IOMMU has had to which the domain was ever
+ * attached: the host address width, 1 GiB pages, and whether it sets A/D, which it
+ * can do by walks that are coherent only.
+ */
+void nested_walk_suit(struct dmar_domain *domain, const struct intel_iommu *iommu)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&domain->lock, flags);
+	WRITE_ONCE(domain->s1_haw, min(domain->s1_haw, iommu->haw));
+	if (!cap_fl1gp_support(iommu->cap))
+		WRITE_ONCE(domain->s1_1g, false);
+	if (!ecap_smpwc(iommu->ecap))
+		WRITE_ONCE(domain->s1_ad, false);
+	spin_unlock_irqrestore(&domain->lock, flags);
+}
+
+/**
+ * nested_walk_wait() - wait until no walk uses what was cleared
+ * @domain: domain of any kind, in which second-level entries were cleared
+ *
+ * To be called between clearing entries and freeing what they led to. That is
+ * tables, which the driver frees, and pages, among them the guest's tables, which
+ * the caller of iommu_unmap() unpins when that returns.
+ *
+ * A walk holds walk_lock of the second level from its first load to its last. Say
+ * that this function takes the lock after a walk has dropped it: then all loads of
+ * the walk are done, and what it has read may be freed. If it takes the lock before
+ * the walk does, its dropping it orders the cleared entries before the loads of the
+ * walk, which will not find what they led to. (RCU would have every unmapping wait
+ * for a grace period, because a callback is too late to unpin pages.)
+ *
+ * A domain that is no nest parent is not walked, and costs one test.
+ *
+ * Context: any. walk_lock is taken last, and nothing is taken under it.
+ */
+void nested_walk_wait(struct dmar_domain *domain)
+{
+	unsigned long flags;
+
+	if (!domain->nested_parent)
+		return;
+
+	spin_lock_irqsave(&domain->walk_lock, flags);
+	spin_unlock_irqrestore(&domain->walk_lock, flags);
+}

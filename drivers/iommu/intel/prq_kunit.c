@@ -1,0 +1,1048 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of page requests: from the descriptor in the IOMMU's queue to the
+ * client that is told, and to the answer in the invalidation queue.
+ *
+ * The IOMMU and its devices are fakes (vtd_fake.h), the page request queue is memory
+ * that the tests write descriptors to, as section 7.4.1 of the VT-d specification has
+ * them. A guest's first level is two tables, so that each level can be in the way.
+ */
+
+#include <kunit/test.h>
+#include <linux/atomic.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/iommu-gpasid.h>
+#include <linux/iommu.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/pci.h>
+#include <linux/rbtree.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
+#include <linux/wait.h>
+#include <uapi/linux/iommufd.h>
+
+#include "../iommu-priv.h"
+#include "fl_domain.h"
+#include "iommu.h"
+#include "pasid.h"
+#include "vtd_caps.h"
+#include "vtd_fake.h"
+
+#define CAP_NESTING	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
+			 CAP_PSI | CAP_MAMV(18))
+#define ECAP_NESTING	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_NEST | \
+			 ECAP_PASID | ECAP_SMTS | ECAP_SSADS | ECAP_SSTS | ECAP_FSTS | \
+			 ECAP_SMPWC | ECAP_SRS)
+#define PASID		5
+#define GVA		0x40003000ULL	/* what the guest's table maps */
+#define GUEST_DATA	SZ_1G		/* guest-physical page that it maps it to */
+#define HOST_DATA	(70ULL * SZ_1G)	/* where the second level maps that */
+#define FL_ENTRY	0x67ULL		/* P, R/W, U/S, A, D (section 9.7) */
+
+/* Descriptors, section 7.4.1 */
+#define PRQ_TYPE	1ULL
+#define PRQ_PASID(p)	(BIT_ULL(8) | (u64)(p) << 32)
+#define PRQ_RID(rid)	((u64)(rid) << 16)
+#define PRQ_EXEC	BIT_ULL(52)
+#define PRQ_PRIV	BIT_ULL(53)
+#define PRQ_READ	BIT_ULL(0)	/* of the second quadword */
+#define PRQ_WRITE	BIT_ULL(1)
+#define PRQ_LAST	BIT_ULL(2)
+#define PRQ_GROUP(g)	((u64)(g) << 3)
+
+/* Answers, section 7.7 */
+#define ANSWER_CODE(a)	((a)[0] >> 12 & 0xf)
+#define ANSWER_RID(a)	((a)[0] >> 16 & 0xffff)
+#define ANSWER_PASID(a)	((a)[0] >> 32 & 0xfffff)
+#define ANSWER_HAS_PASID(a)	((a)[0] >> 4 & 1)
+#define ANSWER_GROUP(a)	((a)[1] >> 3 & 0x1ff)
+#define NO_ANSWER	~0u
+
+#define KEEP_MAX	600
+
+/* Who is told: keeps what it gets until the test answers it. */
+struct client {
+	struct iopf_group *group[KEEP_MAX];
+	atomic_t nr;
+	bool answers;			/* at once, with success */
+};
+
+struct prq_test {
+	struct vtd_fake fake;
+	struct intel_iommu *iommu;
+	struct device *dev;
+	u16 rid;
+	struct iommu_group *group;
+	struct dmar_domain *parent;
+	u64 guest_root, *guest_leaf;
+	struct client flat, level1, level2;
+	struct iommu_attach_handle handle;
+	u64 before[IOPF_EVENTS];
+};
+
+KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
+
+static struct dmar_domain *keep(struct kunit *test, struct iommu_domain *domain)
+{
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_domain, domain));
+	domain->owner = &intel_iommu_ops;
+
+	return to_dmar_domain(domain);
+}
+
+static struct dmar_domain *paging(struct kunit *test, u32 flags)
+{
+	struct prq_test *ctx = test->priv;
+
+	return keep(test, intel_iommu_ops.domain_alloc_user(ctx->dev, flags, NULL, NULL));
+}
+
+static void map_guest(struct kunit *test, u64 gpa, u64 pa)
+{
+	struct prq_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(&ctx->parent->domain, gpa, pa, SZ_4K,
+					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
+}
+
+/* A guest that maps GVA to GUEST_DATA; its tables are where they are. */
+static void make_guest(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	u64 *table = vtd_fake_page(test);
+	unsigned int level;
+
+	ctx->guest_root = virt_to_phys(table);
+	map_guest(test, ctx->guest_root, ctx->guest_root);
+	for (level = 4; level > 1; level--) {
+		u64 *next = vtd_fake_page(test);
+		u64 pa = virt_to_phys(next);
+
+		map_guest(test, pa, pa);
+		table[GVA >> (3 + 9 * level) & 511] = pa | FL_ENTRY;
+		table = next;
+	}
+	ctx->guest_leaf = &table[GVA >> 12 & 511];
+	*ctx->guest_leaf = GUEST_DATA | FL_ENTRY;
+}
+
+static struct dmar_domain *nested(struct kunit *test, u32 flags)
+{
+	struct prq_test *ctx = test->priv;
+	struct iommu_gpasid_bind_data data = {
+		.version	= IOMMU_GPASID_BIND_VERSION,
+		.flags		= flags,
+		.pasid		= PASID,
+		.root		= ctx->guest_root,
+		.addr_width	= 48,
+	};
+
+	return keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
+							&data));
+}
+
+static int take(struct iopf_group *group)
+{
+	struct client *client = group->domain->fault_data;
+	int nr;
+
+	iopf_group_dequeue(group);
+	if (client->answers) {
+		atomic_inc(&client->nr);
+		iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS);
+		iopf_free_group(group);
+		return 0;
+	}
+	nr = atomic_fetch_inc(&client->nr);
+	if (nr >= KEEP_MAX)
+		return -ENOSPC;
+	client->group[nr] = group;
+
+	return 0;
+}
+
+static int reg(struct kunit *test, struct dmar_domain *domain, struct client *client,
+	       u32 reports, u32 flags)
+{
+	struct prq_test *ctx = test->priv;
+	struct iopf_client iopf = {
+		.reports = reports,
+		.flags = flags,
+		.handler = take,
+		.data = client,
+	};
+
+	return iopf_register(&domain->domain, ctx->dev, &iopf);
+}
+
+/* Answer the oldest of a client's groups. */
+static void answer(struct client *client, enum iommu_page_response_code code)
+{
+	struct iopf_group *group = client->group[0];
+
+	memmove(client->group, client->group + 1, sizeof(client->group) - sizeof(group));
+	atomic_dec(&client->nr);
+	iopf_group_response(group, code);
+	iopf_free_group(group);
+}
+
+/*
+ * The core's group has no devices, as it would release them to the driver in the end:
+ * it keeps the handles, and the driver is called here.
+ */
+static int attach_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid,
+			struct iommu_attach_handle *handle)
+{
+	int ret = domain->ops->set_dev_pasid(domain, dev, pasid, NULL);
+
+	return ret ?: iommu_attach_device_pasid(domain, dev, pasid, handle);
+}
+
+static void replace_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid,
+			  struct iommu_attach_handle *handle, struct iommu_domain *old)
+{
+	domain->ops->set_dev_pasid(domain, dev, pasid, old);
+	iommu_replace_device_pasid(domain, dev, pasid, handle);
+}
+
+static void detach_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid)
+{
+	intel_iommu_ops.remove_dev_pasid(dev, pasid, domain);
+	iommu_detach_device_pasid(domain, dev, pasid);
+}
+
+static int on_pasid(struct kunit *test, struct dmar_domain *domain)
+{
+	struct prq_test *ctx = test->priv;
+
+	return attach_pasid(ctx->dev, &domain->domain, PASID, &ctx->handle);
+}
+
+static void off_pasid(struct kunit *test, struct dmar_domain *domain)
+{
+	struct prq_test *ctx = test->priv;
+
+	detach_pasid(ctx->dev, &domain->domain, PASID);
+}
+
+/* Hardware's part: put a descriptor into the queue. */
+static void post(struct intel_iommu *iommu, u64 qw0, u64 qw1)
+{
+	u64 tail = readq(iommu->reg + DMAR_PQT_REG);
+	u64 *desc = (void *)iommu->prq + tail;
+
+	desc[0] = qw0 | PRQ_TYPE;
+	desc[1] = qw1;
+	desc[2] = 0;
+	desc[3] = 0;
+	writeq((tail + 32) & PRQ_RING_MASK, iommu->reg + DMAR_PQT_REG);
+}
+
+static void request(struct kunit *test, u64 qw0, u64 qw1)
+{
+	struct prq_test *ctx = test->priv;
+
+	post(ctx->iommu, qw0 | PRQ_RID(ctx->rid), qw1);
+}
+
+static void pass(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+
+	KUNIT_EXPECT_TRUE(test, intel_iommu_handle_prq(ctx->iommu));
+}
+
+/* What has been counted since the last call */
+static u64 counted(struct kunit *test, enum iopf_event event)
+{
+	struct prq_test *ctx = test->priv;
+	u64 now = iopf_counted(ctx->iommu->iopf_queue, event), was = ctx->before[event];
+
+	ctx->before[event] = now;
+
+	return now - was;
+}
+
+/* One answer came since @before, or none. */
+static void expect_answer(struct kunit *test, unsigned int before, unsigned int code)
+{
+	struct prq_test *ctx = test->priv;
+
+	if (code == NO_ANSWER) {
+		KUNIT_EXPECT_EQ(test, before, ctx->fake.responses);
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, before + 1, ctx->fake.responses);
+	KUNIT_EXPECT_EQ(test, code, ANSWER_CODE(ctx->fake.response));
+}
+
+/* Requests that nobody is told of */
+
+struct refused_case {
+	const char *name;
+	u64 qw0, qw1;
+	bool stranger;			/* from a RID that there is no device for */
+	enum iopf_event event;
+	unsigned int answer;
+};
+
+static const struct refused_case refused_cases[] = {
+	{ "stop marker", PRQ_PASID(PASID), PRQ_LAST, false,
+	  IOPF_EVENT_STOP_MARKER, NO_ANSWER },
+	{ "stop marker of a stranger", PRQ_PASID(PASID), PRQ_LAST, true,
+	  IOPF_EVENT_STOP_MARKER, NO_ANSWER },
+	{ "no access, no PASID, last", 0, PRQ_LAST, false,
+	  IOPF_EVENT_MALFORMED, QI_RESP_INVALID },
+	{ "no access, not last", PRQ_PASID(PASID), 0, false,
+	  IOPF_EVENT_MALFORMED, NO_ANSWER },
+	{ "no such type", 2, PRQ_LAST | PRQ_READ, false,
+	  IOPF_EVENT_MALFORMED, NO_ANSWER },
+	{ "stranger", PRQ_PASID(PASID), PRQ_LAST | PRQ_READ, true,
+	  IOPF_EVENT_UNKNOWN_DEVICE, QI_RESP_INVALID },
+	{ "stranger, not last", PRQ_PASID(PASID), PRQ_READ, true,
+	  IOPF_EVENT_UNKNOWN_DEVICE, NO_ANSWER },
+	{ "PASID that is not attached", PRQ_PASID(PASID), PRQ_LAST | PRQ_READ, false,
+	  IOPF_EVENT_UNSERVED, QI_RESP_INVALID },
+	{ "no PASID, not attached", 0, PRQ_LAST | PRQ_WRITE, false,
+	  IOPF_EVENT_UNSERVED, QI_RESP_INVALID },
+};
+
+KUNIT_ARRAY_PARAM_DESC(refused, refused_cases, name);
+
+static void refused(struct kunit *test)
+{
+	const struct refused_case *c = test->param_value;
+	struct prq_test *ctx = test->priv;
+	unsigned int before = ctx->fake.responses;
+	u16 rid = c->stranger ? ctx->rid + 8 : ctx->rid;
+
+	post(ctx->iommu, c->qw0 | PRQ_RID(rid), c->qw1 | PRQ_GROUP(9) | GVA);
+	pass(test);
+
+	KUNIT_EXPECT_EQ(test, 1, counted(test, c->event));
+	KUNIT_EXPECT_EQ(test, c->answer == QI_RESP_INVALID,
+			counted(test, IOPF_EVENT_INVALID));
+	expect_answer(test, before, c->answer);
+	if (c->answer == NO_ANSWER)
+		return;
+	KUNIT_EXPECT_EQ(test, rid, ANSWER_RID(ctx->fake.response));
+	KUNIT_EXPECT_EQ(test, 9, ANSWER_GROUP(ctx->fake.response));
+	KUNIT_EXPECT_EQ(test, !!(c->qw0 & PRQ_PASID(0)),
+			ANSWER_HAS_PASID(ctx->fake.response));
+}
+
+/* A device that is on no queue: hardware should not have let it ask. */
+static void path_is_off(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	unsigned int before = ctx->fake.responses;
+
+	KUNIT_EXPECT_TRUE(test, iopf_path_ready(ctx->dev));
+	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	KUNIT_EXPECT_FALSE(test, iopf_path_ready(ctx->dev));
+	request(test, PRQ_PASID(PASID), PRQ_LAST | PRQ_READ | GVA);
+	pass(test);
+	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_UNSERVED));
+	expect_answer(test, before, QI_RESP_INVALID);
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
+}
+
+/* Who is told */
+
+/* Put one request that is a group of its own through, and return who got it. */
+static struct client *ask(struct kunit *test, u64 qw0, u64 access, u64 addr)
+{
+	struct prq_test *ctx = test->priv;
+	struct client *clients[] = { &ctx->flat, &ctx->level1, &ctx->level2 };
+	struct client *told = NULL;
+	unsigned int i;
+
+	request(test, PRQ_PASID(PASID) | qw0, access | PRQ_LAST | PRQ_GROUP(17) | addr);
+	pass(test);
+	for (i = 0; i < ARRAY_SIZE(clients); i++) {
+		if (!atomic_read(&clients[i]->nr))
+			continue;
+		KUNIT_EXPECT_NULL(test, told);
+		KUNIT_EXPECT_EQ(test, 1, atomic_read(&clients[i]->nr));
+		told = clients[i];
+	}
+
+	return told;
+}
+
+static void expect_told(struct kunit *test, struct client *who, u64 access, u64 addr,
+			u64 told_addr, u32 told_perm)
+{
+	struct prq_test *ctx = test->priv;
+	unsigned int before = ctx->fake.responses;
+	const struct iommu_fault_page_request *prm;
+	struct client *told = ask(test, 0, access, addr);
+
+	KUNIT_ASSERT_PTR_EQ(test, who, told);
+	KUNIT_ASSERT_EQ(test, 1, who->group[0]->fault_count);
+	prm = &list_first_entry(&who->group[0]->faults, struct iopf_fault, list)->fault.prm;
+	KUNIT_EXPECT_EQ(test, told_addr, prm->addr);
+	KUNIT_EXPECT_EQ(test, told_perm, prm->perm);
+	KUNIT_EXPECT_EQ(test, PASID, prm->pasid);
+	KUNIT_EXPECT_TRUE(test, prm->flags & IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE);
+	expect_answer(test, before, NO_ANSWER);
+
+	answer(who, IOMMU_PAGE_RESP_SUCCESS);
+	expect_answer(test, before, QI_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, ctx->rid, ANSWER_RID(ctx->fake.response));
+	KUNIT_EXPECT_EQ(test, PASID, ANSWER_PASID(ctx->fake.response));
+	KUNIT_EXPECT_EQ(test, 17, ANSWER_GROUP(ctx->fake.response));
+}
+
+static void expect_untold(struct kunit *test, u64 qw0, u64 access, u64 addr,
+			  enum iopf_event event, unsigned int code)
+{
+	struct prq_test *ctx = test->priv;
+	unsigned int before = ctx->fake.responses;
+
+	counted(test, event);
+	KUNIT_EXPECT_NULL(test, ask(test, qw0, access, addr));
+	KUNIT_EXPECT_EQ(test, 1, counted(test, event));
+	expect_answer(test, before, code);
+}
+
+static void told_flat(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = paging(test, 0);
+	u64 end = domain->domain.geometry.aperture_end + 1;
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->flat, IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	expect_told(test, &ctx->flat, PRQ_READ, GVA, GVA, IOMMU_FAULT_PERM_READ);
+	expect_told(test, &ctx->flat, PRQ_WRITE, end - SZ_4K, end - SZ_4K,
+		    IOMMU_FAULT_PERM_WRITE);
+	expect_untold(test, 0, PRQ_READ, end, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
+	if (domain->use_first_level) {
+		expect_untold(test, PRQ_PRIV, PRQ_READ, GVA, IOPF_EVENT_REFUSED,
+			      QI_RESP_INVALID);
+		expect_untold(test, PRQ_EXEC, PRQ_READ, GVA, IOPF_EVENT_REFUSED,
+			      QI_RESP_INVALID);
+	}
+	off_pasid(test, domain);
+	expect_untold(test, 0, PRQ_READ, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
+}
+
+static void told_by_level(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
+				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+
+	/* The page: level 2 until it is mapped there, then nobody */
+	expect_told(test, &ctx->level2, PRQ_WRITE, GVA, GUEST_DATA,
+		    IOMMU_FAULT_PERM_WRITE);
+	map_guest(test, GUEST_DATA, HOST_DATA);
+	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_MAPPED, QI_RESP_SUCCESS);
+
+	/* The guest's entry */
+	*ctx->guest_leaf = 0;
+	expect_told(test, &ctx->level1, PRQ_READ, GVA, GVA, IOMMU_FAULT_PERM_READ);
+	expect_told(test, &ctx->level1, PRQ_READ, BIT_ULL(60), BIT_ULL(60),
+		    IOMMU_FAULT_PERM_READ);
+	expect_untold(test, PRQ_PRIV, PRQ_READ, GVA, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
+
+	/* A table of the guest */
+	iommu_unmap(&ctx->parent->domain, ctx->guest_root, SZ_4K);
+	expect_told(test, &ctx->level2, PRQ_READ, GVA, ctx->guest_root,
+		    IOMMU_FAULT_PERM_READ);
+	off_pasid(test, domain);
+}
+
+static void level_unserved(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED_LEVEL2,
+		      QI_RESP_INVALID);
+	off_pasid(test, domain);
+
+	domain = nested(test, 0);
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	*ctx->guest_leaf = 0;
+	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
+	off_pasid(test, domain);
+}
+
+/* Who says that the second level is pinned gets what a walk would have sorted out. */
+static void level_pinned(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1,
+				     IOPF_CLIENT_PINNED));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	expect_told(test, &ctx->level1, PRQ_WRITE, GVA, GVA, IOMMU_FAULT_PERM_WRITE);
+	off_pasid(test, domain);
+}
+
+/* One group, two levels: two clients, and one answer, the worse of theirs */
+static void group_of_two_levels(struct kunit *test)
+{
+	static const struct {
+		enum iommu_page_response_code first, second;
+		unsigned int answer;
+	} answers[] = {
+		{ IOMMU_PAGE_RESP_SUCCESS, IOMMU_PAGE_RESP_SUCCESS, QI_RESP_SUCCESS },
+		{ IOMMU_PAGE_RESP_INVALID, IOMMU_PAGE_RESP_SUCCESS, QI_RESP_INVALID },
+		{ IOMMU_PAGE_RESP_SUCCESS, IOMMU_PAGE_RESP_INVALID, QI_RESP_INVALID },
+		{ IOMMU_PAGE_RESP_FAILURE, IOMMU_PAGE_RESP_INVALID, QI_RESP_FAILURE },
+	};
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+	unsigned int i, order, before;
+	struct iopf_fault *iopf;
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
+				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+
+	for (i = 0; i < 2 * ARRAY_SIZE(answers); i++) {
+		order = i % 2;
+		before = ctx->fake.responses;
+		/* Another group's, a request of level 1, of level 2, of level 1 again */
+		request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(3) | GVA);
+		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
+		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | GVA);
+		request(test, PRQ_PASID(PASID),
+			PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | SZ_2M);
+		pass(test);
+
+		KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->level1.nr));
+		KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->level2.nr));
+		KUNIT_EXPECT_EQ(test, 2, ctx->level1.group[0]->fault_count);
+		KUNIT_EXPECT_EQ(test, 1, ctx->level2.group[0]->fault_count);
+		iopf = list_last_entry(&ctx->level1.group[0]->faults,
+				       struct iopf_fault, list);
+		KUNIT_EXPECT_EQ(test, SZ_2M, iopf->fault.prm.addr);
+		KUNIT_EXPECT_TRUE(test, iopf->fault.prm.flags &
+				  IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE);
+		iopf = list_first_entry(&ctx->level1.group[0]->faults,
+					struct iopf_fault, list);
+		KUNIT_EXPECT_EQ(test, SZ_1M, iopf->fault.prm.addr);
+		KUNIT_EXPECT_FALSE(test, iopf->fault.prm.flags &
+				   IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE);
+		iopf = list_first_entry(&ctx->level2.group[0]->faults,
+					struct iopf_fault, list);
+		KUNIT_EXPECT_EQ(test, GUEST_DATA, iopf->fault.prm.addr);
+		KUNIT_EXPECT_TRUE(test, iopf->fault.prm.flags &
+				  IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE);
+
+		answer(order ? &ctx->level1 : &ctx->level2,
+		       order ? answers[i / 2].first : answers[i / 2].second);
+		expect_answer(test, before, NO_ANSWER);
+		answer(order ? &ctx->level2 : &ctx->level1,
+		       order ? answers[i / 2].second : answers[i / 2].first);
+		expect_answer(test, before, answers[i / 2].answer);
+		KUNIT_EXPECT_EQ(test, 3, ANSWER_GROUP(ctx->fake.response));
+	}
+	off_pasid(test, domain);
+}
+
+/* Registration */
+
+struct register_case {
+	const char *name;
+	u32 reports, flags;
+	enum { PAGING, PARENT, NESTED } domain;
+	bool pathless;
+	int ret;
+};
+
+static const struct register_case register_cases[] = {
+	{ "paging, flat", IOPF_REPORT_FLAT, 0, PAGING, false, 0 },
+	{ "paging, level 1", IOPF_REPORT_NESTED_L1, 0, PAGING, false, -EOPNOTSUPP },
+	{ "paging, level 2", IOPF_REPORT_NESTED_L2, 0, PAGING, false, -EOPNOTSUPP },
+	{ "paging, flat and level 2", IOPF_REPORT_FLAT | IOPF_REPORT_NESTED_L2, 0,
+	  PAGING, false, -EOPNOTSUPP },
+	{ "parent, flat", IOPF_REPORT_FLAT, 0, PARENT, false, 0 },
+	{ "parent, level 2", IOPF_REPORT_NESTED_L2, 0, PARENT, false, 0 },
+	{ "parent, both", IOPF_REPORT_FLAT | IOPF_REPORT_NESTED_L2, 0, PARENT, false, 0 },
+	{ "parent, level 1", IOPF_REPORT_NESTED_L1, 0, PARENT, false, -EOPNOTSUPP },
+	{ "nested, level 1", IOPF_REPORT_NESTED_L1, 0, NESTED, false, 0 },
+	{ "nested, pinned", IOPF_REPORT_NESTED_L1, IOPF_CLIENT_PINNED, NESTED, false, 0 },
+	{ "nested, flat", IOPF_REPORT_FLAT, 0, NESTED, false, -EOPNOTSUPP },
+	{ "nested, level 2", IOPF_REPORT_NESTED_L2, 0, NESTED, false, -EOPNOTSUPP },
+	{ "nothing", 0, 0, PAGING, false, -EINVAL },
+	{ "unknown report", BIT(3), 0, PAGING, false, -EINVAL },
+	{ "unknown flag", IOPF_REPORT_FLAT, BIT(1), PAGING, false, -EINVAL },
+	{ "flat, pinned", IOPF_REPORT_FLAT, IOPF_CLIENT_PINNED, PAGING, false, -EINVAL },
+	{ "level 2, pinned", IOPF_REPORT_NESTED_L2, IOPF_CLIENT_PINNED, PARENT, false,
+	  -EINVAL },
+	{ "no path, flat", IOPF_REPORT_FLAT, 0, PAGING, true, -EOPNOTSUPP },
+	{ "no path, level 1", IOPF_REPORT_NESTED_L1, 0, NESTED, true, -EOPNOTSUPP },
+	{ "no path, level 2", IOPF_REPORT_NESTED_L2, 0, PARENT, true, -EOPNOTSUPP },
+};
+
+KUNIT_ARRAY_PARAM_DESC(register, register_cases, name);
+
+static void registered(struct kunit *test)
+{
+	const struct register_case *c = test->param_value;
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = c->domain == PAGING ? paging(test, 0) :
+				     c->domain == PARENT ? ctx->parent : nested(test, 0);
+	bool possible;
+
+	if (c->pathless)
+		iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+
+	possible = !(c->reports & ~iopf_reportable(&domain->domain, ctx->dev));
+	if (c->ret != -EINVAL)
+		KUNIT_EXPECT_EQ(test, possible, !c->ret);
+	KUNIT_EXPECT_EQ(test, c->ret, reg(test, domain, &ctx->flat, c->reports, c->flags));
+	KUNIT_EXPECT_EQ(test, !c->ret, !!domain->domain.iopf_handler);
+	if (!c->ret)
+		KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, domain, &ctx->flat, c->reports,
+						  c->flags));
+	if (c->pathless)
+		KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue,
+							       ctx->dev));
+}
+
+/* An IOMMU without nesting cannot tell levels apart. */
+static void no_nesting(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	ctx->iommu->ecap &= ~ECAP_NEST;
+	KUNIT_EXPECT_EQ(test, IOPF_REPORT_FLAT,
+			iopf_reportable(&ctx->parent->domain, ctx->dev));
+	KUNIT_EXPECT_EQ(test, 0, iopf_reportable(&domain->domain, ctx->dev));
+	ctx->iommu->ecap |= ECAP_NEST;
+}
+
+/* After the first attachment it is too late, of what is nested on it as well. */
+static void registered_too_late(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, domain, &ctx->level1,
+					  IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, ctx->parent, &ctx->level2,
+					  IOPF_REPORT_NESTED_L2, 0));
+	off_pasid(test, domain);
+	KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, domain, &ctx->level1,
+					  IOPF_REPORT_NESTED_L1, 0));
+}
+
+static unsigned int iopf_users(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+
+	return info->iopf_users;
+}
+
+/* Page requests are on for as long as something attached wants them. */
+static void on_by_attachment(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *plain = nested(test, 0), *first = nested(test, 0);
+	struct dmar_domain *flat = paging(test, 0);
+	struct iommu_attach_handle other = {};
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, first, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, reg(test, flat, &ctx->flat, IOPF_REPORT_FLAT, 0));
+
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, plain));
+	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
+	off_pasid(test, plain);
+
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, first));
+	KUNIT_EXPECT_EQ(test, 1, iopf_users(test));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(ctx->dev, &flat->domain, PASID + 1, &other));
+	KUNIT_EXPECT_EQ(test, 2, iopf_users(test));
+	KUNIT_ASSERT_EQ(test, 0, flat->domain.ops->attach_dev(&flat->domain, ctx->dev));
+	KUNIT_EXPECT_EQ(test, 3, iopf_users(test));
+	KUNIT_ASSERT_EQ(test, 0, flat->domain.ops->attach_dev(&flat->domain, ctx->dev));
+	KUNIT_EXPECT_EQ(test, 3, iopf_users(test));
+	KUNIT_ASSERT_EQ(test, 0, plain->domain.ops->attach_dev(&plain->domain, ctx->dev));
+	KUNIT_EXPECT_EQ(test, 2, iopf_users(test));
+	device_block_translation(ctx->dev);
+	KUNIT_EXPECT_EQ(test, 2, iopf_users(test));
+	detach_pasid(ctx->dev, &flat->domain, PASID + 1);
+	KUNIT_EXPECT_EQ(test, 1, iopf_users(test));
+	off_pasid(test, first);
+	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
+
+	/* A client of the second level wants those of what has none itself. */
+	ctx->parent = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
+	map_guest(test, ctx->guest_root, ctx->guest_root);
+	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
+				     IOPF_REPORT_NESTED_L2, 0));
+	plain = nested(test, 0);
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, plain));
+	KUNIT_EXPECT_EQ(test, 1, iopf_users(test));
+	off_pasid(test, plain);
+	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
+}
+
+/* Attaching fails where they cannot come in, and leaves nothing. */
+static void attach_without_path(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	KUNIT_EXPECT_EQ(test, -ENODEV, on_pasid(test, domain));
+	KUNIT_EXPECT_EQ(test, -ENODEV, domain->domain.ops->attach_dev(&domain->domain,
+								     ctx->dev));
+	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->dev_pasids));
+	KUNIT_EXPECT_TRUE(test, xa_empty(&domain->iommu_array));
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
+}
+
+/* Draining */
+
+struct drain {
+	struct device *dev;
+	u32 pasid;
+	struct completion done;
+};
+
+static int drain_thread(void *data)
+{
+	struct drain *drain = data;
+
+	intel_iommu_drain_pasid_prq(drain->dev, drain->pasid, 9);
+	complete(&drain->done);
+
+	return 0;
+}
+
+static void empty_queue(struct intel_iommu *iommu)
+{
+	writeq(0, iommu->reg + DMAR_PQH_REG);
+	writeq(0, iommu->reg + DMAR_PQT_REG);
+}
+
+static size_t waiting(struct intel_iommu *iommu)
+{
+	unsigned long flags;
+	size_t nr;
+
+	spin_lock_irqsave(&iommu->prq_handled.lock, flags);
+	nr = list_count_nodes(&iommu->prq_handled.head);
+	spin_unlock_irqrestore(&iommu->prq_handled.lock, flags);
+
+	return nr;
+}
+
+/* Returns when the drain is over, or waits. */
+static void start_drain(struct kunit *test, struct drain *drain)
+{
+	struct prq_test *ctx = test->priv;
+	size_t others = waiting(ctx->iommu);
+
+	init_completion(&drain->done);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(drain_thread, drain, "drain")));
+	while (!completion_done(&drain->done) && waiting(ctx->iommu) == others)
+		usleep_range(1000, 2000);
+}
+
+/* Does draining @pasid wait for a request of @rid with @qw0? */
+static bool drain_waits(struct kunit *test, u32 pasid, u16 rid, u64 qw0)
+{
+	struct prq_test *ctx = test->priv;
+	struct drain drain = { .dev = ctx->dev, .pasid = pasid };
+	bool waited;
+
+	empty_queue(ctx->iommu);
+	post(ctx->iommu, qw0 | PRQ_RID(rid), PRQ_READ | PRQ_LAST);
+	start_drain(test, &drain);
+	waited = !completion_done(&drain.done);
+	if (waited)
+		pass(test);
+	wait_for_completion(&drain.done);
+
+	return waited;
+}
+
+/* D8: requests of the device and its PASID, and no others */
+static void drain_own_requests(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+
+	info->pri_enabled = 1;
+	KUNIT_EXPECT_TRUE(test, drain_waits(test, PASID, ctx->rid, PRQ_PASID(PASID)));
+	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID, ctx->rid + 8, PRQ_PASID(PASID)));
+	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID + 1, ctx->rid, PRQ_PASID(PASID)));
+	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID, ctx->rid, 0));
+	KUNIT_EXPECT_TRUE(test, drain_waits(test, IOMMU_NO_PASID, ctx->rid, 0));
+	KUNIT_EXPECT_FALSE(test, drain_waits(test, IOMMU_NO_PASID, ctx->rid,
+					     PRQ_PASID(PASID)));
+	info->pri_enabled = 0;
+}
+
+/* Two at once: each is woken. And a device that never stops asking holds up neither. */
+static void drain_ends(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct drain drains[] = {
+		{ .dev = ctx->dev, .pasid = PASID },
+		{ .dev = ctx->dev, .pasid = IOMMU_NO_PASID },
+	};
+	unsigned int i;
+
+	info->pri_enabled = 1;
+	empty_queue(ctx->iommu);
+	for (i = 0; i < ARRAY_SIZE(drains); i++) {
+		request(test, drains[i].pasid ? PRQ_PASID(PASID) : 0, PRQ_READ | PRQ_LAST);
+		start_drain(test, &drains[i]);
+		KUNIT_EXPECT_FALSE(test, completion_done(&drains[i].done));
+	}
+
+	/* What a pass is not going to handle: it has looked at the tail already. */
+	for (i = 0; i < 2; i++) {
+		WRITE_ONCE(ctx->iommu->prq_passes, ctx->iommu->prq_passes + 1);
+		wake_up_all(&ctx->iommu->prq_handled);
+	}
+	for (i = 0; i < ARRAY_SIZE(drains); i++)
+		wait_for_completion(&drains[i].done);
+	info->pri_enabled = 0;
+}
+
+/* Races */
+
+#define RACE_ROUNDS	1500
+
+struct race {
+	struct prq_test *ctx;
+	struct dmar_domain *domains[3];
+	unsigned int posted;
+	bool over;
+	atomic_t running;
+	struct completion done;
+};
+
+/* A device that asks for whatever there is, with and without PASID */
+static int race_requests(void *data)
+{
+	struct race *race = data;
+	struct prq_test *ctx = race->ctx;
+	unsigned int i;
+
+	for (i = 0; i < RACE_ROUNDS; i++) {
+		u64 qw0 = PRQ_RID(ctx->rid) | (i % 5 ? PRQ_PASID(PASID) : 0);
+
+		post(ctx->iommu, qw0, PRQ_READ | PRQ_GROUP(i % 7) | GVA);
+		post(ctx->iommu, qw0, PRQ_READ | PRQ_GROUP(i % 7) | PRQ_LAST | SZ_2M);
+		race->posted++;
+		intel_iommu_handle_prq(ctx->iommu);
+		cond_resched();
+	}
+	WRITE_ONCE(race->over, true);
+	if (atomic_dec_and_test(&race->running))
+		complete(&race->done);
+
+	return 0;
+}
+
+static int race_attach(void *data)
+{
+	struct iommu_attach_handle handles[2] = {};
+	struct race *race = data;
+	struct device *dev = race->ctx->dev;
+	struct iommu_domain *old = NULL;
+	unsigned int i;
+
+	for (i = 0; !READ_ONCE(race->over); i++) {
+		struct iommu_domain *domain = &race->domains[i % 3]->domain;
+
+		if (old)
+			replace_pasid(dev, domain, PASID, &handles[i % 2], old);
+		else
+			attach_pasid(dev, domain, PASID, &handles[i % 2]);
+		old = domain;
+		if (i % 4 == 3) {
+			detach_pasid(dev, old, PASID);
+			old = NULL;
+		}
+		cond_resched();
+	}
+	if (old)
+		detach_pasid(dev, old, PASID);
+	if (atomic_dec_and_test(&race->running))
+		complete(&race->done);
+
+	return 0;
+}
+
+/* The second level comes and goes, and so does the guest's table. */
+static int race_map(void *data)
+{
+	struct race *race = data;
+	struct prq_test *ctx = race->ctx;
+	unsigned int i;
+
+	for (i = 0; !READ_ONCE(race->over); i++) {
+		iommu_map(&ctx->parent->domain, GUEST_DATA, HOST_DATA, SZ_4K,
+			  IOMMU_READ | IOMMU_WRITE, GFP_KERNEL);
+		WRITE_ONCE(*ctx->guest_leaf, i & 1 ? GUEST_DATA | FL_ENTRY : 0);
+		iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K);
+		cond_resched();
+	}
+	if (atomic_dec_and_test(&race->running))
+		complete(&race->done);
+
+	return 0;
+}
+
+/*
+ * Every group is answered once, whatever its PASID is attached to at the moment, and
+ * nothing is kept. The threads are not the test's as KUnit sees it, so that nothing
+ * goes to the model; KASAN, KCSAN and lockdep judge the rest.
+ */
+static void race_with_requests(struct kunit *test)
+{
+	int (*const threads[])(void *) = { race_requests, race_attach, race_map };
+	struct prq_test *ctx = test->priv;
+	struct race race = { .ctx = ctx };
+	struct iommu_fault_param *param;
+	unsigned int i;
+	u64 answers;
+
+	race.domains[0] = nested(test, 0);
+	race.domains[1] = nested(test, 0);
+	race.domains[2] = paging(test, 0);
+	ctx->flat.answers = true;
+	ctx->level1.answers = true;
+	ctx->level2.answers = true;
+	KUNIT_ASSERT_EQ(test, 0, reg(test, race.domains[0], &ctx->level1,
+				     IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, reg(test, race.domains[2], &ctx->flat,
+				     IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
+				     IOPF_REPORT_NESTED_L2, 0));
+	init_completion(&race.done);
+	atomic_set(&race.running, ARRAY_SIZE(threads));
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(threads[i], &race, "race%u",
+							    i)));
+	wait_for_completion(&race.done);
+
+	answers = counted(test, IOPF_EVENT_SUCCESS) + counted(test, IOPF_EVENT_INVALID) +
+		  counted(test, IOPF_EVENT_FAILURE);
+	KUNIT_EXPECT_EQ(test, race.posted, answers);
+	kunit_info(test, "level 1: %llu, level 2: %llu, flat: %llu, mapped: %llu, unserved: %llu\n",
+		   counted(test, IOPF_EVENT_LEVEL1), counted(test, IOPF_EVENT_LEVEL2),
+		   counted(test, IOPF_EVENT_FLAT), counted(test, IOPF_EVENT_MAPPED),
+		   counted(test, IOPF_EVENT_UNSERVED));
+	param = rcu_dereference_protected(ctx->dev->iommu->fault_param, true);
+	KUNIT_EXPECT_TRUE(test, list_empty(&param->faults));
+	KUNIT_EXPECT_TRUE(test, list_empty(&param->partial));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&param->requests));
+	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
+}
+
+static void cleanup(void *data)
+{
+	struct prq_test *ctx = data;
+
+	if (iopf_path_ready(ctx->dev))
+		iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	iopf_queue_free(ctx->iommu->iopf_queue);
+	ctx->dev->iommu_group = NULL;
+	iommu_group_put(ctx->group);
+	free_pages((unsigned long)ctx->iommu->prq, PRQ_ORDER);
+}
+
+static void make_queue(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct intel_iommu *iommu = ctx->iommu;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+
+	iommu->reg = (void __force __iomem *)vtd_fake_page(test);
+	iommu->prq = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, PRQ_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, iommu->prq);
+	init_waitqueue_head(&iommu->prq_handled);
+	spin_lock_init(&iommu->device_rbtree_lock);
+	iommu->iopf_queue = iopf_queue_alloc("vtd-fake");
+	KUNIT_ASSERT_NOT_NULL(test, iommu->iopf_queue);
+	rb_link_node(&info->node, NULL, &iommu->device_rbtree.rb_node);
+	rb_insert_color(&info->node, &iommu->device_rbtree);
+
+	iommu->iommu.ops = &intel_iommu_ops;
+	ctx->dev->iommu->iommu_dev = &iommu->iommu;
+	ctx->dev->iommu->max_pasids = 64;
+	mutex_init(&ctx->dev->iommu->lock);
+	ctx->group = iommu_group_alloc();
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->group);
+	ctx->dev->iommu_group = ctx->group;
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(iommu->iopf_queue, ctx->dev));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, cleanup, ctx));
+}
+
+static int prq_test_init(struct kunit *test)
+{
+	struct prq_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	struct device_domain_info *info;
+	int ret;
+
+	ret = vtd_fake_init(test, ctx ? &ctx->fake : NULL);
+	if (ret)
+		return ret;
+
+	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
+	ctx->dev = vtd_fake_device(test, ctx->iommu, false);
+	info = dev_iommu_priv_get(ctx->dev);
+	ctx->rid = PCI_DEVID(info->bus, info->devfn);
+	make_queue(test);
+	ctx->parent = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
+	make_guest(test);
+
+	return 0;
+}
+
+static struct kunit_case prq_test_cases[] = {
+	KUNIT_CASE_PARAM(refused, refused_gen_params),
+	KUNIT_CASE(path_is_off),
+	KUNIT_CASE(told_flat),
+	KUNIT_CASE(told_by_level),
+	KUNIT_CASE(level_unserved),
+	KUNIT_CASE(level_pinned),
+	KUNIT_CASE(group_of_two_levels),
+	KUNIT_CASE_PARAM(registered, register_gen_params),
+	KUNIT_CASE(no_nesting),
+	KUNIT_CASE(registered_too_late),
+	KUNIT_CASE(on_by_attachment),
+	KUNIT_CASE(attach_without_path),
+	KUNIT_CASE(drain_own_requests),
+	KUNIT_CASE(drain_ends),
+	KUNIT_CASE(race_with_requests),
+	{}
+};
+
+static struct kunit_suite prq_test_suite = {
+	.name = "intel-iommu-prq",
+	.init = prq_test_init,
+	.test_cases = prq_test_cases,
+};
+
+kunit_test_suite(prq_test_suite);
