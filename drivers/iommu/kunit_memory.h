@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the IOMMU code has allocated, for tests that look for leaks.
+ * What the IOMMU code has allocated, for tests that look for leaks, and allocations
+ * that fail.
  */
 
 #ifndef __KUNIT_MEMORY_H
@@ -10,6 +11,7 @@
 #include <linux/nodemask.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/vmstat.h>
 
 /* With what the CPUs have not yet added to the sum */
@@ -46,5 +48,26 @@ static inline long kunit_iommu_memory(void)
 	return (kunit_node_pages(NR_IOMMU_PAGES) +
 		kunit_node_pages(NR_SLAB_UNRECLAIMABLE_B)) * (long)PAGE_SIZE;
 }
+
+#ifdef CONFIG_FAULT_INJECTION
+/* The allocation number @nth from now on is to fail. */
+static inline void kunit_fail_allocation(unsigned int nth)
+{
+	current->fail_nth = nth;
+}
+
+/* Whether the allocation that was to fail has been reached */
+static inline bool kunit_allocation_failed(void)
+{
+	bool failed = !current->fail_nth;
+
+	current->fail_nth = 0;
+
+	return failed;
+}
+#else
+static inline void kunit_fail_allocation(unsigned int nth) {}
+static inline bool kunit_allocation_failed(void) { return false; }
+#endif
 
 #endif /* __KUNIT_MEMORY_H */

@@ -680,26 +680,6 @@ static void two_iommus(struct kunit *test)
 
 /* Without memory */
 
-#ifdef CONFIG_FAULT_INJECTION
-static void fail_allocation(unsigned int nth)
-{
-	current->fail_nth = nth;
-}
-
-/* Whether the allocation that was to fail has been reached */
-static bool allocation_failed(void)
-{
-	bool failed = !current->fail_nth;
-
-	current->fail_nth = 0;
-
-	return failed;
-}
-#else
-static void fail_allocation(unsigned int nth) {}
-static bool allocation_failed(void) { return false; }
-#endif
-
 /*
  * Each allocation of attaching, replacing and allocating a domain fails once. At
  * boot these are the ones that cannot sleep; the guest's suite fail-nth runs this
@@ -722,10 +702,10 @@ static void nested_without_memory(struct kunit *test)
 
 	/* That a failure was made good by another try is as good. */
 	for (nth = 1, failed = true; failed; nth++) {
-		fail_allocation(nth);
+		kunit_fail_allocation(nth);
 		domain = intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
 						       &data);
-		failed = allocation_failed();
+		failed = kunit_allocation_failed();
 		failures += failed;
 		if (!IS_ERR(domain))
 			iommu_domain_free(domain);
@@ -734,9 +714,9 @@ static void nested_without_memory(struct kunit *test)
 	}
 
 	for (nth = 1, failed = true; failed; nth++) {
-		fail_allocation(nth);
+		kunit_fail_allocation(nth);
 		ret = set_pasid(test, first, PASID, NULL);
-		failed = allocation_failed();
+		failed = kunit_allocation_failed();
 		failures += failed;
 		if (!ret) {
 			remove_pasid(test, first, PASID);
@@ -750,9 +730,9 @@ static void nested_without_memory(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
 	for (nth = 1, failed = true; failed; nth++) {
-		fail_allocation(nth);
+		kunit_fail_allocation(nth);
 		ret = set_pasid(test, second, PASID, first);
-		failed = allocation_failed();
+		failed = kunit_allocation_failed();
 		failures += failed;
 		if (!ret) {
 			expect(test, PASID, GVA, HOST_DATA + SZ_2M);

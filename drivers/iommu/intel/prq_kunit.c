@@ -8,6 +8,7 @@
  * them. A guest's first level is two tables, so that each level can be in the way.
  */
 
+#include <kunit/device.h>
 #include <kunit/test.h>
 #include <linux/atomic.h>
 #include <linux/completion.h>
@@ -24,6 +25,7 @@
 #include <uapi/linux/iommufd.h>
 
 #include "../iommu-priv.h"
+#include "../kunit_memory.h"
 #include "fl_domain.h"
 #include "iommu.h"
 #include "pasid.h"
@@ -67,6 +69,7 @@ struct client {
 	struct iopf_group *group[KEEP_MAX];
 	atomic_t nr;
 	bool answers;			/* at once, with success */
+	bool refuses;
 };
 
 struct prq_test {
@@ -149,6 +152,8 @@ static int take(struct iopf_group *group)
 	struct client *client = group->domain->fault_data;
 	int nr;
 
+	if (client->refuses)
+		return -EBUSY;
 	iopf_group_dequeue(group);
 	if (client->answers) {
 		atomic_inc(&client->nr);
@@ -554,6 +559,242 @@ static void group_of_two_levels(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 3, ANSWER_GROUP(ctx->fake.response));
 	}
 	off_pasid(test, domain);
+}
+
+/* What an unfriendly device or client can do */
+
+static int open_requests(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct iommu_fault_param *param;
+
+	param = rcu_dereference_protected(ctx->dev->iommu->fault_param, true);
+
+	return atomic_read(&param->requests);
+}
+
+/* A flat domain with a client on the PASID */
+static struct dmar_domain *flat_on_pasid(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = paging(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->flat, IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+
+	return domain;
+}
+
+/* A client that answers nothing gets so many and no more. */
+static void flood_of_groups(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+	struct prq_test *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < IOPF_MAX_REQUESTS + 50; i++) {
+		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(i & 511));
+		pass(test);
+	}
+	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, atomic_read(&ctx->flat.nr));
+	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, open_requests(test));
+	KUNIT_EXPECT_EQ(test, 50, counted(test, IOPF_EVENT_TOO_MANY));
+	KUNIT_EXPECT_EQ(test, 50, counted(test, IOPF_EVENT_INVALID));
+
+	/* One answer makes room for one. */
+	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	for (i = 0; i < 2; i++)
+		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(i));
+	pass(test);
+	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_TOO_MANY));
+	while (atomic_read(&ctx->flat.nr))
+		answer(&ctx->flat, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
+	off_pasid(test, domain);
+}
+
+/* Requests that never come to an end, in as many groups as there are */
+static void flood_of_parts(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+	struct prq_test *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 2 * IOPF_MAX_REQUESTS; i++) {
+		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(i & 255));
+		pass(test);
+	}
+	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, open_requests(test));
+	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, counted(test, IOPF_EVENT_PARTIAL));
+	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, counted(test, IOPF_EVENT_TOO_MANY));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake.responses);
+
+	/* The end of one: there is no room for it, so it goes with what was kept. */
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(3));
+	pass(test);
+	expect_answer(test, 0, QI_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS - 2, open_requests(test));
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(4));
+	pass(test);
+	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->flat.nr));
+	KUNIT_EXPECT_EQ(test, 3, ctx->flat.group[0]->fault_count);
+	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+
+	/* An overflow, of which the hardware's part is left out */
+	counted(test, IOPF_EVENT_DISCARDED);
+	iopf_queue_discard_partial(ctx->iommu->iopf_queue);
+	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS - 4, counted(test, IOPF_EVENT_DISCARDED));
+	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
+	off_pasid(test, domain);
+}
+
+/* Groups have the same number on two PASIDs and without. */
+static void groups_of_pasids(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+	struct prq_test *ctx = test->priv;
+
+	request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(7) | SZ_4K);
+	request(test, 0, PRQ_READ | PRQ_GROUP(7) | SZ_4K);
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | SZ_8K);
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(8) | SZ_4K);
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST | SZ_16K);
+	pass(test);
+	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->flat.nr));
+	KUNIT_EXPECT_EQ(test, 2, ctx->flat.group[0]->fault_count);
+	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, 3, open_requests(test));
+
+	/* Nobody serves these groups: they leave nothing behind. */
+	request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
+	request(test, 0, PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
+	pass(test);
+	KUNIT_EXPECT_EQ(test, 1, open_requests(test));
+	KUNIT_EXPECT_EQ(test, 4, counted(test, IOPF_EVENT_UNSERVED));
+	KUNIT_EXPECT_EQ(test, 2, counted(test, IOPF_EVENT_INVALID));
+
+	/* And the device that leaves with a part of a group left neither. */
+	off_pasid(test, domain);
+	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_DISCARDED));
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
+}
+
+static void client_refuses(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+	struct prq_test *ctx = test->priv;
+
+	ctx->flat.refuses = true;
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7));
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
+	pass(test);
+	expect_answer(test, 0, QI_RESP_FAILURE);
+	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
+	off_pasid(test, domain);
+}
+
+/*
+ * Each allocation on the way of a group of two levels fails once: the device is told
+ * to repeat what it needs, nothing stays, and the next try gets through.
+ */
+static void group_without_memory(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+	unsigned int nth, before, failures = 0;
+	bool failed;
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
+				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+
+	for (nth = 1, failed = true; failed; nth++) {
+		before = ctx->fake.responses;
+		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
+		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | GVA);
+		kunit_fail_allocation(nth);
+		intel_iommu_handle_prq(ctx->iommu);
+		failed = kunit_allocation_failed();
+		failures += failed;
+
+		while (atomic_read(&ctx->level1.nr))
+			answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
+		while (atomic_read(&ctx->level2.nr))
+			answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
+		expect_answer(test, before, QI_RESP_SUCCESS);
+		KUNIT_EXPECT_EQ(test, failed, !!counted(test, IOPF_EVENT_NO_MEMORY));
+		KUNIT_EXPECT_EQ(test, 0, open_requests(test));
+	}
+	kunit_info(test, "%u allocations failed\n", failures);
+	off_pasid(test, domain);
+}
+
+/* A driver that receives its device's requests itself */
+
+static struct iommu_page_response own_response;
+static unsigned int own_responses;
+
+static void own_respond(struct device *dev, struct iopf_fault *evt,
+			struct iommu_page_response *msg)
+{
+	own_response = *msg;
+	own_responses++;
+}
+
+static void reported_by_driver(struct kunit *test)
+{
+	struct iopf_fault evt = {
+		.fault = {
+			.type = IOMMU_FAULT_PAGE_REQ,
+			.prm = {
+				.flags = IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE |
+					 IOMMU_FAULT_PAGE_REQUEST_PASID_VALID,
+				.pasid = PASID,
+				.grpid = 1000,	/* more than PCIe has */
+				.perm = IOMMU_FAULT_PERM_WRITE,
+				.addr = GVA,
+			},
+		},
+		.respond = own_respond,
+	};
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test, 0);
+
+	own_responses = 0;
+	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
+				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	KUNIT_EXPECT_EQ(test, 0, iommu_report_device_fault(ctx->dev, &evt));
+	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->level2.nr));
+	KUNIT_EXPECT_EQ(test, 0, own_responses);
+	answer(&ctx->level2, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, 1, own_responses);
+	KUNIT_EXPECT_EQ(test, 1000, own_response.grpid);
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, own_response.code);
+	off_pasid(test, domain);
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_report_device_fault(ctx->dev, &evt));
+	KUNIT_EXPECT_EQ(test, 2, own_responses);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake.responses);
+}
+
+static void fault_tolerance(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct device *stranger = kunit_device_register(test, "no-iommu");
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, stranger);
+	KUNIT_EXPECT_FALSE(test, iommu_dev_fault_tolerant(ctx->dev));
+	iommu_dev_set_fault_tolerant(ctx->dev, true);
+	KUNIT_EXPECT_TRUE(test, iommu_dev_fault_tolerant(ctx->dev));
+	iommu_dev_set_fault_tolerant(ctx->dev, false);
+	KUNIT_EXPECT_FALSE(test, iommu_dev_fault_tolerant(ctx->dev));
+	iommu_dev_set_fault_tolerant(stranger, true);
+	KUNIT_EXPECT_FALSE(test, iommu_dev_fault_tolerant(stranger));
+	KUNIT_EXPECT_FALSE(test, iopf_path_ready(stranger));
+	KUNIT_EXPECT_EQ(test, 0, iopf_reportable(&ctx->parent->domain, stranger));
 }
 
 /* Registration */
@@ -1028,6 +1269,13 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(level_unserved),
 	KUNIT_CASE(level_pinned),
 	KUNIT_CASE(group_of_two_levels),
+	KUNIT_CASE(flood_of_groups),
+	KUNIT_CASE(flood_of_parts),
+	KUNIT_CASE(groups_of_pasids),
+	KUNIT_CASE(client_refuses),
+	KUNIT_CASE(group_without_memory),
+	KUNIT_CASE(reported_by_driver),
+	KUNIT_CASE(fault_tolerance),
 	KUNIT_CASE_PARAM(registered, register_gen_params),
 	KUNIT_CASE(no_nesting),
 	KUNIT_CASE(registered_too_late),
