@@ -19,7 +19,7 @@ vfio-first        first   vfio           4G      hugepagesz=1G hugepages=1 hugep
 vfio-second       second  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 selftest-first    first   selftest       2G      hugepagesz=2M hugepages=64
 selftest-second   second  selftest       2G      hugepagesz=2M hugepages=64
-fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-nested
+fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-[np][er]*
 bench-first       first   bench          2G      iommu.strict=1
 bench-second      second  bench          2G      iommu.strict=1
 '
