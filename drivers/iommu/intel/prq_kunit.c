@@ -948,8 +948,8 @@ static void attach_without_path(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
 	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
 	KUNIT_EXPECT_EQ(test, -ENODEV, on_pasid(test, domain));
-	KUNIT_EXPECT_EQ(test, -ENODEV, domain->domain.ops->attach_dev(&domain->domain,
-								     ctx->dev));
+	KUNIT_EXPECT_EQ(test, -ENODEV,
+			domain->domain.ops->attach_dev(&domain->domain, ctx->dev));
 	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
 	KUNIT_EXPECT_TRUE(test, list_empty(&domain->dev_pasids));
 	KUNIT_EXPECT_TRUE(test, xa_empty(&domain->iommu_array));
