@@ -24,9 +24,9 @@
  * I/O Architecture Specification, revision 4.1.)
  *
  * Nothing is written, so a walk leaves no trace that the guest could see. The guest
- * may change its tables meanwhile; as each entry is loaded once, and its address
- * means nothing before the second level has translated it, that can only make the
- * answer one that was right a moment ago or will be.
+ * may change its tables meanwhile. As each entry is loaded once, and what it says is
+ * an address of the guest's until the second level has translated it, the answer is
+ * then one that hardware may come to as well.
  */
 
 #include <linux/highmem.h>
@@ -44,7 +44,7 @@
 
 #define FL_EA		BIT_ULL(10)	/* Extended Accessed */
 
-/* VT-d 3.14: what is stored there is an interrupt, whoever translates to it. */
+/* VT-d 7.1.3, SGN.8: nothing may be translated to where interrupts are. */
 #define INTERRUPT_RANGE	0xfee00000ULL
 #define INTERRUPT_SIZE	SZ_1M
 
@@ -290,6 +290,9 @@ static void walk_tables(struct nested_walk *walk)
  *	  to execute, or of a supervisor where the guest has not enabled that, a
  *	  table that is not in memory, or an address of interrupts.
  *
+ * The walk is that of VT-d 3.8, by the rules of 3.6 and 3.7; what stops it is a fault
+ * of 7.1.3, but for what was mended meanwhile.
+ *
  * A domain can be on several IOMMUs. Of what they may have or not (see
  * nested_walk_suit()), it is taken to be without if any of them is: told that
  * nothing is missing, a device of that IOMMU would try again for ever, whereas a
@@ -333,8 +336,11 @@ unsigned int nested_walk(struct dmar_domain *domain, u64 addr, u32 perm,
  * @iommu: the IOMMU
  *
  * What counts is the least that any IOMMU has had to which the domain was ever
- * attached: the host address width, 1 GiB pages, and whether it sets A/D, which it
- * can do by walks that are coherent only.
+ * attached: the host address width and 1 GiB pages, which decide what is reserved
+ * (VT-d 9.7), and whether it sets A/D, which it can do by walks that are coherent
+ * only (VT-d 7.1.3, SFS.9).
+ *
+ * Context: any, takes domain->lock.
  */
 void nested_walk_suit(struct dmar_domain *domain, const struct intel_iommu *iommu)
 {

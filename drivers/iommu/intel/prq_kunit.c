@@ -16,6 +16,7 @@
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/rbtree.h>
@@ -74,6 +75,7 @@ struct client {
 
 struct prq_test {
 	struct vtd_fake fake;
+	struct kunit *test;
 	struct intel_iommu *iommu;
 	struct device *dev;
 	u16 rid;
@@ -431,9 +433,27 @@ static void told_flat(struct kunit *test)
 			      QI_RESP_INVALID);
 		expect_untold(test, PRQ_EXEC, PRQ_READ, GVA, IOPF_EVENT_REFUSED,
 			      QI_RESP_INVALID);
+	} else {
+		KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, ask(test, PRQ_PRIV, PRQ_READ, GVA));
+		answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	}
 	off_pasid(test, domain);
 	expect_untold(test, 0, PRQ_READ, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
+}
+
+/* The second level knows no privileges, the first has not been given any. */
+static void told_flat_second_level(struct kunit *test)
+{
+	told_flat(test);
+}
+
+static void told_flat_first_level(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+
+	ctx->iommu->ecap &= ~ECAP_SSTS;
+	told_flat(test);
+	ctx->iommu->ecap |= ECAP_SSTS;
 }
 
 static void told_by_level(struct kunit *test)
@@ -484,6 +504,26 @@ static void level_unserved(struct kunit *test)
 	off_pasid(test, domain);
 }
 
+/* A nest parent that is attached itself has one level, which is another thing to want. */
+static void told_flat_by_parent(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *both = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
+				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, ctx->parent));
+	expect_untold(test, 0, PRQ_READ, SZ_1G, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
+	off_pasid(test, ctx->parent);
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, both, &ctx->flat,
+				     IOPF_REPORT_NESTED_L2 | IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, both));
+	expect_told(test, &ctx->flat, PRQ_READ, SZ_1G, SZ_1G, IOMMU_FAULT_PERM_READ);
+	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_FLAT));
+	off_pasid(test, both);
+}
+
 /* Who says that the second level is pinned gets what a walk would have sorted out. */
 static void level_pinned(struct kunit *test)
 {
@@ -495,6 +535,17 @@ static void level_pinned(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	expect_told(test, &ctx->level1, PRQ_WRITE, GVA, GVA, IOMMU_FAULT_PERM_WRITE);
 	off_pasid(test, domain);
+}
+
+/* Requests that are kept or not answered */
+static int open_requests(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct iommu_fault_param *param;
+
+	param = rcu_dereference_protected(ctx->dev->iommu->fault_param, true);
+
+	return atomic_read(&param->requests);
 }
 
 /* One group, two levels: two clients, and one answer, the worse of theirs */
@@ -559,19 +610,12 @@ static void group_of_two_levels(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 3, ANSWER_GROUP(ctx->fake.response));
 	}
 	off_pasid(test, domain);
+	/* What is left of the other group */
+	KUNIT_EXPECT_EQ(test, i, open_requests(test));
+	iopf_queue_discard_partial(ctx->iommu->iopf_queue);
 }
 
 /* What an unfriendly device or client can do */
-
-static int open_requests(struct kunit *test)
-{
-	struct prq_test *ctx = test->priv;
-	struct iommu_fault_param *param;
-
-	param = rcu_dereference_protected(ctx->dev->iommu->fault_param, true);
-
-	return atomic_read(&param->requests);
-}
 
 /* A flat domain with a client on the PASID */
 static struct dmar_domain *flat_on_pasid(struct kunit *test)
@@ -795,6 +839,47 @@ static void fault_tolerance(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, iommu_dev_fault_tolerant(stranger));
 	KUNIT_EXPECT_FALSE(test, iopf_path_ready(stranger));
 	KUNIT_EXPECT_EQ(test, 0, iopf_reportable(&ctx->parent->domain, stranger));
+}
+
+/* Costs, to be read: nobody judges them. */
+
+#define COST_ROUNDS	2000
+
+static u64 time_requests(struct kunit *test, struct dmar_domain *domain)
+{
+	struct prq_test *ctx = test->priv;
+	unsigned int i;
+	u64 start;
+
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	start = ktime_get_ns();
+	for (i = 0; i < COST_ROUNDS; i++) {
+		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | GVA);
+		intel_iommu_handle_prq(ctx->iommu);
+	}
+	start = ktime_get_ns() - start;
+	off_pasid(test, domain);
+
+	return start / COST_ROUNDS;
+}
+
+/* From the queue to the answer, with and without looking for the level */
+static void cost_of_the_level(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *walked = nested(test, 0), *pinned = nested(test, 0);
+	u64 with, without;
+
+	ctx->level1.answers = true;
+	*ctx->guest_leaf = 0;
+	KUNIT_ASSERT_EQ(test, 0, reg(test, walked, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, reg(test, pinned, &ctx->level1, IOPF_REPORT_NESTED_L1,
+				     IOPF_CLIENT_PINNED));
+	without = time_requests(test, pinned);
+	with = time_requests(test, walked);
+	KUNIT_EXPECT_EQ(test, 2 * COST_ROUNDS, counted(test, IOPF_EVENT_LEVEL1));
+	kunit_info(test, "a request: %llu ns, with second level pinned: %llu ns, ratio %llu.%02llu\n",
+		   with, without, with / without, with * 100 / without % 100);
 }
 
 /* Registration */
@@ -1204,9 +1289,14 @@ static void race_with_requests(struct kunit *test)
 static void cleanup(void *data)
 {
 	struct prq_test *ctx = data;
+	struct iommu_fault_param *param;
 
-	if (iopf_path_ready(ctx->dev))
+	param = rcu_dereference_protected(ctx->dev->iommu->fault_param, true);
+	if (param) {
+		/* Nothing is left open. */
+		KUNIT_EXPECT_EQ(ctx->test, 0, atomic_read(&param->requests));
 		iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	}
 	iopf_queue_free(ctx->iommu->iopf_queue);
 	ctx->dev->iommu_group = NULL;
 	iommu_group_put(ctx->group);
@@ -1250,6 +1340,7 @@ static int prq_test_init(struct kunit *test)
 	if (ret)
 		return ret;
 
+	ctx->test = test;
 	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
 	ctx->dev = vtd_fake_device(test, ctx->iommu, false);
 	info = dev_iommu_priv_get(ctx->dev);
@@ -1264,9 +1355,11 @@ static int prq_test_init(struct kunit *test)
 static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE_PARAM(refused, refused_gen_params),
 	KUNIT_CASE(path_is_off),
-	KUNIT_CASE(told_flat),
+	KUNIT_CASE(told_flat_first_level),
+	KUNIT_CASE(told_flat_second_level),
 	KUNIT_CASE(told_by_level),
 	KUNIT_CASE(level_unserved),
+	KUNIT_CASE(told_flat_by_parent),
 	KUNIT_CASE(level_pinned),
 	KUNIT_CASE(group_of_two_levels),
 	KUNIT_CASE(flood_of_groups),
@@ -1276,6 +1369,7 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(group_without_memory),
 	KUNIT_CASE(reported_by_driver),
 	KUNIT_CASE(fault_tolerance),
+	KUNIT_CASE(cost_of_the_level),
 	KUNIT_CASE_PARAM(registered, register_gen_params),
 	KUNIT_CASE(no_nesting),
 	KUNIT_CASE(registered_too_late),

@@ -141,11 +141,14 @@ struct vtd_request {
  * @fault: why it refuses, or %VTD_OK
  * @hpa: the host address that is accessed, if it does not refuse
  * @size: bytes of the page that hardware believes the address to be in
+ * @gpa: nested: the guest address that the second stage refuses, if it is known:
+ *	 it is not where a cached translation has not the access that is needed
  * @silent: the fault is not reported (FPD)
  */
 struct vtd_answer {
 	enum vtd_fault fault;
 	u64 hpa;
+	u64 gpa;
 	u64 size;
 	bool silent;
 };
@@ -202,6 +205,8 @@ void vtd_submitted(struct vtd_machine *machine, const void *iommu,
 /* Questions */
 void vtd_ask(struct vtd_model *model, const struct vtd_request *req,
 	     struct vtd_answers *answers);
+void vtd_translate(struct vtd_model *model, const u64 *entry,
+		   const struct vtd_request *req, struct vtd_answers *answers);
 void vtd_expect_page(struct kunit *test, struct vtd_model *model,
 		     const struct vtd_request *req, u64 hpa);
 void vtd_expect_fault(struct kunit *test, struct vtd_model *model,

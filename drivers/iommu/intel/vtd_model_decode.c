@@ -232,6 +232,7 @@ enum vtd_fault vtd_decode_pasid(const struct vtd_hw *hw, const u64 *qw,
 		.sre = qw[2] & PASID_SRE,
 		.ere = qw[2] & PASID_ERE,
 		.wpe = qw[2] & PASID_WPE,
+		.eafe = qw[2] & PASID_EAFE,
 		.first = qw[2] & ADDRESS,
 		.first_levels = FIELD_GET(PASID_FSPM, qw[2]) + 4,
 	};
@@ -264,6 +265,7 @@ static u64 entry_beyond_haw(const struct vtd_hw *hw)
 #define FIRST_ACCESSED		BIT_ULL(5)
 #define FIRST_DIRTY		BIT_ULL(6)
 #define FIRST_SIZE		BIT_ULL(7)
+#define FIRST_EXTENDED_ACCESSED	BIT_ULL(10)
 #define FIRST_NO_EXECUTE	BIT_ULL(63)
 
 static u64 first_reserved(const struct vtd_hw *hw, unsigned int level, bool large)
@@ -283,14 +285,16 @@ static u64 first_reserved(const struct vtd_hw *hw, unsigned int level, bool larg
 /**
  * vtd_decode_first() - section 9.7, an entry of a first-stage table
  * @hw: the IOMMU
+ * @pasid: the PASID entry through which it is used
  * @qw: the entry
  * @level: of the table; 1 is the page table
  * @entry: the entry, decoded
  *
  * Return: a fault reason or VTD_OK.
  */
-enum vtd_fault vtd_decode_first(const struct vtd_hw *hw, u64 qw, unsigned int level,
-				struct vtd_entry *entry)
+enum vtd_fault vtd_decode_first(const struct vtd_hw *hw,
+				const struct vtd_pasid *pasid, u64 qw,
+				unsigned int level, struct vtd_entry *entry)
 {
 	bool large = level > 1 && level < 4 && qw & FIRST_SIZE;
 
@@ -308,6 +312,8 @@ enum vtd_fault vtd_decode_first(const struct vtd_hw *hw, u64 qw, unsigned int le
 		.addr = qw & GENMASK_ULL(51, 12),
 		.accessed = ~qw & FIRST_ACCESSED,
 	};
+	if (pasid->eafe)
+		entry->accessed |= ~qw & FIRST_EXTENDED_ACCESSED;
 	if (entry->leaf) {
 		entry->addr &= ~(vtd_reach(level) - 1);
 		entry->dirty = ~qw & FIRST_DIRTY;

@@ -61,7 +61,7 @@ struct vtd_pasid {
 	u16 did;
 	u64 first, second;		/* the topmost tables */
 	u8 first_levels, second_levels;
-	bool sre, ere, wpe, snoop, ssade, silent;
+	bool sre, ere, wpe, eafe, snoop, ssade, silent;
 };
 
 /* Rights that a path of entries leaves; the stages are checked apart. */
@@ -70,6 +70,7 @@ struct vtd_pasid {
 #define VTD_RIGHT_EXEC		BIT(2)
 #define VTD_RIGHT_READ2		BIT(3)	/* second stage */
 #define VTD_RIGHT_WRITE2	BIT(4)
+#define VTD_RIGHT_MARK		BIT(5)	/* nested: A/D can be set in the table */
 #define VTD_RIGHTS_FIRST	(VTD_RIGHT_WRITE | VTD_RIGHT_USER | VTD_RIGHT_EXEC)
 #define VTD_RIGHTS_SECOND	(VTD_RIGHT_READ2 | VTD_RIGHT_WRITE2)
 #define VTD_RIGHTS_ALL		(VTD_RIGHTS_FIRST | VTD_RIGHTS_SECOND)
@@ -87,8 +88,9 @@ enum vtd_fault vtd_decode_context(const struct vtd_hw *hw, const u64 *qw,
 enum vtd_fault vtd_decode_dir(const struct vtd_hw *hw, u64 qw, u64 *table);
 enum vtd_fault vtd_decode_pasid(const struct vtd_hw *hw, const u64 *qw,
 				struct vtd_pasid *pasid);
-enum vtd_fault vtd_decode_first(const struct vtd_hw *hw, u64 qw, unsigned int level,
-				struct vtd_entry *entry);
+enum vtd_fault vtd_decode_first(const struct vtd_hw *hw,
+				const struct vtd_pasid *pasid, u64 qw,
+				unsigned int level, struct vtd_entry *entry);
 enum vtd_fault vtd_decode_second(const struct vtd_hw *hw,
 				 const struct vtd_pasid *pasid, u64 qw,
 				 unsigned int level, struct vtd_entry *entry);
@@ -126,6 +128,7 @@ struct vtd_item {
 	unsigned int level;	/* of the table at @addr */
 	u64 first, last;	/* input addresses that it serves */
 	u64 addr;		/* table, or page that @first translates to */
+	u64 gpa;		/* nested: where that is for the guest, if it is needed */
 	unsigned long rights;
 	u64 qw[VTD_LINE / sizeof(u64)];	/* context and PASID entries */
 };

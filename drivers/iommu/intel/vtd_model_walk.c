@@ -23,6 +23,7 @@ struct walk {
 	u32 pasid;			/* RID_PASID included */
 	bool priv;
 	bool speculative;		/* leaves A/D alone, as nothing is accessed */
+	bool forgetful;			/* caches nothing and finds nothing cached */
 	bool silent;
 	struct vtd_pasid entry;
 };
@@ -30,7 +31,7 @@ struct walk {
 static bool same_answer(const struct vtd_answer *a, const struct vtd_answer *b)
 {
 	return a->fault == b->fault && a->hpa == b->hpa && a->size == b->size &&
-	       a->silent == b->silent;
+	       a->gpa == b->gpa && a->silent == b->silent;
 }
 
 static void add_answer(struct walk *walk, const struct vtd_answer *answer)
@@ -49,12 +50,30 @@ static void add_answer(struct walk *walk, const struct vtd_answer *answer)
 		answers->answer[answers->nr++] = *answer;
 }
 
-static void refuse(struct walk *walk, enum vtd_fault fault)
+/* The second stage refuses @gpa, which is 0 if that is not nested. */
+static void refuse_at(struct walk *walk, enum vtd_fault fault, u64 gpa)
 {
 	add_answer(walk, &(struct vtd_answer) {
 		.fault = fault,
+		.gpa = gpa,
 		.silent = walk->silent,
 	});
+}
+
+static void refuse(struct walk *walk, enum vtd_fault fault)
+{
+	refuse_at(walk, fault, 0);
+}
+
+static void remember(struct walk *walk, const struct vtd_item *item)
+{
+	if (!walk->forgetful)
+		vtd_cache_insert(walk->model, item);
+}
+
+static struct vtd_item *recall(struct walk *walk, enum vtd_cache cache, unsigned int *at)
+{
+	return walk->forgetful ? NULL : vtd_cache_next(walk->model, cache, at);
 }
 
 static bool caching_mode(const struct vtd_model *model)
@@ -88,16 +107,20 @@ static enum vtd_fault check_first(const struct walk *walk, unsigned long rights)
 	return VTD_OK;
 }
 
-static void conclude(struct walk *walk, u64 hpa, u64 size, unsigned long rights)
+static void conclude(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned long rights)
 {
 	enum vtd_fault fault = check_first(walk, rights);
 
-	if (!fault)
-		fault = check_second(walk->req, rights);
-	if (!fault && hpa >= INTERRUPT_FIRST && hpa <= INTERRUPT_LAST)
-		fault = VTD_INTERRUPT;
-	if (fault)
+	if (fault) {
 		refuse(walk, fault);
+		return;
+	}
+
+	fault = check_second(walk->req, rights);
+	if (fault)
+		refuse_at(walk, fault, gpa);
+	else if (hpa >= INTERRUPT_FIRST && hpa <= INTERRUPT_LAST)
+		refuse(walk, VTD_INTERRUPT);
 	else
 		add_answer(walk, &(struct vtd_answer) { .hpa = hpa, .size = size });
 }
@@ -126,10 +149,10 @@ static void cache_page(struct walk *walk, enum vtd_cache cache, u64 hpa, u64 siz
 		item.sid = walk->req->sid;
 		item.pasid = walk->req->pasid;
 	}
-	vtd_cache_insert(walk->model, &item);
+	remember(walk, &item);
 }
 
-static void found(struct walk *walk, u64 hpa, u64 size, unsigned long rights)
+static void found(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned long rights)
 {
 	cache_page(walk, VTD_IOTLB, hpa, size, rights);
 	if (size > PAGE_BYTES)
@@ -139,11 +162,11 @@ static void found(struct walk *walk, u64 hpa, u64 size, unsigned long rights)
 		if (size > PAGE_BYTES)
 			cache_page(walk, VTD_DEVICE_TLB, hpa, PAGE_BYTES, rights);
 	}
-	conclude(walk, hpa, size, rights);
+	conclude(walk, hpa, gpa, size, rights);
 }
 
 /* With caching mode, hardware caches that there is nothing (section 6.1). */
-static void not_found(struct walk *walk, enum vtd_fault fault)
+static void not_found(struct walk *walk, enum vtd_fault fault, u64 gpa)
 {
 	struct vtd_item item = {
 		.cache	= VTD_IOTLB,
@@ -153,11 +176,17 @@ static void not_found(struct walk *walk, enum vtd_fault fault)
 		.pasid	= walk->pasid,
 		.first	= walk->req->addr & ~(PAGE_BYTES - 1),
 		.last	= walk->req->addr | (PAGE_BYTES - 1),
+		.gpa	= gpa,
 	};
 
 	if (caching_mode(walk->model))
-		vtd_cache_insert(walk->model, &item);
-	refuse(walk, fault);
+		remember(walk, &item);
+	refuse_at(walk, fault, gpa);
+}
+
+static u64 to_be_set(const struct walk *walk, const struct vtd_entry *entry)
+{
+	return entry->accessed | (walk->req->access & VTD_WRITE ? entry->dirty : 0);
 }
 
 /*
@@ -166,10 +195,8 @@ static void not_found(struct walk *walk, enum vtd_fault fault)
  */
 static bool set_accessed(struct walk *walk, u64 addr, const struct vtd_entry *entry)
 {
-	u64 bits = entry->accessed;
+	u64 bits = to_be_set(walk, entry);
 
-	if (walk->req->access & VTD_WRITE)
-		bits |= entry->dirty;
 	if (!bits)
 		return true;
 	if (!walk->entry.snoop)
@@ -253,7 +280,7 @@ static void second_next(struct walk *walk, u64 addr, u64 table, unsigned int lev
 		.rights	= rights,
 	};
 
-	vtd_cache_insert(walk->model, &item);
+	remember(walk, &item);
 	second_table(walk, addr, table, level, rights, pages);
 }
 
@@ -313,7 +340,7 @@ static void second_stage(struct walk *walk, u64 addr, struct second_pages *pages
 	pages->nr = 0;
 	second_table(walk, addr, walk->entry.second, walk->entry.second_levels,
 		     VTD_RIGHTS_ALL, pages);
-	while ((item = vtd_cache_next(walk->model, VTD_SECOND_TABLES, &at))) {
+	while ((item = recall(walk, VTD_SECOND_TABLES, &at))) {
 		if (item->did == walk->entry.did &&
 		    item->first <= addr && addr <= item->last)
 			second_table(walk, addr, item->addr, item->level,
@@ -345,9 +372,9 @@ static void walk_second(struct walk *walk)
 		struct second_page *page = &pages.page[i];
 
 		if (page->fault)
-			not_found(walk, page->fault);
+			not_found(walk, page->fault, 0);
 		else
-			found(walk, page->hpa, page->size, page->rights);
+			found(walk, page->hpa, 0, page->size, page->rights);
 	}
 }
 
@@ -358,21 +385,28 @@ static bool nested(const struct walk *walk)
 	return walk->entry.pgtt == VTD_PGTT_NESTED;
 }
 
-static void first_table(struct walk *walk, u64 table, unsigned int level,
+static void first_table(struct walk *walk, u64 table, u64 gpa, unsigned int level,
 			unsigned long rights);
 
-/* A page of the first stage was found at @addr, a guest address if nested. */
+/*
+ * A page of the first stage was found at @addr, a guest address if nested. What the
+ * first stage refuses is reported whatever the second says, but is cached as well.
+ */
 static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long rights)
 {
+	enum vtd_fault fault = check_first(walk, rights);
 	struct second_pages pages;
 	unsigned int i;
 
 	if (!nested(walk)) {
-		found(walk, addr, size, rights);
+		found(walk, addr, 0, size, rights);
 		return;
 	}
+	if (fault)
+		refuse(walk, fault);
 	if (!second_width(walk, addr)) {
-		refuse(walk, VTD_NESTED_BEYOND);
+		if (!fault)
+			refuse_at(walk, VTD_NESTED_BEYOND, addr);
 		return;
 	}
 
@@ -380,15 +414,15 @@ static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long righ
 	for (i = 0; i < pages.nr; i++) {
 		struct second_page *page = &pages.page[i];
 
-		if (page->fault)
-			not_found(walk, page->fault);
-		else
-			found(walk, page->hpa, min(size, page->size),
+		if (!page->fault)
+			found(walk, page->hpa, addr, min(size, page->size),
 			      rights & page->rights);
+		else if (!fault)
+			not_found(walk, page->fault, addr);
 	}
 }
 
-static void first_next_host(struct walk *walk, u64 table, unsigned int level,
+static void first_next_host(struct walk *walk, u64 table, u64 gpa, unsigned int level,
 			    unsigned long rights)
 {
 	bool top = level == walk->entry.first_levels;
@@ -401,12 +435,13 @@ static void first_next_host(struct walk *walk, u64 table, unsigned int level,
 		.first	= walk->req->addr & ~last,
 		.last	= walk->req->addr | last,
 		.addr	= table,
+		.gpa	= gpa,
 		.level	= level,
 		.rights	= rights,
 	};
 
-	vtd_cache_insert(walk->model, &item);
-	first_table(walk, table, level, rights);
+	remember(walk, &item);
+	first_table(walk, table, gpa, level, rights);
 }
 
 static enum vtd_fault table_fault(const struct walk *walk,
@@ -417,9 +452,6 @@ static enum vtd_fault table_fault(const struct walk *walk,
 	if (page->fault || !(page->rights & VTD_RIGHT_READ2))
 		return level == walk->entry.first_levels ? VTD_FIRST_ROOT_READ :
 							   VTD_FIRST_READ;
-	/* Accessed is written to it sooner or later. */
-	if (!(page->rights & VTD_RIGHT_WRITE2))
-		return VTD_FIRST_WRITE;
 
 	return VTD_OK;
 }
@@ -433,13 +465,13 @@ static void first_next(struct walk *walk, u64 addr, unsigned int level,
 
 	if (!nested(walk)) {
 		if (level == walk->entry.first_levels)
-			first_table(walk, addr, level, rights);
+			first_table(walk, addr, 0, level, rights);
 		else
-			first_next_host(walk, addr, level, rights);
+			first_next_host(walk, addr, 0, level, rights);
 		return;
 	}
 	if (!second_width(walk, addr)) {
-		refuse(walk, VTD_FIRST_WIDTH);
+		refuse_at(walk, VTD_FIRST_WIDTH, addr);
 		return;
 	}
 
@@ -448,27 +480,52 @@ static void first_next(struct walk *walk, u64 addr, unsigned int level,
 		struct second_page *page = &pages.page[i];
 		enum vtd_fault fault = table_fault(walk, page, level);
 
+		rights &= ~VTD_RIGHT_MARK;
+		if (page->rights & VTD_RIGHT_WRITE2)
+			rights |= VTD_RIGHT_MARK;
 		if (fault)
-			refuse(walk, fault);
+			refuse_at(walk, fault, addr);
 		else
-			first_next_host(walk, page->hpa, level, rights);
+			first_next_host(walk, page->hpa, addr, level, rights);
 	}
 }
 
-static void first_entry(struct walk *walk, u64 at, u64 qw, unsigned int level,
+/*
+ * A/D are set in the entry at @at, in the guest's table at @gpa; not if the entry is
+ * that of a page which the first stage refuses.
+ */
+static bool first_accessed(struct walk *walk, u64 at, u64 gpa,
+			   const struct vtd_entry *entry, unsigned long rights)
+{
+	if (entry->leaf && check_first(walk, rights & entry->rights))
+		return true;
+	if (nested(walk) && walk->entry.snoop && !(rights & VTD_RIGHT_MARK) &&
+	    to_be_set(walk, entry)) {
+		refuse_at(walk, VTD_FIRST_WRITE, gpa);
+		return false;
+	}
+	if (!set_accessed(walk, at, entry)) {
+		refuse(walk, VTD_FIRST_AD);
+		return false;
+	}
+
+	return true;
+}
+
+static void first_entry(struct walk *walk, u64 at, u64 gpa, u64 qw, unsigned int level,
 			unsigned long rights)
 {
 	struct vtd_entry entry;
 	enum vtd_fault fault;
 	u64 size;
 
-	fault = vtd_decode_first(&walk->model->hw, qw, level, &entry);
-	if (!fault && !set_accessed(walk, at, &entry))
-		fault = VTD_FIRST_AD;
+	fault = vtd_decode_first(&walk->model->hw, &walk->entry, qw, level, &entry);
 	if (fault) {
 		refuse(walk, fault);
 		return;
 	}
+	if (!first_accessed(walk, at, gpa, &entry, rights))
+		return;
 
 	rights &= entry.rights;
 	size = vtd_reach(level);
@@ -479,7 +536,8 @@ static void first_entry(struct walk *walk, u64 at, u64 qw, unsigned int level,
 		first_next(walk, entry.addr, level - 1, rights);
 }
 
-static void first_table(struct walk *walk, u64 table, unsigned int level,
+/* @gpa is where the table is for the guest, if nested. */
+static void first_table(struct walk *walk, u64 table, u64 gpa, unsigned int level,
 			unsigned long rights)
 {
 	u64 at = table + 8 * table_index(walk->req->addr, level);
@@ -491,7 +549,7 @@ static void first_table(struct walk *walk, u64 table, unsigned int level,
 		refuse(walk, level == walk->entry.first_levels ? VTD_FIRST_ROOT :
 								 VTD_FIRST_ACCESS);
 	for (i = 0; i < read.nr; i++)
-		first_entry(walk, at, read.qw[i][0], level, rights);
+		first_entry(walk, at, gpa, read.qw[i][0], level, rights);
 }
 
 static bool canonical(const struct walk *walk)
@@ -513,10 +571,11 @@ static void walk_first(struct walk *walk)
 	}
 
 	first_next(walk, walk->entry.first, walk->entry.first_levels, VTD_RIGHTS_ALL);
-	while ((item = vtd_cache_next(walk->model, VTD_FIRST_TABLES, &at))) {
+	while ((item = recall(walk, VTD_FIRST_TABLES, &at))) {
 		if (item->did == walk->entry.did && item->pasid == walk->pasid &&
 		    item->first <= walk->req->addr && walk->req->addr <= item->last)
-			first_table(walk, item->addr, item->level, item->rights);
+			first_table(walk, item->addr, item->gpa, item->level,
+				    item->rights);
 	}
 }
 
@@ -528,7 +587,7 @@ static void walk_pass(struct walk *walk)
 	if (vtd_beyond(walk->req->addr, width))
 		refuse(walk, VTD_BEYOND);
 	else
-		found(walk, walk->req->addr, PAGE_BYTES, VTD_RIGHTS_ALL);
+		found(walk, walk->req->addr, 0, PAGE_BYTES, VTD_RIGHTS_ALL);
 }
 
 /* The IOTLB is looked up by what the PASID entry says: section 6.2.4. */
@@ -542,9 +601,9 @@ static bool iotlb_hit(const struct walk *walk, const struct vtd_item *item)
 static void use_page(struct walk *walk, const struct vtd_item *item)
 {
 	if (item->fault)
-		refuse(walk, item->fault);
+		refuse_at(walk, item->fault, item->gpa);
 	else
-		conclude(walk, item->addr + (walk->req->addr - item->first),
+		conclude(walk, item->addr + (walk->req->addr - item->first), 0,
 			 item->last - item->first + 1, item->rights);
 }
 
@@ -553,7 +612,7 @@ static void walk_iotlb(struct walk *walk)
 	struct vtd_item *item;
 	unsigned int at = 0;
 
-	while ((item = vtd_cache_next(walk->model, VTD_IOTLB, &at))) {
+	while ((item = recall(walk, VTD_IOTLB, &at))) {
 		if (!iotlb_hit(walk, item))
 			continue;
 		if (walk->req->ats && !item->fault) {
@@ -564,7 +623,7 @@ static void walk_iotlb(struct walk *walk)
 			copy.did = 0;
 			copy.sid = walk->req->sid;
 			copy.pasid = walk->req->pasid;
-			vtd_cache_insert(walk->model, &copy);
+			remember(walk, &copy);
 		}
 		use_page(walk, item);
 	}
@@ -633,7 +692,7 @@ static void walk_pasid_table(struct walk *walk, u64 table)
 			continue;
 		}
 		memcpy(item.qw, read.qw[i], sizeof(item.qw));
-		vtd_cache_insert(walk->model, &item);
+		remember(walk, &item);
 	}
 }
 
@@ -673,13 +732,13 @@ static void walk_directory(struct walk *walk, u64 dir)
 		};
 
 		if (cacheable(walk, fault))
-			vtd_cache_insert(walk->model, &entry);
+			remember(walk, &entry);
 		else
 			walk_dir(walk, read.qw[i][0]);
 	}
 
 	i = 0;
-	while ((item = vtd_cache_next(walk->model, VTD_DIR_CACHE, &i))) {
+	while ((item = recall(walk, VTD_DIR_CACHE, &i))) {
 		if (item->addr == at)
 			walk_dir(walk, item->qw[0]);
 	}
@@ -691,7 +750,7 @@ static void walk_cached_pasids(struct walk *walk)
 	struct vtd_item *item;
 	unsigned int at = 0;
 
-	while ((item = vtd_cache_next(walk->model, VTD_PASID_CACHE, &at))) {
+	while ((item = recall(walk, VTD_PASID_CACHE, &at))) {
 		if (item->sid == walk->req->sid && item->pasid == walk->pasid)
 			walk_pasid(walk, item->qw);
 	}
@@ -763,7 +822,7 @@ static void walk_context_table(struct walk *walk, u64 table)
 			continue;
 		}
 		memcpy(item.qw, read.qw[i], 4 * sizeof(u64));
-		vtd_cache_insert(walk->model, &item);
+		remember(walk, &item);
 	}
 }
 
@@ -797,7 +856,7 @@ static void walk_cached_contexts(struct walk *walk)
 	struct vtd_item *item;
 	unsigned int at = 0;
 
-	while ((item = vtd_cache_next(walk->model, VTD_CONTEXT_CACHE, &at))) {
+	while ((item = recall(walk, VTD_CONTEXT_CACHE, &at))) {
 		if (item->sid == walk->req->sid)
 			walk_context(walk, item->qw);
 	}
@@ -813,7 +872,7 @@ static void walk_device_tlb(struct walk *walk)
 		return;
 
 	walk->priv = walk->req->access & VTD_PRIV;
-	while ((item = vtd_cache_next(walk->model, VTD_DEVICE_TLB, &at))) {
+	while ((item = recall(walk, VTD_DEVICE_TLB, &at))) {
 		if (item->sid == walk->req->sid && item->pasid == walk->req->pasid &&
 		    item->first <= walk->req->addr && walk->req->addr <= item->last)
 			use_page(walk, item);
@@ -847,4 +906,30 @@ void vtd_walk(struct vtd_model *model, const struct vtd_request *req, bool specu
 
 	walk_root(&walk);
 	walk_cached_contexts(&walk);
+}
+
+/**
+ * vtd_translate() - what hardware that has cached nothing does through a PASID entry
+ * @model: the IOMMU
+ * @entry: PASID-table entry, 8 quadwords, which need not be in any table
+ * @req: the request, of which @req->addr and @req->access count
+ * @answers: all answers; there is one if page walks snoop
+ *
+ * Nothing is changed, in caches or in memory. For many questions about tables that
+ * change without any invalidation.
+ */
+void vtd_translate(struct vtd_model *model, const u64 *entry,
+		   const struct vtd_request *req, struct vtd_answers *answers)
+{
+	struct walk walk = {
+		.model = model,
+		.req = req,
+		.answers = answers,
+		.priv = req->access & VTD_PRIV,
+		.speculative = true,
+		.forgetful = true,
+	};
+
+	answers->nr = 0;
+	walk_pasid(&walk, entry);
 }

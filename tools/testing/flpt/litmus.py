@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Exhaustive checker for the litmus tests of flpt.c.
+"""Exhaustive checker for the litmus tests of flpt.c and nested_walk.c.
 
 The tests have the form of tools/memory-model, for herd7 where it can be had;
 but write_back() and hw() are of this checker only. It knows what the tests use:
-READ_ONCE, WRITE_ONCE, smp_wmb, smp_mb, cmpxchg, cmpxchg_relaxed, if (rN),
-if (rN == value), if (rN != value).
+READ_ONCE, WRITE_ONCE, smp_wmb, smp_mb, cmpxchg, cmpxchg_relaxed, spin_lock,
+spin_unlock, if (rN), if (rN == value), if (rN != value).
 
 Model: each thread runs its operations in any order that keeps data, address and
 control dependencies (of loads, too: none here needs less), the order of accesses to
 one variable, and fences. A store
 reaches all other threads at once, a load is satisfied when it runs. cmpxchg
 waits for what is before it only if it succeeds; what is behind it waits for it.
+spin_lock runs when its variable is 0; what is behind it waits for it, what is
+before it need not have happened. With spin_unlock it is the other way round: an
+acquire and a release, no fences.
 write_back(x) copies x from the CPUs' view to memory and returns when it is
 there, so it is a full fence. hw(x) is a device's load from memory; a device runs
 in program order.
@@ -25,7 +28,7 @@ import sys
 STATEMENT = re.compile(
     r"(?:(?:int\s+|int\s*\*\s*)?(?P<reg>r\d+)\s*=\s*)?"
     r"(?P<op>READ_ONCE|WRITE_ONCE|cmpxchg_relaxed|cmpxchg|smp_wmb|smp_mb|"
-    r"write_back|hw)\s*\((?P<args>[^()]*)\)\s*;")
+    r"spin_lock|spin_unlock|write_back|hw)\s*\((?P<args>[^()]*)\)\s*;")
 
 
 def is_register(word):
@@ -88,7 +91,9 @@ def ordered(before, after):
     kinds = {before.op, after.op}
     if kinds & {"smp_mb", "write_back"} or kinds == {"hw"}:
         return True
-    if before.op == "cmpxchg" or before.reg in after.registers():
+    if before.op in ("cmpxchg", "spin_lock") or after.op == "spin_unlock":
+        return True
+    if before.reg in after.registers():
         return True
     if "smp_wmb" in kinds:
         return stores(before) or stores(after)
@@ -125,6 +130,8 @@ class Search:
         op, before = self.threads[t][i], range(i)
         if op.op == "cmpxchg" and cpu[op.var] == self.value(t, op.values[0], regs):
             return all(done >> j & 1 for j in before)
+        if op.op == "spin_lock" and cpu[op.var] != "0":
+            return False
         return all(done >> j & 1 or not ordered(self.threads[t][j], op)
                    for j in before)
 
@@ -146,6 +153,8 @@ class Search:
             regs[t, op.reg] = (memory if op.op == "hw" else cpu)[var]
         if op.op == "WRITE_ONCE":
             cpu[var] = values[0]
+        elif op.op in ("spin_lock", "spin_unlock"):
+            cpu[var] = "1" if op.op == "spin_lock" else "0"
         elif op.op == "write_back":
             memory[var] = cpu[var]
         elif op.op.startswith("cmpxchg") and cpu[var] == values[0]:
