@@ -894,13 +894,13 @@ static void send_requests(struct fake *fake)
 			iopf_queue_add_device(fake->queue, a_device(fake)));
 }
 
-static void request_page(struct fake *fake, ioasid_t pasid)
+static void request_page(struct fake *fake, ioasid_t pasid, bool last)
 {
 	struct iopf_fault evt = {
 		.fault = {
 			.type = IOMMU_FAULT_PAGE_REQ,
 			.prm = {
-				.flags = IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE,
+				.flags = last ? IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE : 0,
 				.pasid = pasid,
 				.perm = IOMMU_FAULT_PERM_READ,
 			},
@@ -983,7 +983,7 @@ static int request_slowly(void *data)
 	struct fake *fake = data;
 	const struct taken_case *c = fake->test->param_value;
 
-	request_page(fake, c->pasid);
+	request_page(fake, c->pasid, true);
 	return 0;
 }
 
@@ -1022,13 +1022,39 @@ static void taken_after_requests(struct kunit *test)
 		take_domain(fake, c->pasid, &new);
 }
 
+/* What was kept for a group that was not complete is not for the next handle. */
+static void parts_are_forgotten(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {}, new = {};
+	const struct taken_case *c = test->param_value;
+	struct fake *fake = test->priv;
+
+	send_requests(fake);
+	put_domain(fake, c->pasid, false, &handle, answer);
+	request_page(fake, c->pasid, false);
+	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_PARTIAL));
+	if (c->replace)
+		put_domain(fake, c->pasid, true, &new, answer);
+	else
+		take_domain(fake, c->pasid, &handle);
+	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_DISCARDED));
+	if (c->replace)
+		take_domain(fake, c->pasid, &new);
+
+	/* Where there is no handle nothing is kept. */
+	request_page(fake, c->pasid, false);
+	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_UNSERVED));
+	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_PARTIAL));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&fake->responses));
+}
+
 static int request_always(void *data)
 {
 	struct fake *fake = data;
 	int requests = 0;
 
 	do {
-		request_page(fake, PASID);
+		request_page(fake, PASID, true);
 		requests++;
 		cond_resched();
 	} while (!kthread_should_stop());
@@ -1179,6 +1205,7 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_released_with_device),
 	KUNIT_CASE(gpasid_stays_without_other_device),
 	KUNIT_CASE_PARAM(taken_after_requests, taken_gen_params),
+	KUNIT_CASE_PARAM(parts_are_forgotten, taken_gen_params),
 	KUNIT_CASE(race_with_requests),
 	KUNIT_CASE_SLOW(gpasid_stress),
 	{}
