@@ -264,15 +264,11 @@ TEST_F(space, data_arrives)
 TEST_F(space, across_pages)
 {
 	unsigned int other, i;
-	struct vtdt_command c = {
-		.op = VTDT_WRITE, .pasid = self->s.pasid, .addr = IOVA + PAGE / 2,
-		.length = PAGE,
-	};
+	struct vtdt_command c = command(VTDT_WRITE, self->s.pasid, IOVA + PAGE / 2);
 
+	c.length = PAGE;
 	new_page(&self->vmm);
 	other = new_data(&self->vmm);
-	if (self->s.pasid != RID)
-		c.op |= VTDT_HAS_PASID;
 	map(&self->vmm, self->s.root, IOVA + PAGE, other);
 	for (i = 0; i < PAGE; i += 8)
 		*reg(self->dev, VTDT_BUFFER + i) = i;
@@ -636,11 +632,10 @@ FIXTURE_TEARDOWN(page_request)
 /* The last one of a group, whose response the device waits for */
 static void start_page_request(struct testdev *dev, unsigned int group, uint64_t addr)
 {
-	start(dev, &(struct vtdt_command) {
-		.op = VTDT_PAGE_REQUEST | VTDT_HAS_PASID | VTDT_LAST | VTDT_WANT_READ |
-		      VTDT_WANT_WRITE | VTDT_GROUP(group),
-		.pasid = 1, .addr = addr,
-	});
+	struct vtdt_command c = command(VTDT_PAGE_REQUEST | VTDT_LAST | VTDT_WANT_READ |
+					VTDT_WANT_WRITE | VTDT_GROUP(group), 1, addr);
+
+	start(dev, &c);
 }
 
 TEST_F(page_request, group)

@@ -23,8 +23,10 @@
 #define VTDT_LIST_HAS_PASID	(1u << 31)
 #define VTDT_LIST_STATUS	0x38
 #define VTDT_COMMAND		0x40
+#define VTDT_STATUS		0x60	/* of the command */
 #define VTDT_BUFFER		0x1000
 
+#define VTDT_LIST_RUNS		1
 #define VTDT_LIST_DONE		2
 #define VTDT_SLOTS		64
 
@@ -32,6 +34,7 @@ enum { VTDT_NOP, VTDT_READ, VTDT_WRITE, VTDT_TRANSLATE, VTDT_PAGE_REQUEST };
 
 #define VTDT_HAS_PASID		(1u << 8)
 #define VTDT_PRIV		(1u << 9)
+#define VTDT_EXEC		(1u << 10)
 #define VTDT_ATS		(1u << 11)
 #define VTDT_TRANSLATED		(1u << 12)
 #define VTDT_NO_WRITE		(1u << 13)

@@ -4,8 +4,8 @@
  * own memory at guest-physical address 0 and holds first-level tables that the
  * program writes itself; and a vtd-testdev to do DMA by them.
  *
- * TESTDEV names one that is bound to vfio-pci, by address; STRICT is set if the
- * vIOMMU remembers all that it may.
+ * TESTDEV names one that is bound to vfio-pci, by address, TESTDEV2 another one for
+ * programs that need two; STRICT is set if the vIOMMU remembers all that it may.
  */
 #ifndef VTD_VMM_H
 #define VTD_VMM_H
@@ -85,27 +85,39 @@ static void start(struct testdev *dev, const struct vtdt_command *c)
 /* The command that was started, when it is complete or two seconds are over */
 static struct vtdt_command await(struct testdev *dev)
 {
+	long end = now_ms() + 2000;
 	struct vtdt_command c;
-	int ms;
+	int looks;
 
-	for (ms = 0; ms < 2000 && *reg(dev, VTDT_BUSY); ms++)
-		sleep_ms(1);
+	/* most are complete before a sleep would be over */
+	for (looks = 0; *reg(dev, VTDT_BUSY) && now_ms() < end; looks++) {
+		if (looks > 300)
+			sleep_ms(1);
+	}
 	copy_words((word *)&c, reg(dev, VTDT_COMMAND), sizeof(c) / 4);
 	return c;
 }
 
-/* Execute a command, with PASID unless @pasid is RID. */
-static struct vtdt_command execute(struct testdev *dev, unsigned int op,
-				   unsigned int pasid, uint64_t addr, uint64_t data)
+/* A command, with PASID unless @pasid is RID */
+static struct vtdt_command command(unsigned int op, unsigned int pasid, uint64_t addr)
 {
-	struct vtdt_command c = {
-		.op = op, .addr = addr, .length = sizeof(data), .data = data,
-	};
+	struct vtdt_command c = { .op = op, .addr = addr };
 
 	if (pasid != RID) {
 		c.op |= VTDT_HAS_PASID;
 		c.pasid = pasid;
 	}
+	return c;
+}
+
+/* Execute a command on eight bytes. */
+static struct vtdt_command execute(struct testdev *dev, unsigned int op,
+				   unsigned int pasid, uint64_t addr, uint64_t data)
+{
+	struct vtdt_command c = command(op, pasid, addr);
+
+	c.length = sizeof(data);
+	c.data = data;
 	start(dev, &c);
 	return await(dev);
 }
@@ -133,16 +145,16 @@ static bool start_device(struct testdev *dev)
 	return dev->regs && *reg(dev, VTDT_ID) == VTDT_ID_VALUE;
 }
 
-static bool open_device(struct testdev *dev, int iommufd)
+static bool open_device(struct testdev *dev, const char *name, int iommufd)
 {
 	struct vfio_device_bind_iommufd bind = {
 		.argsz = sizeof(bind), .iommufd = iommufd,
 	};
 
-	dev->name = getenv("TESTDEV");
-	if (!dev->name)
+	if (!name)
 		return false;
-	dev->fd = open_cdev(dev->name);
+	dev->name = name;
+	dev->fd = open_cdev(name);
 	if (dev->fd < 0 || ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
 		return false;
 	dev->dev_id = bind.out_devid;
@@ -213,18 +225,25 @@ static bool map_guest(struct vmm *vmm)
 	return true;
 }
 
-static unsigned int new_parent(struct vmm *vmm, unsigned int flags)
+/* A domain of the guest's memory. @fault: whom page requests go to, or 0 */
+static unsigned int new_paging(struct vmm *vmm, unsigned int flags, unsigned int fault)
 {
 	struct iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
-		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_PASID | flags,
-		.dev_id = vmm->dev.dev_id, .pt_id = vmm->ioas,
+		.flags = IOMMU_HWPT_ALLOC_PASID | flags |
+			 (fault ? IOMMU_HWPT_FAULT_ID_VALID : 0),
+		.fault_id = fault, .dev_id = vmm->dev.dev_id, .pt_id = vmm->ioas,
 	};
 
 	return ioctl(vmm->iommufd, IOMMU_HWPT_ALLOC, &alloc) ? 0 : alloc.out_hwpt_id;
 }
 
-/* @fault: whom page requests go to, or 0 */
+static unsigned int new_parent(struct vmm *vmm, unsigned int flags)
+{
+	return new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT | flags, 0);
+}
+
+/* @fault: as above */
 static unsigned int nest_faulting(struct vmm *vmm, unsigned int root,
 				  unsigned int flags, unsigned int fault)
 {
@@ -281,18 +300,25 @@ static bool respond(struct pollfd *queue, unsigned int cookie, unsigned int code
 	return write(queue->fd, &response, sizeof(response)) == sizeof(response);
 }
 
-static bool open_vmm(struct vmm *vmm)
+/* A guest's memory, of which nothing is mapped yet, and its device */
+static bool open_guest(struct vmm *vmm, const char *device)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
 
 	*vmm = (struct vmm) { .iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC) };
 	vmm->guest = mmap(NULL, GUEST_PAGES * PAGE, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (vmm->guest == MAP_FAILED || !open_device(&vmm->dev, vmm->iommufd) ||
+	if (vmm->guest == MAP_FAILED ||
+	    !open_device(&vmm->dev, device, vmm->iommufd) ||
 	    ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc))
 		return false;
 	vmm->ioas = alloc.out_ioas_id;
-	if (!map_guest(vmm))
+	return true;
+}
+
+static bool open_vmm(struct vmm *vmm)
+{
+	if (!open_guest(vmm, getenv("TESTDEV")) || !map_guest(vmm))
 		return false;
 	vmm->parent = new_parent(vmm, 0);
 	return vmm->parent && attach(vmm, RID, vmm->parent);
