@@ -8,7 +8,7 @@ BUSYBOX := $(shell command -v busybox)
 
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
-PROGRAMS := vfio_edu vtd_nested vtd_soak iommufd iommufd_fail_nth dma_map_benchmark pasid_example
+PROGRAMS := vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_soak iommufd iommufd_fail_nth dma_map_benchmark pasid_example
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
 MODULES := edu_dma vtd_dma vmm_dma
@@ -33,13 +33,17 @@ $(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(addprefix $(GUEST)/,clock.h edu.h vfi
 VMM := $(addprefix $(GUEST)/,clock.h vfio_cdev.h vtd_testdev.h vtd_vmm.h)
 $(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(VMM)
 $(OUT)/bin/vtd_soak: $(GUEST)/vtd_soak.c $(VMM)
+IOPF := $(GUEST)/vtd_iopf.h $(VMM)
+$(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
+$(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
 $(OUT)/bin/iommufd: $(SELF)/iommu/iommufd.c $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
-HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu vtd_nested iommufd iommufd_fail_nth)
+HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse iommufd \
+	       iommufd_fail_nth)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
 # Only where the selftests are ahead of the kernel's interface.

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # "make nested": nested translation and PASIDs from user space (vtd_nested.c) and by
-# a kernel driver (vtd_dma/), on the QEMU of tools/qemu, whose IOMMU acts once as
-# QEMU's do and once as badly as it may.  Prints a table of both; the status tells.
+# a kernel driver (vtd_dma/), and page requests (vtd_iopf.c, vtd_iopf_abuse.c), on the
+# QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once as badly as it may.
+# Prints a table of both, and one of page requests; the status tells.
 # Status 77: there is no such QEMU.  With "ktap normal" or "ktap strict": one of
 # them, as KTAP, which says that it is skipped if there is no such QEMU.  With "soak
 # SECONDS": random work for that long (vtd_soak.c), on the bad one.  KERNEL=, ACCEL=
@@ -16,7 +17,7 @@ say() { printf 'nested: %s\n' "$*" >&2; }
 
 # run MODE [SUITE [ARGUMENTS]]: boots the guest; its console goes to $RESULTS.
 run() {
-	local suite=${2:-nested} log args='-device vtd-testdev,addr=4'
+	local suite=${2:-nested} log args='-device vtd-testdev,addr=4 -device vtd-testdev,addr=5'
 	log=$RESULTS/$suite-$1.console
 	[ "$1" != strict ] || args+=' -global intel-iommu.x-strict=on'
 	say "booting, log in $log"
@@ -51,6 +52,12 @@ table() {
 		<(results normal) <(results strict)
 }
 
+# What vtd_iopf tells of page requests
+faults() {
+	printf '\n'
+	tr -d '\r' <"$RESULTS/nested-$1.console" | sed -n 's/^# | //p' | awk '!told[$0]++'
+}
+
 no_qemu() {
 	say "no QEMU to run it on"
 	[ "$1" = ktap ] || exit 77
@@ -79,6 +86,7 @@ else
 	run normal || status=1
 	run strict || status=1
 	table
+	faults normal
 fi
 if [ "$status" = 0 ]; then say "all as expected"; else say "FAILED"; fi
 exit "$status"

@@ -1,0 +1,556 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Page requests, served by a VMM at the level where they stop: by the tables of its
+ * guest, by the memory of its guest, or in the one level of a domain that nothing is
+ * nested on.  Prints TAP.
+ */
+#include "vtd_iopf.h"
+
+/* ---- demand mapping ---- */
+
+#define BUFFER_PAGES	64U
+#define BUFFER(n)	(IOVA + (n) * 0x40000000UL)	/* in other tables each */
+
+/* Where nothing is mapped in advance */
+enum { FLAT, LEVEL_1, LEVEL_2, BOTH_LEVELS };
+
+struct demand {
+	struct vm vm;
+	int where;
+	unsigned int first[2];		/* pages of the guest, by buffer */
+	unsigned int mapped[2];		/* pages on demand, by level */
+};
+
+static bool is_demanded(const struct demand *d, int level)
+{
+	if (level == FIRST)
+		return d->where != LEVEL_2;
+	return d->where == LEVEL_2 || d->where == BOTH_LEVELS;
+}
+
+/* The page of the guest behind the @i-th of a buffer: neighbours are not */
+static unsigned int buffer_page(const struct demand *d, int buffer, unsigned int i)
+{
+	return d->first[buffer] + i * 29 % BUFFER_PAGES;
+}
+
+static volatile unsigned char *byte_of(struct demand *d, int buffer, unsigned int offset)
+{
+	unsigned int page = buffer_page(d, buffer, offset / PAGE);
+
+	return (unsigned char *)d->vm.vmm.guest[page] + offset % PAGE;
+}
+
+/* Which page belongs at this input address? 0 if none */
+static unsigned int page_at(const struct demand *d, uint64_t iova)
+{
+	int buffer;
+
+	for (buffer = 0; buffer < 2; buffer++) {
+		if (iova >= BUFFER(buffer) && iova < BUFFER(buffer) + BUFFER_PAGES * PAGE)
+			return buffer_page(d, buffer, (iova - BUFFER(buffer)) / PAGE);
+	}
+	return 0;
+}
+
+/* Always for writing too: the driver has nothing else where others can be nested. */
+static bool map_on_demand(struct demand *d, int level, uint64_t addr, unsigned int page)
+{
+	if (!map_area(&d->vm.vmm, addr, d->vm.vmm.guest[page], PAGE))
+		return errno == EEXIST;
+	d->mapped[level]++;
+	return true;
+}
+
+/* What a guest does, or a VMM for its own memory */
+static bool serve_fault(struct demand *d, int level,
+			const struct iommu_hwpt_pgfault *fault)
+{
+	unsigned int page = level == FIRST ? page_at(d, fault->addr) : fault->addr / PAGE;
+	struct vmm *vmm = &d->vm.vmm;
+	uint64_t *e;
+
+	if (!page || page >= GUEST_PAGES || !is_demanded(d, level)) {
+		note("unexpected fault of level %d at %#llx\n", level + 1, fault->addr);
+		return false;
+	}
+	if (level == SECOND || d->where == FLAT)
+		return map_on_demand(d, level, fault->addr, page);
+
+	e = entry(vmm, d->vm.root, fault->addr, 1, TABLE);
+	d->mapped[FIRST] += !*e;
+	*e = page * PAGE | (fault->perm & IOMMU_PGFAULT_PERM_WRITE ? LEAF : LEAF & ~W);
+	return true;
+}
+
+static bool serve_queue(struct demand *d, int level)
+{
+	struct iommu_hwpt_pgfault fault[VTDT_SLOTS];
+	ssize_t n = read(d->vm.queue[level].fd, fault, sizeof(fault));
+	bool ok = true;
+	unsigned int i;
+
+	for (i = 0; n > 0 && i < n / sizeof(fault[0]); i++) {
+		ok = serve_fault(d, level, &fault[i]) && ok;
+		if (fault[i].flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE)
+			ok = respond(&d->vm.queue[level], fault[i].cookie,
+				     ok ? SUCCESS : INVALID) && ok;
+	}
+	return ok && n >= 0;
+}
+
+/* Serve until the device has got the response that it waits for. */
+static bool serve(struct demand *d)
+{
+	word *status = reg(d->vm.dev, VTDT_STATUS);
+	long end = now_ms() + 5000;
+
+	while (*status == VTDT_PENDING && now_ms() < end) {
+		if (poll(d->vm.queue, 2, 1) > 0 &&
+		    (!serve_queue(d, FIRST) || !serve_queue(d, SECOND)))
+			return false;
+	}
+	if (status[0] != VTDT_OK || status[1] != SUCCESS)
+		note("the device's request: status %u, response %u\n", status[0], status[1]);
+	return status[0] == VTDT_OK && status[1] == SUCCESS;
+}
+
+/* The device asks for all pages of an area, as one group. */
+static bool ask_for(struct demand *d, uint64_t addr, unsigned int length, unsigned int want)
+{
+	uint64_t page = addr & ~(PAGE - 1);
+	static unsigned int group;
+	struct vtdt_command c;
+
+	for (group++; page + PAGE < addr + length; page += PAGE) {
+		c = page_request(&d->vm, group, page, want);
+		start(d->vm.dev, &c);
+		if (await(d->vm.dev).status != VTDT_OK)
+			return false;
+	}
+	c = page_request(&d->vm, group, page, want | VTDT_LAST);
+	start(d->vm.dev, &c);
+	return serve(d);
+}
+
+/* One command of DMA: the device asks for what it lacks, and tries again. */
+static bool transfer(struct demand *d, unsigned int op, uint64_t addr, unsigned int length)
+{
+	unsigned int want = op == VTDT_WRITE ? WRITE : READ;
+	struct vtdt_command c;
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		c = command(op | VTDT_ATS, d->vm.pasid, addr);
+		c.length = length;
+		start(d->vm.dev, &c);
+		c = await(d->vm.dev);
+		if (c.status == VTDT_OK)
+			return true;
+		if (c.status != VTDT_NOT_TRANSLATED || !ask_for(d, addr, length, want))
+			break;
+	}
+	note("no DMA at %#lx: status %u, %d tries\n", addr, c.status, tries);
+	return false;
+}
+
+static bool build_tables(struct demand *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2 * BUFFER_PAGES; i++) {
+		uint64_t iova = BUFFER(i & 1) + i / 2 * PAGE;
+
+		map(&d->vm.vmm, d->vm.root, iova, page_at(d, iova));
+	}
+	return true;
+}
+
+static bool open_demand(struct demand *d, int where, unsigned int pasid)
+{
+	struct vm *vm = &d->vm;
+	unsigned int i, page;
+
+	*d = (struct demand) { .where = where };
+	if (!open_vm(vm, getenv("TESTDEV"), pasid))
+		return false;
+	for (i = 0; i < 2; i++) {
+		d->first[i] = vm->vmm.used + 1;
+		vm->vmm.used += BUFFER_PAGES;
+	}
+	if (where == FLAT) {
+		vm->hwpt = new_paging(&vm->vmm, 0, vm->fault[FIRST]);
+		return vm->hwpt && attach_vm(vm, vm->hwpt);
+	}
+	for (page = 0; where == LEVEL_1 && page < GUEST_PAGES; page++) {
+		if (page != vm->list_page && !map_page(&vm->vmm, page))
+			return false;
+	}
+	return nest_vm(vm) && (where != LEVEL_2 || build_tables(d));
+}
+
+FIXTURE(demand)
+{
+	struct demand d;
+};
+
+FIXTURE_VARIANT(demand)
+{
+	int where;
+	unsigned int pasid;
+};
+
+FIXTURE_VARIANT_ADD(demand, flat_rid) { FLAT, RID };
+FIXTURE_VARIANT_ADD(demand, flat_pasid) { FLAT, 0x12345 };
+FIXTURE_VARIANT_ADD(demand, level_1_rid) { LEVEL_1, RID };
+FIXTURE_VARIANT_ADD(demand, level_1_pasid) { LEVEL_1, 0x12345 };
+FIXTURE_VARIANT_ADD(demand, level_2_rid) { LEVEL_2, RID };
+FIXTURE_VARIANT_ADD(demand, level_2_pasid) { LEVEL_2, 0x12345 };
+FIXTURE_VARIANT_ADD(demand, both_levels_rid) { BOTH_LEVELS, RID };
+FIXTURE_VARIANT_ADD(demand, both_levels_pasid) { BOTH_LEVELS, 0x12345 };
+
+FIXTURE_SETUP(demand)
+{
+	ASSERT_TRUE(open_demand(&self->d, variant->where, variant->pasid));
+}
+
+FIXTURE_TEARDOWN(demand)
+{
+	close_vm(&self->d.vm);
+}
+
+static unsigned char pattern(unsigned int offset)
+{
+	return (offset * 2654435761u) >> 24;
+}
+
+/* The device copies a buffer by commands that each lie in two pages. */
+TEST_F(demand, whole_buffer)
+{
+	const unsigned int skip = 0x7f8, end = skip + (BUFFER_PAGES - 1) * PAGE;
+	struct demand *d = &self->d;
+	unsigned int offset;
+
+	for (offset = 0; offset < BUFFER_PAGES * PAGE; offset++) {
+		*byte_of(d, 0, offset) = pattern(offset);
+		*byte_of(d, 1, offset) = 0xee;
+	}
+	for (offset = skip; offset < end; offset += PAGE) {
+		ASSERT_TRUE(transfer(d, VTDT_READ, BUFFER(0) + offset, PAGE));
+		ASSERT_TRUE(transfer(d, VTDT_WRITE, BUFFER(1) + offset, PAGE));
+	}
+	for (offset = 0; offset < BUFFER_PAGES * PAGE; offset++) {
+		bool copied = offset >= skip && offset < end;
+
+		ASSERT_EQ(pattern(offset), *byte_of(d, 0, offset));
+		ASSERT_EQ(copied ? pattern(offset) : 0xee, *byte_of(d, 1, offset));
+	}
+	/* each page once, and at the second level all tables too */
+	EXPECT_EQ(is_demanded(d, FIRST) ? 2 * BUFFER_PAGES : 0, d->mapped[FIRST]);
+	EXPECT_EQ(is_demanded(d, SECOND) ? d->vm.vmm.used - 1 : 0, d->mapped[SECOND]);
+}
+
+/* ---- groups ---- */
+
+/* A request that needs nothing: of nobody's business, answered at once */
+TEST_F(iopf, mapped_already)
+{
+	static const char *const letters[] = { "M", "MMM" };
+	struct group group;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(letters); i++) {
+		group = new_group(&self->vm, i, letters[i]);
+		send_group(&self->vm, &group);
+		EXPECT_EQ(SUCCESS, answer(&self->vm, group.n - 1));
+	}
+	EXPECT_TRUE(is_empty(&self->vm, FIRST));
+	EXPECT_TRUE(is_empty(&self->vm, SECOND));
+}
+
+TEST_F(iopf, one_level)
+{
+	static const char *const letters[] = { "F", "S", "FFFFF", "SSSSS", "MFMFM", "MSSMM" };
+	struct group group;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(letters); i++) {
+		group = new_group(&self->vm, i, letters[i]);
+		send_group(&self->vm, &group);
+		ASSERT_TRUE(receive_group(&self->vm, &group));
+		EXPECT_TRUE(is_empty(&self->vm, group.records[FIRST] ? SECOND : FIRST));
+		EXPECT_TRUE(reply_group(&self->vm, &group, FIRST, i & 1, i & 1));
+		EXPECT_EQ(i & 1, answer(&self->vm, group.n - 1));
+	}
+}
+
+/* Both queues have their part; the device is answered when both have been. */
+TEST_F(iopf, mixed_levels)
+{
+	static const char *const letters[] = { "FS", "SF", "FSFSFS", "SMFMSFM" };
+	struct group group;
+	unsigned int i;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(letters); i++) {
+		group = new_group(&self->vm, i, letters[i / 2]);
+		send_group(&self->vm, &group);
+		ASSERT_TRUE(receive_group(&self->vm, &group));
+		EXPECT_TRUE(reply_group(&self->vm, &group, i & 1, SUCCESS, SUCCESS));
+		EXPECT_EQ(SUCCESS, answer(&self->vm, group.n - 1));
+	}
+}
+
+/* It is enough that one says so, the first or the second to answer. */
+TEST_F(iopf, invalid_in_one_part)
+{
+	struct group group;
+	unsigned int i;
+
+	for (i = 0; i < 8; i++) {
+		group = new_group(&self->vm, i, "SFMF");
+		send_group(&self->vm, &group);
+		ASSERT_TRUE(receive_group(&self->vm, &group));
+		EXPECT_TRUE(reply_group(&self->vm, &group, i & 1, i >> 1 & 1, i >> 2 & 1));
+		EXPECT_EQ(i >> 1 ? INVALID : SUCCESS, answer(&self->vm, group.n - 1));
+	}
+}
+
+/* Three groups of one each are outstanding: the last one is answered first. */
+TEST_F(iopf, other_order)
+{
+	struct vtdt_command c[3];
+	struct group group[3];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		group[i] = new_group(&self->vm, i, "F");
+		c[i] = page_request(&self->vm, i, group[i].addr[FIRST][0], BOTH | VTDT_LAST);
+	}
+	send_list(&self->vm, c, 3);
+	for (i = 0; i < 3; i++)
+		ASSERT_TRUE(receive_group(&self->vm, &group[i]));
+	for (i = 2; i >= 0; i--) {
+		EXPECT_TRUE(waits(&self->vm, i));
+		EXPECT_TRUE(reply(&self->vm, FIRST, &group[i].part[FIRST], i & 1));
+		EXPECT_EQ(i & 1, answer(&self->vm, i));
+	}
+}
+
+/* Requests of two groups alternate. */
+TEST_F(iopf, interleaved)
+{
+	struct group one = new_group(&self->vm, 1, "FSF"), two = new_group(&self->vm, 2, "SFS");
+	struct vtdt_command c[6];
+	unsigned int i;
+
+	for (i = 0; i < 6; i++)
+		c[i] = page_request(&self->vm, 1 + i % 2,
+				    IOVA + ((1 + i % 2) * VTDT_SLOTS + i / 2) * PAGE,
+				    BOTH | (i > 3 ? VTDT_LAST : 0));
+	send_list(&self->vm, c, 6);
+	ASSERT_TRUE(receive_group(&self->vm, &one));
+	ASSERT_TRUE(receive_group(&self->vm, &two));
+	for (i = 0; i < 2; i++) {
+		EXPECT_TRUE(reply(&self->vm, i, &one.part[i], SUCCESS));
+		EXPECT_TRUE(reply(&self->vm, i, &two.part[i], INVALID));
+	}
+	EXPECT_EQ(SUCCESS, answer(&self->vm, 4));
+	EXPECT_EQ(INVALID, answer(&self->vm, 5));
+}
+
+/* Of two PASIDs: a group's number may be the same. */
+TEST_F(one, same_number)
+{
+	struct vm *vm = &self->vm;
+	struct vtdt_command c[3];
+	struct part part;
+
+	ASSERT_TRUE(attach(&vm->vmm, 2, vm->hwpt));
+	c[0] = page_request(vm, 5, IOVA, READ);
+	vm->pasid = 2;
+	c[1] = page_request(vm, 5, IOVA + PAGE, READ | VTDT_LAST);
+	vm->pasid = 1;
+	c[2] = page_request(vm, 5, IOVA + 2 * PAGE, READ | VTDT_LAST);
+	send_list(vm, c, 3);
+	vm->pasid = 2;
+	ASSERT_TRUE(receive(vm, FIRST, &part, 1));
+	EXPECT_EQ(IOVA + PAGE, part.fault[0].addr);
+	EXPECT_TRUE(reply(vm, FIRST, &part, INVALID));
+	vm->pasid = 1;
+	ASSERT_TRUE(receive(vm, FIRST, &part, 2));
+	EXPECT_EQ(IOVA, part.fault[0].addr);
+	EXPECT_TRUE(reply(vm, FIRST, &part, SUCCESS));
+	EXPECT_EQ(INVALID, answer(vm, 1));
+	EXPECT_EQ(SUCCESS, answer(vm, 2));
+}
+
+/* What is there, but not for writing */
+TEST_F(iopf, rights)
+{
+	struct vm *vm = &self->vm;
+	uint64_t *e = entry(&vm->vmm, vm->root, IOVA, 1, TABLE);
+	struct part part;
+
+	*e = vm->pages[PRESENT][0] * PAGE | (LEAF & ~W);
+	EXPECT_EQ(SUCCESS, request(vm, 1, IOVA, READ));
+	start_request(vm, 2, IOVA, BOTH);
+	ASSERT_TRUE(receive(vm, FIRST, &part, 1));
+	EXPECT_EQ(IOVA, part.fault[0].addr);
+	EXPECT_EQ(PERM(WRITE), part.fault[0].perm);
+	EXPECT_TRUE(reply(vm, FIRST, &part, INVALID));
+	EXPECT_EQ(INVALID, answer(vm, 0));
+}
+
+/* The guest passes it through: flat faults of the domain that others nest on */
+TEST_F(iopf, parent_itself)
+{
+	struct vm *vm = &self->vm;
+	uint64_t gpa = vm->pages[ABSENT][0] * PAGE;
+	struct part part;
+
+	ASSERT_TRUE(attach_vm(vm, vm->vmm.parent));
+	start_request(vm, 1, gpa, READ);
+	ASSERT_TRUE(receive(vm, SECOND, &part, 1));
+	EXPECT_EQ(gpa, part.fault[0].addr);
+	EXPECT_EQ(IOMMU_PGFAULT_PERM_READ, part.fault[0].perm);
+	ASSERT_TRUE(map_page(&vm->vmm, gpa / PAGE));
+	EXPECT_TRUE(reply(vm, SECOND, &part, SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 0));
+	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB, vm->pasid, gpa, 0).status);
+}
+
+/* Groups, their letters, who answers first and what: all at random */
+TEST_F(iopf, random_groups)
+{
+	unsigned int turn, i, code[2], expected;
+	struct group group;
+	char letters[17];
+
+	srandom(5);
+	for (turn = 0; turn < 60; turn++) {
+		unsigned int n = 1 + random() % 16;
+
+		for (i = 0; i < n; i++)
+			letters[i] = "FSM"[random() % 3];
+		letters[n] = 0;
+		group = new_group(&self->vm, turn, letters);
+		send_group(&self->vm, &group);
+		ASSERT_TRUE(receive_group(&self->vm, &group));
+		expected = SUCCESS;
+		for (i = 0; i < 2; i++) {
+			int level = (turn + i) & 1;
+
+			code[level] = random() % 4 == 0;
+			if (!group.records[level])
+				continue;
+			expected |= code[level];
+			ASSERT_TRUE(reply(&self->vm, level, &group.part[level], code[level]));
+		}
+		ASSERT_EQ(expected, answer(&self->vm, n - 1));
+	}
+}
+
+/* ---- the table that "make nested" shows ---- */
+
+#define SAY(...) fprintf(stderr, "# | " __VA_ARGS__)
+
+static void tell(struct vm *vm, const char *level, const struct part *part, int code)
+{
+	unsigned int i, perm;
+	char from[24] = "RID";
+
+	if (vm->pasid != RID)
+		snprintf(from, sizeof(from), "PASID %#x", vm->pasid);
+	for (i = 0; i < part->n; i++) {
+		perm = part->fault[i].perm;
+		SAY("%-8s %-13s %5u  0x%012llx %-5s %s\n", level, from,
+		    part->fault[i].grpid, part->fault[i].addr,
+		    perm == PERM(BOTH) ? "rw" : perm & 1 ? "r" : "w",
+		    i < part->n - 1 ? "" : code == SUCCESS ? "success" : "invalid");
+	}
+}
+
+static void tell_response(struct vm *vm, unsigned int number, int code)
+{
+	char from[24] = "RID";
+
+	if (vm->pasid != RID)
+		snprintf(from, sizeof(from), "PASID %#x", vm->pasid);
+	SAY("%-8s %-13s %5u  %-14s %-5s %s\n", "device", from, number, "", "",
+	    code == SUCCESS ? "success" : code == INVALID ? "invalid" : "nothing");
+}
+
+/* Serve a group, its second level first, and tell of it. */
+static bool tell_group(struct vm *vm, unsigned int number, const char *letters,
+		       unsigned int code_first, unsigned int code_second)
+{
+	struct group group = new_group(vm, number, letters);
+	int code = NO_ANSWER;
+
+	send_group(vm, &group);
+	if (!receive_group(vm, &group))
+		return false;
+	if (group.records[SECOND])
+		tell(vm, "second", &group.part[SECOND], code_second);
+	if (group.records[FIRST])
+		tell(vm, "first", &group.part[FIRST], code_first);
+	if (reply_group(vm, &group, SECOND, code_first, code_second))
+		code = answer(vm, group.n - 1);
+	tell_response(vm, number, code);
+	return code == (int)((group.records[FIRST] ? code_first : 0) |
+			     (group.records[SECOND] ? code_second : 0));
+}
+
+/* A table of the guest's that is not in the second level */
+static bool tell_missing_table(struct vm *vm)
+{
+	uint64_t iova = IOVA + (1UL << 39);
+	unsigned int page = new_page(&vm->vmm);
+	struct part part;
+
+	vm->vmm.guest[vm->root][index_at(iova, 4)] = page * PAGE | TABLE;
+	if (!unmap_area(&vm->vmm, page * PAGE, PAGE))
+		return false;
+	start_request(vm, 6, iova, BOTH);
+	if (!receive(vm, SECOND, &part, 1) || part.fault[0].addr != page * PAGE)
+		return false;
+	tell(vm, "second", &part, SUCCESS);
+	if (!map_page(&vm->vmm, page) || !reply(vm, SECOND, &part, SUCCESS))
+		return false;
+	tell_response(vm, 6, answer(vm, 0));
+	return part.fault[0].perm == PERM(READ) && answer(vm, 0) == SUCCESS;
+}
+
+static bool tell_flat(struct vm *vm)
+{
+	uint64_t gpa = vm->pages[ABSENT][0] * PAGE;
+	struct part part;
+	bool ok;
+
+	start_request(vm, 7, gpa, BOTH);
+	if (!receive(vm, SECOND, &part, 1))
+		return false;
+	tell(vm, "flat", &part, SUCCESS);
+	ok = map_page(&vm->vmm, gpa / PAGE) && reply(vm, SECOND, &part, SUCCESS) &&
+	     answer(vm, 0) == SUCCESS;
+	tell_response(vm, 7, answer(vm, 0));
+	return ok;
+}
+
+TEST_F(iopf, table_of_faults)
+{
+	struct vm *vm = &self->vm;
+
+	SAY("%-8s %-13s %5s  %-14s %-5s %s\n", "level", "requests", "group", "address",
+	    "for", "answer");
+	EXPECT_TRUE(tell_group(vm, 1, "F", SUCCESS, SUCCESS));
+	EXPECT_TRUE(tell_group(vm, 2, "S", SUCCESS, SUCCESS));
+	EXPECT_TRUE(tell_group(vm, 3, "FSMF", SUCCESS, SUCCESS));
+	EXPECT_TRUE(tell_group(vm, 4, "SF", SUCCESS, INVALID));
+	EXPECT_TRUE(tell_group(vm, 5, "M", SUCCESS, SUCCESS));
+	EXPECT_TRUE(tell_missing_table(vm));
+	ASSERT_TRUE(attach_vm(vm, vm->vmm.parent));
+	EXPECT_TRUE(tell_flat(vm));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,903 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Page requests of devices, guests and clients that misbehave, or that go away while
+ * requests are outstanding.  Prints TAP.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "vtd_iopf.h"
+
+/* ---- clients that misbehave ---- */
+
+static bool write_refused(struct vm *vm, int level, const void *data, size_t size, int error)
+{
+	errno = 0;
+	return write(vm->queue[level].fd, data, size) < 0 && errno == error;
+}
+
+static bool reply_refused(struct vm *vm, int level, unsigned int cookie, unsigned int code)
+{
+	struct iommu_hwpt_page_response response = { .cookie = cookie, .code = code };
+
+	return write_refused(vm, level, &response, sizeof(response), EINVAL);
+}
+
+/* None of these answers anything, nor does any harm to what does. */
+TEST_F(one, wrong_answers)
+{
+	struct vm *vm = &self->vm;
+	struct group group = new_group(vm, 3, "FSF");
+	struct part *first = &group.part[FIRST], *second = &group.part[SECOND];
+	struct iommu_hwpt_page_response short_one = {};
+	void *volatile nowhere = NULL;
+
+	EXPECT_TRUE(reply_refused(vm, FIRST, 1, SUCCESS));
+	send_group(vm, &group);
+	ASSERT_TRUE(receive_group(vm, &group));
+	EXPECT_TRUE(reply_refused(vm, FIRST, first->cookie + 77, SUCCESS));
+	EXPECT_TRUE(reply_refused(vm, FIRST, 0, SUCCESS));
+	EXPECT_TRUE(reply_refused(vm, FIRST, ~0u, SUCCESS));
+	EXPECT_TRUE(reply_refused(vm, FIRST, first->cookie, 2));
+	EXPECT_TRUE(reply_refused(vm, SECOND, second->cookie, 0xffffffff));
+	EXPECT_LT(write(vm->queue[FIRST].fd, &short_one, 4), 0);
+	EXPECT_TRUE(write_refused(vm, FIRST, nowhere, 8, EFAULT));
+	EXPECT_TRUE(reply(vm, FIRST, first, SUCCESS));
+	/* once is enough */
+	EXPECT_TRUE(reply_refused(vm, FIRST, first->cookie, SUCCESS));
+	EXPECT_TRUE(waits(vm, group.n - 1));
+	EXPECT_TRUE(reply(vm, SECOND, second, SUCCESS));
+	EXPECT_TRUE(reply_refused(vm, SECOND, second->cookie, INVALID));
+	EXPECT_EQ(SUCCESS, answer(vm, group.n - 1));
+}
+
+/* A cookie is good for the queue that it came from only. */
+TEST_F(one, cookie_of_the_other_queue)
+{
+	struct vm *vm = &self->vm;
+	struct group one = new_group(vm, 1, "F"), two = new_group(vm, 2, "F"),
+		     other = new_group(vm, 3, "S");
+	struct vtdt_command c[] = {
+		page_request(vm, 1, one.addr[FIRST][0], BOTH | VTDT_LAST),
+		page_request(vm, 2, two.addr[FIRST][0], BOTH | VTDT_LAST),
+		page_request(vm, 3, IOVA + 3 * VTDT_SLOTS * PAGE, BOTH | VTDT_LAST),
+	};
+
+	send_list(vm, c, 3);
+	ASSERT_TRUE(receive_group(vm, &one));
+	ASSERT_TRUE(receive_group(vm, &two));
+	ASSERT_TRUE(receive_group(vm, &other));
+	/* that queue has given out one cookie, this one two */
+	EXPECT_NE(one.part[FIRST].cookie, two.part[FIRST].cookie);
+	EXPECT_TRUE(reply_refused(vm, SECOND, two.part[FIRST].cookie, SUCCESS));
+	EXPECT_TRUE(reply(vm, FIRST, &two.part[FIRST], INVALID));
+	EXPECT_EQ(INVALID, answer(vm, 1));
+	EXPECT_TRUE(waits(vm, 0));
+	EXPECT_TRUE(waits(vm, 2));
+	EXPECT_TRUE(reply(vm, FIRST, &one.part[FIRST], SUCCESS));
+	EXPECT_TRUE(reply(vm, SECOND, &other.part[SECOND], SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 0));
+	EXPECT_EQ(SUCCESS, answer(vm, 2));
+}
+
+/* Too small for the group, or in no memory: it stays where it was. */
+TEST_F(one, bad_reads)
+{
+	struct vm *vm = &self->vm;
+	struct group group = new_group(vm, 1, "FFF");
+	int fd = vm->queue[FIRST].fd;
+	void *volatile nowhere = NULL;
+	char small[48];
+
+	send_group(vm, &group);
+	ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, 2000));
+	EXPECT_LT(read(fd, small, 1), 0);
+	EXPECT_LT(read(fd, small, sizeof(struct iommu_hwpt_pgfault)), 0);
+	EXPECT_LT(read(fd, nowhere, 3 * sizeof(struct iommu_hwpt_pgfault)), 0);
+	ASSERT_TRUE(receive_group(vm, &group));
+	EXPECT_TRUE(reply(vm, FIRST, &group.part[FIRST], SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, group.n - 1));
+}
+
+/* How far the client had got when it went away */
+FIXTURE(gone)
+{
+	struct vm vm;
+	struct group group;
+};
+
+FIXTURE_VARIANT(gone)
+{
+	unsigned int pasid;
+	const char *letters;
+	bool received;
+	int answered;		/* the level that has been, or -1 */
+};
+
+FIXTURE_VARIANT_ADD(gone, level_1_unread) { 1, "FF", false, -1 };
+FIXTURE_VARIANT_ADD(gone, level_1_held) { RID, "FMF", true, -1 };
+FIXTURE_VARIANT_ADD(gone, level_2_held) { 1, "SS", true, -1 };
+FIXTURE_VARIANT_ADD(gone, both_unread) { RID, "FS", false, -1 };
+FIXTURE_VARIANT_ADD(gone, both_held) { 1, "SFS", true, -1 };
+FIXTURE_VARIANT_ADD(gone, level_1_answered) { RID, "SF", true, FIRST };
+FIXTURE_VARIANT_ADD(gone, level_2_answered) { 1, "SF", true, SECOND };
+
+FIXTURE_SETUP(gone)
+{
+	struct vm *vm = &self->vm;
+
+	ASSERT_TRUE(open_vm(vm, getenv("TESTDEV"), variant->pasid));
+	ASSERT_TRUE(fill_vm(vm));
+	ASSERT_TRUE(nest_vm(vm));
+	self->group = new_group(vm, 1, variant->letters);
+	send_group(vm, &self->group);
+	if (variant->received) {
+		ASSERT_TRUE(receive_group(vm, &self->group));
+	} else {
+		ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, 2000));
+	}
+	if (variant->answered >= 0)
+		ASSERT_TRUE(reply(vm, variant->answered,
+				  &self->group.part[variant->answered], SUCCESS));
+}
+
+FIXTURE_TEARDOWN(gone)
+{
+	close_vm(&self->vm);
+}
+
+/* By what it held, the device is answered; and so is whoever comes later. */
+TEST_F(gone, queues_closed)
+{
+	struct vm *vm = &self->vm;
+	uint64_t second = IOVA + 3 * VTDT_SLOTS * PAGE;
+
+	EXPECT_TRUE(waits(vm, self->group.n - 1));
+	close_queue(vm, FIRST);
+	if (self->group.records[SECOND] && variant->answered != SECOND)
+		EXPECT_TRUE(waits(vm, self->group.n - 1));
+	close_queue(vm, SECOND);
+	EXPECT_EQ(INVALID, answer(vm, self->group.n - 1));
+	EXPECT_EQ(INVALID, request(vm, 2, IOVA + 2 * VTDT_SLOTS * PAGE, READ));
+	new_group(vm, 3, "S");
+	EXPECT_EQ(INVALID, request(vm, 3, second, READ));
+	new_group(vm, 3, "M");
+	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB, vm->pasid, second,
+				   0).status);
+}
+
+/* Nothing is left of a group in any queue. */
+static bool is_forgotten(struct vm *vm, const struct group *group, bool received)
+{
+	bool ok = true;
+	int level;
+
+	for (level = FIRST; level <= SECOND; level++) {
+		ok = ok && is_empty(vm, level);
+		if (received && group->records[level])
+			ok = ok && reply_refused(vm, level, group->part[level].cookie,
+						 SUCCESS);
+	}
+	return ok;
+}
+
+TEST_F(gone, detached)
+{
+	struct vm *vm = &self->vm;
+
+	ASSERT_TRUE(detach(&vm->vmm, variant->pasid));
+	EXPECT_EQ(INVALID, answer(vm, self->group.n - 1));
+	EXPECT_TRUE(is_forgotten(vm, &self->group, variant->received));
+	EXPECT_TRUE(destroy(&vm->vmm, vm->hwpt));
+}
+
+TEST_F(gone, device_closed)
+{
+	struct vm *vm = &self->vm;
+
+	close_device(vm);
+	EXPECT_TRUE(is_forgotten(vm, &self->group, variant->received));
+}
+
+TEST_F(gone, replaced)
+{
+	struct vm *vm = &self->vm;
+	unsigned int old = vm->hwpt;
+
+	ASSERT_TRUE(nest_vm(vm));
+	EXPECT_EQ(INVALID, answer(vm, self->group.n - 1));
+	EXPECT_TRUE(destroy(&vm->vmm, old));
+	EXPECT_TRUE(is_served(vm, 2));
+}
+
+/* What is left of a group whose last request has not come yet goes as well. */
+TEST_F(iopf, partial_group_detached)
+{
+	struct vm *vm = &self->vm;
+	struct vtdt_command c[] = {
+		page_request(vm, 5, IOVA, READ), page_request(vm, 6, IOVA + PAGE, READ),
+	};
+	struct part part;
+
+	send_list(vm, c, 2);
+	ASSERT_EQ(0, answer(vm, 1));
+	ASSERT_TRUE(detach(&vm->vmm, vm->pasid));
+	ASSERT_TRUE(attach_vm(vm, vm->hwpt));
+	start_request(vm, 5, IOVA + 2 * PAGE, READ);
+	EXPECT_TRUE(receive(vm, FIRST, &part, 1));
+	EXPECT_TRUE(reply(vm, FIRST, &part, SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 0));
+
+	ASSERT_TRUE(nest_vm(vm));
+	start_request(vm, 6, IOVA + 2 * PAGE, READ);
+	EXPECT_TRUE(receive(vm, FIRST, &part, 1));
+	EXPECT_TRUE(reply(vm, FIRST, &part, SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 0));
+}
+
+/* One PASID of two that have the same table goes: the other's request stays. */
+TEST_F(one, neighbour_detached)
+{
+	struct vm *vm = &self->vm;
+	struct group group = new_group(vm, 1, "SF"), other = new_group(vm, 2, "FS");
+	struct vtdt_command c[4];
+	unsigned int i;
+
+	ASSERT_TRUE(attach(&vm->vmm, 2, vm->hwpt));
+	for (i = 0; i < 4; i++) {
+		vm->pasid = 1 + i / 2;
+		c[i] = page_request(vm, vm->pasid,
+				    IOVA + (vm->pasid * VTDT_SLOTS + i % 2) * PAGE,
+				    BOTH | (i & 1 ? VTDT_LAST : 0));
+	}
+	send_list(vm, c, 4);
+	vm->pasid = 1;
+	ASSERT_TRUE(receive_group(vm, &group));
+	ASSERT_TRUE(detach(&vm->vmm, 1));
+	EXPECT_EQ(INVALID, answer(vm, 1));
+	EXPECT_TRUE(waits(vm, 3));
+	vm->pasid = 2;
+	ASSERT_TRUE(receive_group(vm, &other));
+	EXPECT_TRUE(reply(vm, FIRST, &other.part[FIRST], SUCCESS));
+	EXPECT_TRUE(reply(vm, SECOND, &other.part[SECOND], SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 3));
+}
+
+/* Again and again, while requests come that nobody answers */
+TEST_F(iopf, replaced_while_requests_come)
+{
+	struct vm *vm = &self->vm;
+	struct vtdt_command c[VTDT_SLOTS];
+	unsigned int hwpt[2], i, turns = 0;
+	long end;
+
+	hwpt[0] = vm->hwpt;
+	ASSERT_TRUE(nest_vm(vm));
+	hwpt[1] = vm->hwpt;
+	for (i = 0; i < VTDT_SLOTS; i++)
+		c[i] = page_request(vm, i / 2, IOVA + i * PAGE,
+				    READ | (i & 1 ? VTDT_LAST : 0));
+	*reg(vm->dev, VTDT_DELAY) = 1000000;
+	send_list(vm, c, VTDT_SLOTS);
+	end = now_ms() + 10000;
+	while (*reg(vm->dev, VTDT_BUSY) && now_ms() < end)
+		ASSERT_TRUE(attach_vm(vm, hwpt[turns++ % 2]));
+	EXPECT_LT(1, turns);
+	EXPECT_EQ(VTDT_LIST_DONE, *reg(vm->dev, VTDT_LIST_STATUS));
+	for (i = 0; i < VTDT_SLOTS; i++) {
+		if (sent(vm, i)->status == VTDT_OK && (c[i].op & VTDT_LAST))
+			EXPECT_NE(SUCCESS, sent(vm, i)->info);
+	}
+	*reg(vm->dev, VTDT_DELAY) = 0;
+	EXPECT_TRUE(is_empty(vm, FIRST));
+	vm->hwpt = 0;
+	ASSERT_TRUE(nest_vm(vm));
+	EXPECT_TRUE(is_served(vm, 2));
+}
+
+/* A client that holds both parts of a group, and is killed */
+static void hold_and_wait(int ready)
+{
+	struct group group;
+	uint32_t responses;
+	struct vm vm;
+
+	if (!open_vm(&vm, getenv("TESTDEV"), 1) || !fill_vm(&vm) || !nest_vm(&vm))
+		_exit(1);
+	responses = *reg(vm.dev, VTDT_RESPONSES);
+	group = new_group(&vm, 1, "FSFS");
+	send_group(&vm, &group);
+	if (!receive_group(&vm, &group) ||
+	    write(ready, &responses, sizeof(responses)) != sizeof(responses))
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+TEST(client_killed)
+{
+	uint32_t responses;
+	struct vm vm;
+	int fds[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(fds));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(fds[0]);
+		hold_and_wait(fds[1]);
+	}
+	close(fds[1]);
+	ASSERT_EQ(sizeof(responses), read(fds[0], &responses, sizeof(responses)));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+
+	ASSERT_TRUE(open_vm(&vm, getenv("TESTDEV"), 1));
+	/* the device counts on when it is reset */
+	EXPECT_EQ(responses + 1, *reg(vm.dev, VTDT_RESPONSES));
+	EXPECT_EQ(0, *reg(vm.dev, VTDT_BUSY));
+	ASSERT_TRUE(fill_vm(&vm));
+	ASSERT_TRUE(nest_vm(&vm));
+	EXPECT_TRUE(is_served(&vm, 1));
+	close_vm(&vm);
+}
+
+/* One queue for both levels has both parts. */
+TEST_F(one, same_queue)
+{
+	struct vm *vm = &self->vm;
+	struct part part[2];
+	struct group group;
+
+	vm->hwpt = nest_faulting(&vm->vmm, vm->root, 0, vm->fault[SECOND]);
+	ASSERT_NE(0, vm->hwpt);
+	ASSERT_TRUE(attach_vm(vm, vm->hwpt));
+	group = new_group(vm, 1, "FS");
+	send_group(vm, &group);
+	ASSERT_TRUE(receive(vm, SECOND, &part[0], 1));
+	ASSERT_TRUE(receive(vm, SECOND, &part[1], 1));
+	EXPECT_NE(part[0].cookie, part[1].cookie);
+	EXPECT_TRUE(reply(vm, SECOND, &part[1], SUCCESS));
+	EXPECT_TRUE(waits(vm, 1));
+	EXPECT_TRUE(reply(vm, SECOND, &part[0], SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 1));
+}
+
+/* Not an object, or not a queue: no domain is made. */
+TEST_F(one, not_a_queue)
+{
+	struct vmm *vmm = &self->vm.vmm;
+
+	EXPECT_EQ(0, nest_faulting(vmm, self->vm.root, 0, 0x7fffffff));
+	EXPECT_EQ(0, nest_faulting(vmm, self->vm.root, 0, vmm->ioas));
+	EXPECT_EQ(0, new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT, vmm->ioas));
+	EXPECT_EQ(0, new_paging(vmm, 0, vmm->parent));
+}
+
+/* ---- tables that misbehave ---- */
+
+/* All four levels are the same page, as is what they map. */
+TEST_F(one, table_into_itself)
+{
+	struct vm *vm = &self->vm;
+	uint64_t iova = 255 * (1UL << 39 | 1UL << 30 | 1UL << 21 | 1UL << 12);
+	struct vtdt_command c;
+
+	vm->vmm.guest[vm->root][255] = vm->root * PAGE | LEAF;
+	EXPECT_EQ(SUCCESS, request(vm, 1, iova, BOTH));
+	c = execute(vm->dev, VTDT_READ | BY_TLB, 1, iova + 255 * 8, 0);
+	EXPECT_EQ(VTDT_OK, c.status);
+	EXPECT_EQ(vm->root * PAGE | LEAF, c.data);
+}
+
+/* A request stops at the second level, at @gpa, and is refused by its owner. */
+static bool stops_at(struct vm *vm, uint64_t iova, uint64_t gpa, unsigned int perm)
+{
+	struct part part;
+
+	start_request(vm, 9, iova, BOTH);
+	if (!receive(vm, SECOND, &part, 1))
+		return false;
+	if (part.fault[0].addr != gpa || part.fault[0].perm != perm)
+		note("stops at %#llx, for %u\n", part.fault[0].addr, part.fault[0].perm);
+	return part.fault[0].addr == gpa && part.fault[0].perm == perm &&
+	       is_empty(vm, FIRST) && reply(vm, SECOND, &part, INVALID) &&
+	       answer(vm, 0) == INVALID;
+}
+
+TEST_F(iopf, outside_the_guest)
+{
+	const uint64_t outside = GUEST_PAGES * PAGE;
+	struct vm *vm = &self->vm;
+	unsigned int level;
+
+	for (level = 1; level <= 4; level++) {
+		*entry(&vm->vmm, vm->root, IOVA, level, TABLE) = outside | LEAF;
+		EXPECT_TRUE(stops_at(vm, IOVA, outside, PERM(level == 1 ? BOTH : READ)))
+			TH_LOG("level %u", level);
+		*entry(&vm->vmm, vm->root, IOVA, level, TABLE) = 0;
+	}
+}
+
+TEST_F(iopf, root_outside_the_guest)
+{
+	struct vm *vm = &self->vm;
+	unsigned int hwpt = nest_faulting(&vm->vmm, GUEST_PAGES, 0, vm->fault[FIRST]);
+
+	ASSERT_NE(0, hwpt);
+	ASSERT_TRUE(attach_vm(vm, hwpt));
+	EXPECT_TRUE(stops_at(vm, IOVA, GUEST_PAGES * PAGE, PERM(READ)));
+}
+
+/* The owner of the guest's memory does not want to know. */
+TEST_F(iopf, second_level_unserved)
+{
+	long unserved = counter("unserved_level2");
+	struct vm *vm = &self->vm;
+	struct group group;
+
+	vm->vmm.parent = new_parent(&vm->vmm, 0);
+	ASSERT_NE(0, vm->vmm.parent);
+	ASSERT_TRUE(nest_vm(vm));
+	new_group(vm, 1, "S");
+	EXPECT_EQ(INVALID, request(vm, 1, IOVA + VTDT_SLOTS * PAGE, READ));
+	EXPECT_TRUE(counts("unserved_level2", unserved + 1));
+	/* nor does this keep the first level from being served */
+	group = new_group(vm, 2, "F");
+	send_group(vm, &group);
+	ASSERT_TRUE(receive_group(vm, &group));
+	EXPECT_TRUE(reply(vm, FIRST, &group.part[FIRST], SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 0));
+}
+
+/* The owner of the table does not, though that of the memory does. */
+TEST_F(iopf, first_level_unserved)
+{
+	long unserved = counter("unserved");
+	struct vm *vm = &self->vm;
+	struct group group;
+
+	vm->hwpt = nest(&vm->vmm, vm->root, 0);
+	ASSERT_NE(0, vm->hwpt);
+	ASSERT_TRUE(attach_vm(vm, vm->hwpt));
+	EXPECT_EQ(INVALID, request(vm, 1, IOVA, READ));
+	EXPECT_TRUE(counts("unserved", unserved + 1));
+	group = new_group(vm, 2, "S");
+	send_group(vm, &group);
+	ASSERT_TRUE(receive_group(vm, &group));
+	EXPECT_TRUE(reply(vm, SECOND, &group.part[SECOND], SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 0));
+}
+
+#define TABLES	8
+
+/* An entry as no guest would write it, but for some */
+static uint64_t random_entry(const unsigned int *tables)
+{
+	uint64_t e = tables[random() % TABLES] * PAGE | LEAF;
+
+	if (random() % 8 == 0)
+		e ^= 1UL << random() % 12;	/* rights, page size and what is ignored */
+	if (random() % 32 == 0)
+		e ^= 1UL << (12 + random() % 40);	/* the address, or reserved */
+	return random() % 32 ? e : (uint64_t)random() << 32 | random();
+}
+
+/* Refuse whatever comes of a request. Returns how the device was answered. */
+static int refuse_all(struct vm *vm, bool *reported)
+{
+	long end = now_ms() + 2000;
+	struct part part;
+	int level;
+
+	*reported = false;
+	while (sent(vm, 0)->status == VTDT_PENDING && now_ms() < end) {
+		if (poll(vm->queue, 2, 1) <= 0)
+			continue;
+		for (level = FIRST; level <= SECOND; level++) {
+			if (vm->queue[level].revents && receive(vm, level, &part, 1))
+				*reported = reply(vm, level, &part, INVALID);
+		}
+	}
+	return answer(vm, 0);
+}
+
+/*
+ * Tables of garbage, in a guest half of whose pages are missing: a request is
+ * reported where the hardware does not translate, and only there.
+ */
+TEST_F(iopf, garbage)
+{
+	unsigned int tables[TABLES], turn, i, reports = 0, none = 0;
+	struct vm *vm = &self->vm;
+	bool reported;
+
+	srandom(7);
+	for (i = 0; i < TABLES; i++)
+		tables[i] = i < 5 ? new_page(&vm->vmm) : vm->pages[i % 2][i];
+	for (turn = 0; turn < 300; turn++) {
+		uint64_t iova = (random() * 0x10001UL ^ random()) << 12 & 0x7ffffffff000;
+		struct vtdt_command c;
+		bool mapped;
+		int answered;
+
+		if (turn % 4 == 0) {
+			for (i = 0; i < TABLES * 512; i++)
+				vm->vmm.guest[tables[i / 512]][i % 512] = random_entry(tables);
+			for (i = 0; i < 512; i++)
+				vm->vmm.guest[vm->root][i] = random_entry(tables);
+		}
+		ASSERT_TRUE(invalidate(&vm->vmm, vm->hwpt, 0, ALL, 0));
+		c = execute(vm->dev, VTDT_TRANSLATE, vm->pasid, iova, 0);
+		mapped = c.status == VTDT_OK && (c.info & 3) == 3;
+		start_request(vm, turn, iova, BOTH);
+		answered = refuse_all(vm, &reported);
+		ASSERT_EQ(mapped ? SUCCESS : INVALID, answered)
+			TH_LOG("turn %u, %#lx: status %u, rights %#x", turn, iova, c.status, c.info);
+		ASSERT_EQ(!mapped, reported);
+		reports += reported;
+		none += mapped;
+	}
+	EXPECT_LT(20, reports);
+	EXPECT_LT(20, none);
+}
+
+/* The second level loses a page of the guest, tables too, and gets another back. */
+static bool change_second_level(struct vm *vm, unsigned int change, unsigned int pages)
+{
+	const unsigned int missing = 4;
+	unsigned int lost = vm->root + change % pages,
+		     found = vm->root + (change - missing) % pages;
+
+	return unmap_area(&vm->vmm, lost * PAGE, PAGE) &&
+	       (change < missing || map_page(&vm->vmm, found));
+}
+
+/* Requests are looked at while what they are looked up in goes and comes. */
+TEST_F(iopf, second_level_changes)
+{
+	struct vm *vm = &self->vm;
+	struct vtdt_command c[VTDT_SLOTS];
+	unsigned int i, turn, mapped = 0, changes = 0;
+	struct part part;
+	int level;
+
+	for (i = 0; i < VTDT_SLOTS; i++) {
+		*entry(&vm->vmm, vm->root, IOVA + i * (PAGE << 9), 1, TABLE) =
+			vm->pages[PRESENT][i % POOL] * PAGE | LEAF;
+		c[i] = page_request(vm, i, IOVA + i * (PAGE << 9), BOTH | VTDT_LAST);
+	}
+	*reg(vm->dev, VTDT_DELAY) = 100000;
+	for (turn = 0; turn < 5; turn++) {
+		send_list(vm, c, VTDT_SLOTS);
+		while (*reg(vm->dev, VTDT_LIST_STATUS) == VTDT_LIST_RUNS) {
+			ASSERT_TRUE(change_second_level(vm, changes++, VTDT_SLOTS + 3));
+			for (level = FIRST; level <= SECOND; level++) {
+				if (poll(&vm->queue[level], 1, 0) != 1)
+					continue;
+				ASSERT_TRUE(receive(vm, level, &part, 1));
+				ASSERT_EQ(SECOND, level);
+				ASSERT_TRUE(reply(vm, level, &part, INVALID));
+			}
+		}
+		for (i = 0; i < VTDT_SLOTS; i++)
+			mapped += answer(vm, i) == SUCCESS;
+	}
+	note("%u requests, %u of them found all mapped, %u changes\n",
+	     turn * VTDT_SLOTS, mapped, changes);
+	EXPECT_LT(0, mapped);
+	EXPECT_LT(mapped, turn * VTDT_SLOTS);
+}
+
+/* ---- floods ---- */
+
+/* Meanwhile, the other device is. */
+static bool is_served_beside(void)
+{
+	struct vm vm;
+	bool ok = open_vm(&vm, getenv("TESTDEV2"), 1) && fill_vm(&vm) && nest_vm(&vm) &&
+		  is_served(&vm, 1);
+
+	close_vm(&vm);
+	return ok;
+}
+
+/* Half of the commands that can be in flight: the others may have been for a while. */
+#define SOME	(VTDT_SLOTS / 2)
+
+/* @n requests of a group, none the last. Returns how many could be made. */
+static unsigned int send_some(struct vm *vm, unsigned int number, unsigned int n)
+{
+	struct vtdt_command c[SOME];
+	long end = now_ms() + 5000;
+	unsigned int i, made = 0;
+
+	for (i = 0; i < n; i++)
+		c[i] = page_request(vm, number, IOVA + i * PAGE, BOTH);
+	send_list(vm, c, n);
+	/* no sleep: whoever stops the world cannot be woken */
+	while (*reg(vm->dev, VTDT_LIST_STATUS) == VTDT_LIST_RUNS && now_ms() < end)
+		;
+	for (i = 0; i < n; i++)
+		made += sent(vm, i)->status == VTDT_OK;
+	return made;
+}
+
+/* The last of a group, by the registers: lists go on being sent meanwhile. */
+static void start_last(struct vm *vm, unsigned int number)
+{
+	struct vtdt_command c = page_request(vm, number, IOVA + 63 * PAGE, BOTH | VTDT_LAST);
+
+	start(vm->dev, &c);
+}
+
+/* As soon as there is a response, whatever else is outstanding */
+static int last_answer(struct vm *vm)
+{
+	word *status = reg(vm->dev, VTDT_STATUS);
+	long end = now_ms() + 2000;
+
+	while (*status == VTDT_PENDING && now_ms() < end)
+		sleep_ms(1);
+	return status[0] == VTDT_OK ? (int)status[1] : NO_ANSWER;
+}
+
+#define GROUPS	(MOST_HELD / SOME)
+
+/* As much as one device may have, all held by a client: no more of this one. */
+TEST_F(one, flood_of_groups)
+{
+	long too_many = counter("too_many");
+	struct vm *vm = &self->vm;
+	struct part part[GROUPS];
+	unsigned int i;
+
+	if (!getenv("TESTDEV2"))
+		SKIP(return, "no second device");
+	for (i = 0; i < GROUPS; i++) {
+		ASSERT_EQ(SOME - 1, send_some(vm, i, SOME - 1));
+		start_last(vm, i);
+		ASSERT_TRUE(receive(vm, FIRST, &part[i], SOME));
+	}
+	start_last(vm, 100);
+	EXPECT_EQ(INVALID, last_answer(vm));
+	EXPECT_TRUE(counts("too_many", too_many + 1));
+	EXPECT_TRUE(is_empty(vm, FIRST));
+	EXPECT_EQ(GROUPS, *reg(vm->dev, VTDT_BUSY));
+	EXPECT_TRUE(is_served_beside());
+
+	for (i = 0; i < GROUPS; i++)
+		EXPECT_TRUE(reply(vm, FIRST, &part[i], SUCCESS));
+	await(vm->dev);
+	EXPECT_EQ(0, *reg(vm->dev, VTDT_BUSY));
+	EXPECT_TRUE(is_served(vm, 200));
+}
+
+/* The same by groups that never get to their last request */
+TEST_F(one, flood_of_partial_groups)
+{
+	long too_many = counter("too_many");
+	struct vm *vm = &self->vm;
+	unsigned int i;
+
+	if (!getenv("TESTDEV2"))
+		SKIP(return, "no second device");
+	for (i = 0; i < GROUPS + 3; i++)
+		ASSERT_EQ(SOME, send_some(vm, i, SOME));
+	EXPECT_TRUE(counts("too_many", too_many + 3 * SOME));
+	EXPECT_TRUE(is_served_beside());
+	start_last(vm, 100);
+	EXPECT_EQ(INVALID, last_answer(vm));
+	EXPECT_TRUE(is_empty(vm, FIRST));
+
+	/* By its last request a group makes room, even if it is refused. */
+	start_last(vm, 0);
+	EXPECT_EQ(INVALID, last_answer(vm));
+	EXPECT_TRUE(is_served(vm, 200));
+}
+
+/* ---- overflow of the IOMMU's queue ---- */
+
+/* Takes a CPU from everything, the kernel's threads for interrupts included. */
+static volatile bool hogging;
+static unsigned int hogs;
+
+static void *hog(void *unused)
+{
+	__atomic_add_fetch(&hogs, 1, __ATOMIC_SEQ_CST);
+	while (hogging)
+		;
+	return unused;
+}
+
+/* The calling thread, and those that it creates, alone on a CPU */
+static bool go_above_all(int cpu)
+{
+	struct sched_param param = { .sched_priority = 98 };
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return !sched_setaffinity(0, sizeof(set), &set) &&
+	       !sched_setscheduler(0, SCHED_FIFO, &param);
+}
+
+static void go_back(void)
+{
+	struct sched_param param = {};
+	cpu_set_t set;
+
+	memset(&set, 0xff, sizeof(set));
+	sched_setscheduler(0, SCHED_OTHER, &param);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* Nothing but this function runs in the guest, on any CPU, until @stop. */
+static bool stop_the_world(pthread_t *thread, int *n)
+{
+	int cpu, cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	hogging = true;
+	hogs = 0;
+	*n = 0;
+	for (cpu = 1; cpu < cpus; cpu++) {
+		if (!go_above_all(cpu) || pthread_create(&thread[*n], NULL, hog, NULL))
+			return false;
+		++*n;
+	}
+	/* that CPU is the hog's as soon as this thread leaves it */
+	if (!go_above_all(0))
+		return false;
+	while (__atomic_load_n(&hogs, __ATOMIC_SEQ_CST) != (unsigned int)*n)
+		;
+	return true;
+}
+
+static void let_it_go_on(pthread_t *thread, int n)
+{
+	hogging = false;
+	go_back();
+	while (n--)
+		pthread_join(thread[n], NULL);
+}
+
+/* More requests than the queue holds while nobody takes them out of it */
+static unsigned int overflow(struct vm *vm)
+{
+	unsigned int lists, made = 0;
+
+	for (lists = 0; lists < 2 * QUEUE_SIZE / SOME; lists++)
+		made += send_some(vm, lists, SOME);
+	return made;
+}
+
+TEST_F(one, queue_overflow)
+{
+	long overflows = counter("overflow");
+	struct vm *vm = &self->vm;
+	unsigned int made = 0;
+	pthread_t thread[64];
+	struct part part;
+	int threads;
+
+	if (stop_the_world(thread, &threads))
+		made = overflow(vm);
+	let_it_go_on(thread, threads);
+	/* one less than it has entries */
+	EXPECT_EQ(QUEUE_SIZE - 1, made);
+	EXPECT_TRUE(counts("overflow", overflows + 1));
+	EXPECT_TRUE(is_served(vm, 500));
+	if (getenv("TESTDEV2"))
+		EXPECT_TRUE(is_served_beside());
+	/* nothing is left of groups whose last request may be lost */
+	start_last(vm, 0);
+	EXPECT_TRUE(receive(vm, FIRST, &part, 1));
+}
+
+/* ---- requests that make no sense ---- */
+
+/* The device tells that it has stopped: nobody answers that, nor hears of it. */
+TEST_F(one, stop_marker)
+{
+	long markers = counter("stop_marker");
+	struct vm *vm = &self->vm;
+
+	start_last(vm, 2);	/* so that there is an outstanding one */
+	ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, 2000));
+	start_request(vm, 3, 0, 0);
+	EXPECT_TRUE(counts("stop_marker", markers + 1));
+	EXPECT_TRUE(waits(vm, 0));
+}
+
+/* Nothing that can be mapped would help: nobody is asked. */
+TEST_F(one, refused)
+{
+	static const unsigned int flags[] = {
+		VTDT_PRIV | READ, VTDT_PRIV | WRITE, VTDT_EXEC | READ,
+	};
+	long refused = counter("refused");
+	struct vm *vm = &self->vm;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		EXPECT_EQ(INVALID, request(vm, i, IOVA, flags[i]));
+		EXPECT_TRUE(counts("refused", refused + 1 + i));
+	}
+	EXPECT_TRUE(is_empty(vm, FIRST));
+	EXPECT_TRUE(is_empty(vm, SECOND));
+	EXPECT_TRUE(is_served(vm, 100));
+}
+
+/* One of a group is enough, but the others are served. */
+TEST_F(one, refused_in_a_group)
+{
+	struct vm *vm = &self->vm;
+	struct vtdt_command c[] = {
+		page_request(vm, 1, IOVA, READ), page_request(vm, 1, IOVA, VTDT_EXEC | READ),
+		page_request(vm, 1, IOVA + PAGE, READ | VTDT_LAST),
+	};
+	struct part part;
+
+	send_list(vm, c, 3);
+	ASSERT_TRUE(receive(vm, FIRST, &part, 2));
+	EXPECT_TRUE(reply(vm, FIRST, &part, SUCCESS));
+	EXPECT_EQ(INVALID, answer(vm, 2));
+}
+
+/* The guest lets supervisors in: it hears of them. */
+TEST_F(one, supervisor)
+{
+	struct vm *vm = &self->vm;
+	struct part part;
+
+	vm->hwpt = nest_faulting(&vm->vmm, vm->root, IOMMU_VTD_S1_SRE, vm->fault[FIRST]);
+	ASSERT_NE(0, vm->hwpt);
+	ASSERT_TRUE(attach_vm(vm, vm->hwpt));
+	start_request(vm, 1, IOVA, VTDT_PRIV | READ);
+	ASSERT_TRUE(receive(vm, FIRST, &part, 1));
+	EXPECT_TRUE(part.fault[0].perm & PERM(READ));
+	*entry(&vm->vmm, vm->root, IOVA, 1, TABLE) = vm->pages[PRESENT][0] * PAGE | (LEAF & ~U);
+	EXPECT_TRUE(reply(vm, FIRST, &part, SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(vm, 0));
+	EXPECT_EQ(SUCCESS, request(vm, 2, IOVA, VTDT_PRIV | BOTH));
+	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB | VTDT_PRIV, 1, IOVA, 0).status);
+}
+
+/* No mapping can help there either, but it is the guest who finds that out. */
+TEST_F(one, not_canonical)
+{
+	static const uint64_t addr[] = { 1UL << 47, 0xffff7ffffffff000, 1UL << 63 };
+	struct vm *vm = &self->vm;
+	struct part part;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(addr); i++) {
+		start_request(vm, i, addr[i], READ);
+		ASSERT_TRUE(receive(vm, FIRST, &part, 1));
+		EXPECT_EQ(addr[i], part.fault[0].addr);
+		EXPECT_TRUE(reply(vm, FIRST, &part, INVALID));
+		EXPECT_EQ(INVALID, answer(vm, 0));
+	}
+}
+
+/* No access at all: not the last of a group; the last, but without PASID */
+TEST_F(one, malformed)
+{
+	struct vtdt_command c = page_request(&self->vm, 1, IOVA, 0);
+	long n = counter("malformed");
+	struct vm *vm = &self->vm;
+
+	send_list(vm, &c, 1);
+	EXPECT_TRUE(counts("malformed", n + 1));
+	vm->pasid = RID;
+	EXPECT_EQ(INVALID, request(vm, 2, IOVA, 0));
+	EXPECT_TRUE(counts("malformed", n + 2));
+	vm->pasid = 1;
+	EXPECT_TRUE(is_empty(vm, FIRST));
+	EXPECT_TRUE(is_served(vm, 1));
+}
+
+TEST_HARNESS_MAIN
