@@ -3,7 +3,8 @@
  * Random work on nested domains while the device does DMA by several PASIDs at
  * once: entries change, are invalidated or not yet, domains are attached,
  * replaced and detached, pages of the guest come and go, page requests are
- * answered.  A model knows which pages each request may have met.  Prints TAP.
+ * answered at the level where they stop.  A model knows which pages each request
+ * may have met.  Prints TAP.
  *
  * SECONDS is how long (20), SEED where the random numbers begin (the time).
  */
@@ -16,6 +17,7 @@
 #define COMMANDS	VTDT_SLOTS
 #define IOVA		0x7f1234567000UL
 #define REFUSED		(1ULL << 63)	/* an outcome, beside those that are a page */
+#define PAGES		((1ULL << DATA_PAGES) - 1)
 
 static const unsigned int pasid_of[SPACES] = { 1, 2, 0x12345, 0xfffff };
 
@@ -41,8 +43,8 @@ struct space {
 struct soak {
 	struct vmm vmm;
 	struct testdev *dev;
-	struct pollfd queue;
-	unsigned int fault;
+	struct pollfd queue[2];			/* by level */
+	unsigned int fault[2];
 	struct space spaces[SPACES];
 	unsigned int data[DATA_PAGES];		/* pages of the guest */
 	uint64_t absent;			/* those not in the second level */
@@ -54,8 +56,8 @@ struct soak {
 };
 
 static struct {
-	unsigned long lists, reads, writes, refused, requests, attached, changed,
-		      invalidated, unmapped;
+	unsigned long lists, reads, writes, refused, requests[2], not_needed, attached,
+		      changed, invalidated, unmapped;
 } count;
 
 static uint64_t seed;
@@ -201,14 +203,9 @@ static bool attach_or_detach(struct soak *soak)
 }
 
 /* A page of data goes from the second level, or comes back. */
-static bool change_second_level(struct soak *soak)
+static bool flip_page(struct soak *soak, unsigned int page)
 {
-	unsigned int page = random_below(DATA_PAGES);
 	uint64_t gpa = soak->data[page] * PAGE;
-
-	/* most are there most of the time */
-	if (!(soak->absent & 1ULL << page) && random_below(4))
-		return true;
 
 	soak->absent ^= 1ULL << page;
 	note_moment(soak);
@@ -220,30 +217,70 @@ static bool change_second_level(struct soak *soak)
 	       fail(soak, "a page cannot be mapped");
 }
 
-/* Serve one page request, if there is one: with a page, or by refusing it. */
-static bool serve(struct soak *soak)
+static bool change_second_level(struct soak *soak)
 {
+	unsigned int page = random_below(DATA_PAGES);
+
+	/* most are there most of the time */
+	if (!(soak->absent & 1ULL << page) && random_below(4))
+		return true;
+	return flip_page(soak, page);
+}
+
+/* The guest maps something where a PASID lacks it. */
+static bool map_first(struct soak *soak, const struct iommu_hwpt_pgfault *fault)
+{
+	unsigned int i, slot = (fault->addr - IOVA) / PAGE;
+	struct space *space;
+
+	for (i = 0; i < SPACES && pasid_of[i] != fault->pasid; i++)
+		;
+	if (i == SPACES || slot >= SLOTS)
+		return fail(soak, "a page request that nobody made");
+	space = &soak->spaces[i];
+	if (space->attached >= 0)
+		set_leaf(soak, &space->tables[space->attached].slots[slot],
+			 random_below(DATA_PAGES));
+	return true;
+}
+
+/* The guest gets its page back, if it is not there again. */
+static bool map_second(struct soak *soak, const struct iommu_hwpt_pgfault *fault)
+{
+	unsigned int page;
+
+	for (page = 0; page < DATA_PAGES; page++) {
+		if (soak->data[page] * PAGE == fault->addr)
+			return !(soak->absent & 1ULL << page) || flip_page(soak, page);
+	}
+	return fail(soak, "a page request for what is always there");
+}
+
+/* Serve one page request of a level, if there is one: with a page, or by refusing it. */
+static bool serve_level(struct soak *soak, int level)
+{
+	struct pollfd *queue = &soak->queue[level];
 	struct iommu_hwpt_pgfault fault;
-	unsigned int i, slot;
 	int code = random_below(3) ? IOMMUFD_PAGE_RESP_SUCCESS : IOMMUFD_PAGE_RESP_INVALID;
 
-	if (poll(&soak->queue, 1, 0) <= 0)
+	if (poll(queue, 1, 0) <= 0)
 		return true;
-	if (read(soak->queue.fd, &fault, sizeof(fault)) != sizeof(fault))
+	if (read(queue->fd, &fault, sizeof(fault)) != sizeof(fault))
 		return true;	/* its PASID has been detached meanwhile */
-	for (i = 0; i < SPACES && pasid_of[i] != fault.pasid; i++)
-		;
-	slot = (fault.addr - IOVA) / PAGE;
-	if (i == SPACES || slot >= SLOTS || fault.grpid >= COMMANDS ||
-	    !(fault.flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE))
+	if (fault.grpid >= COMMANDS || !(fault.flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE))
 		return fail(soak, "a page request that nobody made");
-	if (code == IOMMUFD_PAGE_RESP_SUCCESS && soak->spaces[i].attached >= 0)
-		set_leaf(soak, &soak->spaces[i].tables[soak->spaces[i].attached].slots[slot],
-			 random_below(DATA_PAGES));
-	if (respond(&soak->queue, fault.cookie, code))
+	if (code == IOMMUFD_PAGE_RESP_SUCCESS &&
+	    !(level ? map_second(soak, &fault) : map_first(soak, &fault)))
+		return false;
+	if (respond(queue, fault.cookie, code))
 		soak->answers[fault.grpid] = code;
-	count.requests++;
+	count.requests[level]++;
 	return true;
+}
+
+static bool serve(struct soak *soak)
+{
+	return serve_level(soak, 0) && serve_level(soak, 1);
 }
 
 static bool do_something(struct soak *soak)
@@ -276,7 +313,7 @@ static struct vtdt_command new_command(struct soak *soak, unsigned int i)
 	} else {
 		c.addr = soak->data[random_below(DATA_PAGES)] * PAGE;
 	}
-	if (what == 0 && space < SPACES) {
+	if (what == 0) {
 		c.op |= VTDT_PAGE_REQUEST | VTDT_LAST | VTDT_WANT_READ | VTDT_GROUP(i);
 	} else if (what < 4) {
 		c.op |= VTDT_WRITE | VTDT_IMMEDIATE;
@@ -342,17 +379,32 @@ static bool check_access(struct soak *soak, unsigned int i)
 	return fail(soak, "a request has met what it must not");
 }
 
+/* Nobody was asked: there was something, or no translation for a moment at least. */
+static bool needed_nobody(struct soak *soak, const struct vtdt_command *c,
+			  const struct vtdt_command *done)
+{
+	bool success = done->status == VTDT_OK && !done->info;
+	unsigned int i;
+
+	/* Those without PASID are not looked up. */
+	if (!(c->op & VTDT_HAS_PASID))
+		return false;
+	count.not_needed += success;
+	if (success)
+		return allowed(soak, c) & PAGES;
+	for (i = 0; pasid_of[i] != c->pasid; i++)
+		;
+	return (soak->spaces[i].changed || soak->spaces[i].attached < 0) &&
+	       (done->status == VTDT_OK || done->status == VTDT_NOT_SENT);
+}
+
 static bool check_request(struct soak *soak, unsigned int i)
 {
 	const struct vtdt_command *done = &soak->list[i];
-	unsigned int space;
 
-	for (space = 0; pasid_of[space] != soak->sent[i].pasid; space++)
-		;
 	if (soak->answers[i] >= 0 ?
 	    done->status == VTDT_OK && (int)done->info == soak->answers[i] :
-	    soak->spaces[space].changed || soak->spaces[space].attached < 0 ?
-	    done->status == VTDT_NOT_SENT || (done->status == VTDT_OK && done->info) : false)
+	    needed_nobody(soak, &soak->sent[i], done))
 		return true;
 	note("page request %u: status %u, response %u, answered %d\n", i, done->status,
 	     done->info, soak->answers[i]);
@@ -415,17 +467,28 @@ static bool new_table(struct soak *soak, struct table *table)
 		table->slots[slot].page = -1;
 		forget(&table->slots[slot]);
 	}
-	table->hwpt = nest_faulting(&soak->vmm, table->root, 0, soak->fault);
+	table->hwpt = nest_faulting(&soak->vmm, table->root, 0, soak->fault[0]);
 	return table->hwpt;
+}
+
+static bool open_soak(struct vmm *vmm, struct soak *soak)
+{
+	if (!open_guest(vmm, getenv("TESTDEV")) || !map_guest(vmm) ||
+	    !new_queue(vmm, &soak->queue[0], &soak->fault[0]) ||
+	    !new_queue(vmm, &soak->queue[1], &soak->fault[1]))
+		return false;
+	fcntl(soak->queue[0].fd, F_SETFL, O_NONBLOCK);
+	fcntl(soak->queue[1].fd, F_SETFL, O_NONBLOCK);
+	vmm->parent = new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT, soak->fault[1]);
+	return vmm->parent && attach(vmm, RID, vmm->parent);
 }
 
 static bool begin(struct soak *soak)
 {
 	unsigned int i, t;
 
-	if (!open_vmm(&soak->vmm) || !new_queue(&soak->vmm, &soak->queue, &soak->fault))
+	if (!open_soak(&soak->vmm, soak))
 		return fail(soak, "no device");
-	fcntl(soak->queue.fd, F_SETFL, O_NONBLOCK);
 	soak->dev = &soak->vmm.dev;
 	for (i = 0; i < DATA_PAGES; i++)
 		soak->data[i] = new_data(&soak->vmm);
@@ -455,12 +518,15 @@ int main(void)
 		while (now_ms() < end && do_list(&soak))
 			;
 	}
-	printf("# %lu lists: %lu reads, %lu writes, %lu refused, %lu page requests served\n",
-	       count.lists, count.reads, count.writes, count.refused, count.requests);
+	printf("# %lu lists: %lu reads, %lu writes, %lu refused\n",
+	       count.lists, count.reads, count.writes, count.refused);
+	printf("# page requests: %lu served at the first level, %lu at the second, %lu found all mapped\n",
+	       count.requests[0], count.requests[1], count.not_needed);
 	printf("# meanwhile: %lu leaves changed, %lu invalidations, %lu PASIDs attached or detached, %lu pages mapped or unmapped\n",
 	       count.changed, count.invalidated, count.attached, count.unmapped);
 	/* nothing is proved by lists that are refused as a whole */
-	if (!count.lists || !count.requests || count.refused == count.reads + count.writes)
+	if (!count.lists || !count.requests[0] || !count.requests[1] || !count.not_needed ||
+	    count.refused == count.reads + count.writes)
 		soak.failed = true;
 	printf("%sok 1 soak\n", soak.failed ? "not " : "");
 	return soak.failed;
