@@ -17,7 +17,9 @@ say() { printf 'nested: %s\n' "$*" >&2; }
 
 # run MODE [SUITE [ARGUMENTS]]: boots the guest; its console goes to $RESULTS.
 run() {
-	local suite=${2:-nested} log args='-device vtd-testdev,addr=4 -device vtd-testdev,addr=5'
+	local suite=${2:-nested} log args
+	args='-device vtd-testdev,addr=4 -device vtd-testdev,addr=5'
+	args+=' -device vtd-testdev,addr=6,pri=off'
 	log=$RESULTS/$suite-$1.console
 	[ "$1" != strict ] || args+=' -global intel-iommu.x-strict=on'
 	say "booting, log in $log"

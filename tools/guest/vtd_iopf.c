@@ -384,6 +384,57 @@ TEST_F(one, same_number)
 	EXPECT_EQ(SUCCESS, answer(vm, 2));
 }
 
+/* On the same table, with the same queues: they are told apart. */
+TEST_F(one, two_devices)
+{
+	struct vm *vm = &self->vm, other = *vm;
+	struct part part[2];
+
+	if (!getenv("TESTDEV2"))
+		SKIP(return, "no second device");
+	other.dev = &other.vmm.dev;
+	ASSERT_TRUE(open_device(other.dev, getenv("TESTDEV2"), vm->vmm.iommufd));
+	ASSERT_TRUE(attach_vm(&other, vm->hwpt));
+	start_last(vm, 1);
+	ASSERT_TRUE(receive(vm, FIRST, &part[0], 1));
+	start_last(&other, 1);
+	ASSERT_TRUE(receive(&other, FIRST, &part[1], 1));
+	EXPECT_NE(part[0].fault[0].dev_id, part[1].fault[0].dev_id);
+	ASSERT_TRUE(detach(&vm->vmm, 1));
+	EXPECT_EQ(INVALID, last_answer(vm));
+	EXPECT_TRUE(reply(&other, FIRST, &part[1], SUCCESS));
+	EXPECT_EQ(SUCCESS, last_answer(&other));
+	close_device(&other);
+}
+
+/* One that makes no page requests: it is not promised that they will be told. */
+TEST_F(one, device_without)
+{
+	struct vm *vm = &self->vm, other = *vm;
+	struct vmm *vmm = &other.vmm;
+
+	if (!getenv("TESTDEV3"))
+		SKIP(return, "no device without PRI");
+	other.dev = &vmm->dev;
+	ASSERT_TRUE(open_device(other.dev, getenv("TESTDEV3"), vmm->iommufd));
+	EXPECT_EQ(0, new_paging(vmm, 0, vm->fault[FIRST]));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	EXPECT_EQ(0, new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT, vm->fault[SECOND]));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	EXPECT_EQ(0, nest_faulting(vmm, vm->root, 0, vm->fault[FIRST]));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	/* nor by what others have allocated */
+	EXPECT_FALSE(attach(vmm, RID, vmm->parent));
+	EXPECT_FALSE(attach(vmm, 1, vmm->parent));
+	EXPECT_FALSE(attach(vmm, RID, vm->hwpt));
+	EXPECT_FALSE(attach(vmm, 1, vm->hwpt));
+	vmm->parent = new_parent(vmm, 0);
+	ASSERT_NE(0, vmm->parent);
+	EXPECT_TRUE(attach(vmm, RID, vmm->parent));
+	EXPECT_TRUE(attach(vmm, 1, nest(vmm, vm->root, 0)));
+	close_device(&other);
+}
+
 /* What is there, but not for writing */
 TEST_F(iopf, rights)
 {

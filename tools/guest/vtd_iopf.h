@@ -220,6 +220,25 @@ static int request(struct vm *vm, unsigned int group, uint64_t addr, unsigned in
 	return answer(vm, 0);
 }
 
+/* The last of a group, by the registers: lists go on being sent meanwhile. */
+static void start_last(struct vm *vm, unsigned int number)
+{
+	struct vtdt_command c = page_request(vm, number, IOVA + 63 * PAGE, BOTH | VTDT_LAST);
+
+	start(vm->dev, &c);
+}
+
+/* As soon as there is a response, whatever else is outstanding */
+static int last_answer(struct vm *vm)
+{
+	word *status = reg(vm->dev, VTDT_STATUS);
+	long end = now_ms() + 2000;
+
+	while (*status == VTDT_PENDING && now_ms() < end)
+		sleep_ms(1);
+	return status[0] == VTDT_OK ? (int)status[1] : NO_ANSWER;
+}
+
 /* ---- queues ---- */
 
 /* What a queue has of a group: all under one cookie */

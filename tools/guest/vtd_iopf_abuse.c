@@ -10,6 +10,9 @@
 
 #include "vtd_iopf.h"
 
+/* What threads of the program go on with until it is not set any more */
+static volatile bool going_on;
+
 /* ---- clients that misbehave ---- */
 
 static bool write_refused(struct vm *vm, int level, const void *data, size_t size, int error)
@@ -230,6 +233,10 @@ TEST_F(iopf, partial_group_detached)
 	EXPECT_TRUE(reply(vm, FIRST, &part, SUCCESS));
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 
+	/* by another table, too */
+	c[1] = page_request(vm, 6, IOVA + PAGE, READ);
+	send_list(vm, c, 2);
+	ASSERT_EQ(0, answer(vm, 1));
 	ASSERT_TRUE(nest_vm(vm));
 	start_request(vm, 6, IOVA + 2 * PAGE, READ);
 	EXPECT_TRUE(receive(vm, FIRST, &part, 1));
@@ -295,6 +302,81 @@ TEST_F(iopf, replaced_while_requests_come)
 	vm->hwpt = 0;
 	ASSERT_TRUE(nest_vm(vm));
 	EXPECT_TRUE(is_served(vm, 2));
+}
+
+/* Answers whatever comes to either queue, somehow, some of it twice */
+static void *answer_somehow(void *data)
+{
+	struct iommu_hwpt_pgfault fault[VTDT_SLOTS];
+	struct vm *vm = data;
+	unsigned int seed = 1, i;
+	ssize_t n;
+	int level;
+
+	while (going_on) {
+		poll(vm->queue, 2, 1);
+		level = rand_r(&seed) & 1;
+		n = read(vm->queue[level].fd, fault, sizeof(fault));
+		for (i = 0; n > 0 && i < n / sizeof(fault[0]); i++) {
+			if (fault[i].flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE || i % 8 == 0)
+				respond(&vm->queue[level], fault[i].cookie, i & 1);
+		}
+	}
+	return NULL;
+}
+
+/* Requests that stop at either level or at none, in groups of @letters each */
+static void send_many(struct vm *vm, const char *letters)
+{
+	unsigned int n = strlen(letters), i;
+	struct vtdt_command c[VTDT_SLOTS];
+	struct group group = {};
+
+	for (i = 0; i < VTDT_SLOTS; i++) {
+		prepare(vm, &group, IOVA + i * PAGE, letters[i % n]);
+		c[i] = page_request(vm, i / n, IOVA + i * PAGE,
+				    BOTH | (i % n == n - 1 ? VTDT_LAST : 0));
+	}
+	send_list(vm, c, VTDT_SLOTS);
+}
+
+static bool runs(struct vm *vm)
+{
+	return *reg(vm->dev, VTDT_LIST_STATUS) == VTDT_LIST_RUNS;
+}
+
+/* Requests, their answers, and what they are made on coming and going */
+TEST_F(iopf, all_at_once)
+{
+	static const char *const letters[] = { "F", "SF", "FMSF", "FSFSFSFM" };
+	struct vm *vm = &self->vm;
+	unsigned int hwpt[2], turns = 0;
+	long end = now_ms() + 2000;
+	pthread_t thread;
+
+	hwpt[0] = vm->hwpt;
+	hwpt[1] = nest_faulting(&vm->vmm, vm->root, 0, vm->fault[FIRST]);
+	ASSERT_NE(0, hwpt[1]);
+	going_on = true;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, answer_somehow, vm));
+	*reg(vm->dev, VTDT_DELAY) = 20000;
+	while (now_ms() < end) {
+		if (!runs(vm))
+			send_many(vm, letters[turns % 4]);
+		ASSERT_TRUE(turns % 5 == 4 ? detach(&vm->vmm, vm->pasid) :
+					     attach_vm(vm, hwpt[turns % 2]));
+		turns++;
+	}
+	ASSERT_TRUE(attach_vm(vm, hwpt[0]));
+	for (end = now_ms() + 5000; runs(vm) && now_ms() < end;)
+		sleep_ms(10);
+	EXPECT_FALSE(runs(vm));
+	going_on = false;
+	pthread_join(thread, NULL);
+	note("%u times attached or detached\n", turns);
+	*reg(vm->dev, VTDT_DELAY) = 0;
+	ASSERT_TRUE(attach_vm(vm, hwpt[1]));
+	EXPECT_TRUE(is_served(vm, 300));
 }
 
 /* A client that holds both parts of a group, and is killed */
@@ -626,25 +708,6 @@ static unsigned int send_some(struct vm *vm, unsigned int number, unsigned int n
 	return made;
 }
 
-/* The last of a group, by the registers: lists go on being sent meanwhile. */
-static void start_last(struct vm *vm, unsigned int number)
-{
-	struct vtdt_command c = page_request(vm, number, IOVA + 63 * PAGE, BOTH | VTDT_LAST);
-
-	start(vm->dev, &c);
-}
-
-/* As soon as there is a response, whatever else is outstanding */
-static int last_answer(struct vm *vm)
-{
-	word *status = reg(vm->dev, VTDT_STATUS);
-	long end = now_ms() + 2000;
-
-	while (*status == VTDT_PENDING && now_ms() < end)
-		sleep_ms(1);
-	return status[0] == VTDT_OK ? (int)status[1] : NO_ANSWER;
-}
-
 #define GROUPS	(MOST_HELD / SOME)
 
 /* As much as one device may have, all held by a client: no more of this one. */
@@ -699,16 +762,28 @@ TEST_F(one, flood_of_partial_groups)
 	EXPECT_TRUE(is_served(vm, 200));
 }
 
+/* Nor does a translation that is gone take room from the next one. */
+TEST_F(one, flood_detached)
+{
+	struct vm *vm = &self->vm;
+	unsigned int i;
+
+	for (i = 0; i < GROUPS; i++)
+		ASSERT_EQ(SOME, send_some(vm, i, SOME));
+	ASSERT_TRUE(detach(&vm->vmm, 1));
+	ASSERT_TRUE(attach_vm(vm, vm->hwpt));
+	EXPECT_TRUE(is_served(vm, 200));
+}
+
 /* ---- overflow of the IOMMU's queue ---- */
 
 /* Takes a CPU from everything, the kernel's threads for interrupts included. */
-static volatile bool hogging;
 static unsigned int hogs;
 
 static void *hog(void *unused)
 {
 	__atomic_add_fetch(&hogs, 1, __ATOMIC_SEQ_CST);
-	while (hogging)
+	while (going_on)
 		;
 	return unused;
 }
@@ -740,7 +815,7 @@ static bool stop_the_world(pthread_t *thread, int *n)
 {
 	int cpu, cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	hogging = true;
+	going_on = true;
 	hogs = 0;
 	*n = 0;
 	for (cpu = 1; cpu < cpus; cpu++) {
@@ -758,7 +833,7 @@ static bool stop_the_world(pthread_t *thread, int *n)
 
 static void let_it_go_on(pthread_t *thread, int n)
 {
-	hogging = false;
+	going_on = false;
 	go_back();
 	while (n--)
 		pthread_join(thread[n], NULL);

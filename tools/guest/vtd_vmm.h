@@ -5,7 +5,8 @@
  * program writes itself; and a vtd-testdev to do DMA by them.
  *
  * TESTDEV names one that is bound to vfio-pci, by address, TESTDEV2 another one for
- * programs that need two; STRICT is set if the vIOMMU remembers all that it may.
+ * programs that need two, TESTDEV3 one that has no PRI; STRICT is set if the vIOMMU
+ * remembers all that it may.
  */
 #ifndef VTD_VMM_H
 #define VTD_VMM_H
