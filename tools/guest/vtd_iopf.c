@@ -103,7 +103,7 @@ static bool serve_queue(struct demand *d, int level)
 static bool serve(struct demand *d)
 {
 	word *status = reg(d->vm.dev, VTDT_STATUS);
-	long end = now_ms() + 5000;
+	long end = now_ms() + PATIENCE;
 
 	while (*status == VTDT_PENDING && now_ms() < end) {
 		if (poll(d->vm.queue, 2, 1) > 0 &&
@@ -435,21 +435,70 @@ TEST_F(one, device_without)
 	close_device(&other);
 }
 
-/* What is there, but not for writing */
-TEST_F(iopf, rights)
+/* A request stops at this level, and is refused by its owner. */
+static bool stops(struct vm *vm, int level, uint64_t addr, unsigned int want,
+		  unsigned int missing)
 {
-	struct vm *vm = &self->vm;
-	uint64_t *e = entry(&vm->vmm, vm->root, IOVA, 1, TABLE);
 	struct part part;
 
-	*e = vm->pages[PRESENT][0] * PAGE | (LEAF & ~W);
-	EXPECT_EQ(SUCCESS, request(vm, 1, IOVA, READ));
-	start_request(vm, 2, IOVA, BOTH);
-	ASSERT_TRUE(receive(vm, FIRST, &part, 1));
-	EXPECT_EQ(IOVA, part.fault[0].addr);
-	EXPECT_EQ(PERM(WRITE), part.fault[0].perm);
-	EXPECT_TRUE(reply(vm, FIRST, &part, INVALID));
-	EXPECT_EQ(INVALID, answer(vm, 0));
+	start_request(vm, 1, IOVA, want);
+	if (!receive(vm, level, &part, 1))
+		return false;
+	if (part.fault[0].addr != addr || part.fault[0].perm != PERM(missing))
+		note("stops at %#llx, for %u\n", part.fault[0].addr, part.fault[0].perm);
+	return part.fault[0].addr == addr && part.fault[0].perm == PERM(missing) &&
+	       reply(vm, level, &part, INVALID) && answer(vm, 0) == INVALID;
+}
+
+/* Whatever is wrong with the guest's entry, it is the guest who hears of it. */
+TEST_F(iopf, entries)
+{
+	static const struct {
+		uint64_t bits, missing;
+	} wrong[] = {
+		{ LEAF & ~P, BOTH }, { LEAF & ~U, BOTH }, { LEAF & ~W, WRITE },
+		{ LEAF | 1UL << 51, BOTH },
+	};
+	struct vm *vm = &self->vm;
+	unsigned int i, level;
+
+	for (level = 1; level <= 4; level++) {
+		uint64_t *e = entry(&vm->vmm, vm->root, IOVA, level, TABLE), was = *e;
+
+		if (level == 1)
+			was = vm->pages[PRESENT][0] * PAGE | LEAF;
+		for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+			*e = (was & ~LEAF) | wrong[i].bits;
+			EXPECT_TRUE(stops(vm, FIRST, IOVA, BOTH, wrong[i].missing))
+				TH_LOG("%u of level %u", i, level);
+		}
+		*e = was;
+		EXPECT_EQ(SUCCESS, request(vm, 2, IOVA, BOTH));
+	}
+	*entry(&vm->vmm, vm->root, IOVA, 1, TABLE) &= ~W;
+	EXPECT_EQ(SUCCESS, request(vm, 3, IOVA, READ));
+}
+
+/* A guest's large page has small ones behind it, one of which is missing. */
+TEST_F(iopf, large_pages)
+{
+	struct vm *vm = &self->vm;
+	uint64_t gpa = vm->pages[ABSENT][1] * PAGE;
+	unsigned int level;
+
+	for (level = 3; level >= 2; level--) {
+		uint64_t size = 1UL << (12 + 9 * (level - 1)), iova = IOVA & ~(size - 1);
+		struct part part;
+
+		*entry(&vm->vmm, vm->root, iova, level, TABLE) = LEAF | LARGE;
+		EXPECT_EQ(SUCCESS, request(vm, 1, iova + gpa + PAGE, BOTH));
+		start_request(vm, 2, iova + gpa, BOTH);
+		ASSERT_TRUE(receive(vm, SECOND, &part, 1));
+		EXPECT_EQ(gpa, part.fault[0].addr);
+		EXPECT_TRUE(reply(vm, SECOND, &part, INVALID));
+		EXPECT_EQ(INVALID, answer(vm, 0));
+		*entry(&vm->vmm, vm->root, iova, level, TABLE) = 0;
+	}
 }
 
 /* The guest passes it through: flat faults of the domain that others nest on */
@@ -470,9 +519,11 @@ TEST_F(iopf, parent_itself)
 	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB, vm->pasid, gpa, 0).status);
 }
 
-/* Groups, their letters, who answers first and what: all at random */
+/* Groups, their letters, who answers first and what: all at random, and all counted */
 TEST_F(iopf, random_groups)
 {
+	long first = counter("level1"), second = counter("level2"), mapped = counter("mapped"),
+	     success = counter("success"), invalid = counter("invalid");
 	unsigned int turn, i, code[2], expected;
 	struct group group;
 	char letters[17];
@@ -498,7 +549,17 @@ TEST_F(iopf, random_groups)
 			ASSERT_TRUE(reply(&self->vm, level, &group.part[level], code[level]));
 		}
 		ASSERT_EQ(expected, answer(&self->vm, n - 1));
+		first += group.records[FIRST];
+		second += group.records[SECOND];
+		mapped += n - group.records[FIRST] - group.records[SECOND];
+		success += expected == SUCCESS;
+		invalid += expected == INVALID;
 	}
+	EXPECT_TRUE(counts("level1", first));
+	EXPECT_TRUE(counts("level2", second));
+	EXPECT_TRUE(counts("mapped", mapped));
+	EXPECT_TRUE(counts("success", success));
+	EXPECT_TRUE(counts("invalid", invalid));
 }
 
 /* ---- the table that "make nested" shows ---- */

@@ -18,6 +18,7 @@
 #define INVALID		IOMMUFD_PAGE_RESP_INVALID
 #define NO_ANSWER	(-1)
 
+#define PATIENCE	5000		/* ms, with what has to come */
 #define LISTS		0x777		/* the PASID by which the device finds its lists */
 #define MOST_HELD	512		/* requests of a device that may be outstanding */
 #define QUEUE_SIZE	2048		/* requests in the IOMMU's own queue */
@@ -62,10 +63,10 @@ static long counter(const char *name)
 	return sum;
 }
 
-/* A counter becomes @value within a second. */
+/* A counter becomes @value in time. */
 static bool counts(const char *name, long value)
 {
-	long end = now_ms() + 1000;
+	long end = now_ms() + PATIENCE;
 
 	while (counter(name) < value && now_ms() < end)
 		sleep_ms(1);
@@ -189,10 +190,10 @@ static void send_list(struct vm *vm, const struct vtdt_command *c, unsigned int 
 	start_list(vm->dev, LISTS, vm->list_page * PAGE, n);
 }
 
-/* How the device was answered; within two seconds if at all */
+/* How the device was answered, if at all */
 static int answer(struct vm *vm, unsigned int i)
 {
-	long end = now_ms() + 2000;
+	long end = now_ms() + PATIENCE;
 
 	while (sent(vm, i)->status == VTDT_PENDING && now_ms() < end)
 		sleep_ms(1);
@@ -232,7 +233,7 @@ static void start_last(struct vm *vm, unsigned int number)
 static int last_answer(struct vm *vm)
 {
 	word *status = reg(vm->dev, VTDT_STATUS);
-	long end = now_ms() + 2000;
+	long end = now_ms() + PATIENCE;
 
 	while (*status == VTDT_PENDING && now_ms() < end)
 		sleep_ms(1);
@@ -262,7 +263,7 @@ static bool receive(struct vm *vm, int level, struct part *part, unsigned int n)
 	bool ok = true;
 	unsigned int i;
 
-	if (poll(&vm->queue[level], 1, 2000) == 1)
+	if (poll(&vm->queue[level], 1, PATIENCE) == 1)
 		got = read(vm->queue[level].fd, part->fault, size);
 	if (got != size) {
 		note("queue %d has %zd bytes, not %zd\n", level, got, size);

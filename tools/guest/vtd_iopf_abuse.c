@@ -95,7 +95,7 @@ TEST_F(one, bad_reads)
 	char small[48];
 
 	send_group(vm, &group);
-	ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, 2000));
+	ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, PATIENCE));
 	EXPECT_LT(read(fd, small, 1), 0);
 	EXPECT_LT(read(fd, small, sizeof(struct iommu_hwpt_pgfault)), 0);
 	EXPECT_LT(read(fd, nowhere, 3 * sizeof(struct iommu_hwpt_pgfault)), 0);
@@ -139,7 +139,7 @@ FIXTURE_SETUP(gone)
 	if (variant->received) {
 		ASSERT_TRUE(receive_group(vm, &self->group));
 	} else {
-		ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, 2000));
+		ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, PATIENCE));
 	}
 	if (variant->answered >= 0)
 		ASSERT_TRUE(reply(vm, variant->answered,
@@ -368,7 +368,7 @@ TEST_F(iopf, all_at_once)
 		turns++;
 	}
 	ASSERT_TRUE(attach_vm(vm, hwpt[0]));
-	for (end = now_ms() + 5000; runs(vm) && now_ms() < end;)
+	for (end = now_ms() + PATIENCE; runs(vm) && now_ms() < end;)
 		sleep_ms(10);
 	EXPECT_FALSE(runs(vm));
 	going_on = false;
@@ -694,7 +694,7 @@ static bool is_served_beside(void)
 static unsigned int send_some(struct vm *vm, unsigned int number, unsigned int n)
 {
 	struct vtdt_command c[SOME];
-	long end = now_ms() + 5000;
+	long end = now_ms() + PATIENCE;
 	unsigned int i, made = 0;
 
 	for (i = 0; i < n; i++)
@@ -881,7 +881,7 @@ TEST_F(one, stop_marker)
 	struct vm *vm = &self->vm;
 
 	start_last(vm, 2);	/* so that there is an outstanding one */
-	ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, 2000));
+	ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, PATIENCE));
 	start_request(vm, 3, 0, 0);
 	EXPECT_TRUE(counts("stop_marker", markers + 1));
 	EXPECT_TRUE(waits(vm, 0));

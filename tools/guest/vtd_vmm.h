@@ -35,6 +35,7 @@
 #define U		0x4UL
 #define A		0x20UL
 #define D		0x40UL
+#define LARGE		0x80UL
 #define TABLE		(P | W | U | A)
 #define LEAF		(P | W | U | A | D)
 
