@@ -681,7 +681,7 @@ TEST_F(page_request, refused)
 	EXPECT_EQ(IOMMUFD_PAGE_RESP_INVALID, c.info);
 }
 
-/* This kernel serves requests with PASID only; the others get an answer too. */
+/* Of those without PASID nobody wants to know here: they get an answer too. */
 TEST_F(page_request, without_pasid)
 {
 	struct vtdt_command c;
