@@ -127,6 +127,9 @@ if [ "${1:-}" = --debug ]; then
 		suite "$variant-nested-strict" "$ROOT/tools/guest/nested.sh" ktap strict
 	done
 else
+	# The tests bring their own IOMMUs: one machine has all of them, the other
+	# and KASAN's those that are not slow. --debug has it all.
+	quick='kunit.filter=speed>slow kunit.filter_action=skip'
 	kernel lab
 	suite lab "$LAB/selftest.sh"	# which wants the lab for itself
 	set -m			# a process group of its own, to be stopped with
@@ -135,16 +138,14 @@ else
 	trap 'kill -- -"$builder" 2>/dev/null || true' EXIT
 	set +m
 	suite kunit-first kunit_suite first
-	suite kunit-second kunit_suite second
+	ARGS="$quick ${ARGS:-}" suite kunit-second kunit_suite second
 	guest_suites ""
 	suite nested-normal "$ROOT/tools/guest/nested.sh" ktap normal
 	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
-	# The tests bring their own IOMMUs: one machine is enough, and the other
-	# costs minutes, as do stress tests. --debug has it all.
 	if is_wanted kasan-kunit-first; then
 		export TIMEOUT=${TIMEOUT:-1800}
-		export ARGS="kunit.filter=speed>slow kunit.filter_action=skip ${ARGS:-}"
+		export ARGS="$quick ${ARGS:-}"
 		kernel kasan
 		suite kasan-kunit-first kunit_suite first
 	fi
