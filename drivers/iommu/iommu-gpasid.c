@@ -11,6 +11,9 @@
  * of the parent cannot free it before, as it is attached until then.
  *
  * All of this happens under the group's mutex.
+ *
+ * Where somebody is told of page requests, of the guest's table or of the parent, the
+ * binding has an attach handle, which a request under way may use until the end.
  */
 
 #include <linux/iommu-gpasid.h>
@@ -24,6 +27,7 @@ struct gpasid_binding {
 	ioasid_t pasid;
 	struct iommu_domain *domain;	/* the nested one */
 	struct iommu_domain *parent;
+	struct iommu_attach_handle handle;
 };
 
 #define GPASID_FLAGS	(IOMMU_GPASID_SRE | IOMMU_GPASID_WPE | IOMMU_GPASID_EAFE)
@@ -49,11 +53,20 @@ static int gpasid_check(struct device *dev, const struct iommu_gpasid_bind_data 
 	return 0;
 }
 
+static struct iommu_attach_handle *gpasid_handle(struct gpasid_binding *binding)
+{
+	bool told = binding->domain->iopf_handler || binding->parent->iopf_handler;
+
+	return told ? &binding->handle : NULL;
+}
+
 static void gpasid_dissolve(struct iommu_group *group, struct xarray *bindings,
 			    struct gpasid_binding *binding)
 {
 	xa_erase(bindings, binding->pasid);
 	iommu_group_detach_pasid(group, binding->domain, binding->pasid);
+	if (gpasid_handle(binding))
+		iommu_group_forget_pasid(group, binding->pasid);
 	iommu_domain_free(binding->domain);
 	kfree(binding);
 }
@@ -61,7 +74,8 @@ static void gpasid_dissolve(struct iommu_group *group, struct xarray *bindings,
 /* iommu_bind_gpasid() with the group locked; @rid_domain is the RID's. */
 int gpasid_bind(struct iommu_group *group, struct xarray *bindings,
 		struct iommu_domain *rid_domain, struct device *dev,
-		const struct iommu_gpasid_bind_data *data)
+		const struct iommu_gpasid_bind_data *data,
+		const struct iopf_client *client)
 {
 	struct gpasid_binding *binding;
 	int ret;
@@ -75,6 +89,7 @@ int gpasid_bind(struct iommu_group *group, struct xarray *bindings,
 		return -ENOMEM;
 	binding->dev = dev;
 	binding->pasid = data->pasid;
+	binding->handle.gpasid = true;
 
 	ret = -ENOENT;
 	binding->parent = gpasid_ops(dev)->parent(rid_domain);
@@ -87,11 +102,16 @@ int gpasid_bind(struct iommu_group *group, struct xarray *bindings,
 		goto err_free;
 	}
 
+	ret = client ? iopf_register(binding->domain, dev, client) : 0;
+	if (ret)
+		goto err_free_domain;
+
 	ret = xa_insert(bindings, data->pasid, binding, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto err_free_domain;
 
-	ret = iommu_group_attach_pasid(group, binding->domain, data->pasid, NULL);
+	ret = iommu_group_attach_pasid(group, binding->domain, data->pasid,
+				       gpasid_handle(binding));
 	if (ret)
 		goto err_erase;
 

@@ -633,7 +633,7 @@ static int bind(struct fake *fake, int device, u32 pasid)
 
 	data.pasid = pasid;
 
-	return iommu_bind_gpasid(&fake->devices[device].pdev->dev, &data);
+	return iommu_bind_gpasid(&fake->devices[device].pdev->dev, &data, NULL);
 }
 
 /* A domain on the RID of all devices; @old if there is one already */
@@ -740,7 +740,7 @@ static void gpasid_refuses(struct kunit *test)
 #define REFUSED(field, value) ({					\
 	data = good_data;						\
 	data.field = value;						\
-	iommu_bind_gpasid(a_device(fake), &data);			\
+	iommu_bind_gpasid(a_device(fake), &data, NULL);		\
 })
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(version, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(version, 2));
@@ -1048,6 +1048,47 @@ static void parts_are_forgotten(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&fake->responses));
 }
 
+/* A guest PASID's client is told as long as the binding lives. */
+static void gpasid_page_requests(struct kunit *test)
+{
+	struct iopf_client client = {
+		.reports = IOPF_REPORT_FLAT,
+		.handler = answer,
+	};
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake);
+
+	send_requests(fake);
+	fake->ops.gpasid_ops = &fake_gpasid_ops;
+	attach_rid(fake, parent, false);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			iommu_bind_gpasid(a_device(fake), &good_data, &client));
+	KUNIT_EXPECT_EQ(test, 0, fake->nested);
+
+	client.reports = IOPF_REPORT_NESTED_L1;
+	KUNIT_ASSERT_EQ(test, 0, iommu_bind_gpasid(a_device(fake), &good_data, &client));
+	fake->visible = found(fake, PASID);
+	KUNIT_EXPECT_NOT_NULL(test, fake->visible);
+	request_page(fake, PASID, true);
+	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_LEVEL1));
+	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_SUCCESS));
+
+	/* What is kept goes with the binding. */
+	request_page(fake, PASID, false);
+	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
+	fake->visible = NULL;
+	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_DISCARDED));
+	request_page(fake, PASID, true);
+	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_UNSERVED));
+
+	/* Nobody to be told: nothing to find */
+	KUNIT_ASSERT_EQ(test, 0, iommu_bind_gpasid(a_device(fake), &good_data, NULL));
+	KUNIT_EXPECT_NULL(test, found(fake, PASID));
+	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
+	detach_rid(fake, parent);
+	KUNIT_EXPECT_EQ(test, 0, fake->nested);
+}
+
 static int request_always(void *data)
 {
 	struct fake *fake = data;
@@ -1206,6 +1247,7 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_stays_without_other_device),
 	KUNIT_CASE_PARAM(taken_after_requests, taken_gen_params),
 	KUNIT_CASE_PARAM(parts_are_forgotten, taken_gen_params),
+	KUNIT_CASE(gpasid_page_requests),
 	KUNIT_CASE(race_with_requests),
 	KUNIT_CASE_SLOW(gpasid_stress),
 	{}

@@ -12,6 +12,7 @@
 
 struct device;
 struct iommu_domain;
+struct iopf_client;
 
 #define IOMMU_GPASID_BIND_VERSION	1
 
@@ -63,13 +64,15 @@ struct iommu_gpasid_ops {
 };
 
 #ifdef CONFIG_IOMMU_API
-int iommu_bind_gpasid(struct device *dev, const struct iommu_gpasid_bind_data *data);
+int iommu_bind_gpasid(struct device *dev, const struct iommu_gpasid_bind_data *data,
+		      const struct iopf_client *client);
 int iommu_unbind_gpasid(struct device *dev, u32 pasid);
 int iommu_invalidate_gpasid(struct device *dev, u32 pasid, u64 addr, u64 npages,
 			    bool leaf);
 #else
 static inline int iommu_bind_gpasid(struct device *dev,
-				    const struct iommu_gpasid_bind_data *data)
+				    const struct iommu_gpasid_bind_data *data,
+				    const struct iopf_client *client)
 {
 	return -ENODEV;
 }

@@ -10,6 +10,7 @@
 #ifndef __LINUX_IOMMU_IOPF_H
 #define __LINUX_IOMMU_IOPF_H
 
+#include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/types.h>
 
@@ -159,6 +160,11 @@ static inline bool iopf_path_ready(struct device *dev)
 static inline void iopf_count(struct iopf_queue *queue, struct device *dev,
 			      const struct iopf_fault *evt, enum iopf_event event)
 {
+}
+
+static inline u64 iopf_counted(struct iopf_queue *queue, enum iopf_event event)
+{
+	return 0;
 }
 
 static inline void iopf_show_counts(struct iopf_queue *queue, struct seq_file *m)

@@ -83,6 +83,16 @@ bool testdev_refused(struct testdev *dev, u32 pasid, u64 addr)
 	       testdev_execute(dev, VTDT_WRITE, pasid, addr, 0).status == VTDT_REFUSED;
 }
 
+/* A page request that is a group of its own: the answer's code, or -1 for none */
+int testdev_asks(struct testdev *dev, u32 wants, u32 pasid, u64 addr)
+{
+	struct vtdt_command c;
+
+	c = testdev_execute(dev, VTDT_PAGE_REQUEST | VTDT_LAST | VTDT_GROUP(77) | wants,
+			    pasid, addr, 0);
+	return c.status == VTDT_OK ? (int)c.info : -1;
+}
+
 static void put_page_of(void *page)
 {
 	free_page((unsigned long)page);

@@ -24,6 +24,9 @@ struct guest {
 	struct iommu_domain *parent;
 	u64 *pages[GUEST_PAGES];	/* by page of guest-physical address */
 	unsigned int used;
+	/* page requests: what is to be asked for at each level, and how often it was */
+	u64 wanted, *leaf;
+	unsigned int first, second;
 };
 
 static u64 new_page(struct kunit *test, struct guest *guest)
@@ -69,14 +72,20 @@ static struct table new_table(struct kunit *test, struct guest *guest)
 	return table;
 }
 
-static int bind(struct guest *guest, u32 pasid, u64 root)
+static int bind_with(struct guest *guest, u32 pasid, u64 root,
+		     const struct iopf_client *client)
 {
 	struct iommu_gpasid_bind_data data = {
 		.version = IOMMU_GPASID_BIND_VERSION, .pasid = pasid, .gpasid = pasid,
 		.root = root, .addr_width = 48,
 	};
 
-	return iommu_bind_gpasid(&guest->dev->pdev->dev, &data);
+	return iommu_bind_gpasid(&guest->dev->pdev->dev, &data, client);
+}
+
+static int bind(struct guest *guest, u32 pasid, u64 root)
+{
+	return bind_with(guest, pasid, root, NULL);
 }
 
 static int unbind(struct guest *guest, u32 pasid)
@@ -114,6 +123,40 @@ static void end_guest(void *data)
 	iommu_domain_free(guest->parent);
 }
 
+static u64 asked_for(const struct iopf_group *group)
+{
+	return list_first_entry(&group->faults, struct iopf_fault, list)->fault.prm.addr;
+}
+
+static int served(struct iopf_group *group, bool well)
+{
+	iopf_group_response(group, well ? IOMMU_PAGE_RESP_SUCCESS : IOMMU_PAGE_RESP_INVALID);
+	iopf_free_group(group);
+	return 0;
+}
+
+/* The guest's part: its table gets the page. */
+static int serve_first(struct iopf_group *group)
+{
+	struct guest *guest = group->domain->fault_data;
+
+	guest->first++;
+	WRITE_ONCE(*guest->leaf, guest->wanted | LEAF);
+	return served(group, asked_for(group) == IOVA);
+}
+
+/* The host's part: the guest gets the memory. */
+static int serve_second(struct iopf_group *group)
+{
+	struct guest *guest = group->domain->fault_data;
+	u64 gpa = asked_for(group);
+
+	guest->second++;
+	return served(group, gpa == guest->wanted &&
+		      !iommu_map(guest->parent, gpa, virt_to_phys(at(guest, gpa)),
+				 PAGE_SIZE, RW, GFP_KERNEL));
+}
+
 static int gpasid_init(struct kunit *test)
 {
 	struct guest *guest = kunit_kzalloc(test, sizeof(*guest), GFP_KERNEL);
@@ -128,6 +171,16 @@ static int gpasid_init(struct kunit *test)
 	if (IS_ERR(guest->parent))
 		kunit_skip(test, "no nested translation here");
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, end_guest, guest));
+	if (iopf_reportable(guest->parent, &dev->pdev->dev) & IOPF_REPORT_NESTED_L2) {
+		struct iopf_client client = {
+			.reports = IOPF_REPORT_NESTED_L2,
+			.handler = serve_second,
+			.data = guest,
+		};
+
+		KUNIT_ASSERT_EQ(test, 0, iopf_register(guest->parent, &dev->pdev->dev,
+						       &client));
+	}
 	for (i = 0; i < GUEST_PAGES; i++)
 		KUNIT_ASSERT_EQ(test, 0, iommu_map(guest->parent, i * PAGE_SIZE,
 						   virt_to_phys(guest->pages[i]),
@@ -284,6 +337,47 @@ static void gone_with_the_parent(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, unbind(guest, PASID));
 }
 
+/* A page that neither level has: each is asked for it, in turn, and then nobody is. */
+static void asked_for_by_level(struct kunit *test)
+{
+	struct guest *guest = test->priv;
+	struct table table = new_table(test, guest);
+	struct iopf_client client = {
+		.reports = IOPF_REPORT_NESTED_L1,
+		.handler = serve_first,
+		.data = guest,
+	};
+
+	if (!guest->parent->iopf_handler)
+		kunit_skip(test, "no page requests here");
+	guest->wanted = table.data;
+	guest->leaf = table.leaf;
+	*table.leaf = 0;
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, iommu_unmap(guest->parent, table.data, PAGE_SIZE));
+	KUNIT_ASSERT_EQ(test, 0, bind_with(guest, PASID, table.root, &client));
+
+	KUNIT_EXPECT_FALSE(test, reads(guest, BY_TLB, PASID, table.data));
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_SUCCESS,
+			testdev_asks(guest->dev, VTDT_WANT_READ, PASID, IOVA));
+	KUNIT_EXPECT_EQ(test, 1, guest->first);
+	KUNIT_EXPECT_EQ(test, 0, guest->second);
+	KUNIT_EXPECT_FALSE(test, reads(guest, BY_TLB, PASID, table.data));
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_SUCCESS,
+			testdev_asks(guest->dev, VTDT_WANT_READ, PASID, IOVA));
+	KUNIT_EXPECT_EQ(test, 1, guest->first);
+	KUNIT_EXPECT_EQ(test, 1, guest->second);
+	KUNIT_EXPECT_TRUE(test, reads(guest, BY_TLB, PASID, table.data));
+	KUNIT_EXPECT_TRUE(test, writes(guest, BY_TLB, PASID, table.data));
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_SUCCESS,
+			testdev_asks(guest->dev, VTDT_WANT_READ, PASID, IOVA));
+	KUNIT_EXPECT_EQ(test, 1, guest->first);
+	KUNIT_EXPECT_EQ(test, 1, guest->second);
+
+	KUNIT_EXPECT_EQ(test, 0, unbind(guest, PASID));
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
+			testdev_asks(guest->dev, VTDT_WANT_READ, PASID, IOVA));
+}
+
 static struct kunit_case gpasid_cases[] = {
 	KUNIT_CASE(bound_and_unbound),
 	KUNIT_CASE(side_by_side),
@@ -294,6 +388,7 @@ static struct kunit_case gpasid_cases[] = {
 	KUNIT_CASE(both_levels_must_allow),
 	KUNIT_CASE(bound_again),
 	KUNIT_CASE(gone_with_the_parent),
+	KUNIT_CASE(asked_for_by_level),
 	{ }
 };
 

@@ -166,11 +166,62 @@ static void unmapped_by_tlb(struct kunit *test)
 	unmapped(test, BY_TLB);
 }
 
+/* A client that maps what the device asks for */
+static int map_what_is_asked_for(struct iopf_group *group)
+{
+	struct space *space = group->domain->fault_data;
+	struct iopf_fault *iopf = list_first_entry(&group->faults, struct iopf_fault, list);
+	int ret = -EINVAL;
+
+	if (group->fault_count == 1 && iopf->fault.prm.addr == IOVA)
+		ret = iommu_map(space->domain, IOVA, virt_to_phys(space->page), PAGE_SIZE,
+				RW, GFP_KERNEL);
+	iopf_group_response(group, ret ? IOMMU_PAGE_RESP_INVALID : IOMMU_PAGE_RESP_SUCCESS);
+	iopf_free_group(group);
+	return 0;
+}
+
+static void asked_for(struct kunit *test)
+{
+	struct space *space = new_space(test, *(const bool *)test->param_value);
+	struct device *dev = &space->dev->pdev->dev;
+	struct iommu_attach_handle handle;
+	struct iopf_client client = {
+		.reports = IOPF_REPORT_FLAT,
+		.handler = map_what_is_asked_for,
+		.data = space,
+	};
+
+	if (!(iopf_reportable(space->domain, dev) & IOPF_REPORT_FLAT))
+		kunit_skip(test, "no page requests here");
+	KUNIT_EXPECT_FALSE(test, iopf_path_ready(dev));
+	KUNIT_ASSERT_EQ(test, 0, iopf_register(space->domain, dev, &client));
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(space->domain, dev, 5, &handle));
+	KUNIT_EXPECT_TRUE(test, iopf_path_ready(dev));
+
+	KUNIT_EXPECT_FALSE(test, testdev_writes(space->dev, BY_TLB, 5, IOVA, space->page));
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
+			testdev_asks(space->dev, VTDT_WANT_WRITE, 5, IOVA + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_SUCCESS,
+			testdev_asks(space->dev, VTDT_WANT_WRITE, 5, IOVA));
+	KUNIT_EXPECT_TRUE(test, testdev_writes(space->dev, BY_TLB, 5, IOVA, space->page));
+	/* nobody has asked for those without PASID, nor for another one */
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
+			testdev_asks(space->dev, VTDT_WANT_READ, RID, IOVA));
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
+			testdev_asks(space->dev, VTDT_WANT_READ, 6, IOVA));
+
+	iommu_detach_device_pasid(space->domain, dev, 5);
+	KUNIT_EXPECT_FALSE(test, iopf_path_ready(dev));
+	KUNIT_EXPECT_EQ(test, -1, testdev_asks(space->dev, VTDT_WANT_READ, 5, IOVA));
+}
+
 static struct kunit_case pasid_cases[] = {
 	KUNIT_CASE_PARAM(attach_and_detach, parent_gen_params),
 	KUNIT_CASE_PARAM(side_by_side, parent_gen_params),
 	KUNIT_CASE_PARAM(unmapped_untranslated, parent_gen_params),
 	KUNIT_CASE_PARAM(unmapped_by_tlb, parent_gen_params),
+	KUNIT_CASE_PARAM(asked_for, parent_gen_params),
 	{ }
 };
 

@@ -32,6 +32,7 @@ u64 testdev_new_value(void);
 bool testdev_reads(struct testdev *dev, u32 how, u32 pasid, u64 addr, u64 *where);
 bool testdev_writes(struct testdev *dev, u32 how, u32 pasid, u64 addr, u64 *where);
 bool testdev_refused(struct testdev *dev, u32 pasid, u64 addr);
+int testdev_asks(struct testdev *dev, u32 wants, u32 pasid, u64 addr);
 
 u64 *testdev_page(struct kunit *test);
 struct iommu_domain *testdev_domain(struct testdev *dev, bool parent);
