@@ -11,18 +11,32 @@
 #define pr_fmt(fmt)	"DMAR: " fmt
 
 #include <kunit/static_stub.h>
-#include <linux/cacheflush.h>
+#include <linux/mm.h>
 #include <linux/sizes.h>
+
+#include <asm/processor.h>
+#include <asm/special_insns.h>
 
 #include "iommu.h"
 #include "fl_domain.h"
 #include "flpt_test.h"
 
+/*
+ * Unlike clflush_cache_range(), this leaves the lines in the cache, where the next
+ * call wants them, if the CPU can do that. No fence is needed in front, as a write-
+ * back is ordered behind older stores to its line. The one at the end is for what
+ * comes after: another entry, or a store that starts the device.
+ */
 VISIBLE_IF_KUNIT void fl_write_back(void *owner, void *addr, size_t size)
 {
+	size_t line = boot_cpu_data.x86_clflush_size;
+	void *p = PTR_ALIGN_DOWN(addr, line);
+
 	KUNIT_STATIC_STUB_REDIRECT(fl_write_back, owner, addr, size);
 
-	clflush_cache_range(addr, size);
+	for (; p < addr + size; p += line)
+		clwb(p);
+	wmb();
 }
 
 static void fl_invalidate(void *owner, u64 start, u64 last,
@@ -85,6 +99,15 @@ static void fl_caps_of_all(struct fl_caps *caps)
 	rcu_read_unlock();
 }
 
+/*
+ * The most table pages of a domain that belongs to a user: 1/64 of memory, but not
+ * less than 64 MiB. It takes 1/512 to map all of memory once, page by page.
+ */
+static unsigned long fl_max_user_pages(void)
+{
+	return max(totalram_pages() / 64, (unsigned long)SZ_64M / PAGE_SIZE);
+}
+
 static struct dmar_domain *fl_domain_new(gfp_t gfp)
 {
 	struct dmar_domain *domain;
@@ -145,6 +168,7 @@ struct iommu_domain *fl_domain_alloc(struct device *dev, gfp_t gfp)
 		.coherent	= caps.coherent,
 		.nid		= dev ? dev_to_node(dev) : NUMA_NO_NODE,
 		.gfp		= gfp,
+		.max_pages	= gfp & __GFP_ACCOUNT ? fl_max_user_pages() : 0,
 	};
 	domain->flpt = flpt_create(&cfg);
 	if (IS_ERR(domain->flpt)) {

@@ -16,12 +16,10 @@
  *   cmpxchg, and but for FL_WRITTEN only in two ways: from nothing to a table
  *   (populate), and from a leaf to a table that translates the same (break-
  *   down). Whoever comes second finds a table and goes on from there.
- * - Unmap never frees a table; flpt_destroy() does. Who works on a range may
- *   hold a pointer to its table for as long as the range is his. When a large
- *   page takes the place of an empty table, the table is parked: kept for that
- *   slot, empty, until the slot turns into a table again.
- *   Look-ups, which may be about anybody's range, are in an RCU read section for
- *   the rare slot that comes to own a second table; see flpt_park().
+ * - A table belongs to its slot until flpt_destroy(). A pointer to it stays good,
+ *   and stays a pointer to the table of that region. When a large page takes the
+ *   place of an empty table, the table is parked: kept for that slot, empty,
+ *   until the slot turns into a table again.
  *
  * Callers that break the first rule (two operations on overlapping ranges at the
  * same time) may find either result in the table, and may lose a table page: a
@@ -51,14 +49,25 @@
  * itself; both are idempotent. The bit is for CPUs only, so it does not matter
  * whether it reaches memory. Where the walk is coherent it is part of the entry
  * from the start.
+ *
+ * Remembering a table
+ * -------------------
+ * Each CPU remembers some of the page directories that it has worked in, and need
+ * not walk to them again. Such a hint is never wrong about where the table is. It may
+ * have been parked since; what counts is its key, which says for what region it is
+ * in use. Parking takes that away, before the owner of the region who mapped the
+ * large page returns. Installing sets it, as the last step and after 4, so whoever
+ * finds the key finds all that the walk would have shown: smp_store_release()
+ * there pairs with smp_load_acquire() here.
  */
 
 #include <kunit/static_stub.h>
-#include <linux/cleanup.h>
+#include <linux/cache.h>
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
@@ -69,15 +78,63 @@
 #include "flpt_fmt.h"
 #include "flpt_test.h"
 
+/*
+ * A page of this library, in place of its struct page: a table, or the bays of
+ * one. While it is in use, nothing else looks at these fields but at bit 0 of the
+ * second, which is clear.
+ */
+struct flpt_page {
+	unsigned long __page_flags;
+	union {
+		struct {
+			struct flpt_page *parked;	/* next in the same bay */
+			unsigned long key;
+		};
+		struct rcu_head rcu;
+	};
+	unsigned long __page_mapping;
+	struct flpt_page *next;		/* of all pages of this struct flpt */
+	struct flpt_page **bays;
+};
+
+#define FLPT_PAGE_MATCH(ours, theirs)					\
+	static_assert(offsetof(struct flpt_page, ours) ==		\
+		      offsetof(struct page, theirs))
+FLPT_PAGE_MATCH(__page_flags, flags);
+FLPT_PAGE_MATCH(rcu, rcu_head);
+FLPT_PAGE_MATCH(__page_mapping, mapping);
+FLPT_PAGE_MATCH(bays, private);
+#undef FLPT_PAGE_MATCH
+static_assert(sizeof(struct flpt_page) <= sizeof(struct page));
+
+/* The key of a page: its level (0: bays), and what it is in use for, if it is. */
+#define FLPT_KEY_LEVEL		GENMASK(2, 0)
+#define FLPT_KEY_IN_USE		BIT(3)
+#define FLPT_KEY_IN_BAY		BIT(4)	/* listed there since it was parked first */
+#define FLPT_KEY_PARKED		BIT(5)	/* free to be used for that slot */
+#define FLPT_KEY_REGION		6	/* from here on, the IOVA in GiB */
+
+/*
+ * Page directories are remembered, of up to 8 GiB in one piece. From there it is one
+ * step to a page table; to remember those, too, makes a map of one page cheaper by a
+ * little, and those that are scattered over many tables dearer by more.
+ */
+#define FLPT_HINT_LEVEL		2
+#define FLPT_HINTS		8
+
+struct flpt_hints {
+	struct flpt_page *directory[FLPT_HINTS];
+};
+
 struct flpt {
 	u64 *root;
 	u64 last;		/* last IOVA of the aperture */
+	struct flpt_hints __percpu *hints;
 	struct flpt_cfg cfg;
 
-	/* Written when a table comes or goes, never by a plain map or unmap. */
-	atomic_long_t tables[FLPT_MAX_LEVELS + 1];
-	atomic_long_t parked;
-	atomic_long_t shadows;
+	/* Written when a table comes, never by a plain map or unmap. */
+	struct flpt_page *pages ____cacheline_aligned_in_smp;
+	atomic_long_t nr_pages;	/* of the list, or on their way into it */
 };
 
 /* The most tables that one cut can take: 1 GiB to 4 KiB at both ends. */
@@ -93,28 +150,112 @@ struct flpt_spares {
 
 VISIBLE_IF_KUNIT void *flpt_alloc_page(const struct flpt_cfg *cfg, gfp_t gfp)
 {
+	struct page *page;
+
 	KUNIT_STATIC_STUB_REDIRECT(flpt_alloc_page, cfg, gfp);
 
-	return iommu_alloc_page_node(cfg->nid, gfp | cfg->gfp);
+	page = alloc_pages_node(cfg->nid, gfp | cfg->gfp, 0);
+	if (!page)
+		return NULL;
+
+	__iommu_alloc_account(page, 0);
+	return page_address(page);
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_alloc_page);
 
-static void flpt_free_page_rcu(struct rcu_head *head)
+static struct flpt_page *flpt_page(const void *addr)
 {
-	__iommu_free_pages(container_of(head, struct page, rcu_head), 0);
+	return (struct flpt_page *)virt_to_page(addr);
+}
+
+static u64 *flpt_page_table(const struct flpt_page *page)
+{
+	return page_address((const struct page *)page);
+}
+
+/* Pages are counted where there is a bound. */
+static bool flpt_charge(struct flpt *pt)
+{
+	unsigned long max = pt->cfg.max_pages;
+
+	return !max || atomic_long_inc_return(&pt->nr_pages) <= max;
+}
+
+static void flpt_uncharge(struct flpt *pt)
+{
+	if (pt->cfg.max_pages)
+		atomic_long_dec(&pt->nr_pages);
+}
+
+/* A page to become a table of @level, or the bays of one if that is 0. */
+static void *flpt_new_page(struct flpt *pt, unsigned int level, gfp_t gfp)
+{
+	struct flpt_page *page;
+	void *addr = NULL;
+
+	if (flpt_charge(pt))
+		addr = flpt_alloc_page(&pt->cfg, gfp);
+	if (!addr) {
+		flpt_uncharge(pt);
+		return NULL;
+	}
+
+	page = flpt_page(addr);
+	page->parked = NULL;
+	page->key = level;
+	page->bays = NULL;
+
+	return addr;
+}
+
+/* Free a page that nobody else has ever been able to reach. */
+static void flpt_drop_page(struct flpt *pt, void *addr)
+{
+	iommu_free_page(addr);
+	flpt_uncharge(pt);
+}
+
+/* Note a page that others can reach: it stays to the end. */
+static void flpt_keep_page(struct flpt *pt, void *addr)
+{
+	struct flpt_page *page = flpt_page(addr);
+
+	page->next = READ_ONCE(pt->pages);
+	while (!try_cmpxchg(&pt->pages, &page->next, page))
+		;
+}
+
+static void flpt_free_batch(struct rcu_head *rcu)
+{
+	struct flpt_page *page = container_of(rcu, struct flpt_page, rcu);
+
+	while (page) {
+		struct flpt_page *next = page->next;
+
+		page->bays = NULL;
+		__iommu_free_pages((struct page *)page, 0);
+		page = next;
+	}
 }
 
 /*
- * Free a table that has been reachable. Fault dumps walk from the PASID entry
- * in interrupt context, where they cannot keep the domain from going away.
+ * Free @page and all behind it. Fault dumps walk from the PASID entry in
+ * interrupt context, where they cannot keep the domain from going away.
  */
-static void flpt_free_reachable(struct flpt *pt, u64 *table, unsigned int level)
+static void flpt_free_pages(struct flpt_page *page)
 {
-	struct page *page = virt_to_page(table);
+	while (page) {
+		struct flpt_page *batch = page, *next;
+		unsigned int nr;
 
-	atomic_long_dec(&pt->tables[level]);
-	set_page_private(page, 0);
-	call_rcu(&page->rcu_head, flpt_free_page_rcu);
+		for (nr = 1; nr < 64 && page->next; nr++)
+			page = page->next;
+
+		next = page->next;
+		page->next = NULL;
+		call_rcu(&batch->rcu, flpt_free_batch);
+		page = next;
+	}
 }
 
 static u64 *flpt_table(u64 entry)
@@ -128,16 +269,81 @@ static void flpt_write_back(struct flpt *pt, void *addr, size_t size)
 		pt->cfg.ops->write_back(pt->cfg.owner, addr, size);
 }
 
-/* Parking: one bay for each slot of a directory, allocated when first used. */
+/* Remembering: see "Remembering a table" above. */
 
-static u64 **flpt_bays(u64 *table)
+static struct flpt_page **flpt_hint(struct flpt *pt, u64 iova)
 {
-	return (u64 **)READ_ONCE(virt_to_page(table)->private);
+	unsigned int place = (iova >> fl_shift(FLPT_HINT_LEVEL + 1)) % FLPT_HINTS;
+
+	/* Another CPU's, if this one is left meanwhile, is as good. */
+	return &raw_cpu_ptr(pt->hints)->directory[place];
 }
 
-static u64 **flpt_bay(u64 *slot)
+static unsigned long flpt_key(u64 iova, unsigned int level)
 {
-	u64 **bays = flpt_bays(slot);
+	return (iova >> fl_shift(FLPT_HINT_LEVEL + 1)) << FLPT_KEY_REGION |
+	       FLPT_KEY_IN_USE | level;
+}
+
+/* The page directory for @iova, if this CPU remembers it. */
+static __always_inline u64 *flpt_recall_directory(struct flpt *pt, u64 iova)
+{
+	struct flpt_page *page = READ_ONCE(*flpt_hint(pt, iova));
+
+	if (unlikely(!page || (smp_load_acquire(&page->key) & ~FLPT_KEY_IN_BAY) !=
+			      flpt_key(iova, FLPT_HINT_LEVEL)))
+		return NULL;
+
+	return flpt_page_table(page);
+}
+
+/*
+ * Where a walk for @iova down to @level begins, and at what level: at what is
+ * remembered, or at the root.
+ */
+static u64 *flpt_begin(struct flpt *pt, u64 iova, unsigned int level,
+		       unsigned int *from)
+{
+	u64 *table = NULL;
+
+	*from = FLPT_HINT_LEVEL;
+	if (level <= FLPT_HINT_LEVEL)
+		table = flpt_recall_directory(pt, iova);
+	if (likely(table))
+		return table;
+
+	*from = pt->cfg.levels;
+	return pt->root;
+}
+
+static void flpt_remember(struct flpt *pt, u64 iova, unsigned int level, u64 *table)
+{
+	/* The page's key before the page: who was migrated is another CPU. */
+	if (level == FLPT_HINT_LEVEL)
+		smp_store_release(flpt_hint(pt, iova), flpt_page(table));
+}
+
+/* The slot for @iova at @level, 1 or 2, by what this CPU remembers, or NULL. */
+static __always_inline u64 *flpt_recall_slot(struct flpt *pt, u64 iova,
+					     unsigned int level)
+{
+	u64 *table = flpt_recall_directory(pt, iova), entry;
+
+	if (!table || level == 2)
+		return table ? table + fl_index(iova, 2) : NULL;
+
+	entry = fl_load(table + fl_index(iova, 2));
+	if (unlikely(!fl_is_written_table(entry)))
+		return NULL;
+
+	return flpt_table(entry) + fl_index(iova, 1);
+}
+
+/* Parking: one bay for each slot of a directory, allocated when first used. */
+
+static struct flpt_page **flpt_bay(u64 *slot)
+{
+	struct flpt_page **bays = READ_ONCE(flpt_page(slot)->bays);
 
 	return bays ? bays + offset_in_page(slot) / sizeof(*slot) : NULL;
 }
@@ -145,56 +351,57 @@ static u64 **flpt_bay(u64 *slot)
 /* Make sure that whatever stands at @slot can be parked. */
 static int flpt_reserve_bay(struct flpt *pt, u64 *slot, gfp_t gfp)
 {
-	struct page *page = virt_to_page(slot);
-	unsigned long none = 0;
-	void *bays;
+	struct flpt_page **bays, **none = NULL;
 
-	if (flpt_bays(slot))
+	if (flpt_bay(slot))
 		return 0;
 
-	bays = flpt_alloc_page(&pt->cfg, gfp);
+	bays = flpt_new_page(pt, 0, gfp | __GFP_ZERO);
 	if (!bays)
 		return -ENOMEM;
 
-	if (try_cmpxchg(&page->private, &none, (unsigned long)bays))
-		atomic_long_inc(&pt->shadows);
+	if (try_cmpxchg(&flpt_page(slot)->bays, &none, bays))
+		flpt_keep_page(pt, bays);
 	else
-		iommu_free_page(bays);
+		flpt_drop_page(pt, bays);
 
 	return 0;
 }
 
-static void flpt_free_tree(struct flpt *pt, u64 *table, unsigned int level);
-
 /*
- * Keep @table, a table of @level that is empty and out of hardware's reach, for
- * @slot, whose bay has been reserved. One is enough: a slot has two tables if
- * two cut the same large page at the same time and the parked table lost against
- * a new one. The second goes after a grace period, for the sake of look-ups.
+ * Keep @table, which is empty and out of hardware's reach, for @slot, whose bay has
+ * been reserved. There is more than one in a bay if several cut the same large
+ * page at the same time and those who had a parked table lost against a new one.
+ * None is ever taken off the list; its key tells whether it can be had.
  */
-static void flpt_park(struct flpt *pt, u64 *slot, u64 *table, unsigned int level)
+static void flpt_park(u64 *slot, u64 *table)
 {
-	u64 *none = NULL;
+	struct flpt_page **bay = flpt_bay(slot), *page = flpt_page(table);
+	unsigned long key = READ_ONCE(page->key) & (FLPT_KEY_LEVEL | FLPT_KEY_IN_BAY);
 
-	if (try_cmpxchg(flpt_bay(slot), &none, table))
-		atomic_long_inc(&pt->parked);
-	else
-		flpt_free_tree(pt, table, level);
+	if (!(key & FLPT_KEY_IN_BAY)) {
+		/* Only who owns all of the slot comes here. */
+		page->parked = *bay;
+		smp_store_release(bay, page);
+	}
+
+	/* It is empty before it can be had. */
+	smp_store_release(&page->key, key | FLPT_KEY_IN_BAY | FLPT_KEY_PARKED);
 }
 
-static u64 *flpt_unpark(struct flpt *pt, u64 *slot)
+static u64 *flpt_unpark(u64 *slot)
 {
-	u64 **bay = flpt_bay(slot);
-	u64 *table;
+	struct flpt_page **bay = flpt_bay(slot), *page;
 
-	if (!bay || !READ_ONCE(*bay))
-		return NULL;
+	for (page = bay ? READ_ONCE(*bay) : NULL; page; page = page->parked) {
+		unsigned long key = READ_ONCE(page->key);
 
-	table = xchg(bay, NULL);
-	if (table)
-		atomic_long_dec(&pt->parked);
+		if ((key & FLPT_KEY_PARKED) &&
+		    try_cmpxchg(&page->key, &key, key & ~FLPT_KEY_PARKED))
+			return flpt_page_table(page);
+	}
 
-	return table;
+	return NULL;
 }
 
 /* Populate */
@@ -203,7 +410,7 @@ static u64 *flpt_unpark(struct flpt *pt, u64 *slot)
  * @entry, which refers to a table, was found at @slot without FL_WRITTEN. If it
  * is there no longer, somebody has done this and gone on.
  */
-static void flpt_publish(struct flpt *pt, u64 *slot, u64 entry)
+static noinline void flpt_publish(struct flpt *pt, u64 *slot, u64 entry)
 {
 	flpt_write_back(pt, slot, sizeof(*slot));
 	/* Fully ordered: it is written back before it says so. */
@@ -211,12 +418,15 @@ static void flpt_publish(struct flpt *pt, u64 *slot, u64 entry)
 }
 
 /*
- * Put @table where @slot still holds *@old. On failure *@old is what the slot
- * holds. See "Publishing a table" above.
+ * Put @table where @slot, an entry of @level for @iova, still holds *@old. On
+ * failure *@old is what the slot holds. See "Publishing a table" above.
  */
-static bool flpt_install(struct flpt *pt, u64 *slot, u64 *old, u64 *table)
+static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
+			 u64 *old, u64 *table)
 {
+	struct flpt_page *page = flpt_page(table);
 	u64 new = fl_make_table(virt_to_phys(table));
+	unsigned long key;
 
 	if (pt->cfg.coherent)
 		new |= FL_WRITTEN;
@@ -229,36 +439,58 @@ static bool flpt_install(struct flpt *pt, u64 *slot, u64 *old, u64 *table)
 	if (!(new & FL_WRITTEN))
 		flpt_publish(pt, slot, new);
 
+	key = READ_ONCE(page->key) & FLPT_KEY_IN_BAY;
+	if (!key)
+		flpt_keep_page(pt, table);
+	smp_store_release(&page->key, key | flpt_key(iova, level - 1));
+
 	return true;
 }
 
 /*
- * The table below @slot, an entry of @level: made if there is none, and written
- * back in any case. -EADDRINUSE if the slot is a leaf.
+ * A table of @level that nobody else sees, for @slot: a parked one, whose entries
+ * are zero, or a new one.
  */
-static u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int level,
-			  gfp_t gfp)
+static u64 *flpt_take_table(struct flpt *pt, u64 *slot, unsigned int level, gfp_t gfp)
+{
+	u64 *table = flpt_unpark(slot);
+
+	return table ?: flpt_new_page(pt, level, gfp);
+}
+
+/* What was taken turned out not to be needed; @filled if it is not empty. */
+static void flpt_return_table(struct flpt *pt, u64 *slot, u64 *table, bool filled)
+{
+	if (!(READ_ONCE(flpt_page(table)->key) & FLPT_KEY_IN_BAY)) {
+		flpt_drop_page(pt, table);
+		return;
+	}
+
+	if (filled)
+		memset(table, 0, PAGE_SIZE);
+	flpt_park(slot, table);
+}
+
+/*
+ * The table below @slot, an entry of @level for @iova: made if there is none, and
+ * written back in any case. -EADDRINUSE if the slot is a leaf.
+ */
+static noinline u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int level,
+				   u64 iova, gfp_t gfp)
 {
 	u64 entry = fl_load(slot);
 
 	if (!fl_present(entry)) {
-		u64 *parked = flpt_unpark(pt, slot);
-		u64 *table = parked ?: flpt_alloc_page(&pt->cfg, gfp);
+		u64 *table = flpt_take_table(pt, slot, level - 1, gfp | __GFP_ZERO);
 
 		if (!table)
 			return ERR_PTR(-ENOMEM);
 
-		if (flpt_install(pt, slot, &entry, table)) {
-			if (!parked)
-				atomic_long_inc(&pt->tables[level - 1]);
+		if (flpt_install(pt, slot, level, iova, &entry, table))
 			return table;
-		}
 
 		/* Somebody else was faster; theirs is as good. */
-		if (parked)
-			flpt_park(pt, slot, parked, level - 1);
-		else
-			iommu_free_page(table);
+		flpt_return_table(pt, slot, table, false);
 	}
 
 	if (fl_is_leaf(entry, level))
@@ -270,38 +502,43 @@ static u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int level,
 	return flpt_table(entry);
 }
 
-/* The slot for a leaf of @level at @iova. */
-static u64 *flpt_get_slot(struct flpt *pt, u64 iova, unsigned int level,
-			  gfp_t gfp)
+/* A table for what @entry at @slot, a slot of @level for @iova, ought to refer to. */
+static u64 *flpt_below(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
+		       gfp_t gfp)
 {
-	u64 *table = pt->root;
+	u64 entry = fl_load(slot);
+
+	if (likely(fl_is_written_table(entry)))
+		return flpt_table(entry);
+
+	return flpt_populate(pt, slot, level, iova, gfp);
+}
+
+/* The table of @level that has the slot for @iova. */
+static u64 *flpt_get_table(struct flpt *pt, u64 iova, unsigned int level, gfp_t gfp)
+{
 	unsigned int l;
+	u64 *table = flpt_begin(pt, iova, level, &l);
 
-	for (l = pt->cfg.levels; l > level; l--) {
-		u64 *slot = table + fl_index(iova, l);
-		u64 entry = fl_load(slot);
-
-		if (likely(fl_is_written_table(entry))) {
-			table = flpt_table(entry);
-			continue;
-		}
-
-		table = flpt_populate(pt, slot, l, gfp);
+	while (l > level) {
+		table = flpt_below(pt, table + fl_index(iova, l), l, iova, gfp);
 		if (IS_ERR(table))
 			return table;
+
+		flpt_remember(pt, iova, --l, table);
 	}
 
-	return table + fl_index(iova, level);
+	return table;
 }
 
 /*
  * What decides about @iova, a leaf or nothing, and at which level. Only looks,
- * so that @iova may be anybody's; under rcu_read_lock() if it may be.
+ * so that @iova may be anybody's.
  */
 static u64 flpt_look(struct flpt *pt, u64 iova, unsigned int *level)
 {
-	u64 *table = pt->root;
-	unsigned int l = pt->cfg.levels;
+	unsigned int l;
+	u64 *table = flpt_begin(pt, iova, 1, &l);
 
 	for (;; l--) {
 		u64 entry = fl_load(table + fl_index(iova, l));
@@ -321,10 +558,10 @@ static u64 flpt_look(struct flpt *pt, u64 iova, unsigned int *level)
  */
 static u64 *flpt_find(struct flpt *pt, u64 iova, unsigned int *level)
 {
-	u64 *table = pt->root;
-	unsigned int l = pt->cfg.levels;
+	unsigned int l;
+	u64 *table = flpt_begin(pt, iova, 1, &l);
 
-	for (;; l--) {
+	for (;;) {
 		u64 *slot = table + fl_index(iova, l);
 		u64 entry = fl_load(slot);
 
@@ -335,16 +572,46 @@ static u64 *flpt_find(struct flpt *pt, u64 iova, unsigned int *level)
 		if (unlikely(!(entry & FL_WRITTEN)))
 			flpt_publish(pt, slot, entry);
 		table = flpt_table(entry);
+		flpt_remember(pt, iova, --l, table);
 	}
 }
 
+/* How many entries of @level from @iova on, in one table, the range to @last has. */
+static __always_inline unsigned int flpt_run(unsigned int level, u64 iova, u64 last)
+{
+	u64 run = (last >> fl_shift(level)) - (iova >> fl_shift(level)) + 1;
+
+	return min_t(u64, run, FL_ENTRIES - fl_index(iova, level));
+}
+
+/* Entries that are looked at together, rather than each by itself. */
+#define FLPT_STRIDE	8
+#define for_each_of_stride(i)	_Pragma("GCC unroll 8") \
+				for ((i) = 0; (i) < FLPT_STRIDE; (i)++)
+
 /* A large page over a table that has become empty */
+
+static bool flpt_stride_is_free(u64 *slot)
+{
+	unsigned int i;
+	u64 any = 0;
+
+	for_each_of_stride(i)
+		any |= fl_load(slot + i);
+
+	return !any;
+}
 
 static bool flpt_is_empty(u64 *table, unsigned int level)
 {
 	unsigned int i;
 
 	for (i = 0; i < FL_ENTRIES; i++) {
+		if (i % FLPT_STRIDE == 0 && flpt_stride_is_free(table + i)) {
+			i += FLPT_STRIDE - 1;
+			continue;
+		}
+
 		u64 entry = fl_load(table + i);
 
 		if (fl_is_table(entry, level)) {
@@ -362,7 +629,7 @@ static bool flpt_has_tables(u64 *table, unsigned int level)
 {
 	unsigned int i;
 
-	for (i = 0; i < FL_ENTRIES; i++) {
+	for (i = 0; level > 1 && i < FL_ENTRIES; i++) {
 		if (fl_is_table(fl_load(table + i), level))
 			return true;
 	}
@@ -371,18 +638,18 @@ static bool flpt_has_tables(u64 *table, unsigned int level)
 }
 
 /* Park the tables below @table, which is no longer reachable for hardware. */
-static void flpt_park_children(struct flpt *pt, u64 *table, unsigned int level)
+static void flpt_park_children(u64 *table, unsigned int level)
 {
 	unsigned int i;
 
-	for (i = 0; i < FL_ENTRIES; i++) {
+	for (i = 0; level > 1 && i < FL_ENTRIES; i++) {
 		u64 entry = fl_load(table + i);
 
 		if (!fl_is_table(entry, level))
 			continue;
 
 		fl_store(table + i, 0);
-		flpt_park(pt, table + i, flpt_table(entry), level - 1);
+		flpt_park(table + i, flpt_table(entry));
 	}
 }
 
@@ -392,8 +659,8 @@ static void flpt_park_children(struct flpt *pt, u64 *table, unsigned int level)
  * paging-structure cache and would go on finding nothing there, hence the
  * invalidation; only after that may the table be used again.
  */
-static int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int level,
-			  u64 iova, u64 leaf, gfp_t gfp)
+static noinline int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int level,
+				   u64 iova, u64 leaf, gfp_t gfp)
 {
 	u64 old = fl_load(slot);
 	u64 *table;
@@ -419,13 +686,22 @@ static int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int level,
 	pt->cfg.ops->invalidate(pt->cfg.owner, iova, iova + fl_size(level) - 1,
 				FLPT_STRUCTURE);
 
-	flpt_park_children(pt, table, level - 1);
-	flpt_park(pt, slot, table, level - 1);
+	flpt_park_children(table, level - 1);
+	flpt_park(slot, table);
 
 	return 0;
 }
 
 /* Break-down */
+
+/* All entries of a table that nobody else sees. */
+static void flpt_fill_table(u64 *table, u64 leaf, u64 step)
+{
+	unsigned int i;
+
+	for (i = 0; i < FL_ENTRIES; i++, leaf += step)
+		fl_store(table + i, leaf);
+}
 
 /*
  * Replace the leaf at @slot, an entry of @level for @iova, by a table that
@@ -434,16 +710,16 @@ static int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int level,
 static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 			   u64 iova, struct flpt_spares *spares)
 {
-	u64 *parked = flpt_unpark(pt, slot);
+	u64 *parked = flpt_unpark(slot);
 	u64 *table = parked;
 	u64 leaf = fl_load(slot);
-	unsigned int i;
 
 	if (!table && spares->nr)
 		table = spares->table[--spares->nr];
 	if (!table)
 		return -ENOMEM;
 
+	iova = ALIGN_DOWN(iova, fl_size(level));
 	/*
 	 * If hardware sets Accessed or Dirty between the fill and the exchange,
 	 * the exchange fails, and the table is filled again with the bit. They
@@ -451,26 +727,19 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 	 * table now, somebody who cuts the same page elsewhere was faster.
 	 */
 	while (fl_present(leaf) && fl_is_leaf(leaf, level)) {
-		for (i = 0; i < FL_ENTRIES; i++)
-			fl_store(table + i, fl_split_leaf(leaf, level, i));
-
-		if (!flpt_install(pt, slot, &leaf, table))
+		flpt_fill_table(table, fl_split_leaf(leaf, level, 0),
+				fl_size(level - 1));
+		if (!flpt_install(pt, slot, level, iova, &leaf, table))
 			continue;
 
-		if (!parked)
-			atomic_long_inc(&pt->tables[level - 1]);
-
-		iova = ALIGN_DOWN(iova, fl_size(level));
 		pt->cfg.ops->invalidate(pt->cfg.owner, iova,
 					iova + fl_size(level) - 1,
 					FLPT_STRUCTURE);
 		return 0;
 	}
 
-	for (i = 0; i < FL_ENTRIES; i++)
-		fl_store(table + i, 0);
 	if (parked)
-		flpt_park(pt, slot, parked, level - 1);
+		flpt_return_table(pt, slot, parked, true);
 	else
 		spares->table[spares->nr++] = table;
 
@@ -487,8 +756,6 @@ VISIBLE_IF_KUNIT unsigned int flpt_cut_depth(struct flpt *pt, u64 iova,
 
 	if (iova > pt->last)
 		return 0;
-
-	guard(rcu)();
 	if (!fl_present(flpt_look(pt, iova, level)))
 		return 0;
 
@@ -525,13 +792,14 @@ static int flpt_cut_at(struct flpt *pt, u64 iova, struct flpt_spares *spares)
 
 	while (flpt_cut_depth(pt, iova, &level)) {
 		/* Nothing is missing on the way, so nothing is allocated. */
-		u64 *slot = flpt_get_slot(pt, iova, level, GFP_NOWAIT);
+		u64 *table = flpt_get_table(pt, iova, level, GFP_NOWAIT);
 		int ret;
 
-		if (IS_ERR(slot))
-			return PTR_ERR(slot);
+		if (IS_ERR(table))
+			return PTR_ERR(table);
 
-		ret = flpt_break_down(pt, slot, level, iova, spares);
+		ret = flpt_break_down(pt, table + fl_index(iova, level), level,
+				      iova, spares);
 		if (ret)
 			return ret;
 	}
@@ -543,14 +811,15 @@ static int flpt_cut_at(struct flpt *pt, u64 iova, struct flpt_spares *spares)
  * See to it that no leaf reaches across @iova or @end. All memory is there
  * before the first change, so that a failure leaves everything as it was.
  */
-static int flpt_cut(struct flpt *pt, u64 iova, u64 end, gfp_t gfp)
+static noinline int flpt_cut(struct flpt *pt, u64 iova, u64 end, gfp_t gfp)
 {
 	unsigned int need = flpt_cuts_depth(pt, iova, end);
 	struct flpt_spares spares = {};
 	int ret = 0;
 
 	while (!ret && spares.nr < need) {
-		u64 *table = flpt_alloc_page(&pt->cfg, gfp);
+		/* Its level is known when it is used. */
+		u64 *table = flpt_new_page(pt, 0, gfp);
 
 		if (table)
 			spares.table[spares.nr++] = table;
@@ -564,54 +833,87 @@ static int flpt_cut(struct flpt *pt, u64 iova, u64 end, gfp_t gfp)
 		ret = flpt_cut_at(pt, end, &spares);
 
 	while (spares.nr)
-		iommu_free_page(spares.table[--spares.nr]);
+		flpt_drop_page(pt, spares.table[--spares.nr]);
 
 	return ret;
 }
 
 /* Clear */
 
-/* How many entries of @level from @slot on, in its table, @iova to @last need. */
-static unsigned int flpt_run(u64 *slot, unsigned int level, u64 iova, u64 last)
-{
-	u64 run = (last >> fl_shift(level)) - (iova >> fl_shift(level)) + 1;
-
-	return min_t(u64, run, FL_ENTRIES - offset_in_page(slot) / sizeof(*slot));
-}
-
-/* Returns how many entries are done; fewer than @n where a table is in the way. */
-static unsigned int flpt_clear_run(struct flpt *pt, u64 *slot, unsigned int level,
-				   unsigned int n)
+/*
+ * Clear @n entries of the caller's. All of a page table's are, as they are not
+ * larger than what can be owned.
+ */
+static void flpt_clear_pages(u64 *slot, unsigned int n)
 {
 	unsigned int i;
 
-	for (i = 0; i < n; i++) {
-		u64 entry = fl_load(slot + i);
+	for (; n >= FLPT_STRIDE; n -= FLPT_STRIDE, slot += FLPT_STRIDE) {
+		for_each_of_stride(i)
+			fl_store(slot + i, 0);
+	}
+	for (i = 0; i < n; i++)
+		fl_store(slot + i, 0);
+}
 
-		if (fl_is_table(entry, level))
+static bool flpt_stride_has_leaves_only(u64 *slot)
+{
+	unsigned int i;
+	u64 all = ~0ULL;
+
+	for_each_of_stride(i)
+		all &= fl_load(slot + i);
+
+	return fl_is_large_leaf(all);
+}
+
+/*
+ * The same above page tables, where an entry may be a neighbour's table, or become
+ * one at any time if it is empty. Returns how many entries are done; fewer than @n
+ * where a table is in the way.
+ */
+static unsigned int flpt_clear_large(u64 *slot, unsigned int n)
+{
+	unsigned int i = 0;
+
+	while (i < n) {
+		u64 entry;
+
+		if (n - i >= FLPT_STRIDE && flpt_stride_has_leaves_only(slot + i)) {
+			flpt_clear_pages(slot + i, FLPT_STRIDE);
+			i += FLPT_STRIDE;
+			continue;
+		}
+
+		entry = fl_load(slot + i);
+		if (fl_is_table(entry, 2))
 			break;
 		if (entry)
 			fl_store(slot + i, 0);
+		i++;
 	}
-
-	if (i)
-		flpt_write_back(pt, slot, i * sizeof(*slot));
 
 	return i;
 }
 
-/* Clear every leaf from @iova to @last, beginning at @slot. */
+/* Clear every leaf from @iova to @last, beginning at @slot, of @level. */
 static void flpt_clear(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
 		       u64 last)
 {
 	for (;;) {
-		unsigned int run = flpt_run(slot, level, iova, last);
+		unsigned int n = flpt_run(level, iova, last);
 
-		run = flpt_clear_run(pt, slot, level, run);
-		/* Not at all, if a hole has just become a neighbour's table. */
-		if (run)
+		if (level == 1)
+			flpt_clear_pages(slot, n);
+		else
+			n = flpt_clear_large(slot, n);
+
+		/* Nothing, if a hole has just become a neighbour's table. */
+		if (n) {
+			flpt_write_back(pt, slot, n * sizeof(*slot));
 			iova = ALIGN_DOWN(iova, fl_size(level)) +
-			       run * fl_size(level);
+			       n * fl_size(level);
+		}
 		if (iova > last)
 			return;
 
@@ -635,42 +937,241 @@ static void flpt_take_back(struct flpt *pt, u64 iova, u64 end)
 
 /* Map */
 
-/*
- * Fill @n slots of @level, the first of them for @iova. Returns how many are
- * filled before one is in use.
- */
-static unsigned int flpt_fill_run(struct flpt *pt, u64 *slot, u64 leaf, u64 step,
-				  unsigned int n)
+/* Fill @n slots. Returns how many are filled before one is in use. */
+static noinline unsigned int flpt_fill(u64 *slot, u64 leaf, u64 step, unsigned int n)
 {
-	unsigned int i;
+	unsigned int i = 0, j;
 
-	for (i = 0; i < n; i++, leaf += step) {
-		if (unlikely(fl_load(slot + i)))
+	while (i < n) {
+		if (n - i >= FLPT_STRIDE && flpt_stride_is_free(slot + i)) {
+			for_each_of_stride(j) {
+				fl_store(slot + i + j, leaf);
+				leaf += step;
+			}
+			i += FLPT_STRIDE;
+			continue;
+		}
+
+		if (fl_load(slot + i))
 			break;
 		fl_store(slot + i, leaf);
+		leaf += step;
+		i++;
 	}
-
-	if (i)
-		flpt_write_back(pt, slot, i * sizeof(*slot));
 
 	return i;
 }
 
-static unsigned int flpt_leaf_level(struct flpt *pt, size_t pgsize)
+/*
+ * Map all that @slot covers, an entry of @level for @iova that is empty, by a table
+ * that is full before anybody sees it. Returns how many leaves are mapped: none if
+ * somebody else has just populated the slot.
+ */
+static noinline int flpt_map_table(struct flpt *pt, u64 *slot, unsigned int level,
+				   u64 iova, u64 leaf, gfp_t gfp)
 {
-	unsigned int level;
+	u64 *table = flpt_take_table(pt, slot, level - 1, gfp);
+	u64 none = 0;
 
-	for (level = 1; level <= FL_MAX_LEAF; level++) {
-		if (pgsize == fl_size(level) && (pt->cfg.pgsize_bitmap & pgsize))
-			return level;
+	if (!table)
+		return -ENOMEM;
+
+	flpt_fill_table(table, leaf, fl_size(level - 1));
+	if (flpt_install(pt, slot, level, iova, &none, table))
+		return FL_ENTRIES;
+
+	flpt_return_table(pt, slot, table, true);
+	return 0;
+}
+
+/* Map @n leaves of @level in one table. Returns how many are, or an error. */
+static int flpt_map_run(struct flpt *pt, u64 iova, u64 leaf, unsigned int level,
+			unsigned int n, gfp_t gfp)
+{
+	u64 *table, *slot;
+	unsigned int done;
+	int ret;
+
+	if (n == FL_ENTRIES) {
+		table = flpt_get_table(pt, iova, level + 1, gfp);
+		if (IS_ERR(table))
+			return PTR_ERR(table);
+
+		slot = table + fl_index(iova, level + 1);
+		if (!fl_load(slot))
+			return flpt_map_table(pt, slot, level + 1, iova, leaf,
+					      gfp);
+
+		table = flpt_below(pt, slot, level + 1, iova, gfp);
+	} else {
+		table = flpt_get_table(pt, iova, level, gfp);
+	}
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+
+	slot = table + fl_index(iova, level);
+	done = flpt_fill(slot, leaf, fl_size(level), n);
+	if (likely(done)) {
+		flpt_write_back(pt, slot, done * sizeof(*slot));
+		return done;
 	}
 
-	return 0;
+	ret = flpt_supersede(pt, slot, level, iova, leaf, gfp);
+	return ret ?: 1;
 }
 
 static bool flpt_in_aperture(struct flpt *pt, u64 iova, size_t size)
 {
 	return iova <= pt->last && size - 1 <= pt->last - iova;
+}
+
+/* Map one leaf at @slot, if there is such a slot, and it is free. */
+static __always_inline bool flpt_map_slot(struct flpt *pt, u64 *slot, u64 leaf)
+{
+	if (unlikely(!slot || fl_load(slot)))
+		return false;
+
+	fl_store(slot, leaf);
+	flpt_write_back(pt, slot, sizeof(*slot));
+	return true;
+}
+
+/*
+ * Map one page of 4 KiB or 2 MiB in a table that this CPU remembers; what is
+ * remembered is in the aperture. If that does not succeed at once nothing has changed.
+ */
+static __always_inline bool flpt_map_one(struct flpt *pt, u64 iova, phys_addr_t paddr,
+					 size_t pgsize, int prot)
+{
+	if (unlikely(!IS_ALIGNED(iova | paddr, pgsize) || paddr > FL_LAST_ADDR ||
+		     !(prot & (IOMMU_READ | IOMMU_WRITE))))
+		return false;
+
+	if (pgsize == SZ_4K)
+		return flpt_map_slot(pt, flpt_recall_slot(pt, iova, 1),
+				     fl_make_leaf(paddr, 1, prot));
+	if (pgsize == SZ_2M && (pt->cfg.pgsize_bitmap & SZ_2M))
+		return flpt_map_slot(pt, flpt_recall_slot(pt, iova, 2),
+				     fl_make_leaf(paddr, 2, prot));
+	return false;
+}
+
+/*
+ * Map @n leaves in a table of @level that this CPU remembers, if all are in there.
+ * Returns how many are mapped.
+ */
+static __always_inline size_t flpt_map_recalled(struct flpt *pt, u64 iova, u64 last,
+						u64 leaf, unsigned int level, size_t n)
+{
+	u64 *slot = flpt_recall_slot(pt, iova, level);
+
+	if (!slot || (iova ^ last) >> fl_shift(level + 1))
+		return 0;
+
+	n = flpt_fill(slot, leaf, fl_size(level), n);
+	if (n)
+		flpt_write_back(pt, slot, n * sizeof(*slot));
+
+	return n;
+}
+
+/*
+ * Map @iova to @last by leaves of which the first would be @leaf, but for @done
+ * bytes in front, which are mapped already.
+ */
+static noinline int flpt_map_rest(struct flpt *pt, u64 iova, u64 last, size_t done,
+				  u64 leaf, unsigned int level, gfp_t gfp,
+				  size_t *mapped)
+{
+	int ret = 0;
+
+	do {
+		u64 at = iova + done;
+
+		ret = flpt_map_run(pt, at, leaf + done, level,
+				   flpt_run(level, at, last), gfp);
+		if (ret < 0)
+			break;
+
+		done += ret * fl_size(level);
+	} while (done <= last - iova);
+
+	if (ret == -EADDRINUSE)
+		flpt_take_back(pt, iova, iova + done);
+	else
+		*mapped = done;
+
+	return min(ret, 0);
+}
+
+/*
+ * Map one leaf where tables may be missing. Returns how many are mapped, which is
+ * none if the slot is in use, or an error.
+ */
+static noinline int flpt_map_new(struct flpt *pt, u64 iova, u64 leaf,
+				 unsigned int level, gfp_t gfp)
+{
+	u64 *table = flpt_get_table(pt, iova, level, gfp);
+
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+
+	return flpt_map_slot(pt, table + fl_index(iova, level), leaf);
+}
+
+static __always_inline int flpt_map_level(struct flpt *pt, u64 iova, phys_addr_t paddr,
+					  unsigned int level, size_t pgcount, int prot,
+					  gfp_t gfp, size_t *mapped)
+{
+	u64 size = (u64)pgcount << fl_shift(level), last = iova + size - 1, leaf;
+	ssize_t n = 0;		/* leaves that are mapped */
+
+	if (unlikely(!pgcount || !IS_ALIGNED(iova | paddr, fl_size(level)) ||
+		     !(prot & (IOMMU_READ | IOMMU_WRITE))))
+		return -EINVAL;
+
+	if (unlikely(iova > pt->last ||
+		     pgcount - 1 > (pt->last - iova) >> fl_shift(level) ||
+		     size != (size_t)size ||
+		     (paddr | (paddr + size - 1)) > FL_LAST_ADDR))
+		return -ERANGE;
+
+	leaf = fl_make_leaf(paddr, level, prot);
+	if (pgcount == 1)
+		n = flpt_map_new(pt, iova, leaf, level, gfp);
+	else if (level <= FLPT_HINT_LEVEL)
+		n = flpt_map_recalled(pt, iova, last, leaf, level, pgcount);
+	if (n < 0)
+		return n;
+	if (n == pgcount) {
+		*mapped = size;
+		return 0;
+	}
+
+	return flpt_map_rest(pt, iova, last, n * fl_size(level), leaf, level, gfp,
+			     mapped);
+}
+
+/* flpt_map() with all its checks. */
+static noinline int flpt_map_any(struct flpt *pt, u64 iova, phys_addr_t paddr,
+				 size_t pgsize, size_t pgcount, int prot, gfp_t gfp,
+				 size_t *mapped)
+{
+	*mapped = 0;
+	if (!(pgsize & pt->cfg.pgsize_bitmap))
+		return -EINVAL;
+
+	/* Each has its level as a constant. */
+	switch (pgsize) {
+	case SZ_4K:
+		return flpt_map_level(pt, iova, paddr, 1, pgcount, prot, gfp, mapped);
+	case SZ_2M:
+		return flpt_map_level(pt, iova, paddr, 2, pgcount, prot, gfp, mapped);
+	case SZ_1G:
+		return flpt_map_level(pt, iova, paddr, 3, pgcount, prot, gfp, mapped);
+	default:
+		return -EINVAL;
+	}
 }
 
 /**
@@ -704,53 +1205,72 @@ static bool flpt_in_aperture(struct flpt *pt, u64 iova, size_t size)
 int flpt_map(struct flpt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 	     size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
 {
-	unsigned int level = flpt_leaf_level(pt, pgsize);
-	u64 start = iova, end, leaf;
-	size_t size;
-	int ret = 0;
-
-	*mapped = 0;
-	if (!level || !pgcount || !IS_ALIGNED(iova | paddr, pgsize) ||
-	    !(prot & (IOMMU_READ | IOMMU_WRITE)))
-		return -EINVAL;
-
-	if (check_mul_overflow(pgsize, pgcount, &size) ||
-	    !flpt_in_aperture(pt, iova, size) ||
-	    paddr > FL_ADDR || size - 1 > (FL_ADDR | ~PAGE_MASK) - paddr)
-		return -ERANGE;
-
-	leaf = fl_make_leaf(paddr, level, prot);
-	end = iova + size;
-	while (iova < end) {
-		u64 *slot = flpt_get_slot(pt, iova, level, gfp);
-		unsigned int run;
-
-		if (IS_ERR(slot)) {
-			ret = PTR_ERR(slot);
-			break;
-		}
-
-		run = flpt_run(slot, level, iova, end - 1);
-		run = flpt_fill_run(pt, slot, leaf, pgsize, run);
-		if (unlikely(!run)) {
-			ret = flpt_supersede(pt, slot, level, iova, leaf, gfp);
-			if (ret)
-				break;
-			run = 1;
-		}
-
-		iova += run * pgsize;
-		leaf += run * pgsize;
+	/* Most often it is one leaf where there are tables already. */
+	if (pgcount == 1 && likely(flpt_map_one(pt, iova, paddr, pgsize, prot))) {
+		*mapped = pgsize;
+		return 0;
 	}
 
-	if (ret == -EADDRINUSE)
-		flpt_take_back(pt, start, iova);
-	else
-		*mapped = iova - start;
-
-	return ret;
+	return flpt_map_any(pt, iova, paddr, pgsize, pgcount, prot, gfp, mapped);
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_map);
+
+/* Clear one leaf of @level, if there is one in a table that this CPU remembers. */
+static __always_inline bool flpt_unmap_one(struct flpt *pt, u64 iova,
+					   unsigned int level)
+{
+	u64 *slot = flpt_recall_slot(pt, iova, level);
+
+	if (unlikely(!slot || (level > 1 && !fl_is_large_leaf(fl_load(slot)))))
+		return false;
+
+	fl_store(slot, 0);
+	flpt_write_back(pt, slot, sizeof(*slot));
+	return true;
+}
+
+/*
+ * Clear @iova to @last, which are whole pages of @level, if that is in a table which
+ * this CPU remembers, and no table is in the way.
+ */
+static __always_inline bool flpt_unmap_recalled(struct flpt *pt, u64 iova, u64 last,
+						unsigned int level)
+{
+	unsigned int n = ((last - iova) >> fl_shift(level)) + 1;
+	u64 *slot = flpt_recall_slot(pt, iova, level);
+
+	if (!slot || (iova ^ last) >> fl_shift(level + 1))
+		return false;
+
+	if (level == 1)
+		flpt_clear_pages(slot, n);
+	else if (flpt_clear_large(slot, n) < n)
+		return false;
+
+	flpt_write_back(pt, slot, n * sizeof(*slot));
+	return true;
+}
+
+/* Clear @iova to @last, wherever that is. Fails if there is no memory to cut with. */
+static noinline int flpt_unmap_walk(struct flpt *pt, u64 iova, u64 last)
+{
+	unsigned int level, unused;
+	u64 *slot = flpt_find(pt, iova, &level);
+	int ret;
+
+	/* Either end may be inside of a large page. */
+	if ((!IS_ALIGNED(iova, fl_size(level)) && fl_present(fl_load(slot))) ||
+	    flpt_cut_depth(pt, last + 1, &unused)) {
+		ret = flpt_cut(pt, iova, last + 1, GFP_ATOMIC | __GFP_NOWARN);
+		if (ret)
+			return ret;
+		slot = flpt_find(pt, iova, &level);
+	}
+
+	flpt_clear(pt, slot, level, iova, last);
+
+	return 0;
+}
 
 /**
  * flpt_unmap() - clear exactly a range
@@ -774,24 +1294,23 @@ EXPORT_SYMBOL_IF_KUNIT(flpt_map);
 size_t flpt_unmap(struct flpt *pt, u64 iova, size_t size)
 {
 	u64 last = iova + size - 1;
-	unsigned int level;
-	u64 *slot;
+
+	/* Most often it is one page. A table that is remembered is in the aperture. */
+	if (size == SZ_4K && IS_ALIGNED(iova, SZ_4K) && likely(flpt_unmap_one(pt, iova, 1)))
+		return size;
+	if (size == SZ_2M && IS_ALIGNED(iova, SZ_2M) && likely(flpt_unmap_one(pt, iova, 2)))
+		return size;
 
 	if (!size || !IS_ALIGNED(iova | size, SZ_4K) ||
 	    !flpt_in_aperture(pt, iova, size))
 		return 0;
 
-	/* A range within one page table cuts nothing. */
-	slot = flpt_find(pt, iova, &level);
-	if (level > 1 || iova >> fl_shift(2) != last >> fl_shift(2)) {
-		if (flpt_cut(pt, iova, last + 1, GFP_ATOMIC | __GFP_NOWARN))
-			return 0;
-		slot = flpt_find(pt, iova, &level);
-	}
+	if (IS_ALIGNED(iova | size, SZ_2M) && flpt_unmap_recalled(pt, iova, last, 2))
+		return size;
+	if (size > SZ_4K && likely(flpt_unmap_recalled(pt, iova, last, 1)))
+		return size;
 
-	flpt_clear(pt, slot, level, iova, last);
-
-	return size;
+	return flpt_unmap_walk(pt, iova, last) ? 0 : size;
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_unmap);
 
@@ -834,14 +1353,14 @@ EXPORT_SYMBOL_IF_KUNIT(flpt_split);
  */
 phys_addr_t flpt_iova_to_phys(struct flpt *pt, u64 iova)
 {
-	unsigned int level;
-	u64 entry;
+	unsigned int level = 1;
+	u64 *slot, entry;
 
 	if (iova > pt->last)
 		return 0;
 
-	guard(rcu)();
-	entry = flpt_look(pt, iova, &level);
+	slot = flpt_recall_slot(pt, iova, 1);
+	entry = likely(slot) ? fl_load(slot) : flpt_look(pt, iova, &level);
 	if (!fl_present(entry))
 		return 0;
 
@@ -875,65 +1394,87 @@ struct flpt *flpt_create(const struct flpt_cfg *cfg)
 
 	pt->cfg = *cfg;
 	pt->last = fl_size(cfg->levels + 1) / 2 - 1;
-	pt->root = flpt_alloc_page(cfg, GFP_KERNEL);
-	if (!pt->root) {
-		kfree(pt);
-		return ERR_PTR(-ENOMEM);
-	}
-	atomic_long_inc(&pt->tables[cfg->levels]);
+	pt->hints = alloc_percpu_gfp(struct flpt_hints, GFP_KERNEL | cfg->gfp);
+	if (!pt->hints)
+		goto err_free;
+
+	pt->root = flpt_new_page(pt, cfg->levels, GFP_KERNEL | __GFP_ZERO);
+	if (!pt->root)
+		goto err_free_hints;
+
+	flpt_keep_page(pt, pt->root);
+	flpt_page(pt->root)->key = flpt_key(0, cfg->levels);
 	flpt_write_back(pt, pt->root, PAGE_SIZE);
 
 	return pt;
+
+err_free_hints:
+	free_percpu(pt->hints);
+err_free:
+	kfree(pt);
+	return ERR_PTR(-ENOMEM);
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_create);
-
-/* Depth is bounded by the levels of the table. */
-static void flpt_free_tree(struct flpt *pt, u64 *table, unsigned int level)
-{
-	u64 **bays = flpt_bays(table);
-	unsigned int i;
-
-	for (i = 0; level > 1 && i < FL_ENTRIES; i++) {
-		u64 entry = fl_load(table + i);
-		u64 *parked = flpt_unpark(pt, table + i);
-
-		if (fl_is_table(entry, level))
-			flpt_free_tree(pt, flpt_table(entry), level - 1);
-		if (parked)
-			flpt_free_tree(pt, parked, level - 1);
-	}
-
-	if (bays) {
-		atomic_long_dec(&pt->shadows);
-		iommu_free_page(bays);
-	}
-	flpt_free_reachable(pt, table, level);
-}
 
 /**
  * flpt_destroy() - free a table and all that was ever allocated for it
  * @pt: the table; whatever is still mapped goes with it
  *
  * The pages go back to the system after an RCU grace period, for the sake of
- * fault dumps; all counters are at zero when this returns.
+ * fault dumps.
  *
  * Context: no device may reach the table any more, its caches invalidated, and
  * nobody may call any other function on @pt.
  */
 void flpt_destroy(struct flpt *pt)
 {
-	unsigned int level;
-
-	flpt_free_tree(pt, pt->root, pt->cfg.levels);
-
-	for (level = 1; level <= FLPT_MAX_LEVELS; level++)
-		WARN_ON(atomic_long_read(&pt->tables[level]));
-	WARN_ON(atomic_long_read(&pt->parked));
-	WARN_ON(atomic_long_read(&pt->shadows));
-
+	flpt_free_pages(pt->pages);
+	free_percpu(pt->hints);
 	kfree(pt);
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_destroy);
+
+/**
+ * flpt_give_back() - free all tables of a table that has become empty
+ * @pt: the table; nothing is mapped in it
+ *
+ * Nothing is ever given back by itself. It is safe at a moment when nobody can be
+ * on the way through these tables, and only the owner of the whole address space
+ * knows one: no CPU is (the caller says so), and hardware is not when its caches are
+ * invalidated after the root has become empty. Domains may stay attached.
+ *
+ * Context: no other function of this library may be at work on @pt, or begin before
+ * this one is through.
+ *
+ * Return: 0, and only the root is left; -EBUSY if anything is mapped.
+ */
+int flpt_give_back(struct flpt *pt)
+{
+	struct flpt_page *root = flpt_page(pt->root), *pages = pt->pages, **end;
+	unsigned int i;
+
+	if (!flpt_is_empty(pt->root, pt->cfg.levels))
+		return -EBUSY;
+
+	for (i = 0; i < FL_ENTRIES; i++)
+		fl_store(pt->root + i, 0);
+	flpt_write_back(pt, pt->root, PAGE_SIZE);
+	pt->cfg.ops->invalidate(pt->cfg.owner, 0, pt->last, FLPT_STRUCTURE);
+
+	for_each_possible_cpu(i)
+		memset(per_cpu_ptr(pt->hints, i), 0, sizeof(*pt->hints));
+
+	/* The root was the first, and so is the last of the list. */
+	for (end = &pages; *end != root; end = &(*end)->next)
+		;
+	*end = NULL;
+	pt->pages = root;
+	atomic_long_set(&pt->nr_pages, 1);
+	flpt_free_pages(pages);
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(flpt_give_back);
 
 /* Look */
 
@@ -1024,49 +1565,53 @@ bool flpt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
 		    u64 path[FLPT_MAX_LEVELS + 1], unsigned int *level)
 {
 	while (*iova < fl_size(levels + 1)) {
+		u64 *slot;
+
 		*level = flpt_path(root, levels, *iova, path);
 		*iova = ALIGN_DOWN(*iova, fl_size(*level));
 		if (fl_present(path[*level]))
 			return true;
 
-		*iova += fl_size(*level);
+		/* To where the table ends, or something else is in it. */
+		slot = *level == levels ? phys_to_virt(root) :
+					  flpt_table(path[*level + 1]);
+		slot += fl_index(*iova, *level);
+		do {
+			*iova += fl_size(*level);
+		} while (fl_index(*iova, *level) && !fl_present(fl_load(++slot)));
 	}
 
 	return false;
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_next_leaf);
 
-static bool flpt_count_next(struct flpt *pt, u64 *iova, unsigned int *level)
-{
-	u64 path[FLPT_MAX_LEVELS + 1];
-
-	guard(rcu)();
-	return flpt_next_leaf(flpt_root(pt), pt->cfg.levels, iova, path, level);
-}
-
 /**
  * flpt_get_stats() - count tables and leaves
  * @pt: the table
  * @stats: what was found
  *
- * Tables are counted as they come and go. Leaves are not, which would cost every
- * map a store to a shared line; they are counted now, by a walk that sees
- * concurrent operations in part.
+ * Leaves are counted when somebody asks, by a walk that sees concurrent operations
+ * in part: counting them as they come would cost every map a store to a shared line.
  *
  * Context: may sleep; takes time in proportion to the table.
  */
 void flpt_get_stats(struct flpt *pt, struct flpt_stats *stats)
 {
+	u64 path[FLPT_MAX_LEVELS + 1], iova = 0;
+	struct flpt_page *page;
 	unsigned int level;
-	u64 iova = 0;
 
 	memset(stats, 0, sizeof(*stats));
-	for (level = 1; level <= FLPT_MAX_LEVELS; level++)
-		stats->tables[level] = atomic_long_read(&pt->tables[level]);
-	stats->parked = atomic_long_read(&pt->parked);
-	stats->shadows = atomic_long_read(&pt->shadows);
+	for (page = READ_ONCE(pt->pages); page; page = page->next) {
+		unsigned long key = READ_ONCE(page->key);
 
-	while (flpt_count_next(pt, &iova, &level)) {
+		stats->tables[key & FLPT_KEY_LEVEL]++;
+		stats->parked += !!(key & FLPT_KEY_PARKED);
+		cond_resched();
+	}
+	swap(stats->shadows, stats->tables[0]);
+
+	while (flpt_next_leaf(flpt_root(pt), pt->cfg.levels, &iova, path, &level)) {
 		stats->leaves[level]++;
 		iova += fl_size(level);
 		cond_resched();

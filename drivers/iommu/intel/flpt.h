@@ -59,6 +59,8 @@ struct flpt_ops {
  * @nid: NUMA node of the tables, or NUMA_NO_NODE
  * @gfp: added to the gfp of every table: __GFP_ACCOUNT if a user is to be
  *	charged for them
+ * @max_pages: the most pages that all tables together may take, or 0; what needs
+ *	more fails with -ENOMEM
  */
 struct flpt_cfg {
 	const struct flpt_ops *ops;
@@ -68,6 +70,7 @@ struct flpt_cfg {
 	bool coherent;
 	int nid;
 	gfp_t gfp;
+	unsigned long max_pages;
 };
 
 /**
@@ -86,6 +89,7 @@ struct flpt_stats {
 
 struct flpt *flpt_create(const struct flpt_cfg *cfg);
 void flpt_destroy(struct flpt *pt);
+int flpt_give_back(struct flpt *pt);
 
 int flpt_map(struct flpt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 	     size_t pgcount, int prot, gfp_t gfp, size_t *mapped);

@@ -34,6 +34,7 @@
 #define FL_PAT_4K	BIT_ULL(7)	/* PAT of a 4 KiB leaf */
 #define FL_PAT_LARGE	BIT_ULL(12)	/* PAT of a 2 MiB or 1 GiB leaf */
 #define FL_ADDR		GENMASK_ULL(51, 12)
+#define FL_LAST_ADDR	GENMASK_ULL(51, 0)
 
 /*
  * Bits 9, 11 and 52 to 62 are ignored by hardware (bit 10 is Extended Accessed
@@ -107,6 +108,12 @@ static inline bool fl_is_leaf(u64 entry, unsigned int level)
 static inline bool fl_is_table(u64 entry, unsigned int level)
 {
 	return fl_present(entry) && !fl_is_leaf(entry, level);
+}
+
+/* Above level 1. Of several entries that are ANDed, all of them. */
+static inline bool fl_is_large_leaf(u64 entry)
+{
+	return (entry & (FL_P | FL_PS)) == (FL_P | FL_PS);
 }
 
 /*
