@@ -6,8 +6,9 @@ export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONF
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 
-.PHONY: help setup kernel run test test-debug kunit check shell boot tree \
-	refresh series clean qemu nested soak vmm
+.PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
+	tree refresh series clean qemu nested soak vmm bench bench-record record \
+	bench-dma
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -18,6 +19,8 @@ help:
 ##   make test       all tests; SUITE="NAME..." narrows; the last line counts
 ##   make test-debug the same under KASAN, UBSAN, lockdep, and under KCSAN
 ##   make kunit      the KUnit suites; SUITE=GLOB narrows
+##   make native     the page-table library outside of a kernel: sanitizers, threads,
+##                   litmus tests, a fuzzer (make fuzz TIME=seconds: longer)
 ##   make check      sparse, W=1, kernel-doc and checkpatch on what the series touches
 ##
 ##   make qemu       build the lab's own QEMU: nested translation, PASIDs, page
@@ -26,6 +29,12 @@ help:
 ##                   kernel driver
 ##   make soak       the same at random, for ten minutes (TIME=seconds)
 ##   make vmm        the same by Debian 13's newest QEMU, for a guest of its own
+##
+##   make bench      the page-table library against others, natively; a table
+##   make bench-record   the same, and the results into Documentation
+##   make record     record what real I/O maps and unmaps (tools/bench/patterns)
+##   make bench-dma  the DMA API's benchmark, with and without the series: instructions
+##                   and invalidations
 ##
 ##   make setup      install what is missing (the others do it by themselves)
 ##   make kernel     build the patched kernel; the last line is the bzImage
@@ -66,6 +75,12 @@ test-debug: setup
 kunit: setup
 	@$(lab)/kunit.sh
 
+native: setup
+	@tools/testing/flpt/run.sh
+
+fuzz: setup
+	@$(MAKE) --no-print-directory -C tools/testing/flpt fuzz $(if $(TIME),TIME=$(TIME))
+
 check: setup
 	@$(lab)/check.sh
 
@@ -86,6 +101,18 @@ soak: setup
 
 vmm: setup
 	@tools/guest/vmm.sh
+
+bench: setup
+	@tools/bench/bench.sh
+
+bench-record: setup
+	@tools/bench/bench.sh record
+
+record: setup
+	@tools/bench/record.sh
+
+bench-dma: setup
+	@tools/bench/dma.sh
 
 tree: setup
 	@$(lab)/devtree.sh tree

@@ -109,6 +109,7 @@ builds() {
 		"$ROOT/tools/qemu/build.sh" >/dev/null || true
 	! is_wanted kasan-kunit-first ||
 		LAB_CONFIG=kasan "$LAB/kernel.sh" >/dev/null || true
+	perform native "$ROOT/tools/testing/flpt/run.sh"
 	perform check "$LAB/check.sh"
 	perform distconfig "$LAB/distconfig.sh"
 	perform steps "$LAB/steps.sh"
@@ -150,6 +151,7 @@ else
 		suite kasan-kunit-first kunit_suite first
 	fi
 	wait "$builder" || true
+	judge native
 	judge check
 	judge steps
 	judge distconfig

@@ -81,7 +81,8 @@ static struct test {
 	struct flpt *pt;
 	u64 last;
 	unsigned long sizes;
-	bool coherent, watch;
+	bool coherent, watch, preempt;
+	bool forgotten;		/* everything, by the last invalidation */
 	unsigned long ops, maps;
 	u64 near, paddr;	/* the last ones */
 	struct op cpus[CPUS], *running;
@@ -152,8 +153,9 @@ static void invalidate(void *unused, u64 start, u64 last,
 {
 	shim_step(false);
 	BUG_ON(start > last || last > t.last);
-	/* A break-down is all that these invalidate for. */
-	BUG_ON(t.running->kind != MAP && change != FLPT_STRUCTURE);
+	/* A break-down is all that these invalidate for; nobody runs to give back. */
+	BUG_ON(t.running && t.running->kind != MAP && change != FLPT_STRUCTURE);
+	t.forgotten = !start && last == t.last && change == FLPT_STRUCTURE;
 	forget(start, last, change == FLPT_STRUCTURE);
 }
 
@@ -265,20 +267,32 @@ static void on_cpu(void)
 	to_main(true);
 }
 
-static void switch_to(struct op *op)
+static void begin_running(struct op *op)
 {
 	t.running = op;
 	shim_fail = op->fail;
 	shim_failed = op->failed;
 	shim_atomic = op->flags & ATOMIC || op->kind == UNMAP;
-	__sanitizer_start_switch_fiber(&t.fake_stack, op->stack, STACK);
-	swapcontext(&t.main, &op->context);
-	__sanitizer_finish_switch_fiber(t.fake_stack, NULL, NULL);
+	/* Two of them share a CPU: one preempts the other. */
+	shim_cpu = (op - t.cpus) % 2;
+}
+
+static void end_running(struct op *op)
+{
 	op->fail = shim_fail;
 	op->failed = shim_failed;
 	shim_fail = 0;
 	shim_atomic = false;
 	t.running = NULL;
+}
+
+static void switch_to(struct op *op)
+{
+	begin_running(op);
+	__sanitizer_start_switch_fiber(&t.fake_stack, op->stack, STACK);
+	swapcontext(&t.main, &op->context);
+	__sanitizer_finish_switch_fiber(t.fake_stack, NULL, NULL);
+	end_running(op);
 }
 
 /* In front of every access to memory by the library. */
@@ -292,9 +306,6 @@ static void step(bool store)
 	if (store && op->stored)
 		return;
 	op->stored = store;
-	/* As early as it may be. */
-	if (!shim_readers)
-		shim_rcu_barrier();
 	/* In long runs over one table, now and then is enough. */
 	if (t.watch && (op->looks++ < 100 || op->looks % 32 == 0))
 		look_around(op);
@@ -373,6 +384,12 @@ static void finish_look_up(struct op *op)
 		BUG("look-up of %llx found %lx", op->iova, op->ret);
 }
 
+/* One more cut, or one by each CPU, and there would be no more pages. */
+static bool near_bound(void)
+{
+	return shim_pages() + CPUS * 4 > shim_max_pages;
+}
+
 static void finish_map(struct op *op)
 {
 	struct extent e = {
@@ -391,7 +408,7 @@ static void finish_map(struct op *op)
 		BUG_ON(!overlaps || op->mapped);
 		break;
 	case -ENOMEM:
-		BUG_ON(!op->failed);
+		BUG_ON(!op->failed && !near_bound());
 		BUG_ON(op->mapped % leaf_size(op->level));
 		BUG_ON(op->mapped >= op->end - op->iova);
 		BUG_ON(model_overlaps(&t.model, e.iova, e.end));
@@ -406,7 +423,8 @@ static void finish_map(struct op *op)
 static void finish_unmap(struct op *op)
 {
 	if (!op->ret) {
-		BUG_ON(!op->failed || !op->cuts);
+		BUG_ON(!op->failed && !near_bound());
+		BUG_ON(!op->cuts);
 		return;
 	}
 
@@ -418,7 +436,8 @@ static void finish_unmap(struct op *op)
 static void finish_split(struct op *op)
 {
 	if (op->ret == -ENOMEM) {
-		BUG_ON(!op->failed || !op->cuts);
+		BUG_ON(!op->failed && !near_bound());
+		BUG_ON(!op->cuts);
 		return;
 	}
 
@@ -524,12 +543,20 @@ static void start(const struct op *what)
 	wait_for_owners(op);
 
 	op->fail = op->flags & FAIL ? byte() | (u64)(byte() & 1) << 8 : 0;
-	op->steps = op->flags & PREEMPT ? get_steps() : 0;
+	op->steps = op->flags & PREEMPT && t.preempt ? get_steps() : 0;
 	op->cuts = model_must_cut(&t.model, op->iova) ||
 		   model_must_cut(&t.model, op->end);
 	op->active = true;
 	watch(op);
 	note_values();
+
+	if (!op->steps) {
+		begin_running(op);
+		run(op);
+		end_running(op);
+		finish(op);
+		return;
+	}
 
 	getcontext(&op->context);
 	op->context.uc_stack.ss_sp = op->stack;
@@ -802,9 +829,13 @@ static void do_bad_map(void)
 	expect_map(-EINVAL, iova + 1, 0, SZ_4K, 1, IOMMU_READ);
 	expect_map(-EINVAL, iova, 1, SZ_4K, 1, IOMMU_READ);
 	expect_map(-EINVAL, iova, 0, SZ_4K * 2, 1, IOMMU_READ);
+	expect_map(-EINVAL, iova, 0, 0, 1, IOMMU_READ);
+	expect_map(-EINVAL, 0, 0, SZ_4K | SZ_2M, 1, IOMMU_READ);
 	expect_map(-EINVAL, SZ_4K, SZ_2M, SZ_2M, 1, IOMMU_READ);
 	expect_map(-EINVAL, iova, 0, SZ_4K, 0, IOMMU_READ);
 	expect_map(-EINVAL, iova, 0, SZ_4K, 1, 4);
+	if (!(t.sizes & SZ_2M))
+		expect_map(-EINVAL, iova & -(u64)SZ_2M, 0, SZ_2M, 1, IOMMU_READ);
 	if (!(t.sizes & SZ_1G))
 		expect_map(-EINVAL, 0, 0, SZ_1G, 1, IOMMU_READ);
 	expect_map(-ERANGE, end, 0, SZ_4K, 1, IOMMU_READ);
@@ -852,6 +883,7 @@ static void do_bad_other(void)
 	expect_create(-EINVAL, 4, SZ_4K | SZ_4K * 2, 0);
 	expect_create(-ENOMEM, 4, SZ_4K, 1);
 	expect_create(-ENOMEM, 4, SZ_4K, 2);
+	expect_create(-ENOMEM, 4, SZ_4K, 4);
 }
 
 static void do_judge(void)
@@ -860,6 +892,48 @@ static void do_judge(void)
 	shim_rcu_barrier();
 	check_touched();
 	judge(&t.model);
+}
+
+/* Only an empty table gives anything back, and then everything. */
+static void do_give_back(void)
+{
+	unsigned int i;
+
+	resume_all();
+	check_touched();
+	for (i = 0; i < CPUS; i++)
+		t.cpus[i].nr_values = 0;
+	if (t.model.nr) {
+		BUG_ON(flpt_give_back(t.pt) != -EBUSY);
+		return;
+	}
+
+	t.forgotten = false;
+	BUG_ON(flpt_give_back(t.pt));
+	BUG_ON(!t.forgotten);
+	shim_rcu_barrier();
+	BUG_ON(shim_pages() != 1);
+	judge(&t.model);
+}
+
+/* There is just as much memory as there may be. */
+static void check_bound(void)
+{
+	size_t mapped;
+	u64 iova;
+	int ret;
+
+	if (shim_max_pages == -1UL)
+		return;
+
+	for (iova = 0; iova < t.last; iova += SZ_2M) {
+		ret = flpt_map(t.pt, iova, 0, SZ_4K, 1, IOMMU_READ, GFP_KERNEL,
+			       &mapped);
+		if (ret == -ENOMEM)
+			break;
+		BUG_ON(ret && ret != -EADDRINUSE);
+	}
+	BUG_ON(shim_pages() != shim_max_pages);
 }
 
 static void do_resume(void)
@@ -920,7 +994,9 @@ static void operation(void)
 		break;
 	case JUDGE:
 		/* Judging takes as long as some thousand operations. */
-		if (op.flags)
+		if (op.flags & OPTION)
+			do_give_back();
+		else if (op.flags || (!t.preempt && t.ops % 64))
 			resume_all();
 		else
 			do_judge();
@@ -933,7 +1009,7 @@ static void begin(void)
 	static const unsigned long sizes[] = {
 		SZ_4K, SZ_4K | SZ_2M, SZ_4K | SZ_2M | SZ_1G, SZ_4K | SZ_1G,
 	};
-	u8 b = byte();
+	u8 b = byte(), b2 = byte();
 	struct flpt_cfg cfg = {
 		.ops = &ops,
 		.levels = b & 1 ? 5 : 4,
@@ -943,9 +1019,13 @@ static void begin(void)
 		.gfp = b & 16 ? __GFP_ACCOUNT : 0,
 	};
 
+	shim_max_pages = b & 128 ? 5 + b2 % 32 : -1UL;
+	cfg.max_pages = b & 128 ? shim_max_pages : 0;
 	shim_reset();
 	t.coherent = cfg.coherent;
 	t.watch = b & 64;
+	t.preempt = !(b2 & 128);
+	shim_hook = t.watch || t.preempt ? step : NULL;
 	t.sizes = cfg.pgsize_bitmap;
 	t.last = cfg.levels == 5 ? (1ULL << 56) - 1 : (1ULL << 47) - 1;
 	t.pt = flpt_create(&cfg);
@@ -957,7 +1037,6 @@ static void run_bytes(const u8 *bytes, size_t size)
 {
 	unsigned int i;
 
-	shim_hook = step;
 	for (i = 0; i < CPUS; i++) {
 		if (!t.cpus[i].stack)
 			t.cpus[i].stack = malloc(STACK);
@@ -971,6 +1050,7 @@ static void run_bytes(const u8 *bytes, size_t size)
 	while (t.bytes < t.end)
 		operation();
 	do_judge();
+	check_bound();
 
 	flpt_destroy(t.pt);
 	/* Fault dumps may still be walking. */
@@ -991,7 +1071,7 @@ int LLVMFuzzerTestOneInput(const u8 *bytes, size_t size)
 
 #else
 
-#define INPUT	4096
+#define INPUT	16384
 
 static u8 input[INPUT];
 static size_t input_size;
@@ -1020,19 +1100,23 @@ static u64 random64(void)
 	return state;
 }
 
-static void run_random(long seconds)
+static void run_random(long seconds, bool plain)
 {
 	time_t until = time(NULL) + seconds;
 	unsigned long runs = 0;
 	size_t i;
 
 	while (time(NULL) < until) {
-		input_size = 2 + random64() % (random64() % 4 ? 200 : INPUT - 2);
+		input_size = plain ? INPUT : 2 + random64() % (random64() % 2 ? 200 : 4000);
 		for (i = 0; i < input_size; i++)
 			input[i] = random64();
-		/* Watching costs most of the time. */
-		if (random64() % 4)
+		/* Watching costs most of the time, and switching most of the rest. */
+		if (plain || random64() % 4)
 			input[0] &= ~64;
+		if (plain)
+			input[1] |= 128;
+		else
+			input[1] &= ~128;
 		run_bytes(input, input_size);
 		runs++;
 	}
@@ -1067,11 +1151,13 @@ int main(int argc, char **argv)
 {
 	signal(SIGABRT, on_abort);
 	if (argc == 3 && !strcmp(argv[1], "random"))
-		run_random(atol(argv[2]));
+		run_random(atol(argv[2]), false);
+	else if (argc == 3 && !strcmp(argv[1], "plain"))
+		run_random(atol(argv[2]), true);
 	else if (argc == 3 && !strcmp(argv[1], "corpus"))
 		run_corpus(argv[2]);
 	else
-		BUG("usage: %s random SECONDS | corpus FILE", argv[0]);
+		BUG("usage: %s random|plain SECONDS | corpus FILE", argv[0]);
 	return 0;
 }
 

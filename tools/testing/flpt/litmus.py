@@ -4,17 +4,17 @@
 
 The tests have the form of tools/memory-model, for herd7 where it can be had;
 but write_back() and hw() are of this checker only. It knows what the tests use:
-READ_ONCE, WRITE_ONCE, smp_wmb, smp_mb, cmpxchg, cmpxchg_relaxed, spin_lock,
-spin_unlock, if (rN), if (rN == value), if (rN != value).
+READ_ONCE, WRITE_ONCE, smp_load_acquire, smp_store_release, smp_wmb, smp_mb,
+cmpxchg, cmpxchg_relaxed, spin_lock, spin_unlock, if (rN), if (rN == value), if (rN != value).
 
 Model: each thread runs its operations in any order that keeps data, address and
-control dependencies (of loads, too: none here needs less), the order of accesses to
-one variable, and fences. A store
+control dependencies, the order of accesses to one variable, and fences. A load does
+not wait for what it depends on by an if: it may be speculated. A store
 reaches all other threads at once, a load is satisfied when it runs. cmpxchg
 waits for what is before it only if it succeeds; what is behind it waits for it.
 spin_lock runs when its variable is 0; what is behind it waits for it, what is
 before it need not have happened. With spin_unlock it is the other way round: an
-acquire and a release, no fences.
+acquire and a release, no fences; likewise smp_load_acquire and smp_store_release.
 write_back(x) copies x from the CPUs' view to memory and returns when it is
 there, so it is a full fence. hw(x) is a device's load from memory; a device runs
 in program order.
@@ -27,7 +27,7 @@ import sys
 
 STATEMENT = re.compile(
     r"(?:(?:int\s+|int\s*\*\s*)?(?P<reg>r\d+)\s*=\s*)?"
-    r"(?P<op>READ_ONCE|WRITE_ONCE|cmpxchg_relaxed|cmpxchg|smp_wmb|smp_mb|"
+    r"(?P<op>READ_ONCE|WRITE_ONCE|smp_load_acquire|smp_store_release|cmpxchg_relaxed|cmpxchg|smp_wmb|smp_mb|"
     r"spin_lock|spin_unlock|write_back|hw)\s*\((?P<args>[^()]*)\)\s*;")
 
 
@@ -44,8 +44,9 @@ class Op:
 
     def registers(self):
         """Those that address, data or an enclosing if come from."""
+        by_if = {reg for reg, _, _ in self.guards}
         return ({a for a in [self.var, *self.values] if is_register(a)} |
-                {reg for reg, _, _ in self.guards})
+                (set() if self.op == "READ_ONCE" else by_if))
 
 
 def parse_thread(body):
@@ -83,7 +84,7 @@ def parse(text):
 
 
 def stores(op):
-    return op.op == "WRITE_ONCE" or op.op.startswith("cmpxchg")
+    return op.op in ("WRITE_ONCE", "smp_store_release") or op.op.startswith("cmpxchg")
 
 
 def ordered(before, after):
@@ -91,7 +92,8 @@ def ordered(before, after):
     kinds = {before.op, after.op}
     if kinds & {"smp_mb", "write_back"} or kinds == {"hw"}:
         return True
-    if before.op in ("cmpxchg", "spin_lock") or after.op == "spin_unlock":
+    if (before.op in ("cmpxchg", "spin_lock", "smp_load_acquire") or
+            after.op in ("spin_unlock", "smp_store_release")):
         return True
     if before.reg in after.registers():
         return True
@@ -141,17 +143,21 @@ class Search:
 
     def run(self, t, i, done, cpu, memory, regs):
         op = self.threads[t][i]
-        if all((regs.get((t, reg)) == value) == equal
-               for reg, equal, value in op.guards):
+        if op.op == "READ_ONCE" or self.is_taken(t, op, regs):
             self.effect(t, op, cpu, memory, regs)
         done = tuple(d | (1 << i if n == t else 0) for n, d in enumerate(done))
         self.visit(done, cpu, memory, regs)
 
+    @staticmethod
+    def is_taken(t, op, regs):
+        return all((regs.get((t, reg)) == value) == equal
+                   for reg, equal, value in op.guards)
+
     def effect(self, t, op, cpu, memory, regs):
         var, *values = [self.value(t, w, regs) for w in [op.var, *op.values]]
         if op.reg:
-            regs[t, op.reg] = (memory if op.op == "hw" else cpu)[var]
-        if op.op == "WRITE_ONCE":
+            regs[t, op.reg] = (memory if op.op == "hw" else cpu).get(var, "none")
+        if op.op in ("WRITE_ONCE", "smp_store_release"):
             cpu[var] = values[0]
         elif op.op in ("spin_lock", "spin_unlock"):
             cpu[var] = "1" if op.op == "spin_lock" else "0"
@@ -162,6 +168,7 @@ class Search:
 
     def final(self, cpu, regs):
         known = {(t, op.reg): regs.get((t, op.reg), "none")
+                 if self.is_taken(t, op, regs) else "none"
                  for t, ops in enumerate(self.threads) for op in ops}
         self.found |= bool(eval(self.condition, {"reg": known}, cpu))
 

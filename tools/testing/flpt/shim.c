@@ -20,7 +20,8 @@
 #define PHYS_BASE	0x4200000000ULL
 
 void (*shim_hook)(bool store);
-unsigned long shim_readers;
+_Thread_local unsigned int shim_cpu;
+unsigned long shim_max_pages = -1UL;
 _Thread_local u64 shim_fail;
 _Thread_local unsigned long shim_failed;
 _Thread_local bool shim_atomic;
@@ -99,37 +100,46 @@ static bool must_fail(void)
 	return fail;
 }
 
-void *iommu_alloc_page_node(int nid, gfp_t gfp)
+struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 {
 	struct page *page;
 	unsigned long nr;
 	char *addr;
 
-	BUG_ON(nid != NUMA_NO_NODE);
+	BUG_ON(nid != NUMA_NO_NODE || order);
 	BUG_ON(shim_atomic && (gfp & __GFP_DIRECT_RECLAIM));
 	if (must_fail())
 		return NULL;
 
 	nr = __atomic_fetch_add(&used, 1, __ATOMIC_RELAXED);
 	BUG_ON(nr >= PAGES);
-	__atomic_fetch_add(&live, 1, __ATOMIC_RELAXED);
+	BUG_ON(__atomic_fetch_add(&live, 1, __ATOMIC_RELAXED) >= shim_max_pages);
 
 	page = pages + nr;
 	addr = arena + nr * STRIDE;
-	*page = (struct page) { .state = SHIM_LIVE, .gfp = gfp };
+	memset(page, 0x5a, sizeof(*page));
+	page->mapping = 0;
+	page->state = SHIM_LIVE;
+	page->gfp = gfp;
+	page->reached = 0;
 	ASAN_UNPOISON_MEMORY_REGION(addr, PAGE_SIZE);
-	memset(addr, 0, PAGE_SIZE);
-	/* What was in memory before; nobody has written the zeros back. */
+	memset(addr, gfp & __GFP_ZERO ? 0 : 0x5a, PAGE_SIZE);
+	/* What was in memory before; nobody has written this back. */
 	memset(memory + nr * STRIDE, 0xa5, PAGE_SIZE);
 
-	return addr;
+	return page;
+}
+
+void *page_address(const struct page *page)
+{
+	return arena + (page - pages) * STRIDE;
 }
 
 void __iommu_free_pages(struct page *page, int order)
 {
 	char *addr = arena + (page - pages) * STRIDE;
 
-	BUG_ON(order || page->state != SHIM_LIVE || page->private);
+	BUG_ON(order || page->state != SHIM_LIVE || page->mapping);
 	page->state = SHIM_FREED;
 	ASAN_POISON_MEMORY_REGION(addr, PAGE_SIZE);
 	__atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
@@ -155,7 +165,6 @@ void shim_rcu_barrier(void)
 {
 	struct rcu_head *head, *next;
 
-	BUG_ON(shim_readers);
 	head = __atomic_exchange_n(&callbacks, NULL, __ATOMIC_ACQUIRE);
 	for (; head; head = next) {
 		next = head->next;

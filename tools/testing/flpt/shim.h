@@ -52,6 +52,7 @@ typedef unsigned int gfp_t;
 
 #define BIT(n)			(1UL << (n))
 #define BIT_ULL(n)		(1ULL << (n))
+#define GENMASK(high, low)	((~0UL >> (63 - (high))) & (~0UL << (low)))
 #define GENMASK_ULL(high, low)	((~0ULL >> (63 - (high))) & (~0ULL << (low)))
 #define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
 #define IS_ALIGNED(x, a)	(((x) & ((__typeof__(x))(a) - 1)) == 0)
@@ -71,6 +72,7 @@ typedef unsigned int gfp_t;
 #define __GFP_NOWARN		4u
 #define GFP_ATOMIC		8u
 #define GFP_NOWAIT		16u
+#define __GFP_ZERO		32u
 #define GFP_KERNEL		__GFP_DIRECT_RECLAIM
 
 #define MAX_ERRNO		4095
@@ -78,7 +80,15 @@ typedef unsigned int gfp_t;
 #define PTR_ERR(ptr)		((long)(ptr))
 #define IS_ERR(ptr)		((uintptr_t)(ptr) >= (uintptr_t)-MAX_ERRNO)
 
+#define static_assert(condition)	_Static_assert(condition, #condition)
 #define cond_resched()		do { } while (0)
+#define noinline __attribute__((noinline))
+#define ____cacheline_aligned_in_smp	__attribute__((aligned(64)))
+#define swap(a, b) do {							\
+	__typeof__(a) swapped = (a);					\
+	(a) = (b);							\
+	(b) = swapped;							\
+} while (0)
 
 /* A check that failed: say so and abort, which is what fuzzers look for. */
 #define BUG(...) do {							\
@@ -114,7 +124,10 @@ static inline void shim_step(bool store)
 				__ATOMIC_SEQ_CST, __ATOMIC_CONSUME))
 #define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
 #define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
-
+#define smp_load_acquire(ptr)						\
+	(shim_step(false), __atomic_load_n(ptr, __ATOMIC_ACQUIRE))
+#define smp_store_release(ptr, val)					\
+	(shim_step(false), __atomic_store_n(ptr, val, __ATOMIC_RELEASE))
 
 static inline u64 cmpxchg64(u64 *ptr, u64 old, u64 new)
 {
@@ -124,30 +137,26 @@ static inline u64 cmpxchg64(u64 *ptr, u64 old, u64 new)
 
 typedef struct { long counter; } atomic_long_t;
 
-#define atomic_long_inc(v) \
-	((void)__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED))
+#define atomic_long_inc_return(v) \
+	(__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED) + 1)
 #define atomic_long_dec(v) \
 	((void)__atomic_fetch_sub(&(v)->counter, 1, __ATOMIC_RELAXED))
-#define atomic_long_read(v)	__atomic_load_n(&(v)->counter, __ATOMIC_RELAXED)
 
-/* RCU: callbacks wait for shim_rcu_barrier(), which wants no readers. */
-
-extern unsigned long shim_readers;
-
-static inline void shim_read_lock(void)
-{
-	__atomic_fetch_add(&shim_readers, 1, __ATOMIC_ACQUIRE);
-}
-
-static inline void shim_read_unlock(const int *unused)
-{
-	__atomic_fetch_sub(&shim_readers, 1, __ATOMIC_RELEASE);
-}
-
-#define guard(rcu)		guard_##rcu
-#define guard_rcu()							\
-	__attribute__((cleanup(shim_read_unlock), unused))		\
-	const int reading = (shim_read_lock(), 0)
+/*
+ * Per-CPU variables: each thread of execution says which CPU it is on, by
+ * shim_cpu; several may say the same, as they may be migrated.
+ */
+#define SHIM_CPUS		4
+#define __percpu
+#define alloc_percpu_gfp(type, gfp) \
+	((type *)kzalloc(SHIM_CPUS * sizeof(type), gfp))
+#define free_percpu(ptr)	free(ptr)
+#define raw_cpu_ptr(ptr)	((ptr) + shim_cpu)
+#define per_cpu_ptr(ptr, cpu)	((ptr) + (cpu))
+#define for_each_possible_cpu(cpu)	for ((cpu) = 0; (cpu) < SHIM_CPUS; (cpu)++)
+#define atomic_long_set(v, n) \
+	__atomic_store_n(&(v)->counter, n, __ATOMIC_RELAXED)
+extern _Thread_local unsigned int shim_cpu;
 
 /* Memory */
 
@@ -158,9 +167,13 @@ struct rcu_head {
 	void (*func)(struct rcu_head *head);
 };
 
+/* The fields that the library lays its own over, in the kernel's order. */
 struct page {
-	unsigned long private;
+	unsigned long flags;
 	struct rcu_head rcu_head;
+	unsigned long mapping;
+	unsigned long index;
+	unsigned long private;
 	enum shim_state state;
 	gfp_t gfp;
 	unsigned int reached;	/* by the judge, in its present round */
@@ -169,6 +182,8 @@ struct page {
 /* Bit 0 says whether the next allocation of this thread fails, and so on. */
 extern _Thread_local u64 shim_fail;
 extern _Thread_local unsigned long shim_failed;
+/* Nobody may ever have more. */
+extern unsigned long shim_max_pages;
 /* This thread must not sleep. */
 extern _Thread_local bool shim_atomic;
 
@@ -181,13 +196,14 @@ struct page *virt_to_page(const void *addr);
 phys_addr_t virt_to_phys(const void *addr);
 void *phys_to_virt(phys_addr_t addr);
 
-void *iommu_alloc_page_node(int nid, gfp_t gfp);
+struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
+void *page_address(const struct page *page);
 void __iommu_free_pages(struct page *page, int order);
 void *kzalloc(size_t size, gfp_t gfp);
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 #define iommu_free_page(addr)		__iommu_free_pages(virt_to_page(addr), 0)
-#define set_page_private(page, val)	((page)->private = (val))
+#define __iommu_alloc_account(page, order)	((void)(page))
 #define kfree(ptr)			free(ptr)
 
 #endif /* _FLPT_SHIM_H */

@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The library outside of a kernel, with a fixed budget of time, as KTAP.  SEED=
+# repeats a random run.  Installs clang and its run-time library if they are missing.
+set -euo pipefail
+NATIVE=$(cd "$(dirname "$0")" && pwd)
+. "$NATIVE/../../lab/lib.sh"
+. "$LAB/apt.sh"
+
+O=$BUILD/native
+SEED=${SEED:-$(date +%s)}
+export SEED
+
+build() {
+	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,threads,fuzz} >"$O.log" 2>&1 ||
+		{ tail -30 "$O.log" >&2; die "the native tests cannot be built"; }
+}
+
+# the memory-order claims, and that a weakened copy of each is seen to fail
+litmus() { "$NATIVE/litmus.py" "$NATIVE"/litmus/*.litmus; }
+# what was found once, under AddressSanitizer and UndefinedBehaviorSanitizer
+corpus() { "$O/test-asan" corpus "$NATIVE/corpus.txt"; }
+# operations that are interrupted by others, hardware looking on
+interleaved_asan() { "$O/test-asan" random 12; }
+interleaved() { "$O/test-gcc" random 12; }
+# many operations, one after the other
+sequential() { "$O/test-gcc" plain 12; }
+# real threads, under ThreadSanitizer
+threads() { "$O/threads" 12; }
+# guided by coverage, from the corpus on
+fuzzer() { make -C "$NATIVE" "O=$O" TIME=15 fuzz 2>&1 | tail -40; }
+
+install_packages clang llvm libclang-rt-dev
+mkdir -p "$BUILD"
+build
+ktap litmus corpus interleaved_asan interleaved sequential threads fuzzer
