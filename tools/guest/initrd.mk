@@ -8,7 +8,8 @@ BUSYBOX := $(shell command -v busybox)
 
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
-PROGRAMS := vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_soak iommufd iommufd_fail_nth dma_map_benchmark pasid_example
+PROGRAMS := vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_soak iommufd iommufd_fail_nth dma_map_benchmark pasid_example \
+	    instructions
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
 MODULES := edu_dma vtd_dma vmm_dma
@@ -29,6 +30,7 @@ $(OUT)/include.stamp: $(wildcard $(SRC)/include/uapi/linux/iommufd.h $(SRC)/incl
 	$(MAKE) -s -C $(OBJ) headers_install INSTALL_HDR_PATH=$(OUT)
 	touch $@
 
+$(OUT)/bin/instructions: $(GUEST)/instructions.c
 $(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(addprefix $(GUEST)/,clock.h edu.h vfio_cdev.h)
 VMM := $(addprefix $(GUEST)/,clock.h vfio_cdev.h vtd_testdev.h vtd_vmm.h)
 $(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(VMM)

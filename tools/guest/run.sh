@@ -14,15 +14,12 @@ say() { printf 'run: %s\n' "$*" >&2; }
 
 # What every run starts from: made once, in a folder that is renamed when whole.
 make_pristine() {
-	local to=$WORK/pristine.part file
+	local to=$WORK/pristine.part
 	say "making the disks, once"
 	rm -rf "$to"
 	mkdir -p "$to/files"/{dev,proc,tmp} "$to/tftp" "$to/host"
 	# The files: fio, which the guest runs from there, and all that it needs.
-	{ command -v fio; ldd "$(command -v fio)" | grep -o '/[^ ]*'; } |
-		while read -r file; do
-			install -D "$file" "$to/files$file"
-		done
+	"$GUEST/with_libs.sh" fio "$to/files"
 	cp -r "$ROOT/tools" "$to/files"
 	(cd "$to/files" && find . -type f -print0 | sort -z | xargs -0 sha256sum) \
 		>"$to/host/files.sum"

@@ -791,6 +791,115 @@ TEST_F(iommufd, tables_are_charged)
 	EXPECT_EQ(regions * PAGE, ioas_unmap(self->fd, self->ioas, IOVA, regions * SZ_2M));
 }
 
+/* A figure of /proc/meminfo, in pages. */
+static long meminfo_pages(const char *name)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	size_t length = strlen(name);
+	char line[128];
+	long kb = -1;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, length) && line[length] == ':')
+			sscanf(line + length + 1, "%ld", &kb);
+	if (file)
+		fclose(file);
+	return kb < 0 ? -1 : kb / (long)(PAGE >> 10);
+}
+
+/* The most pages that a user's tables may take. */
+static long table_bound(void)
+{
+	const long least = (64UL << 20) / PAGE;
+	long share = meminfo_pages("MemTotal") / 64;
+
+	return share > least ? share : least;
+}
+
+/* How many regions of 2 MiB have a page that comes and goes until one is refused. */
+static long touch_regions(int iommufd, unsigned int ioas, const void *memory, long most)
+{
+	long i;
+
+	for (i = 0; i < most; i++) {
+		uint64_t iova = IOVA + i * SZ_2M;
+
+		errno = 0;
+		if (ioas_map(iommufd, ioas, memory, PAGE, iova, RW) ||
+		    ioas_unmap(iommufd, ioas, iova, PAGE) != PAGE)
+			break;
+	}
+	return i;
+}
+
+/*
+ * A user that scatters pages, to take memory for tables that stay when the pages
+ * go, gets 1/64 of it, but 64 MiB in any case. Others do not notice.
+ */
+TEST_F(iommufd, tables_are_bounded)
+{
+	const long bound = table_bound();
+	/* each CPU counts for itself at first, and there are tables of tables */
+	const long slack = bound / 64 + 512;
+	void *memory = new_memory(PAGE, 0);
+	unsigned int other_ioas, seed;
+	long before, charged, regions;
+	struct edu other = {};
+	int other_fd, tries;
+
+	if (!first_stage())
+		SKIP(return, "only the first level keeps empty tables");
+	ASSERT_NE(NULL, memory);
+	ASSERT_TRUE(enter_cgroup());
+	other_fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_TRUE(edu_open(&other, "EDU2", other_fd));
+	other_ioas = new_ioas(other_fd, &other);
+	ASSERT_TRUE(attach(&other, other_ioas));
+	before = meminfo_pages("SecPageTables");
+	charged = charged_tables();
+	ASSERT_LE(0, before);
+	ASSERT_LE(0, charged);
+
+	regions = touch_regions(self->fd, self->ioas, memory, 2 * bound);
+	ASSERT_GT(2 * bound, regions)
+		TH_LOG("no bound: %ld pages of tables", meminfo_pages("SecPageTables") - before);
+	EXPECT_EQ(ENOMEM, errno);
+	EXPECT_GE(bound, regions);
+	EXPECT_LE(bound - slack, regions);
+	EXPECT_LE(bound - slack, meminfo_pages("SecPageTables") - before);
+	EXPECT_GE(bound + slack, meminfo_pages("SecPageTables") - before);
+	EXPECT_LE(bound - slack, (charged_tables() - charged) / (long)PAGE);
+	EXPECT_GE(bound + slack, (charged_tables() - charged) / (long)PAGE);
+
+	/* again it is refused, and what it has can be used */
+	EXPECT_EQ(-ENOMEM, ioas_map(self->fd, self->ioas, memory, PAGE,
+				    IOVA + regions * SZ_2M, RW));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, IOVA, RW));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE,
+			      IOVA + regions * SZ_2M - PAGE, RW));
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
+	EXPECT_TRUE(writes(&self->edu, IOVA + regions * SZ_2M - PAGE, memory));
+
+	ASSERT_EQ(0, ioas_map(other_fd, other_ioas, memory, PAGE,
+			      IOVA + regions * SZ_2M, RW));
+	seed = fill_new(memory);
+	EXPECT_TRUE(reads(&other, IOVA + regions * SZ_2M, seed));
+
+	munmap((void *)self->edu.regs, 1 << 20);
+	close(self->edu.fd);
+	close(self->fd);
+	for (tries = 0; tries < 100; tries++) {
+		if (meminfo_pages("SecPageTables") <= before + slack)
+			break;
+		sleep_ms(100);
+	}
+	EXPECT_GE(before + slack, meminfo_pages("SecPageTables"));
+	EXPECT_TRUE(reads(&other, IOVA + regions * SZ_2M, seed));
+	close(other.fd);
+	close(other_fd);
+}
+
 /* ---- tests: the older interface, a group in a type 1 container ---- */
 
 FIXTURE(container)

@@ -8,7 +8,9 @@
 #   INITRD     may be missing, for a kernel that ends by itself
 #   ARGS       further kernel arguments     QEMU_ARGS  further QEMU arguments
 #   TIMEOUT    seconds (default 600; 0: none)
-#   ACCEL      tcg (default) or kvm         MEMORY     default 2G
+#   ACCEL      tcg (default), kvm, or icount: emulated with one CPU, whose clock
+#              counts instructions, 2^ICOUNT ns each, and leaps when it is idle
+#   MEMORY     default 2G
 #   CONSOLE    QEMU's -serial (default stdio; mon:stdio for interactive use)
 #   LOG        keep the console in this file as well
 #
@@ -23,13 +25,19 @@ set -euo pipefail
 QEMU=$(qemu_command) || die "no QEMU of version 10 or newer: make setup"
 device=$(iommu_device "$QEMU" "${MACHINE:-first}")
 
+cpus=2
 case ${ACCEL:-tcg} in
 tcg) accel=(-accel 'tcg,thread=multi' -cpu 'max,la57=off') ;;
 kvm) accel=(-accel kvm -cpu 'host,la57=off') ;;
-*) die "ACCEL=$ACCEL: there are 'tcg' and 'kvm'" ;;
+icount)
+	accel=(-accel 'tcg,thread=single' -cpu 'max,la57=off'
+	       -icount "shift=${ICOUNT:-0},sleep=off")
+	cpus=1
+	;;
+*) die "ACCEL=$ACCEL: there are 'tcg', 'kvm' and 'icount'" ;;
 esac
 command=("$QEMU" -machine 'q35,kernel-irqchip=split' "${accel[@]}"
-	 -smp 2 -m "${MEMORY:-2G}" -nodefaults -nographic -vga none -nic none
+	 -smp $cpus -m "${MEMORY:-2G}" -nodefaults -nographic -vga none -nic none
 	 -no-reboot -serial "${CONSOLE:-stdio}" -monitor none -device "$device"
 	 -kernel "$KERNEL")
 [ -z "${INITRD:-}" ] || command+=(-initrd "$INITRD")

@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# "make bench": our page-table library and its peers, natively and side by side, in
+# user-mode Linux. The results are a table, a CSV and a plot in build/bench/results;
+# with "record", in Documentation as well. The status tells whether it ran, not
+# whether anything was fast; 77: there is no source of the peers.
+set -euo pipefail
+BENCH=$(cd "$(dirname "$0")" && pwd)
+. "$BENCH/../lab/lib.sh"
+. "$LAB/apt.sh"
+. "$LAB/source.sh"
+. "$BENCH/kernels.sh"
+
+BOOTS=7
+STEP=()
+say() { printf 'bench: %s\n' "$*" >&2; }
+
+# what drivers did; something made up if nothing is recorded
+# shellcheck disable=SC2034 # for kernels.sh
+find_patterns() {
+	local recorded=("$BENCH"/patterns/*.txt)
+	PATTERNS=("${recorded[@]}")
+	[ ! -f "${recorded[0]}" ] || return 0
+	"$BENCH/synthetic.py" | write_if_changed "$WORK/synthetic.txt"
+	PATTERNS=("$WORK/synthetic.txt")
+}
+
+# boot NAME LOG CPUS ARGUMENT...: by the command STEP, if there is one
+boot() {
+	local name=$1 log=$2 cpus=$3
+	shift 3
+	taskset -c "$cpus" timeout -k 5 500 "${STEP[@]}" \
+		"$WORK/obj-$name/linux" mem=768M \
+		con=null con0=fd:0,fd:1 "$@" </dev/null >"$log" 2>&1 &&
+		grep -aqx $'bench: done\r*' "$log" && return
+	tail -20 "$log" >&2
+	die "the kernel $name did not finish; its output is in $log"
+}
+
+# User-mode Linux has its memory in a file, in /dev/shm if nobody says otherwise.
+find_memory() {
+	[ "$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -ge 1024 ] ||
+		export TMPDIR=$WORK
+}
+
+measure() {
+	local number last=$((JOBS - 1))
+	rm -rf "$RAW"
+	mkdir -p "$RAW"
+	for number in $(seq $BOOTS); do
+		say "boot $number of $BOOTS"
+		boot peers "$RAW/peers-$number" $last
+		boot dma_pte "$RAW/dma_pte-$number" $last
+		[ $last = 0 ] || boot smp "$RAW/smp-$number" $((last - 1)),$last \
+			seccomp=on ncpus=2
+	done
+}
+
+# Once is enough: a count does not vary.
+count_instructions() {
+	local name address
+	say "counting instructions"
+	gcc -O2 -Wall -o "$WORK/step" "$BENCH/step.c"
+	for name in peers dma_pte; do
+		address=$(nm "$WORK/obj-$name/linux" |
+			awk '$3 == "bench_clock" { print $1 }')
+		STEP=("$WORK/step" "$address")
+		boot $name "$RAW/count-$name" $((JOBS - 1)) bench_count
+	done
+	STEP=()
+}
+
+report() {
+	"$BENCH/report.py" "$RAW" "$RESULTS"
+	gnuplot -e "data='$RESULTS/plot.dat'; svg='$RESULTS/bench.svg'" \
+		"$BENCH/plot.gp"
+}
+
+record() {
+	local to=$ROOT/Documentation/arch/x86/intel-iommu-flpt-bench
+	cp "$RESULTS/bench.txt" "$to.txt"
+	cp "$RESULTS/bench.csv" "$to.csv"
+	cp "$RESULTS/bench.svg" "$to.svg"
+}
+
+choose_source
+WORK=$BUILD/bench RAW=$BUILD/bench/raw RESULTS=$BUILD/bench/results
+mkdir -p "$WORK" "$RESULTS"
+lock "$WORK/.lock"
+install_packages gnuplot-nox
+if ! PEERS_SOURCE=$(peers_source); then
+	say "no $PEERS can be had"
+	exit 77
+fi
+find_patterns
+bench_kernel peers peers "$PEERS_SOURCE" "$BENCH"/configs/{common,peers}.config
+bench_kernel dma_pte dma_pte "$PRISTINE" "$BENCH"/configs/{common,dma_pte}.config
+bench_kernel smp peers "$PEERS_SOURCE" "$BENCH"/configs/{common,peers,smp}.config
+find_memory
+measure
+count_instructions
+report
+cat "$RESULTS/bench.txt"
+if [ "${1:-}" = record ]; then record; fi
+say "the results are in $RESULTS"

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the parts of the benchmark share.
+ *
+ * A library is measured through the iommu core's own structures: a domain and
+ * its operations, called through pointers as the core calls them. generic_pt
+ * has operations of its own, which the core of 7.x calls directly; so does
+ * this.
+ */
+#ifndef _BENCH_H
+#define _BENCH_H
+
+#include <linux/iommu.h>
+#include <linux/types.h>
+
+#include "clflush.h"
+
+#ifdef CONFIG_IOMMU_BENCH_PEERS
+#include <linux/generic_pt/iommu.h>
+#endif
+
+#define BENCH_PROT	(IOMMU_READ | IOMMU_WRITE)
+
+/**
+ * struct bench_lib - a library, or something else to compare with
+ * @name: in the output
+ * @is_floor: not a library but a lower bound: has no business with what only
+ *	libraries do
+ * @noncoherent: can write entries back to memory
+ * @create: a domain with an empty table, or NULL
+ * @split: break down what is mapped at @iova by a large page, so that a page
+ *	begins there; NULL if the library cannot
+ */
+struct bench_lib {
+	const char *name;
+	bool is_floor;
+	bool noncoherent;
+	struct iommu_domain *(*create)(bool coherent);
+	int (*split)(struct iommu_domain *domain, unsigned long iova);
+};
+
+extern const struct bench_lib bench_empty;
+extern const struct bench_lib bench_chase;
+extern const struct bench_lib bench_store;
+extern const struct bench_lib bench_checked;
+extern const struct bench_lib bench_flpt;
+extern const struct bench_lib bench_generic;
+extern const struct bench_lib bench_generic_alt;
+extern const struct bench_lib bench_lpae;
+extern const struct bench_lib bench_dma_pte;
+
+/* All libraries of this kernel, ended by NULL. */
+extern const struct bench_lib *const bench_libs[];
+
+/**
+ * struct bench_sequence - the addresses that a pass works on, in two orders
+ * @nr: how many
+ * @map: in the order of mapping
+ * @unmap: the same in the order of unmapping
+ */
+struct bench_sequence {
+	unsigned int nr;
+	unsigned long *map;
+	unsigned long *unmap;
+};
+
+int bench_linear(struct bench_sequence *seq, unsigned long start,
+		 unsigned long stride, unsigned int nr);
+int bench_scattered(struct bench_sequence *seq, unsigned int regions,
+		    unsigned int nr);
+void bench_sequence_free(struct bench_sequence *seq);
+
+/* An operation of a recorded pattern: @npages are negative for an unmap. */
+struct bench_dma {
+	u64 pfn;
+	s32 npages;
+};
+
+/**
+ * struct bench_pattern - what a driver did
+ * @name: in the output
+ * @dma: the operations
+ * @nr: how many
+ * @clean: unmap what is mapped at their end
+ * @nr_clean: how many of these
+ */
+struct bench_pattern {
+	const char *name;
+	const struct bench_dma *dma;
+	unsigned int nr;
+	const struct bench_dma *clean;
+	unsigned int nr_clean;
+};
+
+extern const struct bench_pattern bench_patterns[];
+extern const unsigned int bench_nr_patterns;
+
+int bench_run_cases(void);
+int bench_run_threads(void);
+
+/* Instructions are counted, one by one: as little as possible is to be done. */
+extern bool bench_counting;
+
+u64 bench_clock(void);
+void bench_write_back(void *addr, size_t size);
+
+void bench_put_gathered(struct iommu_iotlb_gather *gather);
+
+/* The type of the list differs from kernel to kernel. */
+static inline struct list_head *bench_gathered(struct iommu_iotlb_gather *gather)
+{
+	return (struct list_head *)&gather->freelist;
+}
+
+/*
+ * The whole of it: a library may do less at a call, as io-pgtable-arm does
+ * at the end of a table.
+ */
+static inline int bench_map(struct iommu_domain *domain, unsigned long iova,
+			    phys_addr_t paddr, size_t pgsize, size_t pgcount)
+{
+	size_t mapped = 0;
+
+#ifdef CONFIG_IOMMU_BENCH_PEERS
+	struct pt_iommu *pt = iommupt_from_domain(domain);
+
+	if (pt)
+		return pt->ops->map_range(pt, iova, paddr, pgsize * pgcount,
+					  BENCH_PROT, GFP_KERNEL, &mapped);
+#endif
+	while (pgcount) {
+		int err = domain->ops->map_pages(domain, iova, paddr, pgsize,
+						 pgcount, BENCH_PROT,
+						 GFP_KERNEL, &mapped);
+
+		if (err)
+			return err;
+		if (likely(mapped == pgsize * pgcount))
+			break;
+		iova += mapped;
+		paddr += mapped;
+		pgcount -= mapped / pgsize;
+		mapped = 0;
+	}
+
+	return 0;
+}
+
+static inline size_t bench_unmap_pages(struct iommu_domain *domain,
+				       unsigned long iova, size_t pgsize,
+				       size_t pgcount,
+				       struct iommu_iotlb_gather *gather)
+{
+	size_t size = pgsize * pgcount, done = 0;
+
+	while (done < size) {
+		size_t n = domain->ops->unmap_pages(domain, iova + done, pgsize,
+						    pgcount, gather);
+
+		if (!n)
+			break;
+		done += n;
+		if (likely(done == size))
+			break;
+		pgcount = (size - done) / pgsize;
+	}
+
+	return done;
+}
+
+/*
+ * With a gather of its own, as iommu_unmap() does it. Nothing is invalidated,
+ * but tables that the library gives back with the gather are freed.
+ */
+static inline size_t bench_unmap(struct iommu_domain *domain,
+				 unsigned long iova, size_t pgsize,
+				 size_t pgcount)
+{
+	struct iommu_iotlb_gather gather;
+	size_t unmapped;
+
+	iommu_iotlb_gather_init(&gather);
+#ifdef CONFIG_IOMMU_BENCH_PEERS
+	struct pt_iommu *pt = iommupt_from_domain(domain);
+
+	if (pt)
+		unmapped = pt->ops->unmap_range(pt, iova, pgsize * pgcount,
+						&gather);
+	else
+#endif
+		unmapped = bench_unmap_pages(domain, iova, pgsize, pgcount,
+					     &gather);
+	if (unlikely(!list_empty(bench_gathered(&gather))))
+		bench_put_gathered(&gather);
+
+	return unmapped;
+}
+
+#endif /* _BENCH_H */

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What 6.12's VT-d driver does to first-level tables. dma_pte.h is made from
+ * the driver's source when the benchmark is built: the definitions that are
+ * needed, as they are.
+ */
+
+#include <linux/bitfield.h>
+#include <linux/dma-map-ops.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/xarray.h>
+#include <uapi/linux/iommufd.h>
+
+#include "bench.h"
+#include "../iommu-pages.h"
+
+struct dmar_domain;
+
+/* nothing is invalidated */
+static void cache_tag_flush_range(struct dmar_domain *domain,
+				  unsigned long start, unsigned long end,
+				  int ih)
+{
+}
+
+#include "dma_pte.h"
+
+static void dma_pte_free(struct iommu_domain *domain)
+{
+	domain_exit(to_dmar_domain(domain));
+}
+
+static const struct iommu_domain_ops dma_pte_ops = {
+	.map_pages	= intel_iommu_map_pages,
+	.unmap_pages	= intel_iommu_unmap_pages,
+	.iova_to_phys	= intel_iommu_iova_to_phys,
+	.free		= dma_pte_free,
+};
+
+static struct iommu_domain *dma_pte_create(bool coherent)
+{
+	struct dmar_domain *domain = kzalloc(sizeof(*domain), GFP_KERNEL);
+
+	if (!domain)
+		return NULL;
+
+	INIT_LIST_HEAD(&domain->devices);
+	domain->nid = NUMA_NO_NODE;
+	domain->use_first_level = true;
+	domain->domain.ops = &dma_pte_ops;
+	if (md_domain_init(domain, 48)) {
+		kfree(domain);
+		return NULL;
+	}
+	domain->iommu_coherency = coherent;
+	domain->iommu_superpage = 2;
+
+	return &domain->domain;
+}
+
+const struct bench_lib bench_dma_pte = {
+	.name		= "dma_pte",
+	.noncoherent	= true,
+	.create		= dma_pte_create,
+};

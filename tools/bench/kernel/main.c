@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Measures at the end of the boot, prints, and powers off.
+ *
+ * A line of output is "bench:" and
+ *	khz FREQUENCY
+ *	sample CASE LIBRARY CYCLES CYCLES OPERATIONS
+ *	pages CASE LIBRARY AT-END AT-PEAK
+ *	threads LIBRARY NUMBER OPERATIONS CYCLES
+ *	done
+ * where cycles are those of all the operations of a pass: of the maps, or
+ * whatever else is measured, and of the unmaps. report.py makes sense of it.
+ */
+
+#include <linux/init.h>
+#include <linux/ktime.h>
+#include <linux/moduleparam.h>
+#include <linux/printk.h>
+#include <linux/reboot.h>
+
+#include "bench.h"
+
+const struct bench_lib *const bench_libs[] = {
+	&bench_empty,
+	&bench_chase,
+	&bench_store,
+	&bench_checked,
+	&bench_flpt,
+#ifdef CONFIG_IOMMU_BENCH_PEERS
+	&bench_generic,
+	&bench_generic_alt,
+	&bench_lpae,
+#endif
+#ifdef CONFIG_IOMMU_BENCH_DMA_PTE
+	&bench_dma_pte,
+#endif
+	NULL
+};
+
+/* "bench_count": the clock counts instructions */
+bool bench_counting;
+core_param(bench_count, bench_counting, bool, 0);
+
+static u64 __init clock_khz(void)
+{
+	u64 ns = ktime_get_ns(), cycles = bench_clock(), khz;
+
+	if (bench_counting)
+		return (bench_clock() - cycles) ?: 1;
+
+	while (ktime_get_ns() - ns < 50 * NSEC_PER_MSEC)
+		cpu_relax();
+	khz = (bench_clock() - cycles) * USEC_PER_SEC;
+
+	return div64_u64(khz, ktime_get_ns() - ns);
+}
+
+static int __init bench_main(void)
+{
+	int err;
+
+	pr_notice("bench: khz %llu\n", clock_khz());
+	err = IS_ENABLED(CONFIG_SMP) ? bench_run_threads() : bench_run_cases();
+	if (err)
+		pr_err("bench: error %d\n", err);
+	else
+		pr_notice("bench: done\n");
+	kernel_power_off();
+
+	return 0;
+}
+late_initcall_sync(bench_main);

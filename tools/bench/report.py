@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Makes a table, a CSV and a plot's data of what the kernels printed:
+report.py RAW RESULTS, two folders.
+
+A time is what an operation takes, less what the empty library takes in the same boot,
+the median over the boots. A ratio is that of two libraries' times in one boot, the
+median over the boots. 6.12's own path runs in another kernel than the other peers: the
+table shows it as its ratio to our library there, times what ours takes here.
+"""
+
+import collections
+import csv
+import os
+import re
+import statistics
+import sys
+
+OURS, EMPTY, HARNESS = "flpt", "empty", "harness"
+FLOORS = ["chase", "store", "checked"]
+PEERS = ["generic", "generic-alt", "lpae", "dma_pte"]
+
+# case: what it is called, the target for its map and for its unmap (or for all it
+# does, if the second is None); how often faster than the best peer it is to be
+CASES = {
+    "4k": ("4K", 2, 2.5),
+    "16x4k": ("16 x 4K", 2.2, 2.2),
+    "512x4k": ("512 x 4K", 3, 3),
+    "2m": ("2M", 2.5, 2.5),
+    "512x2m": ("512 x 2M", 3, 3),
+    "scattered-1": ("4K, scattered in 1 region", 1, 1),
+    "scattered-64": ("4K, scattered in 64", 1, 1),
+    "scattered-4096": ("4K, scattered in 4096", 1, 1),
+    "look-up": ("look-up", 1, None),
+    "look-up-64": ("look-up, scattered in 64", 1, None),
+    "cold-512x4k": ("cold 512 x 4K, a table", 2.5, 1),
+    "cold-4k-1": ("cold 4K, a table", 1, 1),
+    "cold-4k-3": ("cold 4K, three tables", 1, 1),
+    "supersede-2m": ("2M where 4K was", 1, 1),
+    "destroy": ("destroy, three tables", 1.4, None),
+    "split-2m": ("break down 2M", None, None),
+    "split-1g": ("break down 1G to 4K", None, None),
+    "cut-2m": ("unmap 4K of 2M", None, None),
+    "cut-1g": ("unmap 4K of 1G", None, None),
+    "4k-written-back": ("4K, written back", 1, 1),
+    "16x4k-written-back": ("16 x 4K, written back", 1, 1),
+    "512x4k-written-back": ("512 x 4K, written back", 1, 1),
+    "2m-written-back": ("2M, written back", 1, 1),
+    "cold-512x4k-written-back": ("cold 512 x 4K, written back", 1, 1),
+}
+# these are also to stay near the floor that looks before it stores
+NEAR_FLOOR, NEAR = ("512x4k", "512x2m"), 1.6
+TWO_THREADS = 1.9
+
+Row = collections.namedtuple(
+    "Row", "case operation net ratios peer target met drift")
+
+
+def read_boot(path, pages, counted=False):
+    """Nanoseconds, or instructions, of an operation: {(case, unmap, library): ns},
+    all net."""
+    samples, khz = collections.defaultdict(list), None
+    with open(path, encoding="ascii", errors="replace") as file:
+        for line in file:
+            words = line.split()
+            if words[:1] != ["bench:"]:
+                continue
+            if words[1] == "khz":
+                khz = 1e6 if counted else int(words[2])
+            elif words[1] == "sample":
+                case, library = words[2:4]
+                for unmap in 0, 1:
+                    ns = int(words[4 + unmap]) * 1e6 / khz / int(words[6])
+                    samples[case, unmap, library].append(ns)
+            elif words[1] == "pages":
+                pages[words[2]][words[3]] = [int(word) for word in words[4:6]]
+    medians = {key: statistics.median(values) for key, values in samples.items()}
+    boot = {}
+    for (case, unmap, library), ns in medians.items():
+        boot[case, unmap, library] = ns - medians[case, unmap, EMPTY]
+        if library == EMPTY:
+            boot[case, unmap, HARNESS] = ns
+    return boot
+
+
+def read(raw, kernel):
+    """What was measured in each boot of a kernel, and table pages."""
+    pages = collections.defaultdict(dict)
+    boots = [read_boot(os.path.join(raw, name), pages)
+             for name in sorted(os.listdir(raw))
+             if re.fullmatch(kernel + r"-\d+", name)]
+    return boots, pages
+
+
+def read_threads(raw):
+    """What two threads get done in the time in which one does one, {library: ratio}.
+    The best of all samples count, for both have to be of a moment in which both
+    processors were there."""
+    best = collections.defaultdict(float)
+    for name in os.listdir(raw):
+        if not name.startswith("smp-"):
+            continue
+        with open(os.path.join(raw, name), encoding="ascii",
+                  errors="replace") as file:
+            for words in map(str.split, file):
+                if words[:2] == ["bench:", "threads"]:
+                    rate = int(words[4]) / int(words[5])
+                    key = words[2], int(words[3])
+                    best[key] = max(best[key], rate)
+    return {library: best[library, 2] / rate
+            for (library, threads), rate in best.items() if threads == 1}
+
+
+def read_counts(raw):
+    """Instructions: {(case, unmap, library): number}."""
+    counts = {}
+    for kernel in "dma_pte", "peers":
+        counts.update(read_boot(os.path.join(raw, "count-" + kernel), {}, True))
+    return counts
+
+
+def times(boots, keys, library):
+    """A library's times by boot, for the sum of keys, each (case, unmap)."""
+    if (*keys[0], library) not in boots[0]:
+        return None
+    return [sum(boot[(*key, library)] for key in keys) for boot in boots]
+
+
+def median_ratio(above, below):
+    return statistics.median(a / b for a, b in zip(above, below))
+
+
+def make_row(case, operation, keys, target, here, there):
+    """A row of the sum of keys."""
+    ours, ours_there = times(here, keys, OURS), times(there, keys, OURS)
+    net = {OURS: statistics.median(ours)}
+    ratios = {}
+    for library in [HARNESS, *FLOORS, *PEERS]:
+        values = times(here, keys, library)
+        if values:
+            net[library] = statistics.median(values)
+            ratios[library] = median_ratio(values, ours)
+        else:
+            values = times(there, keys, library)
+            if values:
+                ratios[library] = median_ratio(values, ours_there)
+                net[library] = ratios[library] * net[OURS]
+    peer = min((peer for peer in PEERS if peer in ratios), key=ratios.get,
+               default=None)
+    met = None
+    if peer and target:
+        met = ratios[peer] >= target
+        if case in NEAR_FLOOR:
+            met = met and 1 / ratios["checked"] <= NEAR
+    drift = None
+    floor, floor_there = times(here, keys, "checked"), times(there, keys, "checked")
+    if floor:
+        drift = median_ratio(ours, floor) / median_ratio(ours_there, floor_there)
+    return Row(case, operation, net, ratios, peer, target, met, drift)
+
+
+def make_rows(here, there):
+    rows = []
+    cases = dict(CASES)
+    for case, _, _ in here[0]:
+        if case.startswith("replay-"):
+            cases[case] = (case.replace("-", " of "), 1, None)
+    for case, (name, *targets) in cases.items():
+        if targets[1] is None:
+            rows.append(make_row(case, name, [(case, 0)], targets[0], here, there))
+            continue
+        for unmap, word in enumerate(("map", "unmap")):
+            rows.append(make_row(case, f"{name}: {word}", [(case, unmap)],
+                                 targets[unmap], here, there))
+        if case.startswith("cold-512"):
+            rows.append(make_row(case, f"{name}: both", [(case, 0), (case, 1)],
+                                 1, here, there))
+    return rows
+
+
+def number(value):
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def print_lines(lines, out):
+    """In columns."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    for cells in lines:
+        text = [cells[0].ljust(widths[0])]
+        text += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:])]
+        print("  ".join(text).rstrip(), file=out)
+
+
+def print_counts(counts, out):
+    libraries = [HARNESS, *FLOORS, OURS, *PEERS]
+    lines = [["operation", HARNESS, *FLOORS, OURS, "generic", "g-alt", "lpae", "dma_pte"]]
+    for case, (name, *targets) in CASES.items():
+        for unmap in 0, 1:
+            if (case, unmap, OURS) not in counts or \
+                    (unmap and targets[1] is None):
+                continue
+            word = "" if targets[1] is None else (": map", ": unmap")[unmap]
+            cells = [counts.get((case, unmap, library)) for library in libraries]
+            lines.append([name + word] + ["-" if cell is None else f"{cell:.0f}"
+                                          for cell in cells])
+    print("\nInstructions per operation, less the harness's own\n", file=out)
+    print_lines(lines, out)
+
+
+def print_table(rows, out):
+    head = ["operation", HARNESS, *FLOORS, OURS, "generic", "g-alt", "lpae", "dma_pte",
+            "best peer", "ratio", "target", "met"]
+    lines = [head]
+    for row in rows:
+        cells = [row.operation]
+        cells += [number(row.net.get(library))
+                  for library in [HARNESS, *FLOORS, OURS, *PEERS]]
+        cells.append(row.peer or "-")
+        cells.append(f"{row.ratios[row.peer]:.2f}" if row.peer else "-")
+        cells.append(str(row.target) if row.target and row.peer else "-")
+        cells.append({None: "-", True: "yes", False: "NO"}[row.met])
+        lines.append(cells)
+    print_lines(lines, out)
+
+
+def print_pages(pages_here, pages_there, out):
+    """Table pages during a replay."""
+    for case, pages in sorted(pages_here.items()):
+        pages = {**pages_there.get(case, {}), **pages}
+        name = case.replace("-", " of ")
+        print(f"\nTable pages, {name}:", file=out)
+        for library in [OURS, *PEERS]:
+            if library in pages:
+                end, peak = pages[library]
+                print(f"  {library:12} {end:6} at the end, {peak:6} at most",
+                      file=out)
+
+
+def print_threads(ratios, out):
+    """Returns whether the target is met, or None where nothing was measured."""
+    if not ratios:
+        print("\nOne processor: two threads were not measured.", file=out)
+        return None
+    print("\nTwo threads, 4K map and unmap in ranges of their own; what they do "
+          "while one does one:", file=out)
+    for library in [EMPTY, *FLOORS, OURS, *PEERS]:
+        if library in ratios:
+            print(f"  {library:12} {ratios[library]:5.2f}", file=out)
+    met = ratios[OURS] >= TWO_THREADS
+    print(f"  target for {OURS}: {TWO_THREADS}, "
+          f"{'met' if met else 'NOT met'}", file=out)
+    return met
+
+
+def print_summary(rows, threads_met, out):
+    judged = [row.met for row in rows if row.met is not None]
+    if threads_met is not None:
+        judged.append(threads_met)
+    met = sum(judged)
+    drifts = [row.drift for row in rows if row.drift]
+    print(f"\nTargets met: {met} of {len(judged)}.", file=out)
+    print("Our library's multiple of the checked floor, 7.3's divided by 6.12's: "
+          f"{statistics.median(drifts):.2f} (median), "
+          f"{min(drifts):.2f} to {max(drifts):.2f}.", file=out)
+
+
+def write_csv(rows, path):
+    libraries = [HARNESS, *FLOORS, OURS, *PEERS]
+    with open(path, "w", newline="", encoding="ascii") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["operation", *libraries, "best_peer", "ratio", "target",
+                         "met"])
+        for row in rows:
+            cells = [f"{row.net[library]:.2f}" if library in row.net else ""
+                     for library in libraries]
+            cells += [row.peer, f"{row.ratios[row.peer]:.3f}"] if row.peer \
+                else ["", ""]
+            cells += [row.target if row.met is not None else "",
+                      {None: "", True: "yes", False: "no"}[row.met]]
+            writer.writerow([row.operation, *cells])
+
+
+def write_plot(rows, path):
+    """Peers' times as multiples of ours, and those of the floor that looks."""
+    with open(path, "w", encoding="ascii") as file:
+        print("operation checked generic lpae dma_pte", file=file)
+        for row in rows:
+            if not row.peer:
+                continue
+            ratios = dict(row.ratios)
+            ratios["generic"] = min(ratios["generic"], ratios["generic-alt"])
+            cells = [f"{ratios[library]:.3f}" if library in ratios else "?"
+                     for library in ("checked", "generic", "lpae", "dma_pte")]
+            print(f'"{row.operation}"', *cells, file=file)
+
+
+def main(raw, results):
+    here, pages_here = read(raw, "peers")
+    there, pages_there = read(raw, "dma_pte")
+    rows = make_rows(here, there)
+    with open(os.path.join(results, "bench.txt"), "w", encoding="ascii") as out:
+        print("ns per operation, less the harness's own\n", file=out)
+        print_table(rows, out)
+        print_pages(pages_here, pages_there, out)
+        print_counts(read_counts(raw), out)
+        print_summary(rows, print_threads(read_threads(raw), out), out)
+    write_csv(rows, os.path.join(results, "bench.csv"))
+    write_plot(rows, os.path.join(results, "plot.dat"))
+
+
+main(*sys.argv[1:])
