@@ -80,7 +80,8 @@ record() {
 	local to=$ROOT/Documentation/arch/x86/intel-iommu-flpt-bench
 	cp "$RESULTS/bench.txt" "$to.txt"
 	cp "$RESULTS/bench.csv" "$to.csv"
-	cp "$RESULTS/bench.svg" "$to.svg"
+	# as files of the kernel are to be, without blanks at the ends of lines
+	sed 's/ *$//' "$RESULTS/bench.svg" >"$to.svg"
 }
 
 choose_source

@@ -12,9 +12,9 @@
 
 #include <kunit/static_stub.h>
 #include <linux/mm.h>
+#include <linux/processor.h>
 #include <linux/sizes.h>
 
-#include <asm/processor.h>
 #include <asm/special_insns.h>
 
 #include "iommu.h"
@@ -24,8 +24,7 @@
 /*
  * Unlike clflush_cache_range(), this leaves the lines in the cache, where the next
  * call wants them, if the CPU can do that. No fence is needed in front, as a write-
- * back is ordered behind older stores to its line. The one at the end is for what
- * comes after: another entry, or a store that starts the device.
+ * back is ordered behind older stores to its line.
  */
 VISIBLE_IF_KUNIT void fl_write_back(void *owner, void *addr, size_t size)
 {
@@ -36,6 +35,7 @@ VISIBLE_IF_KUNIT void fl_write_back(void *owner, void *addr, size_t size)
 
 	for (; p < addr + size; p += line)
 		clwb(p);
+	/* What comes after: another entry, or a store that starts the device. */
 	wmb();
 }
 

@@ -289,9 +289,14 @@ static unsigned long flpt_key(u64 iova, unsigned int level)
 static __always_inline u64 *flpt_recall_directory(struct flpt *pt, u64 iova)
 {
 	struct flpt_page *page = READ_ONCE(*flpt_hint(pt, iova));
+	unsigned long key;
 
-	if (unlikely(!page || (smp_load_acquire(&page->key) & ~FLPT_KEY_IN_BAY) !=
-			      flpt_key(iova, FLPT_HINT_LEVEL)))
+	if (unlikely(!page))
+		return NULL;
+
+	/* What was done before the key was set; see flpt_install(). */
+	key = smp_load_acquire(&page->key) & ~FLPT_KEY_IN_BAY;
+	if (unlikely(key != flpt_key(iova, FLPT_HINT_LEVEL)))
 		return NULL;
 
 	return flpt_page_table(page);
@@ -318,9 +323,11 @@ static u64 *flpt_begin(struct flpt *pt, u64 iova, unsigned int level,
 
 static void flpt_remember(struct flpt *pt, u64 iova, unsigned int level, u64 *table)
 {
+	if (level != FLPT_HINT_LEVEL)
+		return;
+
 	/* The page's key before the page: who was migrated is another CPU. */
-	if (level == FLPT_HINT_LEVEL)
-		smp_store_release(flpt_hint(pt, iova), flpt_page(table));
+	smp_store_release(flpt_hint(pt, iova), flpt_page(table));
 }
 
 /* The slot for @iova at @level, 1 or 2, by what this CPU remembers, or NULL. */
@@ -382,6 +389,7 @@ static void flpt_park(u64 *slot, u64 *table)
 	if (!(key & FLPT_KEY_IN_BAY)) {
 		/* Only who owns all of the slot comes here. */
 		page->parked = *bay;
+		/* The rest of the list before its head. */
 		smp_store_release(bay, page);
 	}
 
@@ -442,6 +450,7 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 	key = READ_ONCE(page->key) & FLPT_KEY_IN_BAY;
 	if (!key)
 		flpt_keep_page(pt, table);
+	/* All of the above before whoever remembers it goes by it. */
 	smp_store_release(&page->key, key | flpt_key(iova, level - 1));
 
 	return true;
@@ -586,8 +595,6 @@ static __always_inline unsigned int flpt_run(unsigned int level, u64 iova, u64 l
 
 /* Entries that are looked at together, rather than each by itself. */
 #define FLPT_STRIDE	8
-#define for_each_of_stride(i)	_Pragma("GCC unroll 8") \
-				for ((i) = 0; (i) < FLPT_STRIDE; (i)++)
 
 /* A large page over a table that has become empty */
 
@@ -596,7 +603,8 @@ static bool flpt_stride_is_free(u64 *slot)
 	unsigned int i;
 	u64 any = 0;
 
-	for_each_of_stride(i)
+#pragma GCC unroll 8
+	for (i = 0; i < FLPT_STRIDE; i++)
 		any |= fl_load(slot + i);
 
 	return !any;
@@ -849,7 +857,8 @@ static void flpt_clear_pages(u64 *slot, unsigned int n)
 	unsigned int i;
 
 	for (; n >= FLPT_STRIDE; n -= FLPT_STRIDE, slot += FLPT_STRIDE) {
-		for_each_of_stride(i)
+#pragma GCC unroll 8
+		for (i = 0; i < FLPT_STRIDE; i++)
 			fl_store(slot + i, 0);
 	}
 	for (i = 0; i < n; i++)
@@ -861,7 +870,8 @@ static bool flpt_stride_has_leaves_only(u64 *slot)
 	unsigned int i;
 	u64 all = ~0ULL;
 
-	for_each_of_stride(i)
+#pragma GCC unroll 8
+	for (i = 0; i < FLPT_STRIDE; i++)
 		all &= fl_load(slot + i);
 
 	return fl_is_large_leaf(all);
@@ -944,7 +954,8 @@ static noinline unsigned int flpt_fill(u64 *slot, u64 leaf, u64 step, unsigned i
 
 	while (i < n) {
 		if (n - i >= FLPT_STRIDE && flpt_stride_is_free(slot + i)) {
-			for_each_of_stride(j) {
+#pragma GCC unroll 8
+			for (j = 0; j < FLPT_STRIDE; j++) {
 				fl_store(slot + i + j, leaf);
 				leaf += step;
 			}
@@ -1258,9 +1269,10 @@ static noinline int flpt_unmap_walk(struct flpt *pt, u64 iova, u64 last)
 	u64 *slot = flpt_find(pt, iova, &level);
 	int ret;
 
-	/* Either end may be inside of a large page. */
-	if ((!IS_ALIGNED(iova, fl_size(level)) && fl_present(fl_load(slot))) ||
-	    flpt_cut_depth(pt, last + 1, &unused)) {
+	/* Unless all is in one page table, either end may be inside of a large page. */
+	if ((level > 1 || (iova ^ last) >> fl_shift(2)) &&
+	    ((!IS_ALIGNED(iova, fl_size(level)) && fl_present(fl_load(slot))) ||
+	     flpt_cut_depth(pt, last + 1, &unused))) {
 		ret = flpt_cut(pt, iova, last + 1, GFP_ATOMIC | __GFP_NOWARN);
 		if (ret)
 			return ret;
