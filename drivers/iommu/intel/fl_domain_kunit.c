@@ -685,6 +685,11 @@ static void alloc_charges_users_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0u, (__force u32)flpt_config(kernel->flpt)->gfp);
 	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
 			(__force u32)flpt_config(user->flpt)->gfp);
+
+	/* They are also the only ones whose tables have a bound. */
+	KUNIT_EXPECT_EQ(test, 0, flpt_config(kernel->flpt)->max_pages);
+	KUNIT_EXPECT_EQ(test, max(totalram_pages() / 64, (unsigned long)SZ_64M / SZ_4K),
+			flpt_config(user->flpt)->max_pages);
 }
 
 static void *no_page(const struct flpt_cfg *cfg, gfp_t gfp)

@@ -17,7 +17,7 @@ build() {
 }
 
 # the memory-order claims, and that a weakened copy of each is seen to fail
-litmus() { "$NATIVE/litmus.py" "$NATIVE"/litmus/*.litmus; }
+litmus() { python3 -B "$NATIVE/litmus.py" "$NATIVE"/litmus/*.litmus; }
 # what was found once, under AddressSanitizer and UndefinedBehaviorSanitizer
 corpus() { "$O/test-asan" corpus "$NATIVE/corpus.txt"; }
 # operations that are interrupted by others, hardware looking on
