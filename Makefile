@@ -3,6 +3,7 @@
 
 lab := tools/lab
 export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
+export SEED TIME
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 
@@ -79,7 +80,7 @@ native: setup
 	@tools/testing/flpt/run.sh
 
 fuzz: setup
-	@$(MAKE) --no-print-directory -C tools/testing/flpt fuzz $(if $(TIME),TIME=$(TIME))
+	@tools/testing/flpt/run.sh fuzz
 
 check: setup
 	@$(lab)/check.sh

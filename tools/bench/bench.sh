@@ -15,16 +15,6 @@ BOOTS=7
 STEP=()
 say() { printf 'bench: %s\n' "$*" >&2; }
 
-# what drivers did; something made up if nothing is recorded
-# shellcheck disable=SC2034 # for kernels.sh
-find_patterns() {
-	local recorded=("$BENCH"/patterns/*.txt)
-	PATTERNS=("${recorded[@]}")
-	[ ! -f "${recorded[0]}" ] || return 0
-	"$BENCH/synthetic.py" | write_if_changed "$WORK/synthetic.txt"
-	PATTERNS=("$WORK/synthetic.txt")
-}
-
 # boot NAME LOG CPUS ARGUMENT...: by the command STEP, if there is one
 boot() {
 	local name=$1 log=$2 cpus=$3
@@ -93,7 +83,8 @@ if ! PEERS_SOURCE=$(peers_source); then
 	say "no $PEERS can be had"
 	exit 77
 fi
-find_patterns
+# shellcheck disable=SC2034 # for kernels.sh: what drivers did
+PATTERNS=("$BENCH"/patterns/*.txt)
 bench_kernel peers peers "$PEERS_SOURCE" "$BENCH"/configs/{common,peers}.config
 bench_kernel dma_pte dma_pte "$PRISTINE" "$BENCH"/configs/{common,dma_pte}.config
 bench_kernel smp peers "$PEERS_SOURCE" "$BENCH"/configs/{common,peers,smp}.config

@@ -66,7 +66,6 @@
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/mm.h>
-#include <linux/overflow.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -1130,6 +1129,7 @@ static noinline int flpt_map_new(struct flpt *pt, u64 iova, u64 leaf,
 	return flpt_map_slot(pt, table + fl_index(iova, level), leaf);
 }
 
+/* flpt_map() of leaves of @level, for which the table is configured. */
 static __always_inline int flpt_map_level(struct flpt *pt, u64 iova, phys_addr_t paddr,
 					  unsigned int level, size_t pgcount, int prot,
 					  gfp_t gfp, size_t *mapped)
@@ -1210,8 +1210,8 @@ static noinline int flpt_map_any(struct flpt *pt, u64 iova, phys_addr_t paddr,
  *		  of which the lower half is offered), or of physical addresses
  * * -EADDRINUSE - something is mapped there already; it stays, and what this
  *		  call had mapped has been taken back and invalidated
- * * -ENOMEM	- no memory for a table; what had been mapped stays, see @mapped,
- *		  for the iommu core to unmap
+ * * -ENOMEM	- no memory for a table, or none left of &flpt_cfg.max_pages; what
+ *		  had been mapped stays, see @mapped, for the iommu core to unmap
  */
 int flpt_map(struct flpt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 	     size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
@@ -1456,7 +1456,8 @@ EXPORT_SYMBOL_IF_KUNIT(flpt_destroy);
  * invalidated after the root has become empty. Domains may stay attached.
  *
  * Context: no other function of this library may be at work on @pt, or begin before
- * this one is through.
+ * this one is through; flpt_get_stats() is one of them. flpt_path() and
+ * flpt_next_leaf() may be, under rcu_read_lock().
  *
  * Return: 0, and only the root is left; -EBUSY if anything is mapped.
  */
@@ -1540,7 +1541,7 @@ EXPORT_SYMBOL_IF_KUNIT(flpt_last_iova);
  * handle. Only for tables of this library: others may free pages at any time.
  *
  * Context: any; under rcu_read_lock() since before @root was read, or while the
- * table cannot be destroyed.
+ * table can neither be destroyed nor give anything back.
  *
  * Return: the level at which the walk ended, at a leaf or at nothing.
  */

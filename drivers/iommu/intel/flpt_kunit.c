@@ -2038,19 +2038,6 @@ static void flipping_sizes(struct kunit *test)
 	lab_check(lab);
 }
 
-/* Looking */
-
-static void map_assorted(struct lab *lab)
-{
-	must_map(lab, 0, SZ_4K, 3);
-	must_map(lab, boundary(lab, 2) - SZ_4K, SZ_4K, 2);
-	must_map(lab, lab_end(lab) - SZ_4K, SZ_4K, 1);
-	if (lab->param->pgsizes & SZ_2M)
-		must_map(lab, 4 * SZ_2M, SZ_2M, 2);
-	if (lab->param->pgsizes & SZ_1G)
-		must_map(lab, 3ULL * SZ_1G, SZ_1G, 2);
-}
-
 /* What CPUs remember */
 
 static void go_to_cpu(struct kunit *test, unsigned int nr)
@@ -2237,6 +2224,19 @@ static void give_back(struct kunit *test)
 	remember_twice(lab, iova, SZ_4K);
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), lab->param->levels);
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
+}
+
+/* Looking */
+
+static void map_assorted(struct lab *lab)
+{
+	must_map(lab, 0, SZ_4K, 3);
+	must_map(lab, boundary(lab, 2) - SZ_4K, SZ_4K, 2);
+	must_map(lab, lab_end(lab) - SZ_4K, SZ_4K, 1);
+	if (lab->param->pgsizes & SZ_2M)
+		must_map(lab, 4 * SZ_2M, SZ_2M, 2);
+	if (lab->param->pgsizes & SZ_1G)
+		must_map(lab, 3ULL * SZ_1G, SZ_1G, 2);
 }
 
 /* Every byte has its translation; outside of the aperture there is none. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What flpt.c and fl_domain.c open to KUnit suites, which replace the allocator to
- * make it fail on demand, and the write-back to see what memory is like.
- * What flpt.c opens to its KUnit suite, which replaces the allocator to make it
- * fail on demand, and comes in between when a cut has been decided on.
+ * make it fail on demand, and the write-back to see what memory is like, and come
+ * in between when a cut has been decided on.
  */
 #ifndef _INTEL_IOMMU_FLPT_TEST_H
 #define _INTEL_IOMMU_FLPT_TEST_H

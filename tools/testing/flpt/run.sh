@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The library outside of a kernel, with a fixed budget of time, as KTAP.  SEED=
-# repeats a random run.  Installs clang and its run-time library if they are missing.
+# The library outside of a kernel, with a fixed budget of time, as KTAP; with "fuzz",
+# libFuzzer for TIME= seconds.  SEED= repeats a random run.  Installs clang and its
+# run-time library if they are missing.
 set -euo pipefail
 NATIVE=$(cd "$(dirname "$0")" && pwd)
 . "$NATIVE/../../lab/lib.sh"
@@ -32,5 +33,8 @@ fuzzer() { make -C "$NATIVE" "O=$O" TIME=15 fuzz 2>&1 | tail -40; }
 
 install_packages clang llvm libclang-rt-dev
 mkdir -p "$BUILD"
+if [ "${1:-}" = fuzz ]; then
+	exec make -C "$NATIVE" "O=$O" "TIME=${TIME:-60}" fuzz
+fi
 build
 ktap litmus corpus interleaved_asan interleaved sequential threads fuzzer

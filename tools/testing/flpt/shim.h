@@ -48,7 +48,6 @@ typedef unsigned int gfp_t;
 	((type *)((char *)(ptr) - offsetof(type, member)))
 #define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
 #define min(a, b)		min_t(__typeof__(a), a, b)
-#define check_mul_overflow(a, b, to)	__builtin_mul_overflow(a, b, to)
 
 #define BIT(n)			(1UL << (n))
 #define BIT_ULL(n)		(1ULL << (n))
@@ -82,7 +81,7 @@ typedef unsigned int gfp_t;
 
 #define static_assert(condition)	_Static_assert(condition, #condition)
 #define cond_resched()		do { } while (0)
-#define noinline __attribute__((noinline))
+#define noinline		__attribute__((noinline))
 #define ____cacheline_aligned_in_smp	__attribute__((aligned(64)))
 #define swap(a, b) do {							\
 	__typeof__(a) swapped = (a);					\
@@ -141,6 +140,8 @@ typedef struct { long counter; } atomic_long_t;
 	(__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED) + 1)
 #define atomic_long_dec(v) \
 	((void)__atomic_fetch_sub(&(v)->counter, 1, __ATOMIC_RELAXED))
+#define atomic_long_set(v, n) \
+	__atomic_store_n(&(v)->counter, n, __ATOMIC_RELAXED)
 
 /*
  * Per-CPU variables: each thread of execution says which CPU it is on, by
@@ -154,8 +155,6 @@ typedef struct { long counter; } atomic_long_t;
 #define raw_cpu_ptr(ptr)	((ptr) + shim_cpu)
 #define per_cpu_ptr(ptr, cpu)	((ptr) + (cpu))
 #define for_each_possible_cpu(cpu)	for ((cpu) = 0; (cpu) < SHIM_CPUS; (cpu)++)
-#define atomic_long_set(v, n) \
-	__atomic_store_n(&(v)->counter, n, __ATOMIC_RELAXED)
 extern _Thread_local unsigned int shim_cpu;
 
 /* Memory */
