@@ -200,7 +200,6 @@ static void *flpt_new_page(struct flpt *pt, unsigned int level, gfp_t gfp)
 	}
 
 	page = flpt_page(addr);
-	page->parked = NULL;
 	page->key = level;
 	page->bays = NULL;
 
@@ -215,10 +214,8 @@ static void flpt_drop_page(struct flpt *pt, void *addr)
 }
 
 /* Note a page that others can reach: it stays to the end. */
-static void flpt_keep_page(struct flpt *pt, void *addr)
+static void flpt_keep_page(struct flpt *pt, struct flpt_page *page)
 {
-	struct flpt_page *page = flpt_page(addr);
-
 	page->next = READ_ONCE(pt->pages);
 	while (!try_cmpxchg(&pt->pages, &page->next, page))
 		;
@@ -367,7 +364,7 @@ static int flpt_reserve_bay(struct flpt *pt, u64 *slot, gfp_t gfp)
 		return -ENOMEM;
 
 	if (try_cmpxchg(&flpt_page(slot)->bays, &none, bays))
-		flpt_keep_page(pt, bays);
+		flpt_keep_page(pt, flpt_page(bays));
 	else
 		flpt_drop_page(pt, bays);
 
@@ -448,7 +445,7 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 
 	key = READ_ONCE(page->key) & FLPT_KEY_IN_BAY;
 	if (!key)
-		flpt_keep_page(pt, table);
+		flpt_keep_page(pt, page);
 	/* All of the above before whoever remembers it goes by it. */
 	smp_store_release(&page->key, key | flpt_key(iova, level - 1));
 
@@ -1035,10 +1032,10 @@ static bool flpt_in_aperture(struct flpt *pt, u64 iova, size_t size)
 	return iova <= pt->last && size - 1 <= pt->last - iova;
 }
 
-/* Map one leaf at @slot, if there is such a slot, and it is free. */
+/* Map one leaf at @slot, if it is free. */
 static __always_inline bool flpt_map_slot(struct flpt *pt, u64 *slot, u64 leaf)
 {
-	if (unlikely(!slot || fl_load(slot)))
+	if (unlikely(fl_load(slot)))
 		return false;
 
 	fl_store(slot, leaf);
@@ -1046,24 +1043,47 @@ static __always_inline bool flpt_map_slot(struct flpt *pt, u64 *slot, u64 leaf)
 	return true;
 }
 
-/*
- * Map one page of 4 KiB or 2 MiB in a table that this CPU remembers; what is
- * remembered is in the aperture. If that does not succeed at once nothing has changed.
- */
-static __always_inline bool flpt_map_one(struct flpt *pt, u64 iova, phys_addr_t paddr,
-					 size_t pgsize, int prot)
+/* Map a page of 4 KiB below @slot of a page directory, where a table may be missing. */
+static noinline int flpt_map_below(struct flpt *pt, u64 *slot, u64 iova, u64 leaf,
+				   gfp_t gfp)
 {
+	u64 *table = flpt_populate(pt, slot, 2, iova, gfp);
+
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+
+	return flpt_map_slot(pt, table + fl_index(iova, 1), leaf);
+}
+
+/*
+ * Map one page of 4 KiB or 2 MiB in a directory that this CPU remembers, or below it;
+ * what is remembered is in the aperture. Returns how many are mapped, which is none
+ * if there is more to look at, or an error.
+ */
+static __always_inline int flpt_map_one(struct flpt *pt, u64 iova, phys_addr_t paddr,
+					size_t pgsize, int prot, gfp_t gfp)
+{
+	u64 *table, *slot;
+
 	if (unlikely(!IS_ALIGNED(iova | paddr, pgsize) || paddr > FL_LAST_ADDR ||
 		     !(prot & (IOMMU_READ | IOMMU_WRITE))))
-		return false;
+		return 0;
 
-	if (pgsize == SZ_4K)
-		return flpt_map_slot(pt, flpt_recall_slot(pt, iova, 1),
-				     fl_make_leaf(paddr, 1, prot));
+	table = flpt_recall_directory(pt, iova);
+	if (unlikely(!table))
+		return 0;
+
+	slot = table + fl_index(iova, 2);
+	if (pgsize == SZ_4K) {
+		u64 leaf = fl_make_leaf(paddr, 1, prot), entry = fl_load(slot);
+
+		if (unlikely(!fl_is_written_table(entry)))
+			return flpt_map_below(pt, slot, iova, leaf, gfp);
+		return flpt_map_slot(pt, flpt_table(entry) + fl_index(iova, 1), leaf);
+	}
 	if (pgsize == SZ_2M && (pt->cfg.pgsize_bitmap & SZ_2M))
-		return flpt_map_slot(pt, flpt_recall_slot(pt, iova, 2),
-				     fl_make_leaf(paddr, 2, prot));
-	return false;
+		return flpt_map_slot(pt, slot, fl_make_leaf(paddr, 2, prot));
+	return 0;
 }
 
 /*
@@ -1217,9 +1237,13 @@ int flpt_map(struct flpt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 	     size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
 {
 	/* Most often it is one leaf where there are tables already. */
-	if (pgcount == 1 && likely(flpt_map_one(pt, iova, paddr, pgsize, prot))) {
-		*mapped = pgsize;
-		return 0;
+	if (pgcount == 1) {
+		int ret = flpt_map_one(pt, iova, paddr, pgsize, prot, gfp);
+
+		if (likely(ret)) {
+			*mapped = ret > 0 ? pgsize : 0;
+			return min(ret, 0);
+		}
 	}
 
 	return flpt_map_any(pt, iova, paddr, pgsize, pgcount, prot, gfp, mapped);
@@ -1414,7 +1438,7 @@ struct flpt *flpt_create(const struct flpt_cfg *cfg)
 	if (!pt->root)
 		goto err_free_hints;
 
-	flpt_keep_page(pt, pt->root);
+	flpt_keep_page(pt, flpt_page(pt->root));
 	flpt_page(pt->root)->key = flpt_key(0, cfg->levels);
 	flpt_write_back(pt, pt->root, PAGE_SIZE);
 
