@@ -122,7 +122,7 @@ static_assert(sizeof(struct flpt_page) <= sizeof(struct page));
 #define FLPT_HINTS		8
 
 struct flpt_hints {
-	struct flpt_page *directory[FLPT_HINTS];
+	u64 *directory[FLPT_HINTS];
 };
 
 struct flpt {
@@ -267,7 +267,7 @@ static void flpt_write_back(struct flpt *pt, void *addr, size_t size)
 
 /* Remembering: see "Remembering a table" above. */
 
-static struct flpt_page **flpt_hint(struct flpt *pt, u64 iova)
+static u64 **flpt_hint(struct flpt *pt, u64 iova)
 {
 	unsigned int place = (iova >> fl_shift(FLPT_HINT_LEVEL + 1)) % FLPT_HINTS;
 
@@ -284,18 +284,18 @@ static unsigned long flpt_key(u64 iova, unsigned int level)
 /* The page directory for @iova, if this CPU remembers it. */
 static __always_inline u64 *flpt_recall_directory(struct flpt *pt, u64 iova)
 {
-	struct flpt_page *page = READ_ONCE(*flpt_hint(pt, iova));
+	u64 *table = READ_ONCE(*flpt_hint(pt, iova));
 	unsigned long key;
 
-	if (unlikely(!page))
+	if (unlikely(!table))
 		return NULL;
 
 	/* What was done before the key was set; see flpt_install(). */
-	key = smp_load_acquire(&page->key) & ~FLPT_KEY_IN_BAY;
+	key = smp_load_acquire(&flpt_page(table)->key) & ~FLPT_KEY_IN_BAY;
 	if (unlikely(key != flpt_key(iova, FLPT_HINT_LEVEL)))
 		return NULL;
 
-	return flpt_page_table(page);
+	return table;
 }
 
 /*
@@ -322,8 +322,8 @@ static void flpt_remember(struct flpt *pt, u64 iova, unsigned int level, u64 *ta
 	if (level != FLPT_HINT_LEVEL)
 		return;
 
-	/* The page's key before the page: who was migrated is another CPU. */
-	smp_store_release(flpt_hint(pt, iova), flpt_page(table));
+	/* The table's key before the table: who was migrated is another CPU. */
+	smp_store_release(flpt_hint(pt, iova), table);
 }
 
 /* The slot for @iova at @level, 1 or 2, by what this CPU remembers, or NULL. */
@@ -944,7 +944,8 @@ static void flpt_take_back(struct flpt *pt, u64 iova, u64 end)
 /* Map */
 
 /* Fill @n slots. Returns how many are filled before one is in use. */
-static noinline unsigned int flpt_fill(u64 *slot, u64 leaf, u64 step, unsigned int n)
+static __always_inline unsigned int flpt_fill(u64 *slot, u64 leaf, u64 step,
+					      unsigned int n)
 {
 	unsigned int i = 0, j;
 
