@@ -31,7 +31,8 @@ help:
 ##   make soak       the same at random, for ten minutes (TIME=seconds)
 ##   make vmm        the same by Debian 13's newest QEMU, for a guest of its own
 ##
-##   make bench      the page-table library against others, natively; a table
+##   make bench      the page-table library against others, natively; a table.
+##                   SUITE=PART narrows to cases with PART in their names
 ##   make bench-record   the same, and the results into Documentation
 ##   make record     record what real I/O maps and unmaps (tools/bench/patterns)
 ##   make bench-dma  the DMA API's benchmark, with and without the series: instructions

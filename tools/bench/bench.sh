@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # "make bench": our page-table library and its peers, natively and side by side, in
 # user-mode Linux. The results are a table, a CSV and a plot in build/bench/results;
-# with "record", in Documentation as well. The status tells whether it ran, not
-# whether anything was fast; 77: there is no source of the peers.
+# with "record", in Documentation as well. SUITE= narrows to the cases that have it in
+# their names (kernel/cases.c). The status tells whether it ran, not whether anything
+# was fast; 77: there is no source of the peers.
 set -euo pipefail
 BENCH=$(cd "$(dirname "$0")" && pwd)
 . "$BENCH/../lab/lib.sh"
@@ -12,6 +13,7 @@ BENCH=$(cd "$(dirname "$0")" && pwd)
 . "$BENCH/kernels.sh"
 
 BOOTS=7
+ZEROED_BOOTS=3
 STEP=()
 say() { printf 'bench: %s\n' "$*" >&2; }
 
@@ -34,15 +36,22 @@ find_memory() {
 }
 
 measure() {
-	local number last=$((JOBS - 1))
+	local number kernel last=$((JOBS - 1))
 	rm -rf "$RAW"
 	mkdir -p "$RAW"
 	for number in $(seq $BOOTS); do
 		say "boot $number of $BOOTS"
-		boot peers "$RAW/peers-$number" $last
-		boot dma_pte "$RAW/dma_pte-$number" $last
-		[ $last = 0 ] || boot smp "$RAW/smp-$number" $((last - 1)),$last \
+		boot peers "$RAW/peers-$number" $last "$only"
+		boot dma_pte "$RAW/dma_pte-$number" $last "$only"
+		[ $last = 0 ] || [ -n "${SUITE:-}" ] || boot smp "$RAW/smp-$number" $((last - 1)),$last \
 			seccomp=on ncpus=2
+	done
+	[ -z "${SUITE:-}" ] || return 0
+	for number in $(seq $ZEROED_BOOTS); do
+		for kernel in peers dma_pte; do
+			boot $kernel "$RAW/zeroed-$kernel-$number" $last \
+				init_on_alloc=1 bench_only=cold
+		done
 	done
 }
 
@@ -55,7 +64,7 @@ count_instructions() {
 		address=$(nm "$WORK/obj-$name/linux" |
 			awk '$3 == "bench_clock" { print $1 }')
 		STEP=("$WORK/step" "$address")
-		boot $name "$RAW/count-$name" $((JOBS - 1)) bench_count
+		boot $name "$RAW/count-$name" $((JOBS - 1)) bench_count "$only"
 	done
 	STEP=()
 }
@@ -75,6 +84,8 @@ record() {
 }
 
 choose_source
+only=bench_only=${SUITE:-}
+[ -z "${SUITE:-}" ] || [ "${1:-}" != record ] || die "only all of it is recorded"
 WORK=$BUILD/bench RAW=$BUILD/bench/raw RESULTS=$BUILD/bench/results
 mkdir -p "$WORK" "$RESULTS"
 lock "$WORK/.lock"

@@ -160,12 +160,16 @@ def make_row(case, operation, keys, target, here, there):
 
 
 def make_rows(here, there):
+    """Of the cases that were measured."""
     rows = []
     cases = dict(CASES)
-    for case, _, _ in here[0]:
+    measured = {case for case, _, _ in here[0]}
+    for case in sorted(measured):
         if case.startswith("replay-"):
             cases[case] = (case.replace("-", " of "), 1, None)
     for case, (name, *targets) in cases.items():
+        if case not in measured:
+            continue
         if targets[1] is None:
             rows.append(make_row(case, name, [(case, 0)], targets[0], here, there))
             continue
@@ -195,7 +199,7 @@ def print_lines(lines, out):
 
 def print_counts(counts, out):
     libraries = [HARNESS, *FLOORS, OURS, *PEERS]
-    lines = [["operation", HARNESS, *FLOORS, OURS, "generic", "g-alt", "lpae", "dma_pte"]]
+    lines = [HEAD]
     for case, (name, *targets) in CASES.items():
         for unmap in 0, 1:
             if (case, unmap, OURS) not in counts or \
@@ -209,9 +213,11 @@ def print_counts(counts, out):
     print_lines(lines, out)
 
 
+HEAD = ["operation", HARNESS, *FLOORS, OURS, "generic", "g-alt", "lpae", "dma_pte"]
+
+
 def print_table(rows, out):
-    head = ["operation", HARNESS, *FLOORS, OURS, "generic", "g-alt", "lpae", "dma_pte",
-            "best peer", "ratio", "target", "met"]
+    head = [*HEAD, "best peer", "ratio", "target", "met"]
     lines = [head]
     for row in rows:
         cells = [row.operation]
@@ -223,6 +229,16 @@ def print_table(rows, out):
         cells.append({None: "-", True: "yes", False: "NO"}[row.met])
         lines.append(cells)
     print_lines(lines, out)
+
+
+def print_zeroed(raw, out):
+    """The cold operations where the page allocator zeroes all that it gives."""
+    here, there = read(raw, "zeroed-peers")[0], read(raw, "zeroed-dma_pte")[0]
+    if here:
+        print("\nThe same where the allocator zeroes every page (init_on_alloc=1)\n",
+              file=out)
+        print_table([row._replace(target=None, met=None)
+                     for row in make_rows(here, there)], out)
 
 
 def print_pages(pages_here, pages_there, out):
@@ -241,7 +257,7 @@ def print_pages(pages_here, pages_there, out):
 def print_threads(ratios, out):
     """Returns whether the target is met, or None where nothing was measured."""
     if not ratios:
-        print("\nOne processor: two threads were not measured.", file=out)
+        print("\nTwo threads were not measured.", file=out)
         return None
     print("\nTwo threads, 4K map and unmap in ranges of their own; what they do "
           "while one does one:", file=out)
@@ -261,9 +277,10 @@ def print_summary(rows, threads_met, out):
     met = sum(judged)
     drifts = [row.drift for row in rows if row.drift]
     print(f"\nTargets met: {met} of {len(judged)}.", file=out)
-    print("Our library's multiple of the checked floor, 7.3's divided by 6.12's: "
-          f"{statistics.median(drifts):.2f} (median), "
-          f"{min(drifts):.2f} to {max(drifts):.2f}.", file=out)
+    if drifts:
+        print("Our library's multiple of the checked floor, 7.3's divided by 6.12's: "
+              f"{statistics.median(drifts):.2f} (median), "
+              f"{min(drifts):.2f} to {max(drifts):.2f}.", file=out)
 
 
 def write_csv(rows, path):
@@ -303,6 +320,7 @@ def main(raw, results):
     with open(os.path.join(results, "bench.txt"), "w", encoding="ascii") as out:
         print("ns per operation, less the harness's own\n", file=out)
         print_table(rows, out)
+        print_zeroed(raw, out)
         print_pages(pages_here, pages_there, out)
         print_counts(read_counts(raw), out)
         print_summary(rows, print_threads(read_threads(raw), out), out)

@@ -101,6 +101,8 @@ int bench_run_threads(void);
 /* Instructions are counted, one by one: as little as possible is to be done. */
 extern bool bench_counting;
 
+bool bench_is_wanted(const char *name);
+
 u64 bench_clock(void);
 void bench_write_back(void *addr, size_t size);
 

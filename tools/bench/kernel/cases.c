@@ -256,6 +256,9 @@ static bool suits(const struct bench_case *test, const struct bench_lib *lib)
 	if (test->libs == BENCH_SPLITTERS)
 		return lib->split;
 
+	if (test->libs == BENCH_CHECKED && lib == &bench_checked)
+		return true;
+
 	return test->libs == BENCH_ALL || !lib->is_floor;
 }
 
@@ -405,7 +408,7 @@ static const struct bench_case cases[] = {
 	  .libs = BENCH_SPLITTERS, .pgsize = SZ_1G, .pgcount = 1, .passes = 16,
 	  .start = SZ_1G, .stride = SZ_1G, .nr = 32 },
 	{ .name = "supersede-2m", .pass = pass_supersede, .each = true,
-	  .libs = BENCH_NO_FLOORS, .pgsize = SZ_2M, .pgcount = 1, .passes = 16,
+	  .libs = BENCH_CHECKED, .pgsize = SZ_2M, .pgcount = 1, .passes = 16,
 	  .start = SZ_1G, .stride = SZ_2M, .nr = 64 },
 	{ .name = "4k-written-back", WARM, SMALL, .passes = 16,
 	  .noncoherent = true, .start = SZ_1G, .stride = SZ_4K, .nr = 512 },
@@ -454,6 +457,8 @@ int bench_run_cases(void)
 	int err;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (!bench_is_wanted(cases[i].name))
+			continue;
 		err = run_case(&cases[i]);
 		if (err)
 			return err;

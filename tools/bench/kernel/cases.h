@@ -40,6 +40,7 @@ struct bench_case {
 	enum {
 		BENCH_ALL,
 		BENCH_NO_FLOORS,
+		BENCH_CHECKED,	/* libraries, and the floor of this name */
 		BENCH_SPLITTERS,
 	} libs;
 	bool noncoherent;

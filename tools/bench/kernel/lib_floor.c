@@ -68,6 +68,22 @@ static __always_inline u64 *floor_walk(struct iommu_domain *domain,
 	return table + (iova >> PAGE_SHIFT) % ENTRIES;
 }
 
+/* Frees the table where a large page is to be, if it is empty. */
+static noinline void floor_make_room(u64 *slot)
+{
+	u64 *table = floor_below(READ_ONCE(*slot)), any = 0;
+	unsigned int i;
+
+#pragma GCC unroll 8
+	for (i = 0; i < ENTRIES; i++)
+		any |= READ_ONCE(table[i]);
+	if (any)
+		return;
+
+	free_page((unsigned long)table);
+	WRITE_ONCE(*slot, 0);
+}
+
 static __always_inline void floor_run(u64 *slot, size_t n, u64 leaf, u64 step,
 				      enum floor floor, bool present)
 {
@@ -95,6 +111,9 @@ static __always_inline void floor_range(struct iommu_domain *domain,
 		u64 *slot = floor_walk(domain, iova, level);
 		size_t run = min(n, ENTRIES - offset_in_page(slot) / sizeof(u64));
 
+		if (floor == CHECKED && level == 2 && !present && n == 1 &&
+		    unlikely(READ_ONCE(*slot)))
+			floor_make_room(slot);
 		floor_run(slot, run, leaf, step, floor, present);
 		n -= run;
 		iova += run << floor_shift(level);

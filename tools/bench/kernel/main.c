@@ -17,6 +17,7 @@
 #include <linux/moduleparam.h>
 #include <linux/printk.h>
 #include <linux/reboot.h>
+#include <linux/string.h>
 
 #include "bench.h"
 
@@ -40,6 +41,15 @@ const struct bench_lib *const bench_libs[] = {
 /* "bench_count": the clock counts instructions */
 bool bench_counting;
 core_param(bench_count, bench_counting, bool, 0);
+
+/* "bench_only=": cases with this in their names */
+static char *bench_only = "";
+core_param(bench_only, bench_only, charp, 0);
+
+bool bench_is_wanted(const char *name)
+{
+	return strstr(name, bench_only);
+}
 
 static u64 __init clock_khz(void)
 {

@@ -149,6 +149,8 @@ int bench_run_replays(void)
 			.pattern	= pattern,
 		};
 
+		if (!bench_is_wanted(pattern->name))
+			continue;
 		for (sample = 0; sample < BENCH_SAMPLES && !err; sample++)
 			err = bench_measure(pattern->name, pattern->nr, &run);
 	}
