@@ -445,6 +445,7 @@ static void *lab_alloc_page(const struct flpt_cfg *cfg, gfp_t gfp)
 	if (!copy)
 		return NULL;
 
+	memset(copy, GARBAGE, PAGE_SIZE);
 	page = iommu_alloc_page_node(cfg->nid, gfp);
 	/* What is not asked to be zero is not, and nothing is known of it. */
 	if (page && !(gfp & __GFP_ZERO))
@@ -456,7 +457,6 @@ static void *lab_alloc_page(const struct flpt_cfg *cfg, gfp_t gfp)
 		return NULL;
 	}
 
-	memset(copy, GARBAGE, PAGE_SIZE);
 	get_page(virt_to_page(page));
 	return page;
 }
@@ -2143,6 +2143,11 @@ static void memory_is_bounded(struct kunit *test)
 	lab_create(lab);
 	hostile = lab->pt;
 
+	/* What could not be had does not count. */
+	atomic_set(&lab->fail_in, 0);
+	KUNIT_EXPECT_EQ(test, touch(lab, iova), -ENOMEM);
+	atomic_set(&lab->fail_in, -1);
+
 	while (!(ret = touch(lab, iova)) && iova < 4ULL * SZ_1G)
 		iova += SZ_2M;
 	KUNIT_EXPECT_EQ(test, ret, -ENOMEM);
@@ -2383,6 +2388,17 @@ static void prepare_parked(struct lab *lab)
 	prepare_page(lab);
 }
 
+static void prepare_directory(struct lab *lab)
+{
+	must_map(lab, 6ULL * SZ_1G, SZ_4K, 1);
+}
+
+/* A page whose page directory is remembered. */
+static void map_below_directory(struct lab *lab)
+{
+	lab_map(lab, 6ULL * SZ_1G + SZ_2M, SZ_1G, SZ_4K, 1, RW);
+}
+
 static void map_small(struct lab *lab)
 {
 	u64 iova = boundary(lab, 2) - 600 * SZ_4K;
@@ -2421,6 +2437,7 @@ static const struct {
 	void (*run)(struct lab *lab);
 } failing[] = {
 	{ "map 4K", prepare_nothing, map_small },
+	{ "map 4K below a directory", prepare_directory, map_below_directory },
 	{ "map large", prepare_nothing, map_large },
 	{ "map large over empty tables", prepare_empty, map_large },
 	{ "unmap the middle", prepare_page, unmap_middle },
@@ -2827,12 +2844,12 @@ static void race_is(struct lab *lab, bool right)
 		atomic_inc(&lab->wrong);
 }
 
-/* Two threads wait for one another. */
+/* Two threads wait for one another, and see what the other has done. */
 static void meet(struct lab *lab)
 {
 	int all = round_up(atomic_inc_return(&lab->arrived), 2);
 
-	while (atomic_read(&lab->arrived) < all) {
+	while (atomic_read_acquire(&lab->arrived) < all) {
 		cpu_relax();
 		cond_resched();
 	}

@@ -1124,24 +1124,39 @@ static void run_random(long seconds, bool plain)
 	       getenv("SEED") ?: "1");
 }
 
+/* A line from its byte @at on; all the lines that it stands for. */
+static unsigned long run_line(const char *line, size_t at)
+{
+	unsigned long runs = 0;
+	unsigned int value;
+
+	while (at < INPUT && sscanf(line + 2 * at, "%2x", &value) == 1)
+		input[at++] = value;
+	if (at == INPUT || line[2 * at] != '*') {
+		input_size = at;
+		run_bytes(input, input_size);
+		return 1;
+	}
+
+	/* What get_steps() takes for 1 to 32. */
+	for (value = 192; value < 224; value++) {
+		input[at] = value;
+		runs += run_line(line, at + 1);
+	}
+
+	return runs;
+}
+
 static void run_corpus(const char *name)
 {
 	static char line[2 * INPUT + 2];
 	FILE *file = fopen(name, "r");
 	unsigned long runs = 0;
-	unsigned int value;
 
 	BUG_ON(!file);
 	while (fgets(line, sizeof(line), file)) {
-		if (line[0] == '#')
-			continue;
-		for (input_size = 0; input_size < INPUT; input_size++) {
-			if (sscanf(line + 2 * input_size, "%2x", &value) != 1)
-				break;
-			input[input_size] = value;
-		}
-		run_bytes(input, input_size);
-		runs++;
+		if (line[0] != '#')
+			runs += run_line(line, 0);
 	}
 	fclose(file);
 	printf("corpus: %lu runs, %lu operations\n", runs, t.ops);

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The library outside of a kernel, with a fixed budget of time, as KTAP; with "fuzz",
-# libFuzzer for TIME= seconds.  SEED= repeats a random run.  Installs clang and its
-# run-time library if they are missing.
+# The library outside of a kernel, within about two minutes, as KTAP: its KUnit
+# suite, case by case, then what exists here only.  With "fuzz", libFuzzer for TIME=
+# seconds.  SEED= repeats a random run.  Installs clang and its run-time library if
+# they are missing.
 set -euo pipefail
 NATIVE=$(cd "$(dirname "$0")" && pwd)
 . "$NATIVE/../../lab/lib.sh"
@@ -13,10 +14,18 @@ SEED=${SEED:-$(date +%s)}
 export SEED
 
 build() {
-	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,threads,fuzz} >"$O.log" 2>&1 ||
+	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,threads,fuzz} \
+		"$O"/{kunit-asan,kunit-tsan} >"$O.log" 2>&1 ||
 		{ tail -30 "$O.log" >&2; die "the native tests cannot be built"; }
 }
 
+# all cases of the KUnit suite, under AddressSanitizer and UndefinedBehaviorSanitizer
+kunit_asan() { (ulimit -t 300; "$O/kunit-asan" "seed=$SEED" steps=600); }
+# those with several threads, under ThreadSanitizer
+kunit_tsan() {
+	(ulimit -t 300; TSAN_OPTIONS=halt_on_error=1 \
+		"$O/kunit-tsan" "seed=$SEED" 'filter_glob=race_*')
+}
 # the memory-order claims, and that a weakened copy of each is seen to fail
 litmus() { python3 -B "$NATIVE/litmus.py" "$NATIVE"/litmus/*.litmus; }
 # what was found once, under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -37,4 +46,11 @@ if [ "${1:-}" = fuzz ]; then
 	exec make -C "$NATIVE" "O=$O" "TIME=${TIME:-60}" fuzz
 fi
 build
-ktap litmus corpus interleaved_asan interleaved sequential threads fuzzer
+status=0
+# each is a KTAP document of its own
+for suite in kunit_asan kunit_tsan; do
+	say "$suite"
+	"$suite" || status=1
+done
+ktap litmus corpus interleaved_asan interleaved sequential threads fuzzer || status=1
+exit "$status"

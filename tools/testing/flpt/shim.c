@@ -18,6 +18,11 @@
 #define STRIDE		(2 * PAGE_SIZE)
 #define ARENA		(PAGES * STRIDE)
 #define PHYS_BASE	0x4200000000ULL
+/* The last pages are those for __GFP_DMA, which have low addresses. */
+#define DMA_PAGES	512UL
+#define DMA_FIRST	(PAGES - DMA_PAGES)
+#define DMA_OFFSET	(DMA_FIRST * STRIDE)
+#define DMA_PHYS_BASE	0x100000ULL
 
 void (*shim_hook)(bool store);
 _Thread_local unsigned int shim_cpu;
@@ -25,10 +30,11 @@ unsigned long shim_max_pages = -1UL;
 _Thread_local u64 shim_fail;
 _Thread_local unsigned long shim_failed;
 _Thread_local bool shim_atomic;
+atomic_long_t shim_accounted;
 
 static char *arena, *memory;
 static struct page pages[PAGES];
-static unsigned long used, live;
+static unsigned long used, used_dma, live;
 static struct rcu_head *callbacks;
 
 static char *reserve(void)
@@ -51,13 +57,32 @@ void shim_reset(void)
 
 	BUG_ON(live || callbacks);
 	memset(pages, 0, used * sizeof(*pages));
+	memset(pages + DMA_FIRST, 0, used_dma * sizeof(*pages));
 	used = 0;
+	used_dma = 0;
 }
 
 /* How many pages are allocated. */
 unsigned long shim_pages(void)
 {
 	return __atomic_load_n(&live, __ATOMIC_RELAXED);
+}
+
+/* Free whatever somebody has left. Nobody else may be running. */
+unsigned long shim_reclaim(void)
+{
+	unsigned long nr, left = live;
+
+	for (nr = 0; live && nr < PAGES; nr++) {
+		if (pages[nr].state != SHIM_LIVE)
+			continue;
+		pages[nr].mapping = 0;
+		pages[nr].refs = 1;
+		put_page(pages + nr);
+	}
+	atomic_long_set(&shim_accounted, 0);
+
+	return left;
 }
 
 struct page *virt_to_page(const void *addr)
@@ -70,20 +95,34 @@ struct page *virt_to_page(const void *addr)
 
 phys_addr_t virt_to_phys(const void *addr)
 {
+	size_t offset = (const char *)addr - arena;
+
 	BUG_ON(virt_to_page(addr)->state != SHIM_LIVE);
-	return (const char *)addr - arena + PHYS_BASE;
+	if (offset >= DMA_OFFSET)
+		return offset - DMA_OFFSET + DMA_PHYS_BASE;
+
+	return offset + PHYS_BASE;
+}
+
+/* Where in the arena @addr is; its end or more if it is not there. */
+static u64 phys_offset(phys_addr_t addr)
+{
+	if (addr - PHYS_BASE < DMA_OFFSET)
+		return addr - PHYS_BASE;
+
+	return addr < DMA_PHYS_BASE ? ARENA : addr - DMA_PHYS_BASE + DMA_OFFSET;
 }
 
 void *phys_to_virt(phys_addr_t addr)
 {
-	BUG_ON(addr - PHYS_BASE >= ARENA);
-	return arena + (addr - PHYS_BASE);
+	BUG_ON(phys_offset(addr) >= ARENA);
+	return arena + phys_offset(addr);
 }
 
 /* Where hardware finds the entry at @addr; NULL if that is no allocated page. */
 u64 *shim_memory(u64 addr)
 {
-	u64 offset = addr - PHYS_BASE;
+	u64 offset = phys_offset(addr);
 
 	if (offset >= ARENA || offset % STRIDE >= PAGE_SIZE ||
 	    pages[offset / STRIDE].state != SHIM_LIVE)
@@ -100,10 +139,20 @@ static bool must_fail(void)
 	return fail;
 }
 
+/* The next page, or one for __GFP_DMA. */
+static struct page *new_page(gfp_t gfp)
+{
+	bool dma = gfp & __GFP_DMA;
+	unsigned long nr = __atomic_fetch_add(dma ? &used_dma : &used, 1,
+					      __ATOMIC_RELAXED);
+
+	BUG_ON(nr >= (dma ? DMA_PAGES : DMA_FIRST));
+	return pages + (dma ? DMA_FIRST : 0) + nr;
+}
+
 struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 {
 	struct page *page;
-	unsigned long nr;
 	char *addr;
 
 	BUG_ON(nid != NUMA_NO_NODE || order);
@@ -111,21 +160,20 @@ struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 	if (must_fail())
 		return NULL;
 
-	nr = __atomic_fetch_add(&used, 1, __ATOMIC_RELAXED);
-	BUG_ON(nr >= PAGES);
 	BUG_ON(__atomic_fetch_add(&live, 1, __ATOMIC_RELAXED) >= shim_max_pages);
 
-	page = pages + nr;
-	addr = arena + nr * STRIDE;
+	page = new_page(gfp);
+	addr = page_address(page);
 	memset(page, 0x5a, sizeof(*page));
 	page->mapping = 0;
+	page->refs = 1;
 	page->state = SHIM_LIVE;
 	page->gfp = gfp;
 	page->reached = 0;
 	ASAN_UNPOISON_MEMORY_REGION(addr, PAGE_SIZE);
 	memset(addr, gfp & __GFP_ZERO ? 0 : 0x5a, PAGE_SIZE);
 	/* What was in memory before; nobody has written this back. */
-	memset(memory + nr * STRIDE, 0xa5, PAGE_SIZE);
+	memset(memory + (addr - arena), 0xa5, PAGE_SIZE);
 
 	return page;
 }
@@ -135,14 +183,30 @@ void *page_address(const struct page *page)
 	return arena + (page - pages) * STRIDE;
 }
 
+void put_page(struct page *page)
+{
+	BUG_ON(page->state != SHIM_LIVE || page->mapping);
+	if (__atomic_sub_fetch(&page->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+
+	page->state = SHIM_FREED;
+	ASAN_POISON_MEMORY_REGION(page_address(page), PAGE_SIZE);
+	__atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
+}
+
+void __iommu_alloc_account(struct page *page, int order)
+{
+	BUG_ON(order);
+	(void)atomic_long_inc_return(&shim_accounted);
+}
+
+/* Whoever has a reference left may look at @page, and at nothing that is in it. */
 void __iommu_free_pages(struct page *page, int order)
 {
-	char *addr = arena + (page - pages) * STRIDE;
-
-	BUG_ON(order || page->state != SHIM_LIVE || page->mapping);
-	page->state = SHIM_FREED;
-	ASAN_POISON_MEMORY_REGION(addr, PAGE_SIZE);
-	__atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
+	BUG_ON(order);
+	atomic_long_dec(&shim_accounted);
+	ASAN_POISON_MEMORY_REGION(page_address(page), PAGE_SIZE);
+	put_page(page);
 }
 
 void *kzalloc(size_t size, gfp_t gfp)

@@ -2,6 +2,7 @@
 /*
  * As much of the kernel as flpt.c needs, in user space. The Makefile makes every
  * <linux/...> header that the library includes a line that includes this file.
+ * What its KUnit suite needs beyond that is in kunit_shim.h.
  *
  * Pages come from one arena, are handed out once and are not used again before
  * shim_reset(), so that nothing ever hides a use after free. Physical addresses
@@ -38,10 +39,6 @@ typedef unsigned int gfp_t;
 #define __is_defined1(val)	__is_defined2(__ARG_PLACEHOLDER_##val)
 #define IS_ENABLED(option)	__is_defined1(option)
 
-#define VISIBLE_IF_KUNIT	static
-#define EXPORT_SYMBOL_IF_KUNIT(symbol)
-#define KUNIT_STATIC_STUB_REDIRECT(...)
-
 #define likely(x)		__builtin_expect(!!(x), 1)
 #define unlikely(x)		__builtin_expect(!!(x), 0)
 #define container_of(ptr, type, member) \
@@ -72,6 +69,7 @@ typedef unsigned int gfp_t;
 #define GFP_ATOMIC		8u
 #define GFP_NOWAIT		16u
 #define __GFP_ZERO		32u
+#define __GFP_DMA		64u
 #define GFP_KERNEL		__GFP_DIRECT_RECLAIM
 
 #define MAX_ERRNO		4095
@@ -80,7 +78,6 @@ typedef unsigned int gfp_t;
 #define IS_ERR(ptr)		((uintptr_t)(ptr) >= (uintptr_t)-MAX_ERRNO)
 
 #define static_assert(condition)	_Static_assert(condition, #condition)
-#define cond_resched()		do { } while (0)
 #define noinline		__attribute__((noinline))
 #define ____cacheline_aligned_in_smp	__attribute__((aligned(64)))
 #define swap(a, b) do {							\
@@ -100,7 +97,7 @@ typedef unsigned int gfp_t;
 	if (unlikely(condition))					\
 		BUG("%s", #condition);					\
 } while (0)
-#define WARN_ON(condition)	BUG_ON(condition)
+#define WARN_ON(condition)	({ BUG_ON(condition); false; })
 
 /* Memory order */
 
@@ -140,6 +137,8 @@ typedef struct { long counter; } atomic_long_t;
 	(__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED) + 1)
 #define atomic_long_dec(v) \
 	((void)__atomic_fetch_sub(&(v)->counter, 1, __ATOMIC_RELAXED))
+#define atomic_long_read(v) \
+	__atomic_load_n(&(v)->counter, __ATOMIC_RELAXED)
 #define atomic_long_set(v, n) \
 	__atomic_store_n(&(v)->counter, n, __ATOMIC_RELAXED)
 
@@ -173,6 +172,7 @@ struct page {
 	unsigned long mapping;
 	unsigned long index;
 	unsigned long private;
+	unsigned int refs;
 	enum shim_state state;
 	gfp_t gfp;
 	unsigned int reached;	/* by the judge, in its present round */
@@ -185,9 +185,12 @@ extern _Thread_local unsigned long shim_failed;
 extern unsigned long shim_max_pages;
 /* This thread must not sleep. */
 extern _Thread_local bool shim_atomic;
+/* Pages that are accounted as page tables. */
+extern atomic_long_t shim_accounted;
 
 void shim_reset(void);
 unsigned long shim_pages(void);
+unsigned long shim_reclaim(void);
 void shim_rcu_barrier(void);
 u64 *shim_memory(u64 addr);
 
@@ -197,12 +200,22 @@ void *phys_to_virt(phys_addr_t addr);
 
 struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
 void *page_address(const struct page *page);
+void put_page(struct page *page);
+void __iommu_alloc_account(struct page *page, int order);
 void __iommu_free_pages(struct page *page, int order);
 void *kzalloc(size_t size, gfp_t gfp);
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 #define iommu_free_page(addr)		__iommu_free_pages(virt_to_page(addr), 0)
-#define __iommu_alloc_account(page, order)	((void)(page))
 #define kfree(ptr)			free(ptr)
+
+#if IS_ENABLED(CONFIG_KUNIT)
+#include "kunit_shim.h"
+#else
+#define VISIBLE_IF_KUNIT	static
+#define EXPORT_SYMBOL_IF_KUNIT(symbol)
+#define KUNIT_STATIC_STUB_REDIRECT(...)
+#define cond_resched()		do { } while (0)
+#endif
 
 #endif /* _FLPT_SHIM_H */
