@@ -589,8 +589,20 @@ static __always_inline unsigned int flpt_run(unsigned int level, u64 iova, u64 l
 	return min_t(u64, run, FL_ENTRIES - fl_index(iova, level));
 }
 
-/* Entries that are looked at together, rather than each by itself. */
+/* Entries that are looked at together, or stored, rather than each by itself. */
 #define FLPT_STRIDE	8
+
+/* In pairs, as each sum waits for the one before it. */
+static __always_inline void flpt_store_stride(u64 *slot, u64 leaf, u64 step)
+{
+	unsigned int i;
+
+#pragma GCC unroll 8
+	for (i = 0; i < FLPT_STRIDE; i += 2, leaf += 2 * step) {
+		fl_store(slot + i, leaf);
+		fl_store(slot + i + 1, leaf + step);
+	}
+}
 
 /* A large page over a table that has become empty */
 
@@ -703,8 +715,8 @@ static void flpt_fill_table(u64 *table, u64 leaf, u64 step)
 {
 	unsigned int i;
 
-	for (i = 0; i < FL_ENTRIES; i++, leaf += step)
-		fl_store(table + i, leaf);
+	for (i = 0; i < FL_ENTRIES; i += FLPT_STRIDE)
+		flpt_store_stride(table + i, leaf + i * step, step);
 }
 
 /*
@@ -852,11 +864,8 @@ static void flpt_clear_pages(u64 *slot, unsigned int n)
 {
 	unsigned int i;
 
-	for (; n >= FLPT_STRIDE; n -= FLPT_STRIDE, slot += FLPT_STRIDE) {
-#pragma GCC unroll 8
-		for (i = 0; i < FLPT_STRIDE; i++)
-			fl_store(slot + i, 0);
-	}
+	for (; n >= FLPT_STRIDE; n -= FLPT_STRIDE, slot += FLPT_STRIDE)
+		flpt_store_stride(slot, 0, 0);
 	for (i = 0; i < n; i++)
 		fl_store(slot + i, 0);
 }
@@ -947,15 +956,12 @@ static void flpt_take_back(struct flpt *pt, u64 iova, u64 end)
 static __always_inline unsigned int flpt_fill(u64 *slot, u64 leaf, u64 step,
 					      unsigned int n)
 {
-	unsigned int i = 0, j;
+	unsigned int i = 0;
 
 	while (i < n) {
 		if (n - i >= FLPT_STRIDE && flpt_stride_is_free(slot + i)) {
-#pragma GCC unroll 8
-			for (j = 0; j < FLPT_STRIDE; j++) {
-				fl_store(slot + i + j, leaf);
-				leaf += step;
-			}
+			flpt_store_stride(slot + i, leaf, step);
+			leaf += FLPT_STRIDE * step;
 			i += FLPT_STRIDE;
 			continue;
 		}
