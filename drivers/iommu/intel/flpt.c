@@ -1315,6 +1315,23 @@ static noinline int flpt_unmap_walk(struct flpt *pt, u64 iova, u64 last)
 	return 0;
 }
 
+/* flpt_unmap() with all its checks. */
+static noinline size_t flpt_unmap_any(struct flpt *pt, u64 iova, size_t size)
+{
+	u64 last = iova + size - 1;
+
+	if (!size || !IS_ALIGNED(iova | size, SZ_4K) ||
+	    !flpt_in_aperture(pt, iova, size))
+		return 0;
+
+	if (IS_ALIGNED(iova | size, SZ_2M) && flpt_unmap_recalled(pt, iova, last, 2))
+		return size;
+	if (size > SZ_4K && likely(flpt_unmap_recalled(pt, iova, last, 1)))
+		return size;
+
+	return flpt_unmap_walk(pt, iova, last) ? 0 : size;
+}
+
 /**
  * flpt_unmap() - clear exactly a range
  * @pt: the table
@@ -1336,24 +1353,13 @@ static noinline int flpt_unmap_walk(struct flpt *pt, u64 iova, u64 last)
  */
 size_t flpt_unmap(struct flpt *pt, u64 iova, size_t size)
 {
-	u64 last = iova + size - 1;
-
 	/* Most often it is one page. A table that is remembered is in the aperture. */
 	if (size == SZ_4K && IS_ALIGNED(iova, SZ_4K) && likely(flpt_unmap_one(pt, iova, 1)))
 		return size;
 	if (size == SZ_2M && IS_ALIGNED(iova, SZ_2M) && likely(flpt_unmap_one(pt, iova, 2)))
 		return size;
 
-	if (!size || !IS_ALIGNED(iova | size, SZ_4K) ||
-	    !flpt_in_aperture(pt, iova, size))
-		return 0;
-
-	if (IS_ALIGNED(iova | size, SZ_2M) && flpt_unmap_recalled(pt, iova, last, 2))
-		return size;
-	if (size > SZ_4K && likely(flpt_unmap_recalled(pt, iova, last, 1)))
-		return size;
-
-	return flpt_unmap_walk(pt, iova, last) ? 0 : size;
+	return flpt_unmap_any(pt, iova, size);
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_unmap);
 
