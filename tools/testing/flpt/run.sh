@@ -37,6 +37,8 @@ interleaved() { "$O/test-gcc" random 12; }
 sequential() { "$O/test-gcc" plain 12; }
 # real threads, under ThreadSanitizer
 threads() { "$O/threads" 12; }
+# which lines and branches of the library all that reaches: none is missing
+coverage() { make -C "$NATIVE" "O=$O" coverage; }
 # guided by coverage, from the corpus on
 fuzzer() { make -C "$NATIVE" "O=$O" TIME=15 fuzz 2>&1 | tail -40; }
 
@@ -52,5 +54,5 @@ for suite in kunit_asan kunit_tsan; do
 	say "$suite"
 	"$suite" || status=1
 done
-ktap litmus corpus interleaved_asan interleaved sequential threads fuzzer || status=1
+ktap litmus corpus interleaved_asan interleaved sequential threads coverage fuzzer || status=1
 exit "$status"
