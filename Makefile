@@ -20,8 +20,9 @@ help:
 ##   make test       all tests; SUITE="NAME..." narrows; the last line counts
 ##   make test-debug the same under KASAN, UBSAN, lockdep, and under KCSAN
 ##   make kunit      the KUnit suites; SUITE=GLOB narrows
-##   make native     the page-table library outside of a kernel: sanitizers, threads,
-##                   litmus tests, a fuzzer (make fuzz TIME=seconds: longer)
+##   make native     the page-table library outside of a kernel: its KUnit suite,
+##                   sanitizers, threads, coverage, litmus tests, a fuzzer
+##                   (make fuzz TIME=seconds: longer)
 ##   make check      sparse, W=1, kernel-doc and checkpatch on what the series touches
 ##
 ##   make qemu       build the lab's own QEMU: nested translation, PASIDs, page

@@ -127,7 +127,7 @@ static bool maps(const struct op *op)
 static void write_back(void *unused, void *addr, size_t size)
 {
 	BUG_ON(t.coherent);
-	shim_step(false);
+	shim_step(SHIM_LOAD);
 	memory_write_back(addr, size);
 }
 
@@ -151,7 +151,7 @@ static void forget(u64 start, u64 last, bool structure)
 static void invalidate(void *unused, u64 start, u64 last,
 		       enum flpt_change change)
 {
-	shim_step(false);
+	shim_step(SHIM_LOAD);
 	BUG_ON(start > last || last > t.last);
 	/* A break-down is all that these invalidate for; nobody runs to give back. */
 	BUG_ON(t.running && t.running->kind != MAP && change != FLPT_STRUCTURE);
@@ -296,9 +296,10 @@ static void switch_to(struct op *op)
 }
 
 /* In front of every access to memory by the library. */
-static void step(bool store)
+static void step(enum shim_access access)
 {
 	struct op *op = t.running;
+	bool store = access == SHIM_STORE;
 
 	if (!op)
 		return;

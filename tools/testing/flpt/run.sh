@@ -14,7 +14,7 @@ SEED=${SEED:-$(date +%s)}
 export SEED
 
 build() {
-	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,threads,fuzz} \
+	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,threads,accesses,fuzz} \
 		"$O"/{kunit-asan,kunit-tsan} >"$O.log" 2>&1 ||
 		{ tail -30 "$O.log" >&2; die "the native tests cannot be built"; }
 }
@@ -37,6 +37,8 @@ interleaved() { "$O/test-gcc" random 12; }
 sequential() { "$O/test-gcc" plain 12; }
 # real threads, under ThreadSanitizer
 threads() { "$O/threads" 12; }
+# that the fast paths are, and store to nothing but leaves
+accesses() { "$O/accesses"; }
 # which lines and branches of the library all that reaches: none is missing
 coverage() { make -C "$NATIVE" "O=$O" coverage; }
 # guided by coverage, from the corpus on
@@ -54,5 +56,5 @@ for suite in kunit_asan kunit_tsan; do
 	say "$suite"
 	"$suite" || status=1
 done
-ktap litmus corpus interleaved_asan interleaved sequential threads coverage fuzzer || status=1
+ktap litmus corpus interleaved_asan interleaved sequential threads accesses coverage fuzzer || status=1
 exit "$status"

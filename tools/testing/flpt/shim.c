@@ -24,7 +24,7 @@
 #define DMA_OFFSET	(DMA_FIRST * STRIDE)
 #define DMA_PHYS_BASE	0x100000ULL
 
-void (*shim_hook)(bool store);
+void (*shim_hook)(enum shim_access access);
 _Thread_local unsigned int shim_cpu;
 unsigned long shim_max_pages = -1UL;
 _Thread_local u64 shim_fail;

@@ -101,29 +101,31 @@ typedef unsigned int gfp_t;
 
 /* Memory order */
 
-extern void (*shim_hook)(bool store);
+/* An atomic operation loads and, as it may, stores. */
+enum shim_access { SHIM_LOAD, SHIM_STORE, SHIM_RELEASE, SHIM_ATOMIC };
 
-static inline void shim_step(bool store)
+extern void (*shim_hook)(enum shim_access access);
+
+static inline void shim_step(enum shim_access access)
 {
 	if (unlikely(shim_hook))
-		shim_hook(store);
+		shim_hook(access);
 }
 
 #define READ_ONCE(x)							\
-	(shim_step(false), __atomic_load_n(&(x), __ATOMIC_CONSUME))
+	(shim_step(SHIM_LOAD), __atomic_load_n(&(x), __ATOMIC_CONSUME))
 #define WRITE_ONCE(x, val)						\
-	(shim_step(true), __atomic_store_n(&(x), val, __ATOMIC_RELAXED))
-#define xchg(ptr, val)							\
-	(shim_step(false), __atomic_exchange_n(ptr, val, __ATOMIC_SEQ_CST))
+	(shim_step(SHIM_STORE), __atomic_store_n(&(x), val, __ATOMIC_RELAXED))
 #define try_cmpxchg(ptr, old, new)					\
-	(shim_step(false), __atomic_compare_exchange_n(ptr, old, new, false,	\
-				__ATOMIC_SEQ_CST, __ATOMIC_CONSUME))
+	(shim_step(SHIM_ATOMIC),						\
+	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_SEQ_CST,	\
+				     __ATOMIC_CONSUME))
 #define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
 #define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
 #define smp_load_acquire(ptr)						\
-	(shim_step(false), __atomic_load_n(ptr, __ATOMIC_ACQUIRE))
+	(shim_step(SHIM_LOAD), __atomic_load_n(ptr, __ATOMIC_ACQUIRE))
 #define smp_store_release(ptr, val)					\
-	(shim_step(false), __atomic_store_n(ptr, val, __ATOMIC_RELEASE))
+	(shim_step(SHIM_RELEASE), __atomic_store_n(ptr, val, __ATOMIC_RELEASE))
 
 static inline u64 cmpxchg64(u64 *ptr, u64 old, u64 new)
 {

@@ -51,7 +51,7 @@ static void invalidate(void *unused, u64 start, u64 last,
 static const struct flpt_ops callbacks = { write_back, invalidate };
 
 /* Give the others a chance in between, without ordering anything. */
-static void perturb(bool store)
+static void perturb(enum shim_access access)
 {
 	static _Thread_local unsigned int state;
 

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the fast paths of flpt.c cost, without a clock: accesses to memory that
+ * others may see. A plain map or unmap finds its table by what the CPU remembers
+ * (a hint, the key of the table, the entry of the page directory), and stores to
+ * its leaves and nothing else.
+ */
+#include "shim.h"
+#include "flpt.h"
+
+#define RW	(IOMMU_READ | IOMMU_WRITE)
+#define BASE	(1ULL << 30)
+
+static struct flpt *pt;
+static unsigned int loads, stores;
+static bool failed;
+
+static void count(enum shim_access access)
+{
+	if (access == SHIM_LOAD)
+		loads++;
+	else
+		stores++;
+}
+
+static void begin(void)
+{
+	loads = 0;
+	stores = 0;
+	shim_hook = count;
+}
+
+static void end(const char *what, unsigned int want_loads, unsigned int want_stores)
+{
+	bool right = loads == want_loads && stores == want_stores;
+
+	shim_hook = NULL;
+	printf("%-36s %3u loads, %3u stores", what, loads, stores);
+	if (!right)
+		printf(": ought to be %u, %u", want_loads, want_stores);
+	putchar('\n');
+	failed |= !right;
+}
+
+static void map(u64 iova, size_t size, size_t n)
+{
+	size_t mapped;
+
+	BUG_ON(flpt_map(pt, iova, iova, size, n, RW, GFP_KERNEL, &mapped));
+	BUG_ON(mapped != n * size);
+}
+
+static void unmap(u64 iova, size_t size)
+{
+	BUG_ON(flpt_unmap(pt, iova, size) != size);
+}
+
+/* Where all tables are there, and this CPU remembers the page directory. */
+static void remembered(void)
+{
+	begin();
+	map(BASE + SZ_4K, SZ_4K, 1);
+	end("4K: map", 3 + 1, 1);
+	begin();
+	BUG_ON(flpt_iova_to_phys(pt, BASE + SZ_4K) != BASE + SZ_4K);
+	end("look-up", 3 + 1, 0);
+	begin();
+	unmap(BASE + SZ_4K, SZ_4K);
+	end("4K: unmap", 3, 1);
+
+	begin();
+	map(BASE + 16 * SZ_4K, SZ_4K, 16);
+	end("16 x 4K: map", 3 + 16, 16);
+	begin();
+	unmap(BASE + 16 * SZ_4K, 16 * SZ_4K);
+	end("16 x 4K: unmap", 3, 16);
+
+	/* The leaf is the entry of the page directory. */
+	begin();
+	map(BASE + 8 * SZ_2M, SZ_2M, 1);
+	end("2M: map", 2 + 1, 1);
+	begin();
+	unmap(BASE + 8 * SZ_2M, SZ_2M);
+	end("2M: unmap", 2 + 1, 1);
+
+	/* One entry may be a neighbour's table, so all are looked at. */
+	begin();
+	map(BASE + 8 * SZ_2M, SZ_2M, 64);
+	end("64 x 2M: map", 2 + 64, 64);
+	begin();
+	unmap(BASE + 8 * SZ_2M, 64 * SZ_2M);
+	end("64 x 2M: unmap", 2 + 64, 64);
+}
+
+/* One that has not been here looks twice for a hint, walks, and makes one. */
+static void another_cpu(void)
+{
+	shim_cpu = 1;
+	begin();
+	map(BASE + SZ_4K, SZ_4K, 1);
+	end("4K: map on another CPU", 2 + 3 + 1, 1 + 1);
+	begin();
+	map(BASE + 2 * SZ_4K, SZ_4K, 1);
+	end("4K: map, and again", 3 + 1, 1);
+}
+
+int main(void)
+{
+	static const struct flpt_ops none;
+	const struct flpt_cfg cfg = {
+		.ops = &none,
+		.levels = 4,
+		.pgsize_bitmap = SZ_4K | SZ_2M | SZ_1G,
+		.coherent = true,
+		.nid = NUMA_NO_NODE,
+	};
+
+	shim_reset();
+	pt = flpt_create(&cfg);
+	BUG_ON(IS_ERR(pt));
+	map(BASE, SZ_4K, 1);
+
+	remembered();
+	another_cpu();
+
+	flpt_destroy(pt);
+	shim_rcu_barrier();
+
+	return failed;
+}
