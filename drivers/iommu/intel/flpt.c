@@ -106,7 +106,7 @@ FLPT_PAGE_MATCH(bays, private);
 #undef FLPT_PAGE_MATCH
 static_assert(sizeof(struct flpt_page) <= sizeof(struct page));
 
-/* The key of a page: its level (0: bays), and what it is in use for, if it is. */
+/* The key of a page: its level (0: bays, or a table to come), and what it is in use for. */
 #define FLPT_KEY_LEVEL		GENMASK(2, 0)
 #define FLPT_KEY_IN_USE		BIT(3)
 #define FLPT_KEY_IN_BAY		BIT(4)	/* listed there since it was parked first */
@@ -186,8 +186,8 @@ static void flpt_uncharge(struct flpt *pt)
 		atomic_long_dec(&pt->nr_pages);
 }
 
-/* A page to become a table of @level, or the bays of one if that is 0. */
-static void *flpt_new_page(struct flpt *pt, unsigned int level, gfp_t gfp)
+/* A page to become a table or the bays of one. */
+static void *flpt_new_page(struct flpt *pt, gfp_t gfp)
 {
 	struct flpt_page *page;
 	void *addr = NULL;
@@ -200,7 +200,7 @@ static void *flpt_new_page(struct flpt *pt, unsigned int level, gfp_t gfp)
 	}
 
 	page = flpt_page(addr);
-	page->key = level;
+	page->key = 0;
 	page->bays = NULL;
 
 	return addr;
@@ -359,7 +359,7 @@ static int flpt_reserve_bay(struct flpt *pt, u64 *slot, gfp_t gfp)
 	if (flpt_bay(slot))
 		return 0;
 
-	bays = flpt_new_page(pt, 0, gfp | __GFP_ZERO);
+	bays = flpt_new_page(pt, gfp | __GFP_ZERO);
 	if (!bays)
 		return -ENOMEM;
 
@@ -453,14 +453,14 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 }
 
 /*
- * A table of @level that nobody else sees, for @slot: a parked one, whose entries
- * are zero, or a new one.
+ * A table that nobody else sees, for @slot: a parked one, whose entries are zero, or a
+ * new one.
  */
-static u64 *flpt_take_table(struct flpt *pt, u64 *slot, unsigned int level, gfp_t gfp)
+static u64 *flpt_take_table(struct flpt *pt, u64 *slot, gfp_t gfp)
 {
 	u64 *table = flpt_unpark(slot);
 
-	return table ?: flpt_new_page(pt, level, gfp);
+	return table ?: flpt_new_page(pt, gfp);
 }
 
 /* What was taken turned out not to be needed; @filled if it is not empty. */
@@ -486,7 +486,7 @@ static noinline u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int leve
 	u64 entry = fl_load(slot);
 
 	if (!fl_present(entry)) {
-		u64 *table = flpt_take_table(pt, slot, level - 1, gfp | __GFP_ZERO);
+		u64 *table = flpt_take_table(pt, slot, gfp | __GFP_ZERO);
 
 		if (!table)
 			return ERR_PTR(-ENOMEM);
@@ -834,8 +834,7 @@ static noinline int flpt_cut(struct flpt *pt, u64 iova, u64 end, gfp_t gfp)
 	int ret = 0;
 
 	while (!ret && spares.nr < need) {
-		/* Its level is known when it is used. */
-		u64 *table = flpt_new_page(pt, 0, gfp);
+		u64 *table = flpt_new_page(pt, gfp);
 
 		if (table)
 			spares.table[spares.nr++] = table;
@@ -984,7 +983,7 @@ static __always_inline unsigned int flpt_fill(u64 *slot, u64 leaf, u64 step,
 static noinline int flpt_map_table(struct flpt *pt, u64 *slot, unsigned int level,
 				   u64 iova, u64 leaf, gfp_t gfp)
 {
-	u64 *table = flpt_take_table(pt, slot, level - 1, gfp);
+	u64 *table = flpt_take_table(pt, slot, gfp);
 	u64 none = 0;
 
 	if (!table)
@@ -1447,7 +1446,7 @@ struct flpt *flpt_create(const struct flpt_cfg *cfg)
 	if (!pt->hints)
 		goto err_free;
 
-	pt->root = flpt_new_page(pt, cfg->levels, GFP_KERNEL | __GFP_ZERO);
+	pt->root = flpt_new_page(pt, GFP_KERNEL | __GFP_ZERO);
 	if (!pt->root)
 		goto err_free_hints;
 
