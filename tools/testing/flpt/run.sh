@@ -63,5 +63,6 @@ for suite in kunit_asan kunit_tsan; do
 	say "$suite"
 	"$suite" || status=1
 done
-ktap litmus litmus_known corpus interleaved_asan interleaved sequential threads accesses coverage fuzzer || status=1
+ktap litmus litmus_known corpus interleaved_asan interleaved sequential threads \
+	accesses coverage fuzzer || status=1
 exit "$status"
