@@ -3,7 +3,7 @@
 # "make bench": our page-table library and its peers, natively and side by side, in
 # user-mode Linux. The results are a table, a CSV and a plot in build/bench/results;
 # with "record", in Documentation as well. SUITE= narrows to the cases that have it in
-# their names (kernel/cases.c). The status tells whether it ran, not whether anything
+# their names (kernel/cases.c); there is no plot then. The status tells whether it ran, not whether anything
 # was fast; 77: there is no source of the peers.
 set -euo pipefail
 BENCH=$(cd "$(dirname "$0")" && pwd)
@@ -71,6 +71,7 @@ count_instructions() {
 
 report() {
 	"$BENCH/report.py" "$RAW" "$RESULTS"
+	[ -z "${SUITE:-}" ] || return 0		# not worth a plot
 	gnuplot -e "data='$RESULTS/plot.dat'; svg='$RESULTS/bench.svg'" \
 		"$BENCH/plot.gp"
 }

@@ -19,6 +19,7 @@ import sys
 OURS, EMPTY, HARNESS = "flpt", "empty", "harness"
 FLOORS = ["chase", "store", "checked"]
 PEERS = ["generic", "generic-alt", "lpae", "dma_pte"]
+HEAD = ["operation", HARNESS, *FLOORS, OURS, "generic", "g-alt", "lpae", "dma_pte"]
 
 # case: what it is called, the target for its map and for its unmap (or for all it
 # does, if the second is None); how often faster than the best peer it is to be
@@ -213,9 +214,6 @@ def print_counts(counts, out):
     print_lines(lines, out)
 
 
-HEAD = ["operation", HARNESS, *FLOORS, OURS, "generic", "g-alt", "lpae", "dma_pte"]
-
-
 def print_table(rows, out):
     head = [*HEAD, "best peer", "ratio", "target", "met"]
     lines = [head]
@@ -317,6 +315,8 @@ def main(raw, results):
     here, pages_here = read(raw, "peers")
     there, pages_there = read(raw, "dma_pte")
     rows = make_rows(here, there)
+    if not rows:
+        sys.exit("report: no case has that in its name")
     with open(os.path.join(results, "bench.txt"), "w", encoding="ascii") as out:
         print("ns per operation, less the harness's own\n", file=out)
         print_table(rows, out)

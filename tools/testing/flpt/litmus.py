@@ -24,7 +24,7 @@ Usage: litmus.py FILE...   The "exists" of a *.weak*.litmus, which is a weakened
 copy, must be found, that of any other must not.
        litmus.py --known FILE...   The same for tests of the kernel's, which say
 what herd7 makes of them ("Result: Never"); those that need more than the above are
-left out. This is how the checker itself is checked.
+left out, which may not be most. This is how the checker itself is checked.
 """
 import re
 import sys
@@ -218,7 +218,7 @@ class Search:
 
 
 def main(names):
-    failed, known = False, names[0] == "--known"
+    failed, known, left_out = False, names[0] == "--known", 0
     for name in names[known:]:
         with open(name, encoding="utf-8") as file:
             text = file.read()
@@ -232,13 +232,14 @@ def main(names):
             if not known:
                 raise
             print(f"{'-':6} {name.rsplit('/', 1)[-1]}: not understood")
+            left_out += 1
             continue
         good = search.found == expected
         failed |= not good
         print(f"{'ok' if good else 'FAILED':6} {name.rsplit('/', 1)[-1]}: "
               f"{'found' if search.found else 'never'}, "
               f"{len(search.seen)} states")
-    return failed
+    return failed or left_out > len(names) / 2
 
 
 if __name__ == "__main__":
