@@ -461,7 +461,8 @@ static void pasid_flush_pasid_cache(struct intel_iommu *iommu, u16 did, u32 pasi
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
  *
- * A device that has gone is not waited for: it would never answer.
+ * A device that has gone is not waited for: it would never answer. For requests
+ * without PASID, see also devtlb_has_pasid_0().
  *
  * Context: any.
  */
@@ -478,7 +479,7 @@ void intel_pasid_flush_devtlb(struct device *dev, u32 pasid)
 	if (pasid == IOMMU_NO_PASID)
 		qi_flush_dev_iotlb(info->iommu, sid, info->pfsid, info->ats_qdep,
 				   0, MAX_AGAW_PFN_WIDTH);
-	else
+	if (pasid != IOMMU_NO_PASID || devtlb_has_pasid_0(info))
 		qi_flush_dev_iotlb_pasid(info->iommu, sid, info->pfsid, pasid,
 					 info->ats_qdep, 0, MAX_AGAW_PFN_WIDTH);
 	quirk_extra_dev_tlb_flush(info, 0, MAX_AGAW_PFN_WIDTH, pasid, info->ats_qdep);

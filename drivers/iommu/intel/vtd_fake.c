@@ -310,25 +310,48 @@ struct vtd_request vtd_fake_request(struct device *dev, u32 pasid, u64 addr)
 	};
 }
 
+/*
+ * The same request with PASID 0, which the RID's entry translates as well, but a
+ * device may keep apart in its TLB.
+ */
+static bool fake_pasid_0(struct device *dev, u32 pasid, struct vtd_request *req)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	req->pasid = 0;
+	return pasid == IOMMU_NO_PASID && info->pasid_enabled;
+}
+
 /**
  * vtd_fake_watch() - have a device use an address all the time
  * @test: the test
  * @dev: the device
- * @pasid: PASID, or %IOMMU_NO_PASID
+ * @pasid: PASID, or %IOMMU_NO_PASID: without one, and with PASID 0
  * @addr: the address
  */
 void vtd_fake_watch(struct kunit *test, struct device *dev, u32 pasid, u64 addr)
 {
 	struct vtd_request req = vtd_fake_request(dev, pasid, addr);
+	struct vtd_model *model = vtd_fake_model(test, dev);
 
-	vtd_model_watch(vtd_fake_model(test, dev), req.sid, req.pasid, req.addr);
+	vtd_model_watch(model, req.sid, req.pasid, req.addr);
+	if (fake_pasid_0(dev, pasid, &req))
+		vtd_model_watch(model, req.sid, req.pasid, req.addr);
+}
+
+static void fake_expect_page(struct kunit *test, struct device *dev,
+			     struct vtd_request req, u64 hpa)
+{
+	vtd_expect_page(test, vtd_fake_model(test, dev), &req, hpa);
+	req.ats = false;
+	vtd_expect_page(test, vtd_fake_model(test, dev), &req, hpa);
 }
 
 /**
  * vtd_fake_expect() - an address translates to another, and to nothing else
  * @test: the test
  * @dev: the device
- * @pasid: PASID, or %IOMMU_NO_PASID
+ * @pasid: PASID, or %IOMMU_NO_PASID: without one, and with PASID 0
  * @addr: the address
  * @hpa: the other
  */
@@ -337,23 +360,31 @@ void vtd_fake_expect(struct kunit *test, struct device *dev, u32 pasid, u64 addr
 {
 	struct vtd_request req = vtd_fake_request(dev, pasid, addr);
 
-	vtd_expect_page(test, vtd_fake_model(test, dev), &req, hpa);
+	fake_expect_page(test, dev, req, hpa);
+	if (fake_pasid_0(dev, pasid, &req))
+		fake_expect_page(test, dev, req, hpa);
+}
+
+static void fake_expect_gone(struct kunit *test, struct device *dev,
+			     struct vtd_request req)
+{
+	vtd_expect_gone(test, vtd_fake_model(test, dev), &req);
 	req.ats = false;
-	vtd_expect_page(test, vtd_fake_model(test, dev), &req, hpa);
+	vtd_expect_gone(test, vtd_fake_model(test, dev), &req);
 }
 
 /**
  * vtd_fake_expect_gone() - an address does not translate
  * @test: the test
  * @dev: the device
- * @pasid: PASID, or %IOMMU_NO_PASID
+ * @pasid: PASID, or %IOMMU_NO_PASID: without one, and with PASID 0
  * @addr: the address
  */
 void vtd_fake_expect_gone(struct kunit *test, struct device *dev, u32 pasid, u64 addr)
 {
 	struct vtd_request req = vtd_fake_request(dev, pasid, addr);
 
-	vtd_expect_gone(test, vtd_fake_model(test, dev), &req);
-	req.ats = false;
-	vtd_expect_gone(test, vtd_fake_model(test, dev), &req);
+	fake_expect_gone(test, dev, req);
+	if (fake_pasid_0(dev, pasid, &req))
+		fake_expect_gone(test, dev, req);
 }
