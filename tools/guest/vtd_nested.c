@@ -505,6 +505,30 @@ TEST_F(space, device_tlb_after_detach)
 	EXPECT_EQ(0, *reg(self->dev, VTDT_TLB));
 }
 
+/* The RID's entry also translates PASID 0, which the device's TLB keeps apart. */
+TEST_F(nested, device_tlb_of_pasid_0)
+{
+	const unsigned int how = BY_TLB | VTDT_HAS_PASID;
+	unsigned int other = new_data(&self->vmm);
+	struct space s;
+
+	ASSERT_TRUE(new_space(&self->vmm, &s, RID, IOVA));
+	ASSERT_TRUE(reads_by(self->dev, how, RID, IOVA, mark(s.data)));
+	/* the guest invalidates, */
+	map(&self->vmm, s.root, IOVA, other);
+	ASSERT_TRUE(invalidate(&self->vmm, s.hwpt, IOVA, 1, IOMMU_VTD_INV_FLAGS_LEAF));
+	EXPECT_TRUE(reads_by(self->dev, how, RID, IOVA, mark(other)));
+	/* the host unmaps, */
+	ASSERT_TRUE(unmap_area(&self->vmm, other * PAGE, PAGE));
+	EXPECT_EQ(VTDT_NOT_TRANSLATED,
+		  execute(self->dev, VTDT_READ | how, RID, IOVA, 0).status);
+	/* and the table is replaced. */
+	map(&self->vmm, s.root, IOVA, s.data);
+	ASSERT_TRUE(reads_by(self->dev, how, RID, IOVA, mark(s.data)));
+	ASSERT_TRUE(attach(&self->vmm, RID, self->vmm.parent));
+	EXPECT_EQ(0, *reg(self->dev, VTDT_TLB));
+}
+
 /* Which pages of the guest were written since the last time? */
 static bool get_dirty(struct vmm *vmm, uint64_t bitmap[GUEST_PAGES / 64])
 {
