@@ -99,6 +99,22 @@ static u32 user_word(struct kunit *test, void __user *at, unsigned int index)
 	return word;
 }
 
+static long attach_pasid(struct fake *fake, u32 pasid)
+{
+	return vfio_df_ioctl_attach_pt(&fake->df,
+				       user_struct(fake, 16, 16,
+						   VFIO_DEVICE_ATTACH_PASID,
+						   PT_ID, pasid));
+}
+
+static long detach_pasid(struct fake *fake, u32 pasid)
+{
+	return vfio_df_ioctl_detach_pt(&fake->df,
+				       user_struct(fake, 12, 12,
+						   VFIO_DEVICE_DETACH_PASID,
+						   pasid, 0));
+}
+
 static long attach(struct fake *fake, unsigned int size, u32 argsz, u32 flags)
 {
 	return vfio_df_ioctl_attach_pt(&fake->df,
@@ -200,6 +216,25 @@ static void refused(struct kunit *test)
 	expect_calls(test, 0, 0, 0, 0);
 }
 
+/* No driver sees a PASID that is none. */
+static void no_pasid(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	u32 pasid;
+
+	for (pasid = -1; pasid >= (u32)-40; pasid--) {
+		KUNIT_EXPECT_EQ(test, -EINVAL, attach_pasid(fake, pasid));
+		KUNIT_EXPECT_EQ(test, -EINVAL, detach_pasid(fake, pasid));
+	}
+	KUNIT_EXPECT_EQ(test, -EINVAL, attach_pasid(fake, 1 << 20));
+	KUNIT_EXPECT_EQ(test, -EINVAL, detach_pasid(fake, 1 << 20));
+	expect_calls(test, 0, 0, 0, 0);
+
+	KUNIT_EXPECT_EQ(test, 0, attach_pasid(fake, (1 << 20) - 1));
+	KUNIT_EXPECT_EQ(test, 0, detach_pasid(fake, (1 << 20) - 1));
+	expect_calls(test, 0, 0, 1, 1);
+}
+
 static void driver_without_pasids(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -282,6 +317,7 @@ static struct kunit_case vfio_cdev_cases[] = {
 	KUNIT_CASE(without_pasid),
 	KUNIT_CASE(with_pasid),
 	KUNIT_CASE(refused),
+	KUNIT_CASE(no_pasid),
 	KUNIT_CASE(driver_without_pasids),
 	KUNIT_CASE(driver_refuses),
 	KUNIT_CASE(answer_fails),
