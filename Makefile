@@ -8,7 +8,7 @@ export SEED TIME
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
-	tree refresh series clean qemu nested soak vmm bench bench-record record \
+	tree refresh series clean qemu qemu-tree qemu-refresh nested soak vmm bench bench-record record \
 	bench-dma
 
 help:
@@ -48,6 +48,8 @@ help:
 ##   make tree       build/tree: a git work tree, a commit for each patch
 ##   make refresh    the commits of build/tree back into series/ and overlay
 ##   make series OUT=dir   the patches as mails, for git am
+##   make qemu-tree, make qemu-refresh
+##                   the same with QEMU: build/qemu-tree and tools/qemu
 ##   make clean      remove build/ (what was downloaded stays in the cache)
 ##
 ## Variables:
@@ -95,6 +97,12 @@ boot: setup
 
 qemu: setup
 	@tools/qemu/build.sh
+
+qemu-tree: setup
+	@tools/qemu/tree.sh tree
+
+qemu-refresh: setup
+	@tools/qemu/tree.sh refresh
 
 nested: setup
 	@tools/guest/nested.sh

@@ -324,6 +324,57 @@ refresh_refuses_what_is_no_series() {
 	[ -z "$(diff -rq -x build -x __pycache__ "$scratch/before" "$copy")" ]
 }
 
+# make_qemu: a source of QEMU of one file, and a patch for it
+make_qemu() {
+	local cached=$scratch/cache/qemu-src/1
+	mkdir -p "$copy/tools/qemu" "$cached" "$scratch/source/configs/devices/x86_64-softmmu"
+	cp "$LAB/../qemu/"{tree,source}.sh "$copy/tools/qemu"
+	touch "$copy/tools/qemu/devices.mak" "$cached/qemu_1.dsc"
+	echo '1 suite' >"$copy/tools/qemu/versions"
+	printf '# Patches\n0001-was-called-otherwise.patch\n' >"$copy/tools/qemu/series"
+	seq 1 9 >"$scratch/source/vtd.c"
+	sed 's,drivers/iommu/intel/iommu.c,vtd.c,; s/ten/10/; s/TEN/ten/' \
+		"$copy/series/0001-change.patch" |
+		sed '/^@@/,$d' >"$copy/tools/qemu/0001-was-called-otherwise.patch"
+	printf '%s\n' '@@ -1,3 +1,3 @@' ' 1' '-2' '+two' ' 3' \
+		>>"$copy/tools/qemu/0001-was-called-otherwise.patch"
+	printf '#!/bin/sh\ncp -a "%s" "$4"\n' "$scratch/source" >"$scratch/bin/dpkg-source"
+	printf '#!/bin/sh\nprintf "installed %%s\\n" git dpkg-dev\n' >"$scratch/bin/dpkg-query"
+	chmod +x "$scratch/bin/"*
+}
+
+qemu_tree() { in_copy "$copy/tools/qemu/tree.sh" "$@"; }
+
+qemu_tree_and_back() {
+	local tree=$copy/build/qemu-tree patches=$copy/tools/qemu
+	local was=$patches/0001-iommu-vt-d-Change-a-line.patch
+	fresh
+	make_qemu
+	fails_saying 'make qemu-tree' qemu_tree refresh
+	qemu_tree tree
+	grep -qx two "$tree/vtd.c"
+	qemu_tree refresh
+	diff "$patches/series" <(printf '# Patches\n%s\n' "${was##*/}")
+	[ ! -e "$patches/0001-was-called-otherwise.patch" ]
+	cp "$was" "$scratch/was"
+	sed -i 's/^7$/seven/' "$tree/vtd.c"
+	fails_saying 'not committed' qemu_tree refresh
+	fails_saying 'not in tools/qemu' qemu_tree tree
+	git -C "$tree" config user.name lab
+	git -C "$tree" config user.email lab@localhost
+	git -C "$tree" commit -q -a -m 'fixup! something'
+	fails_saying 'autosquash' qemu_tree refresh
+	git -C "$tree" commit -q --amend -m 'Change another line'
+	qemu_tree refresh
+	diff "$was" "$scratch/was"
+	grep -qx 0002-Change-another-line.patch "$patches/series"
+	qemu_tree tree
+	grep -qx seven "$tree/vtd.c"
+	sed -i 's/two/too/' "$was"
+	sed -i 's/^-2$/-zwei/' "$was"
+	fails_saying 'does not apply' qemu_tree tree
+}
+
 configuration_must_stick() {
 	fresh
 	printf 'CONFIG_A=y\n# CONFIG_B is not set\n# CONFIG_C is not set\n' >"$scratch/have"
@@ -394,6 +445,6 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	fuzz_is_refused only_what_changed_is_touched named_tree_follows_its_owner \
 	mistakes_in_the_series_are_named mails_give_the_same_tree \
 	refresh_changes_nothing_by_itself refresh_takes_changes_back \
-	refresh_refuses_what_is_no_series configuration_must_stick \
+	refresh_refuses_what_is_no_series qemu_tree_and_back configuration_must_stick \
 	every_kind_of_result_is_counted boot_tells_how_the_guest_ended \
 	machines_differ_in_their_stage

@@ -8,9 +8,8 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lab/lib.sh"
 . "$LAB/apt.sh"
 . "$LAB/qemu.sh"
+. "$HERE/source.sh"
 
-WORK=$BUILD/qemu
-NO_SOURCE=77
 PACKAGES=(gcc libc6-dev make ninja-build pkg-config libglib2.0-dev zlib1g-dev
 	  flex bison python3-venv dpkg-dev patch rsync)
 OPTIONS=(--python=/usr/bin/python3 --target-list=x86_64-softmmu
@@ -52,41 +51,19 @@ setup_meson() {
 
 # ---- the source ----
 
-# fetch_source VERSION SUITE DIR: not by "whole", as it may fail
-fetch_source() {
-	local version=$1 suite=$2 dir=$3
-	say "fetching the source of QEMU $version"
-	rm -rf "$dir.part"
-	mkdir -p "$dir.part"
-	(cd "$dir.part" && private_apt "$suite" apt-get -q source --only-source \
-		--download-only "qemu=$version") >&2 || return
-	mv -T "$dir.part" "$dir"
-}
-
-# find_source: sets DSC to the first source package that can be had.
-find_source() {
-	local version suite dir
-	while read -r version suite; do
-		dir=$CACHE/qemu-src/${version/:/%3a}
-		[ -d "$dir" ] || fetch_source "$version" "$suite" "$dir" || continue
-		DSC=$(echo "$dir"/*.dsc)
-		return
-	done < <(grep -v '^#' "$HERE/versions")
-	say "no source of QEMU that tools/qemu/series applies to can be had"
-	exit $NO_SOURCE
-}
-
-# apt has checked the files; this key ring lacks who signed them.
-unpack_source() {
-	local to=$1 patch
-	rmdir "$to"
-	dpkg-source --no-check -x "$DSC" "$to" >"$WORK/unpack.log" 2>&1 ||
-		{ tail -5 "$WORK/unpack.log" >&2; die "cannot unpack $DSC"; }
+# apply_series DIR: on an unpacked source
+apply_series() {
+	local patch
 	while read -r patch; do
-		patch -d "$to" -p1 -s --fuzz=0 --no-backup-if-mismatch \
+		patch -d "$1" -p1 -s --fuzz=0 --no-backup-if-mismatch \
 			<"$HERE/$patch" >&2 || die "$patch does not apply"
 	done < <(grep -v '^#' "$HERE/series")
-	cp "$HERE/devices.mak" "$to/configs/devices/x86_64-softmmu/vtd-lab.mak"
+}
+
+patched_source() {
+	unpack_source "$1"
+	apply_series "$1"
+	cp "$HERE/devices.mak" "$1/configs/devices/x86_64-softmmu/vtd-lab.mak"
 }
 
 checksum() { cat "$@" | sha256sum | cut -d' ' -f1; }
@@ -95,12 +72,12 @@ checksum() { cat "$@" | sha256sum | cut -d' ' -f1; }
 assemble_source() {
 	local state
 	# shellcheck disable=SC2046 # no spaces in their names
-	state=$DSC:$(checksum "$DSC" "$HERE/build.sh" "$HERE/devices.mak" \
+	state=$DSC:$(checksum "$DSC" "$HERE"/{build,source}.sh "$HERE/devices.mak" \
 		"$HERE/series" $(sed "/^#/d; s,^,$HERE/," "$HERE/series"))
 	[ "$state" != "$(cat "$WORK/src.state" 2>/dev/null)" ] || return 0
 	say "unpacking and patching ${DSC##*/}"
 	rm -f "$WORK/src.state"
-	whole "$WORK/new" unpack_source
+	whole "$WORK/new" patched_source
 	rsync -rlp --checksum --delete "$WORK/new/" "$WORK/src/"
 	rm -rf "$WORK/new"
 	echo "$state" >"$WORK/src.state"
