@@ -8,7 +8,7 @@ export SEED TIME
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
-	tree refresh series clean qemu qemu-tree qemu-refresh nested soak vmm bench bench-record record \
+	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm bench bench-record record \
 	bench-dma
 
 help:
@@ -27,6 +27,7 @@ help:
 ##
 ##   make qemu       build the lab's own QEMU: nested translation, PASIDs, page
 ##                   requests, and a device that uses them (tools/qemu)
+##   make qtest      its tests that need no guest
 ##   make nested     nested translation and PASIDs on it, from user space and by a
 ##                   kernel driver
 ##   make soak       the same at random, for ten minutes (TIME=seconds)
@@ -103,6 +104,9 @@ qemu-tree: setup
 
 qemu-refresh: setup
 	@tools/qemu/tree.sh refresh
+
+qtest: setup
+	@tools/qemu/qtest.sh
 
 nested: setup
 	@tools/guest/nested.sh

@@ -105,8 +105,8 @@ any_wanted() {
 # lock of its own: who needs it earlier waits for it, or does it first.
 builds() {
 	chrt --idle --pid 0 "$BASHPID" || say "the builds go on at normal priority"
-	! is_wanted nested-normal && ! is_wanted nested-strict && ! is_wanted vmm ||
-		"$ROOT/tools/qemu/build.sh" >/dev/null || true
+	! is_wanted nested-normal && ! is_wanted nested-strict && ! is_wanted vmm &&
+		! is_wanted qtest || "$ROOT/tools/qemu/build.sh" >/dev/null || true
 	! is_wanted kasan-kunit-first ||
 		LAB_CONFIG=kasan "$LAB/kernel.sh" >/dev/null || true
 	perform native "$ROOT/tools/testing/flpt/run.sh"
@@ -141,6 +141,7 @@ else
 	suite kunit-first kunit_suite first
 	ARGS="$quick ${ARGS:-}" suite kunit-second kunit_suite second
 	guest_suites ""
+	suite qtest "$ROOT/tools/qemu/qtest.sh" ktap
 	suite nested-normal "$ROOT/tools/guest/nested.sh" ktap normal
 	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap

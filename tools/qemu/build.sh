@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Builds the lab's own QEMU: Debian's source with the patches of tools/qemu/series,
 # in build/qemu.  The last line on stdout is the path of its qemu-system-x86_64.
+# Arguments are more targets of ninja.
 # Status 77: none of the sources in tools/qemu/versions can be had.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -101,7 +102,7 @@ configure_qemu() {
 
 ninja_qemu() {
 	# shellcheck disable=SC2016 # awk's
-	if ! ninja -C "$WORK/obj" -j"$JOBS" qemu-system-x86_64 </dev/null 2>&1 |
+	if ! ninja -C "$WORK/obj" -j"$JOBS" qemu-system-x86_64 "$@" </dev/null 2>&1 |
 	     tee "$WORK/ninja.log" | awk '/^\[/ && ++n % 150 == 0 {
 			print "lab: QEMU: " $1; fflush() }' >&2; then
 		grep -nE 'error:|FAILED|undefined reference' "$WORK/ninja.log" |
@@ -130,6 +131,6 @@ setup_meson
 find_source
 assemble_source
 configure_qemu
-ninja_qemu
+ninja_qemu "$@"
 write_wrapper
 echo "$WORK/qemu-system-x86_64"
