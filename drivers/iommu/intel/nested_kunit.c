@@ -3,17 +3,13 @@
  * KUnit suite of nested domains on RIDs and PASIDs, and of guest PASIDs: what the
  * driver makes of the core's calls, as the VT-d model sees it.
  *
- * The guest is a few pages: a first-level table with one page mapped. The host's
- * second level maps the guest's memory where it is and elsewhere.
+ * The guest is a first-level table that maps one page (vtd_guest_table()).
  */
 
 #include <kunit/test.h>
 #include <linux/atomic.h>
-#include <linux/completion.h>
-#include <linux/delay.h>
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
-#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/sched.h>
@@ -25,106 +21,35 @@
 #include "iommu.h"
 #include "pasid.h"
 #include "pasid_entry.h"
-#include "vtd_caps.h"
 #include "vtd_fake.h"
 
-/* Everything that nesting needs; page walks are coherent */
-#define CAP_NESTING	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
-			 CAP_PSI | CAP_MAMV(18))
-#define ECAP_NESTING	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_NEST | \
-			 ECAP_PASID | ECAP_SMTS | ECAP_SSADS | ECAP_SSTS | ECAP_FSTS | \
-			 ECAP_SMPWC)
 #define PASID		5
 #define PASIDS		64
-#define GVA		0x40003000ULL	/* what the guest's table maps */
-#define GUEST_DATA	SZ_1G		/* guest-physical page that it maps it to */
-#define HOST_DATA	(70ULL * SZ_1G)	/* where the second level maps that */
-#define FL_ENTRY	0x67ULL		/* P, R/W, U/S, A, D (section 9.7) */
 
 struct nested_test {
 	struct vtd_fake fake;
 	struct device *dev;
 	struct dmar_domain *parent;
-	u64 *guest_leaf;		/* the guest's entry for GVA */
-	u64 guest_root;			/* guest-physical */
+	struct vtd_table table;		/* the guest's */
 };
 
-KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
-
-static struct dmar_domain *keep(struct kunit *test, struct iommu_domain *domain)
-{
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_domain, domain));
-
-	return to_dmar_domain(domain);
-}
-
-static struct dmar_domain *second_level(struct kunit *test, u32 flags)
+static struct dmar_domain *nested(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 
-	return keep(test, intel_iommu_ops.domain_alloc_user(ctx->dev, flags, NULL, NULL));
+	return vtd_guest_nested(test, ctx->dev, ctx->parent, ctx->table.root);
 }
 
-static struct dmar_domain *nest_parent(struct kunit *test)
-{
-	return second_level(test, IOMMU_HWPT_ALLOC_NEST_PARENT |
-				  IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
-}
-
-/* The host's memory at @pa is the guest's at @gpa. */
-static void map_guest(struct kunit *test, u64 gpa, u64 pa, size_t size)
+/* By another table GVA is the page behind GUEST_DATA, which is at HOST_DATA + 2 MiB. */
+static struct dmar_domain *other_nested(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
+	struct vtd_table table;
 
-	KUNIT_ASSERT_EQ(test, 0, iommu_map(&ctx->parent->domain, gpa, pa, size,
-					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
-}
+	vtd_guest_map(test, ctx->parent, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
+	table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA + SZ_4K);
 
-/* A guest that maps GVA to GUEST_DATA; its tables are where they are. */
-static u64 guest_table(struct kunit *test, u64 **leaf)
-{
-	u64 *table = vtd_fake_page(test), root = virt_to_phys(table);
-	unsigned int level;
-
-	map_guest(test, root, root, SZ_4K);
-	for (level = 4; level > 1; level--) {
-		u64 *next = vtd_fake_page(test);
-		u64 pa = virt_to_phys(next);
-
-		map_guest(test, pa, pa, SZ_4K);
-		table[GVA >> (3 + 9 * level) & 511] = pa | FL_ENTRY;
-		table = next;
-	}
-	*leaf = &table[GVA >> 12 & 511];
-	**leaf = GUEST_DATA | FL_ENTRY;
-
-	return root;
-}
-
-static struct iommu_gpasid_bind_data bind_data(struct kunit *test)
-{
-	struct nested_test *ctx = test->priv;
-
-	return (struct iommu_gpasid_bind_data) {
-		.version	= IOMMU_GPASID_BIND_VERSION,
-		.pasid		= PASID,
-		.gpasid		= 1,
-		.root		= ctx->guest_root,
-		.addr_width	= 48,
-	};
-}
-
-/* A nested domain; another root than the guest's own if @root is not 0 */
-static struct dmar_domain *nested(struct kunit *test, u64 root)
-{
-	struct iommu_gpasid_bind_data data = bind_data(test);
-	struct nested_test *ctx = test->priv;
-
-	data.root = root ?: ctx->guest_root;
-
-	return keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
-							&data));
+	return vtd_guest_nested(test, ctx->dev, ctx->parent, table.root);
 }
 
 static void attach(struct kunit *test, struct dmar_domain *domain)
@@ -181,7 +106,7 @@ static void move_guest_data(struct kunit *test, u64 pa)
 
 	KUNIT_ASSERT_EQ(test, SZ_4K,
 			iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K));
-	map_guest(test, GUEST_DATA, pa, SZ_4K);
+	vtd_guest_map(test, ctx->parent, GUEST_DATA, pa, SZ_4K);
 }
 
 /* Nested on the RID */
@@ -189,7 +114,7 @@ static void move_guest_data(struct kunit *test, u64 pa)
 static void nested_on_rid(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	attach(test, ctx->parent);
 	expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
@@ -202,8 +127,8 @@ static void nested_on_rid(struct kunit *test)
 	/* The host changes the second level, the guest its own. */
 	move_guest_data(test, HOST_DATA + SZ_1M);
 	expect(test, IOMMU_NO_PASID, GVA, HOST_DATA + SZ_1M);
-	map_guest(test, GUEST_DATA + SZ_4K, HOST_DATA, SZ_4K);
-	*ctx->guest_leaf += SZ_4K;
+	vtd_guest_map(test, ctx->parent, GUEST_DATA + SZ_4K, HOST_DATA, SZ_4K);
+	*ctx->table.leaf += SZ_4K;
 	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, GVA, 1));
 	expect(test, IOMMU_NO_PASID, GVA, HOST_DATA);
 
@@ -215,19 +140,13 @@ static void nested_on_rid(struct kunit *test)
 static void invalidate_everything(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
-	u64 *other, *root = phys_to_virt(ctx->guest_root);
-
-	guest_table(test, &other);
-	*other = (GUEST_DATA + SZ_4K) | FL_ENTRY;
-	map_guest(test, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
+	struct dmar_domain *domain = nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
 	expect(test, PASID, GVA, HOST_DATA);
 
-	/* Another table at the second level down: structure changes. */
-	root = phys_to_virt(root[GVA >> 39] & PAGE_MASK);
-	root[GVA >> 30 & 511] = 0;
+	/* The entry of a table goes, not that of a page. */
+	ctx->table.page[3][GVA >> 30 & 511] = 0;
 	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, 0, U64_MAX));
 	expect_gone(test, PASID, GVA);
 	remove_pasid(test, domain, PASID);
@@ -243,7 +162,7 @@ static void invalidate_refuses(struct kunit *test)
 		{ 0, (1ULL << 52) + 1 },
 		{ SZ_4K, 1ULL << 52 },		/* beyond the last address */
 	};
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 	struct nested_test *ctx = test->priv;
 	unsigned int i, descs;
 
@@ -260,13 +179,13 @@ static void invalidate_refuses(struct kunit *test)
 /* What a user says about his table must not reach other fields of the entry. */
 static void nested_data_refused(struct kunit *test)
 {
-	struct iommu_gpasid_bind_data data = bind_data(test);
 	struct nested_test *ctx = test->priv;
+	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
 	struct iommu_domain *domain;
 	u64 bits;
 
 	for (bits = 1; bits < SZ_4K; bits <<= 1) {
-		data.root = ctx->guest_root | bits;
+		data.root = ctx->table.root | bits;
 		domain = intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
 						       &data);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL, PTR_ERR_OR_ZERO(domain), "%llx", bits);
@@ -280,21 +199,20 @@ static void nested_data_refused(struct kunit *test)
 /* What the IOMMU lacks is refused when attaching, and nothing has changed. */
 static void nested_lacking(struct kunit *test)
 {
-	struct iommu_gpasid_bind_data data = bind_data(test);
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *good = nested(test, 0), *bad;
+	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
+	struct iommu_domain *parent = &ctx->parent->domain;
+	struct dmar_domain *good = nested(test), *bad;
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, good, PASID, NULL));
 
 	data.flags = IOMMU_GPASID_SRE;
-	bad = keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
-						       &data));
+	bad = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent, &data));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, set_pasid(test, bad, PASID, good));
 	KUNIT_EXPECT_TRUE(test, xa_empty(&bad->iommu_array));
 	data.flags = 0;
 	data.addr_width = 57;
-	bad = keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
-						       &data));
+	bad = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent, &data));
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID, good));
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID + 1, NULL));
 	KUNIT_EXPECT_TRUE(test, xa_empty(&bad->iommu_array));
@@ -312,12 +230,9 @@ static void replace_on_pasid(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
-	struct dmar_domain *first = nested(test, 0), *second;
-	u64 *leaf;
+	struct dmar_domain *first = nested(test), *second;
 
-	map_guest(test, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
-	second = nested(test, guest_table(test, &leaf));
-	*leaf = (GUEST_DATA + SZ_4K) | FL_ENTRY;
+	second = other_nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
 	expect(test, PASID, GVA, HOST_DATA);
@@ -349,7 +264,7 @@ static void replace_on_pasid(struct kunit *test)
 static void parent_unmaps(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	attach(test, ctx->parent);
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
@@ -381,7 +296,7 @@ static bool tracks_dirty(struct kunit *test, u32 pasid)
 static void dirty_tracking_on_pasids(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 	struct iommu_domain *parent = &ctx->parent->domain;
 	u32 pasid;
 
@@ -420,7 +335,7 @@ static void track_dirty_now(struct vtd_machine *machine, void *data)
 static void dirty_tracking_meanwhile(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
 	ctx->fake.descs = 0;
@@ -484,7 +399,7 @@ static void ats_stays_on(struct kunit *test)
 	struct nested_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
 	struct pci_dev *pdev = fake_pci_dev(test);
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 	struct cache_tag *tag;
 	bool tagged = false;
 
@@ -531,12 +446,12 @@ static void gpasid_parent(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct iommu_domain *parent = &ctx->parent->domain;
-	struct dmar_domain *plain = second_level(test, 0);
-	struct dmar_domain *first = keep(test, fl_domain_alloc(ctx->dev, 0));
+	struct dmar_domain *plain = vtd_fake_domain(test, ctx->dev, 0);
+	struct dmar_domain *first = vtd_fake_keep(test, fl_domain_alloc(ctx->dev, 0));
 
 	KUNIT_EXPECT_PTR_EQ(test, parent, intel_gpasid_ops.parent(parent));
 	KUNIT_EXPECT_PTR_EQ(test, parent,
-			    intel_gpasid_ops.parent(&nested(test, 0)->domain));
+			    intel_gpasid_ops.parent(&nested(test)->domain));
 	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(&plain->domain));
 	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(&first->domain));
 	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(intel_iommu_ops.identity_domain));
@@ -546,8 +461,8 @@ static void gpasid_parent(struct kunit *test)
 
 static void bind_and_unbind(struct kunit *test, u32 pasid)
 {
-	struct iommu_gpasid_bind_data data = bind_data(test);
 	struct nested_test *ctx = test->priv;
+	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
 	struct iommu_domain *domain;
 
 	domain = intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain, &data);
@@ -599,11 +514,10 @@ static void print_cost(struct kunit *test, const char *what)
 static void cost(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *first = nested(test, 0), *second;
-	struct dmar_domain *plain = second_level(test, 0);
-	u64 *leaf;
+	struct dmar_domain *first = nested(test), *second;
+	struct dmar_domain *plain = vtd_fake_domain(test, ctx->dev, 0);
 
-	second = nested(test, guest_table(test, &leaf));
+	second = other_nested(test);
 	print_cost(test, "(before)");
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake.descs);
@@ -641,7 +555,7 @@ static void two_iommus(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct iommu_domain *parent = &ctx->parent->domain;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 	struct device *equal, *lacking;
 
 	equal = vtd_fake_device(test, vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING),
@@ -668,7 +582,7 @@ static void two_iommus(struct kunit *test)
 	vtd_fake_expect(test, equal, PASID + 1, GVA, HOST_DATA + SZ_2M);
 	vtd_fake_expect(test, lacking, PASID, GUEST_DATA, HOST_DATA + SZ_2M);
 
-	*ctx->guest_leaf = 0;
+	*ctx->table.leaf = 0;
 	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, GVA, 1));
 	expect_gone(test, PASID, GVA);
 	vtd_fake_expect_gone(test, equal, PASID + 1, GVA);
@@ -688,17 +602,14 @@ static void two_iommus(struct kunit *test)
 static void nested_without_memory(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct iommu_gpasid_bind_data data = bind_data(test);
-	struct dmar_domain *first = nested(test, 0), *second;
+	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
+	struct dmar_domain *first = nested(test), *second;
 	struct iommu_domain *domain;
 	unsigned int nth, failures = 0;
 	bool failed;
-	u64 *leaf;
 	int ret;
 
-	second = nested(test, guest_table(test, &leaf));
-	*leaf = (GUEST_DATA + SZ_4K) | FL_ENTRY;
-	map_guest(test, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
+	second = other_nested(test);
 
 	/* That a failure was made good by another try is as good. */
 	for (nth = 1, failed = true; failed; nth++) {
@@ -755,11 +666,9 @@ static void nested_without_memory(struct kunit *test)
 #define RACE_ROUNDS	2000
 
 struct race {
-	struct nested_test *ctx;
 	struct dmar_domain *domains[3];		/* two nested ones, and the parent */
 	struct device *dev[2];
-	atomic_t running, failures;
-	struct completion done;
+	atomic_t failures;
 };
 
 /* On one device: attach, replace by the next, ..., detach */
@@ -784,30 +693,22 @@ static void race_replace(struct race *race, struct device *dev)
 		intel_iommu_ops.remove_dev_pasid(dev, PASID, old);
 }
 
-static int race_first_device(void *data)
+static void race_first_device(void *data)
 {
 	struct race *race = data;
 
 	race_replace(race, race->dev[0]);
-	if (atomic_dec_and_test(&race->running))
-		complete(&race->done);
-
-	return 0;
 }
 
-static int race_second_device(void *data)
+static void race_second_device(void *data)
 {
 	struct race *race = data;
 
 	race_replace(race, race->dev[1]);
-	if (atomic_dec_and_test(&race->running))
-		complete(&race->done);
-
-	return 0;
 }
 
 /* Meanwhile the host maps, unmaps and tracks dirty pages, and the guest flushes. */
-static int race_invalidate(void *data)
+static void race_invalidate(void *data)
 {
 	struct race *race = data;
 	struct iommu_domain *parent = &race->domains[2]->domain;
@@ -824,10 +725,6 @@ static int race_invalidate(void *data)
 			atomic_inc(&race->failures);
 		cond_resched();
 	}
-	if (atomic_dec_and_test(&race->running))
-		complete(&race->done);
-
-	return 0;
 }
 
 /*
@@ -837,25 +734,19 @@ static int race_invalidate(void *data)
  */
 static void race_with_invalidations(struct kunit *test)
 {
-	int (*const threads[])(void *) = {
+	const vtd_fake_fn threads[] = {
 		race_first_device, race_second_device, race_invalidate,
 	};
 	struct nested_test *ctx = test->priv;
-	struct race race = { .ctx = ctx };
+	struct race race = {};
 	unsigned int i;
-	u64 *leaf;
 
-	race.domains[0] = nested(test, 0);
-	race.domains[1] = nested(test, guest_table(test, &leaf));
+	race.domains[0] = nested(test);
+	race.domains[1] = other_nested(test);
 	race.domains[2] = ctx->parent;
 	race.dev[0] = ctx->dev;
 	race.dev[1] = vtd_fake_device(test, vtd_fake_iommu_of(ctx->dev), false);
-	init_completion(&race.done);
-	atomic_set(&race.running, ARRAY_SIZE(threads));
-	for (i = 0; i < ARRAY_SIZE(threads); i++)
-		KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(threads[i], &race, "race%u",
-							    i)));
-	wait_for_completion(&race.done);
+	vtd_fake_run(test, threads, ARRAY_SIZE(threads), &race);
 
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&race.failures));
 	for (i = 0; i < ARRAY_SIZE(race.domains); i++) {
@@ -882,9 +773,10 @@ static int nested_test_init(struct kunit *test)
 
 	iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
 	ctx->dev = vtd_fake_device(test, iommu, false);
-	ctx->parent = nest_parent(test);
-	map_guest(test, GUEST_DATA, HOST_DATA, SZ_4K);
-	ctx->guest_root = guest_table(test, &ctx->guest_leaf);
+	ctx->parent = vtd_fake_domain(test, ctx->dev, IOMMU_HWPT_ALLOC_NEST_PARENT |
+				      IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+	vtd_guest_map(test, ctx->parent, GUEST_DATA, HOST_DATA, SZ_4K);
+	ctx->table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA);
 
 	return kunit_add_action_or_reset(test, block, ctx->dev);
 }

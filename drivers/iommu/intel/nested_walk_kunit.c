@@ -265,7 +265,7 @@ static enum vtd_fault judge(struct kunit *test, u64 addr, u32 perm, unsigned int
 
 /* A guest and a host that nothing is wrong with */
 
-#define GVA		0x123456789000ULL
+#define WALK_VA		0x123456789000ULL
 #define GPA_TABLES	(3ULL * SZ_1G)	/* guest address of the table of level 0, 1, ... */
 #define GPA_PAGE	(GPA_TABLES + SZ_2M + 7 * SZ_4K)
 
@@ -274,10 +274,10 @@ static u64 gpa_table(unsigned int level)
 	return GPA_TABLES + level * SZ_4K;
 }
 
-/* The guest's entry for GVA at @level */
+/* The guest's entry for WALK_VA at @level */
 static u64 *guest_entry(struct walk_test *ctx, unsigned int level)
 {
-	return &block_page(ctx, level)[nth_index(GVA, level)];
+	return &block_page(ctx, level)[nth_index(WALK_VA, level)];
 }
 
 /* The second level's entry for @gpa at @level; GPA_PAGE has its own last table. */
@@ -352,7 +352,7 @@ struct rule {
 	enum iopf_level found;
 	u32 missing;
 	unsigned int at;		/* level 2: the table of this level, or PAGE_OF */
-	u64 addr;			/* instead of GVA */
+	u64 addr;			/* instead of WALK_VA */
 	unsigned int hw;
 	bool no_ad;
 	u64 gpa;			/* level 2: this */
@@ -370,8 +370,8 @@ static const struct rule rules[] = {
 	{ "execute", 0, PERM_R | PERM_X, IS_REFUSED },
 	{ "supervisor without SRE", 0, PERM_R | PERM_S, IS_REFUSED },
 	{ "supervisor with SRE", SRE, PERM_R | PERM_S, IS_NONE },
-	{ "not canonical, bit 47", 0, PERM_RW, IS_FIRST(PERM_RW), .addr = GVA | BIT_ULL(47) },
-	{ "not canonical, bit 63", 0, PERM_W, IS_FIRST(PERM_W), .addr = GVA | BIT_ULL(63) },
+	{ "not canonical, bit 47", 0, PERM_RW, IS_FIRST(PERM_RW), .addr = WALK_VA | BIT_ULL(47) },
+	{ "not canonical, bit 63", 0, PERM_W, IS_FIRST(PERM_W), .addr = WALK_VA | BIT_ULL(63) },
 
 	{ "not present, 4", 0, PERM_RW, 4, .clear = G_P, IS_FIRST(PERM_RW) },
 	{ "not present, 2", 0, PERM_R, 2, .clear = G_P, IS_FIRST(PERM_R) },
@@ -387,9 +387,9 @@ static const struct rule rules[] = {
 	{ "1G misaligned", 0, PERM_R, 3, G_PS | BIT_ULL(29), IS_FIRST(PERM_R) },
 
 	{ "2M with PAT", 0, PERM_W, 2, G_PS | BIT_ULL(12), GENMASK_ULL(20, 12), .host = NOBODY,
-	  .found = IOPF_LEVEL_2, .missing = PERM_W, .gpa = GPA_TABLES + (GVA & (SZ_2M - 1)) },
+	  .found = IOPF_LEVEL_2, .missing = PERM_W, .gpa = GPA_TABLES + (WALK_VA & (SZ_2M - 1)) },
 	{ "1G", 0, PERM_R, 3, G_PS, GENMASK_ULL(29, 12), .host = NOBODY,
-	  .found = IOPF_LEVEL_2, .missing = PERM_R, .gpa = GPA_TABLES + (GVA & (SZ_1G - 1)) },
+	  .found = IOPF_LEVEL_2, .missing = PERM_R, .gpa = GPA_TABLES + (WALK_VA & (SZ_1G - 1)) },
 
 	{ "user to supervisor's, 1", 0, PERM_RW, 1, .clear = G_U, IS_FIRST(PERM_RW) },
 	{ "user to supervisor's, 4", 0, PERM_R, 4, .clear = G_U, IS_FIRST(PERM_R) },
@@ -474,7 +474,7 @@ static void check_rule(struct kunit *test, unsigned int first, unsigned int seco
 {
 	const struct rule *c = test->param_value;
 	struct walk_test *ctx = test->priv;
-	u64 addr = (c->addr ?: GVA) + 0x123;
+	u64 addr = (c->addr ?: WALK_VA) + 0x123;
 	struct iopf_stop stop;
 	unsigned int loads;
 	u64 want = 0;
@@ -504,7 +504,7 @@ static void nested_walk_rule(struct kunit *test)
 	check_rule(test, 4, 4);
 	check_rule(test, 4, 3);
 	/* Bit 47 is nothing special to 5 levels. */
-	if (c->addr != (GVA | BIT_ULL(47)))
+	if (c->addr != (WALK_VA | BIT_ULL(47)))
 		check_rule(test, 5, 5);
 }
 
@@ -518,7 +518,7 @@ static void nested_walk_reserved_table(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, PageReserved(pfn_to_page(PHYS_PFN(reserved))));
 	build_good(ctx, 4, 4);
 	*host_entry(ctx, gpa_table(3), 1) = reserved | H_RW;
-	KUNIT_EXPECT_EQ(test, 4 + 1 + 4, nested_walk(ctx->domain, GVA, PERM_R, &stop));
+	KUNIT_EXPECT_EQ(test, 4 + 1 + 4, nested_walk(ctx->domain, WALK_VA, PERM_R, &stop));
 	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_REFUSED, stop.level);
 }
 
@@ -530,7 +530,7 @@ static void nested_walk_without_table(struct kunit *test)
 
 	build_good(ctx, 4, 4);
 	ctx->parent->pgd = NULL;
-	KUNIT_EXPECT_EQ(test, 0, nested_walk(ctx->domain, GVA, PERM_W, &stop));
+	KUNIT_EXPECT_EQ(test, 0, nested_walk(ctx->domain, WALK_VA, PERM_W, &stop));
 	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_2, stop.level);
 	KUNIT_EXPECT_EQ(test, gpa_table(4), stop.addr);
 	KUNIT_EXPECT_EQ(test, PERM_R, stop.perm);
@@ -547,7 +547,7 @@ static void nested_walk_only_reads(struct kunit *test)
 	ctx->domain->s1_cfg.flags = EAFE;
 	for (level = 5; level; level--)
 		*guest_entry(ctx, level) &= ~(G_A | G_D);
-	nested_walk(ctx->domain, GVA, PERM_RW, &stop);
+	nested_walk(ctx->domain, WALK_VA, PERM_RW, &stop);
 	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_NONE, stop.level);
 	for (level = 5; level; level--)
 		KUNIT_EXPECT_EQ(test, 0, *guest_entry(ctx, level) & (G_A | G_D | G_EA));
@@ -875,7 +875,7 @@ static void batch_walks(struct walk_test *ctx)
 	unsigned int i;
 
 	for (i = 0; i < TIMES; i++)
-		nested_walk(ctx->domain, GVA, PERM_RW, &stop);
+		nested_walk(ctx->domain, WALK_VA, PERM_RW, &stop);
 }
 
 static void batch_lookups(struct walk_test *ctx)
@@ -903,7 +903,7 @@ static void show_cost(struct kunit *test, const char *pages, u64 lookup, unsigne
 	u64 walk = time_batches(ctx, batch_walks);
 	struct iopf_stop stop;
 
-	loads = nested_walk(ctx->domain, GVA, PERM_RW, &stop);
+	loads = nested_walk(ctx->domain, WALK_VA, PERM_RW, &stop);
 	kunit_info(test, "%u on %u levels, %s: %u loads, %llu ns, %llu.%llu look-ups", first,
 		   ctx->second_levels, pages, loads, walk / TIMES, walk / lookup,
 		   walk * 10 / lookup % 10);
@@ -945,16 +945,6 @@ static void nested_walk_cost(struct kunit *test)
 	}
 }
 
-KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
-
-static struct dmar_domain *keep(struct kunit *test, struct iommu_domain *domain)
-{
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_domain, domain));
-
-	return to_dmar_domain(domain);
-}
-
 /* A nest parent of the driver's own, and a device that it suits */
 static struct dmar_domain *real_parent(struct kunit *test, struct device **dev)
 {
@@ -964,9 +954,7 @@ static struct dmar_domain *real_parent(struct kunit *test, struct device **dev)
 			       CAP_MGAW(48), ECAP_WALK);
 	*dev = vtd_fake_device(test, iommu, false);
 
-	return keep(test, intel_iommu_ops.domain_alloc_user(*dev,
-							    IOMMU_HWPT_ALLOC_NEST_PARENT,
-							    NULL, NULL));
+	return vtd_fake_domain(test, *dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
 }
 
 /* What the driver knows of IOMMUs */
@@ -999,27 +987,21 @@ static void nested_walk_suits(struct kunit *test)
 /* Attaching is when it learns. */
 static void nested_walk_attach(struct kunit *test)
 {
-	struct iommu_gpasid_bind_data data = {
-		.version	= IOMMU_GPASID_BIND_VERSION,
-		.pasid		= 5,
-		.root		= GPA_TABLES,
-		.addr_width	= 48,
-	};
 	struct dmar_domain *parent, *domain;
 	struct device *dev;
 
 	parent = real_parent(test, &dev);
-	domain = keep(test, intel_gpasid_ops.domain_alloc(dev, &parent->domain, &data));
+	domain = vtd_guest_nested(test, dev, parent, GPA_TABLES);
 	KUNIT_EXPECT_EQ(test, 52, domain->s1_haw);
 	KUNIT_EXPECT_TRUE(test, domain->s1_1g);
 	KUNIT_EXPECT_TRUE(test, domain->s1_ad);
 
-	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->set_dev_pasid(&domain->domain, dev,
-								   data.pasid, NULL));
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->set_dev_pasid(&domain->domain, dev, 5,
+								   NULL));
 	KUNIT_EXPECT_EQ(test, vtd_fake_iommu_of(dev)->haw, domain->s1_haw);
 	KUNIT_EXPECT_FALSE(test, domain->s1_1g);
 	KUNIT_EXPECT_TRUE(test, domain->s1_ad);
-	intel_iommu_ops.remove_dev_pasid(dev, data.pasid, &domain->domain);
+	intel_iommu_ops.remove_dev_pasid(dev, 5, &domain->domain);
 }
 
 /* The second level of the driver, unmapped while it is walked */
@@ -1060,7 +1042,7 @@ static int race_walker(void *data)
 	struct iopf_stop stop;
 
 	while (!kthread_should_stop()) {
-		nested_walk(race->domain, GVA, PERM_RW, &stop);
+		nested_walk(race->domain, WALK_VA, PERM_RW, &stop);
 		race_found(race, &stop);
 		cond_resched();
 	}
@@ -1157,7 +1139,7 @@ static struct race *race_prepare(struct kunit *test)
 		u64 next = level > 1 ? RACE_TABLES + (level - 1) * SZ_4K : RACE_PAGE;
 
 		race->table[level] = vtd_fake_page(test);
-		race->table[level][nth_index(GVA, level)] = next | G_GOOD;
+		race->table[level][nth_index(WALK_VA, level)] = next | G_GOOD;
 	}
 
 	return race;

@@ -54,31 +54,6 @@ struct pasid_test {
 
 /* Tables made by hand */
 
-static void put(struct kunit *test, u64 *slot, u64 val)
-{
-	struct pasid_test *ctx = test->priv;
-
-	*slot = val;
-	vtd_written_back(ctx->fake.machine, slot, sizeof(*slot));
-}
-
-/* A table of every level down to a 4 KiB page */
-static u64 first_table(struct kunit *test, unsigned int levels, u64 pa)
-{
-	u64 *table = vtd_fake_page(test), root = virt_to_phys(table);
-
-	for (; levels > 1; levels--) {
-		u64 *next = vtd_fake_page(test);
-
-		put(test, &table[ADDR >> (3 + 9 * levels) & 511],
-		    virt_to_phys(next) | 0x27);		/* P R/W U/S A */
-		table = next;
-	}
-	put(test, &table[ADDR >> 12 & 511], pa | 0x67);	/* and D */
-
-	return root;
-}
-
 /* Addresses below 512 GiB translate to themselves, except for ADDR. */
 static u64 second_table(struct kunit *test, unsigned int levels, u64 pa)
 {
@@ -88,13 +63,13 @@ static u64 second_table(struct kunit *test, unsigned int levels, u64 pa)
 	for (; levels > 3; levels--) {
 		u64 *next = vtd_fake_page(test);
 
-		put(test, &table[0], virt_to_phys(next) | 3);
+		vtd_fake_store(test, &table[0], virt_to_phys(next) | 3);
 		table = next;
 	}
 	for (i = 0; i < 512; i++)
-		put(test, &table[i], (u64)i * SZ_1G | BIT(7) | 3);
+		vtd_fake_store(test, &table[i], (u64)i * SZ_1G | BIT(7) | 3);
 	if (pa)
-		put(test, &table[ADDR / SZ_1G], pa | BIT(7) | 3);
+		vtd_fake_store(test, &table[ADDR / SZ_1G], pa | BIT(7) | 3);
 
 	return virt_to_phys(top);
 }
@@ -116,7 +91,7 @@ static void describe(struct kunit *test, enum kind kind, unsigned int nr)
 	case FIRST_5:
 		desc->pgtt = PASID_ENTRY_PGTT_FL_ONLY;
 		desc->fl_levels = kind == FIRST ? 4 : 5;
-		desc->fl_root = first_table(test, desc->fl_levels, pa);
+		desc->fl_root = vtd_fake_table(test, desc->fl_levels, 0, ADDR, pa).root;
 		break;
 	case SECOND:
 	case SECOND_3:
@@ -128,7 +103,7 @@ static void describe(struct kunit *test, enum kind kind, unsigned int nr)
 		desc->pgtt = PASID_ENTRY_PGTT_NESTED;
 		desc->aw = 2;
 		desc->fl_levels = 4;
-		desc->fl_root = first_table(test, 4, pa);
+		desc->fl_root = vtd_fake_table(test, 4, 0, ADDR, pa).root;
 		desc->sl_root = ctx->second_shared;
 		break;
 	default:

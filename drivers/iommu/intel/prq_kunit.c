@@ -5,7 +5,8 @@
  *
  * The IOMMU and its devices are fakes (vtd_fake.h), the page request queue is memory
  * that the tests write descriptors to, as section 7.4.1 of the VT-d specification has
- * them. A guest's first level is two tables, so that each level can be in the way.
+ * them. The guest is a first-level table that maps one page, which the second level
+ * does not map at first.
  */
 
 #include <kunit/device.h>
@@ -30,19 +31,9 @@
 #include "fl_domain.h"
 #include "iommu.h"
 #include "pasid.h"
-#include "vtd_caps.h"
 #include "vtd_fake.h"
 
-#define CAP_NESTING	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
-			 CAP_PSI | CAP_MAMV(18))
-#define ECAP_NESTING	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_NEST | \
-			 ECAP_PASID | ECAP_SMTS | ECAP_SSADS | ECAP_SSTS | ECAP_FSTS | \
-			 ECAP_SMPWC | ECAP_SRS)
 #define PASID		5
-#define GVA		0x40003000ULL	/* what the guest's table maps */
-#define GUEST_DATA	SZ_1G		/* guest-physical page that it maps it to */
-#define HOST_DATA	(70ULL * SZ_1G)	/* where the second level maps that */
-#define FL_ENTRY	0x67ULL		/* P, R/W, U/S, A, D (section 9.7) */
 
 /* Descriptors, section 7.4.1 */
 #define PRQ_TYPE	1ULL
@@ -81,72 +72,24 @@ struct prq_test {
 	u16 rid;
 	struct iommu_group *group;
 	struct dmar_domain *parent;
-	u64 guest_root, *guest_leaf;
+	struct vtd_table table;		/* the guest's */
 	struct client flat, level1, level2;
 	struct iommu_attach_handle handle;
 	u64 before[IOPF_EVENTS];
 };
 
-KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
-
-static struct dmar_domain *keep(struct kunit *test, struct iommu_domain *domain)
-{
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_domain, domain));
-	domain->owner = &intel_iommu_ops;
-
-	return to_dmar_domain(domain);
-}
-
 static struct dmar_domain *paging(struct kunit *test, u32 flags)
 {
 	struct prq_test *ctx = test->priv;
 
-	return keep(test, intel_iommu_ops.domain_alloc_user(ctx->dev, flags, NULL, NULL));
+	return vtd_fake_domain(test, ctx->dev, flags);
 }
 
-static void map_guest(struct kunit *test, u64 gpa, u64 pa)
+static struct dmar_domain *nested(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 
-	KUNIT_ASSERT_EQ(test, 0, iommu_map(&ctx->parent->domain, gpa, pa, SZ_4K,
-					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
-}
-
-/* A guest that maps GVA to GUEST_DATA; its tables are where they are. */
-static void make_guest(struct kunit *test)
-{
-	struct prq_test *ctx = test->priv;
-	u64 *table = vtd_fake_page(test);
-	unsigned int level;
-
-	ctx->guest_root = virt_to_phys(table);
-	map_guest(test, ctx->guest_root, ctx->guest_root);
-	for (level = 4; level > 1; level--) {
-		u64 *next = vtd_fake_page(test);
-		u64 pa = virt_to_phys(next);
-
-		map_guest(test, pa, pa);
-		table[GVA >> (3 + 9 * level) & 511] = pa | FL_ENTRY;
-		table = next;
-	}
-	ctx->guest_leaf = &table[GVA >> 12 & 511];
-	*ctx->guest_leaf = GUEST_DATA | FL_ENTRY;
-}
-
-static struct dmar_domain *nested(struct kunit *test, u32 flags)
-{
-	struct prq_test *ctx = test->priv;
-	struct iommu_gpasid_bind_data data = {
-		.version	= IOMMU_GPASID_BIND_VERSION,
-		.flags		= flags,
-		.pasid		= PASID,
-		.root		= ctx->guest_root,
-		.addr_width	= 48,
-	};
-
-	return keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
-							&data));
+	return vtd_guest_nested(test, ctx->dev, ctx->parent, ctx->table.root);
 }
 
 static int take(struct iopf_group *group)
@@ -459,7 +402,7 @@ static void told_flat_first_level(struct kunit *test)
 static void told_by_level(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
 	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
@@ -469,19 +412,19 @@ static void told_by_level(struct kunit *test)
 	/* The page: level 2 until it is mapped there, then nobody */
 	expect_told(test, &ctx->level2, PRQ_WRITE, GVA, GUEST_DATA,
 		    IOMMU_FAULT_PERM_WRITE);
-	map_guest(test, GUEST_DATA, HOST_DATA);
+	vtd_guest_map(test, ctx->parent, GUEST_DATA, HOST_DATA, SZ_4K);
 	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_MAPPED, QI_RESP_SUCCESS);
 
 	/* The guest's entry */
-	*ctx->guest_leaf = 0;
+	*ctx->table.leaf = 0;
 	expect_told(test, &ctx->level1, PRQ_READ, GVA, GVA, IOMMU_FAULT_PERM_READ);
 	expect_told(test, &ctx->level1, PRQ_READ, BIT_ULL(60), BIT_ULL(60),
 		    IOMMU_FAULT_PERM_READ);
 	expect_untold(test, PRQ_PRIV, PRQ_READ, GVA, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
 
 	/* A table of the guest */
-	iommu_unmap(&ctx->parent->domain, ctx->guest_root, SZ_4K);
-	expect_told(test, &ctx->level2, PRQ_READ, GVA, ctx->guest_root,
+	iommu_unmap(&ctx->parent->domain, ctx->table.root, SZ_4K);
+	expect_told(test, &ctx->level2, PRQ_READ, GVA, ctx->table.root,
 		    IOMMU_FAULT_PERM_READ);
 	off_pasid(test, domain);
 }
@@ -489,7 +432,7 @@ static void told_by_level(struct kunit *test)
 static void level_unserved(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
@@ -497,9 +440,9 @@ static void level_unserved(struct kunit *test)
 		      QI_RESP_INVALID);
 	off_pasid(test, domain);
 
-	domain = nested(test, 0);
+	domain = nested(test);
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
-	*ctx->guest_leaf = 0;
+	*ctx->table.leaf = 0;
 	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
 	off_pasid(test, domain);
 }
@@ -528,7 +471,7 @@ static void told_flat_by_parent(struct kunit *test)
 static void level_pinned(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1,
 				     IOPF_CLIENT_PINNED));
@@ -561,7 +504,7 @@ static void group_of_two_levels(struct kunit *test)
 		{ IOMMU_PAGE_RESP_FAILURE, IOMMU_PAGE_RESP_INVALID, QI_RESP_FAILURE },
 	};
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 	unsigned int i, order, before;
 	struct iopf_fault *iopf;
 
@@ -748,7 +691,7 @@ static void client_refuses(struct kunit *test)
 static void group_without_memory(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 	unsigned int nth, before, failures = 0;
 	bool failed;
 
@@ -807,7 +750,7 @@ static void reported_by_driver(struct kunit *test)
 		.respond = own_respond,
 	};
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	own_responses = 0;
 	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
@@ -870,11 +813,11 @@ static u64 time_requests(struct kunit *test, struct dmar_domain *domain)
 static void cost_of_the_level(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *walked = nested(test, 0), *pinned = nested(test, 0);
+	struct dmar_domain *walked = nested(test), *pinned = nested(test);
 	u64 with, without;
 
 	ctx->level1.answers = true;
-	*ctx->guest_leaf = 0;
+	*ctx->table.leaf = 0;
 	KUNIT_ASSERT_EQ(test, 0, reg(test, walked, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
 	KUNIT_ASSERT_EQ(test, 0, reg(test, pinned, &ctx->level1, IOPF_REPORT_NESTED_L1,
 				     IOPF_CLIENT_PINNED));
@@ -927,7 +870,7 @@ static void registered(struct kunit *test)
 	const struct register_case *c = test->param_value;
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *domain = c->domain == PAGING ? paging(test, 0) :
-				     c->domain == PARENT ? ctx->parent : nested(test, 0);
+				     c->domain == PARENT ? ctx->parent : nested(test);
 	bool possible;
 
 	if (c->pathless)
@@ -950,7 +893,7 @@ static void registered(struct kunit *test)
 static void no_nesting(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	ctx->iommu->ecap &= ~ECAP_NEST;
 	KUNIT_EXPECT_EQ(test, IOPF_REPORT_FLAT,
@@ -963,7 +906,7 @@ static void no_nesting(struct kunit *test)
 static void registered_too_late(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, domain, &ctx->level1,
@@ -987,7 +930,7 @@ static unsigned int iopf_users(struct kunit *test)
 static void on_by_attachment(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *plain = nested(test, 0), *first = nested(test, 0);
+	struct dmar_domain *plain = nested(test), *first = nested(test);
 	struct dmar_domain *flat = paging(test, 0);
 	struct iommu_attach_handle other = {};
 
@@ -1017,10 +960,10 @@ static void on_by_attachment(struct kunit *test)
 
 	/* A client of the second level wants those of what has none itself. */
 	ctx->parent = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
-	map_guest(test, ctx->guest_root, ctx->guest_root);
+	ctx->table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA);
 	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
 				     IOPF_REPORT_NESTED_L2, 0));
-	plain = nested(test, 0);
+	plain = nested(test);
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, plain));
 	KUNIT_EXPECT_EQ(test, 1, iopf_users(test));
 	off_pasid(test, plain);
@@ -1031,7 +974,7 @@ static void on_by_attachment(struct kunit *test)
 static void attach_without_path(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test, 0);
+	struct dmar_domain *domain = nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
 	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
@@ -1165,12 +1108,10 @@ struct race {
 	struct dmar_domain *domains[3];
 	unsigned int posted;
 	bool over;
-	atomic_t running;
-	struct completion done;
 };
 
 /* A device that asks for whatever there is, with and without PASID */
-static int race_requests(void *data)
+static void race_requests(void *data)
 {
 	struct race *race = data;
 	struct prq_test *ctx = race->ctx;
@@ -1186,13 +1127,9 @@ static int race_requests(void *data)
 		cond_resched();
 	}
 	WRITE_ONCE(race->over, true);
-	if (atomic_dec_and_test(&race->running))
-		complete(&race->done);
-
-	return 0;
 }
 
-static int race_attach(void *data)
+static void race_attach(void *data)
 {
 	struct iommu_attach_handle handles[2] = {};
 	struct race *race = data;
@@ -1216,14 +1153,10 @@ static int race_attach(void *data)
 	}
 	if (old)
 		detach_pasid(dev, old, PASID);
-	if (atomic_dec_and_test(&race->running))
-		complete(&race->done);
-
-	return 0;
 }
 
 /* The second level comes and goes, and so does the guest's table. */
-static int race_map(void *data)
+static void race_map(void *data)
 {
 	struct race *race = data;
 	struct prq_test *ctx = race->ctx;
@@ -1232,14 +1165,10 @@ static int race_map(void *data)
 	for (i = 0; !READ_ONCE(race->over); i++) {
 		iommu_map(&ctx->parent->domain, GUEST_DATA, HOST_DATA, SZ_4K,
 			  IOMMU_READ | IOMMU_WRITE, GFP_KERNEL);
-		WRITE_ONCE(*ctx->guest_leaf, i & 1 ? GUEST_DATA | FL_ENTRY : 0);
+		WRITE_ONCE(*ctx->table.leaf, i & 1 ? GUEST_DATA | FL_PAGE : 0);
 		iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K);
 		cond_resched();
 	}
-	if (atomic_dec_and_test(&race->running))
-		complete(&race->done);
-
-	return 0;
 }
 
 /*
@@ -1249,15 +1178,15 @@ static int race_map(void *data)
  */
 static void race_with_requests(struct kunit *test)
 {
-	int (*const threads[])(void *) = { race_requests, race_attach, race_map };
+	const vtd_fake_fn threads[] = { race_requests, race_attach, race_map };
 	struct prq_test *ctx = test->priv;
 	struct race race = { .ctx = ctx };
 	struct iommu_fault_param *param;
 	unsigned int i;
 	u64 answers;
 
-	race.domains[0] = nested(test, 0);
-	race.domains[1] = nested(test, 0);
+	race.domains[0] = nested(test);
+	race.domains[1] = nested(test);
 	race.domains[2] = paging(test, 0);
 	ctx->flat.answers = true;
 	ctx->level1.answers = true;
@@ -1268,12 +1197,7 @@ static void race_with_requests(struct kunit *test)
 				     IOPF_REPORT_FLAT, 0));
 	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
 				     IOPF_REPORT_NESTED_L2, 0));
-	init_completion(&race.done);
-	atomic_set(&race.running, ARRAY_SIZE(threads));
-	for (i = 0; i < ARRAY_SIZE(threads); i++)
-		KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(threads[i], &race, "race%u",
-							    i)));
-	wait_for_completion(&race.done);
+	vtd_fake_run(test, threads, ARRAY_SIZE(threads), &race);
 
 	answers = counted(test, IOPF_EVENT_SUCCESS) + counted(test, IOPF_EVENT_INVALID) +
 		  counted(test, IOPF_EVENT_FAILURE);
@@ -1347,13 +1271,13 @@ static int prq_test_init(struct kunit *test)
 		return ret;
 
 	ctx->test = test;
-	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
+	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING | ECAP_SRS);
 	ctx->dev = vtd_fake_device(test, ctx->iommu, false);
 	info = dev_iommu_priv_get(ctx->dev);
 	ctx->rid = PCI_DEVID(info->bus, info->devfn);
 	make_queue(test);
 	ctx->parent = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
-	make_guest(test);
+	ctx->table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA);
 
 	return 0;
 }

@@ -10,7 +10,11 @@
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/completion.h>
 #include <linux/device.h>
+#include <linux/iommu.h>
+#include <linux/iommu-gpasid.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
@@ -387,4 +391,210 @@ void vtd_fake_expect_gone(struct kunit *test, struct device *dev, u32 pasid, u64
 	fake_expect_gone(test, dev, req);
 	if (fake_pasid_0(dev, pasid, &req))
 		fake_expect_gone(test, dev, req);
+}
+
+KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
+
+/**
+ * vtd_fake_keep() - take a domain for the time of a test
+ * @test: the test, which fails if there is no domain
+ * @domain: what the driver's allocation has returned
+ *
+ * The domain is freed when the test ends.
+ *
+ * Return: the domain.
+ */
+struct dmar_domain *vtd_fake_keep(struct kunit *test, struct iommu_domain *domain)
+{
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_domain, domain));
+	domain->owner = &intel_iommu_ops;
+
+	return to_dmar_domain(domain);
+}
+
+/**
+ * vtd_fake_domain() - allocate a domain as iommufd does
+ * @test: the test
+ * @dev: the device
+ * @flags: IOMMU_HWPT_ALLOC_...
+ *
+ * Return: the domain.
+ */
+struct dmar_domain *vtd_fake_domain(struct kunit *test, struct device *dev, u32 flags)
+{
+	return vtd_fake_keep(test, intel_iommu_ops.domain_alloc_user(dev, flags, NULL, NULL));
+}
+
+/**
+ * vtd_fake_store() - change a table of the test, and write the change back
+ * @test: the test
+ * @slot: the entry
+ * @val: its new value
+ */
+void vtd_fake_store(struct kunit *test, u64 *slot, u64 val)
+{
+	struct vtd_fake *fake = test->priv;
+
+	*slot = val;
+	vtd_written_back(fake->machine, slot, sizeof(*slot));
+}
+
+/**
+ * vtd_fake_table() - build a first-level table
+ * @test: the test
+ * @levels: number of levels
+ * @base: what the addresses of its pages are from, 0 for host addresses
+ * @addr: the address to map
+ * @pa: the page to map it to
+ *
+ * Return: the table.
+ */
+struct vtd_table vtd_fake_table(struct kunit *test, unsigned int levels, u64 base,
+				u64 addr, u64 pa)
+{
+	u64 entry = pa | FL_PAGE, *slot;
+	struct vtd_table table = {};
+	unsigned int level;
+
+	for (level = 1; level <= levels; level++) {
+		table.page[level] = vtd_fake_page(test);
+		slot = &table.page[level][addr >> (3 + 9 * level) & 511];
+		vtd_fake_store(test, slot, entry);
+		if (level == 1)
+			table.leaf = slot;
+		table.root = base + virt_to_phys(table.page[level]);
+		entry = table.root | FL_TABLE;
+	}
+
+	return table;
+}
+
+struct fake_thread {
+	struct task_struct *task;
+	vtd_fake_fn run;
+	void *data;
+	struct completion done;
+};
+
+static int fake_thread_main(void *data)
+{
+	struct fake_thread *thread = data;
+
+	thread->run(thread->data);
+	kthread_complete_and_exit(&thread->done, 0);
+}
+
+/**
+ * vtd_fake_run() - run functions at the same time, each in a thread of its own
+ * @test: the test
+ * @run: the functions
+ * @nr: how many there are
+ * @data: their argument
+ *
+ * Returns when all have returned. None runs if there is no memory for all threads.
+ *
+ * The threads are not the test's as KUnit sees it: what they store and submit does
+ * not go to the model.
+ */
+void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, void *data)
+{
+	struct fake_thread *threads;
+	unsigned int i;
+
+	threads = kunit_kcalloc(test, nr, sizeof(*threads), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, threads);
+	for (i = 0; i < nr; i++) {
+		threads[i].run = run[i];
+		threads[i].data = data;
+		init_completion(&threads[i].done);
+		threads[i].task = kthread_create(fake_thread_main, &threads[i], "vtd-fake/%u",
+						 i);
+		if (IS_ERR(threads[i].task))
+			break;
+	}
+	if (i < nr) {
+		while (i--)
+			kthread_stop(threads[i].task);
+		KUNIT_FAIL_AND_ABORT(test, "no memory for threads");
+	}
+
+	for (i = 0; i < nr; i++)
+		wake_up_process(threads[i].task);
+	for (i = 0; i < nr; i++)
+		wait_for_completion(&threads[i].done);
+}
+
+/**
+ * vtd_guest_map() - give a guest memory
+ * @test: the test
+ * @parent: the guest's second level
+ * @gpa: where the guest finds it
+ * @pa: where the host has it
+ * @size: bytes
+ */
+void vtd_guest_map(struct kunit *test, struct dmar_domain *parent, u64 gpa, u64 pa,
+		   size_t size)
+{
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(&parent->domain, gpa, pa, size,
+					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
+}
+
+/**
+ * vtd_guest_table() - build a first-level table in a guest's memory
+ * @test: the test
+ * @parent: the guest's second level, which gets the pages of the table
+ * @addr: the address to map
+ * @gpa: the guest-physical page to map it to
+ *
+ * Return: the table.
+ */
+struct vtd_table vtd_guest_table(struct kunit *test, struct dmar_domain *parent, u64 addr,
+				 u64 gpa)
+{
+	struct vtd_table table = vtd_fake_table(test, 4, GUEST_TABLES, addr, gpa);
+	unsigned int level;
+
+	for (level = 1; level <= 4; level++) {
+		u64 pa = virt_to_phys(table.page[level]);
+
+		vtd_guest_map(test, parent, GUEST_TABLES + pa, pa, SZ_4K);
+	}
+
+	return table;
+}
+
+/**
+ * vtd_guest_bind_data() - what a driver says to bind a guest's table
+ * @root: guest-physical address of the table
+ *
+ * Return: the data.
+ */
+struct iommu_gpasid_bind_data vtd_guest_bind_data(u64 root)
+{
+	return (struct iommu_gpasid_bind_data) {
+		.version	= IOMMU_GPASID_BIND_VERSION,
+		.pasid		= 1,
+		.gpasid		= 1,
+		.root		= root,
+		.addr_width	= 48,
+	};
+}
+
+/**
+ * vtd_guest_nested() - nest a guest's table
+ * @test: the test
+ * @dev: a device of the guest
+ * @parent: the guest's second level
+ * @root: guest-physical address of the table
+ *
+ * Return: the domain.
+ */
+struct dmar_domain *vtd_guest_nested(struct kunit *test, struct device *dev,
+				     struct dmar_domain *parent, u64 root)
+{
+	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(root);
+
+	return vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(dev, &parent->domain,
+								 &data));
 }

@@ -1,18 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * IOMMUs and devices that exist in a KUnit test only: the driver's structures,
- * with the VT-d model (vtd_model.h) as the hardware behind them.
+ * IOMMUs, devices and guests that exist in a KUnit test only: the driver's
+ * structures, with the VT-d model (vtd_model.h) as the hardware behind them.
  */
 #ifndef _INTEL_IOMMU_VTD_FAKE_H
 #define _INTEL_IOMMU_VTD_FAKE_H
 
+#include <linux/iommu-gpasid.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 
+#include "vtd_caps.h"
 #include "vtd_model.h"
 
 struct device;
+struct dmar_domain;
 struct intel_iommu;
+struct iommu_domain;
 struct kunit;
+
+/* Everything that nesting needs; page walks are coherent */
+#define CAP_NESTING	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
+			 CAP_PSI | CAP_MAMV(18))
+#define ECAP_NESTING	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_NEST | \
+			 ECAP_PASID | ECAP_SMTS | ECAP_SSADS | ECAP_SSTS | ECAP_FSTS | \
+			 ECAP_SMPWC)
+
+/* First-level entries (section 9.7) */
+#define FL_TABLE	0x27ULL			/* P, R/W, U/S, A */
+#define FL_PAGE		0x67ULL			/* and D */
+
+/* A guest, whose tables are at their host addresses plus GUEST_TABLES */
+#define GVA		0x40003000ULL		/* what its table maps */
+#define GUEST_DATA	SZ_1G			/* guest-physical page that it maps it to */
+#define GUEST_TABLES	BIT_ULL(40)
+#define HOST_DATA	(70ULL * SZ_1G)		/* where the second level maps GUEST_DATA */
 
 /**
  * struct vtd_fake - a test's machine; test->priv begins with it
@@ -31,6 +53,21 @@ struct vtd_fake {
 	u64 response[2];
 };
 
+/**
+ * struct vtd_table - a first-level table that maps one page
+ * @root: address of the topmost page
+ * @page: the pages on the way, by level from 1 on
+ * @leaf: the entry of the page that is mapped
+ */
+struct vtd_table {
+	u64 root;
+	u64 *page[6];
+	u64 *leaf;
+};
+
+/* What a thread runs: see vtd_fake_run(). */
+typedef void (*vtd_fake_fn)(void *data);
+
 int vtd_fake_init(struct kunit *test, struct vtd_fake *fake);
 struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap);
 struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bool ats);
@@ -43,5 +80,20 @@ void vtd_fake_watch(struct kunit *test, struct device *dev, u32 pasid, u64 addr)
 void vtd_fake_expect(struct kunit *test, struct device *dev, u32 pasid, u64 addr,
 		     u64 hpa);
 void vtd_fake_expect_gone(struct kunit *test, struct device *dev, u32 pasid, u64 addr);
+
+struct dmar_domain *vtd_fake_keep(struct kunit *test, struct iommu_domain *domain);
+struct dmar_domain *vtd_fake_domain(struct kunit *test, struct device *dev, u32 flags);
+void vtd_fake_store(struct kunit *test, u64 *slot, u64 val);
+struct vtd_table vtd_fake_table(struct kunit *test, unsigned int levels, u64 base,
+				u64 addr, u64 pa);
+void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, void *data);
+
+void vtd_guest_map(struct kunit *test, struct dmar_domain *parent, u64 gpa, u64 pa,
+		   size_t size);
+struct vtd_table vtd_guest_table(struct kunit *test, struct dmar_domain *parent, u64 addr,
+				 u64 gpa);
+struct iommu_gpasid_bind_data vtd_guest_bind_data(u64 root);
+struct dmar_domain *vtd_guest_nested(struct kunit *test, struct device *dev,
+				     struct dmar_domain *parent, u64 root);
 
 #endif /* _INTEL_IOMMU_VTD_FAKE_H */

@@ -183,37 +183,24 @@ static void leave_all(void *data)
 		leave_seat(&ctx->seats[i]);
 }
 
-KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
-
-static struct iommu_domain *keep(struct kunit *test, struct iommu_domain *domain)
-{
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_domain, domain));
-
-	return domain;
-}
-
 static struct iommu_domain *first_domain(struct kunit *test, struct device *dev)
 {
-	struct iommu_domain *domain = keep(test, fl_domain_alloc(dev, 0));
+	struct dmar_domain *domain = vtd_fake_keep(test, fl_domain_alloc(dev, 0));
 
-	domain->type = IOMMU_DOMAIN_UNMANAGED;
+	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
 
-	return domain;
+	return &domain->domain;
 }
 
 /* As nest parent, so that it is second-level wherever both are there */
 static struct iommu_domain *second_domain(struct kunit *test, struct device *dev)
 {
-	struct iommu_domain *domain;
+	struct dmar_domain *domain = vtd_fake_domain(test, dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
 
-	domain = intel_iommu_ops.domain_alloc_user(dev, IOMMU_HWPT_ALLOC_NEST_PARENT,
-						   NULL, NULL);
-	keep(test, domain);
 	/* whatever the machine's own IOMMUs are like */
-	to_dmar_domain(domain)->iotlb_sync_map = true;
+	domain->iotlb_sync_map = true;
 
-	return domain;
+	return &domain->domain;
 }
 
 /* What hardware and attachments are like */
@@ -515,40 +502,11 @@ static void judge_attach_refused(struct kunit *test)
 
 /* Nested translation */
 
-#define GUEST_TABLES	(32ULL * SZ_1G)
-#define GUEST_PAGE	(33ULL * SZ_1G)
-
+/* The guest's table maps IOVA, and the page behind it to the next but one. */
 struct guest {
-	struct iommu_domain *parent, *nested;
-	u64 *table[4];			/* by level, the page table is 0 */
+	struct dmar_domain *parent, *nested;
+	struct vtd_table table;
 };
-
-static void guest_store(struct kunit *test, u64 *slot, u64 val)
-{
-	struct vtd_fake *fake = test->priv;
-
-	*slot = val;
-	vtd_written_back(fake->machine, slot, sizeof(*slot));
-}
-
-/* A guest's own table for IOVA, in pages that its second level maps */
-static void guest_tables(struct kunit *test, struct guest *guest)
-{
-	unsigned int i;
-
-	for (i = 0; i < 4; i++) {
-		guest->table[i] = vtd_fake_page(test);
-		KUNIT_ASSERT_EQ(test, 0, iommu_map(guest->parent,
-						   GUEST_TABLES + i * SZ_4K,
-						   virt_to_phys(guest->table[i]),
-						   SZ_4K, RW, GFP_KERNEL));
-		if (i)
-			guest_store(test, &guest->table[i][IOVA >> (12 + 9 * i) & 511],
-				    (GUEST_TABLES + (i - 1) * SZ_4K) | 0x27);
-	}
-	guest_store(test, &guest->table[0][0], GUEST_PAGE | 0x67);
-	guest_store(test, &guest->table[0][1], (GUEST_PAGE + SZ_8K) | 0x67);
-}
 
 static void guest_expect(struct kunit *test, u64 offset, u64 pa)
 {
@@ -567,36 +525,31 @@ static void guest_expect(struct kunit *test, u64 offset, u64 pa)
 	vtd_expect_no_complaint(test, ctx->fake.machine);
 }
 
-static void guest_map(struct kunit *test, struct guest *guest, u64 pa, size_t size)
+static void guest_unmap(struct kunit *test, struct guest *guest, u64 gpa, size_t size)
 {
-	KUNIT_ASSERT_EQ(test, 0, iommu_map(guest->parent, GUEST_PAGE, pa, size, RW,
-					   GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, size, iommu_unmap(&guest->parent->domain, gpa, size));
 }
 
-static void guest_unmap(struct kunit *test, struct guest *guest, size_t size)
+static int guest_invalidate(struct guest *guest, u64 addr, u64 npages, bool leaf)
 {
-	KUNIT_ASSERT_EQ(test, size, iommu_unmap(guest->parent, GUEST_PAGE, size));
+	return intel_gpasid_ops.invalidate(&guest->nested->domain, addr, npages, leaf);
 }
 
 static void guest_settle(struct kunit *test, struct guest *guest)
 {
-	struct iommu_gpasid_bind_data data = {
-		.root = GUEST_TABLES + 3 * SZ_4K,
-		.addr_width = ADDR_WIDTH_4LEVEL,
-	};
 	struct device *dev = furnish(test);
 	struct judge_test *ctx = test->priv;
 	unsigned int i;
 
-	guest->parent = second_domain(test, dev);
-	guest_tables(test, guest);
-	guest->nested = keep(test, intel_gpasid_ops.domain_alloc(dev, guest->parent,
-								 &data));
-	to_dmar_domain(guest->nested)->iotlb_sync_map = true;
+	guest->parent = to_dmar_domain(second_domain(test, dev));
+	guest->table = vtd_guest_table(test, guest->parent, IOVA, GUEST_DATA);
+	vtd_fake_store(test, guest->table.leaf + 1, (GUEST_DATA + SZ_8K) | FL_PAGE);
+	guest->nested = vtd_guest_nested(test, dev, guest->parent, guest->table.root);
+	guest->nested->iotlb_sync_map = true;
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
-	guest_map(test, guest, PA, SZ_2M);
+	vtd_guest_map(test, guest->parent, GUEST_DATA, PA, SZ_2M);
 	for (i = 0; i < ctx->nr_seats; i++) {
-		KUNIT_ASSERT_EQ(test, 0, take_seat(&ctx->seats[i], guest->nested));
+		KUNIT_ASSERT_EQ(test, 0, take_seat(&ctx->seats[i], &guest->nested->domain));
 		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, IOVA);
 		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, IOVA + SZ_4K);
 	}
@@ -610,20 +563,19 @@ static void judge_nested_second_level(struct kunit *test)
 	struct guest guest;
 
 	guest_settle(test, &guest);
-	guest_unmap(test, &guest, SZ_2M);
+	guest_unmap(test, &guest, GUEST_DATA, SZ_2M);
 	guest_expect(test, 0, 0);
 	guest_expect(test, SZ_4K, 0);
 
 	/* small pages in place of the large one, and the other way round */
-	guest_map(test, &guest, PA + SZ_1G + SZ_4K, SZ_16K);
+	vtd_guest_map(test, guest.parent, GUEST_DATA, PA + SZ_1G + SZ_4K, SZ_16K);
 	guest_expect(test, 0, PA + SZ_1G + SZ_4K);
 	guest_expect(test, SZ_4K, PA + SZ_1G + 3 * SZ_4K);
-	guest_unmap(test, &guest, SZ_4K);
+	guest_unmap(test, &guest, GUEST_DATA, SZ_4K);
 	guest_expect(test, 0, 0);
 	guest_expect(test, SZ_4K, PA + SZ_1G + 3 * SZ_4K);
-	KUNIT_ASSERT_EQ(test, 3 * SZ_4K, iommu_unmap(guest.parent, GUEST_PAGE + SZ_4K,
-						     3 * SZ_4K));
-	guest_map(test, &guest, PA + SZ_2G, SZ_2M);
+	guest_unmap(test, &guest, GUEST_DATA + SZ_4K, 3 * SZ_4K);
+	vtd_guest_map(test, guest.parent, GUEST_DATA, PA + SZ_2G, SZ_2M);
 	guest_expect(test, 0, PA + SZ_2G);
 	guest_expect(test, SZ_4K, PA + SZ_2G + SZ_8K);
 }
@@ -633,14 +585,15 @@ static void judge_nested_table_moves(struct kunit *test)
 {
 	u64 *page = vtd_fake_page(test);
 	struct guest guest;
+	u64 gpa;
 
 	guest_settle(test, &guest);
-	KUNIT_ASSERT_EQ(test, SZ_4K, iommu_unmap(guest.parent, GUEST_TABLES, SZ_4K));
+	gpa = GUEST_TABLES + virt_to_phys(guest.table.page[1]);
+	guest_unmap(test, &guest, gpa, SZ_4K);
 	guest_expect(test, 0, 0);
 
-	guest_store(test, &page[0], (GUEST_PAGE + SZ_64K) | 0x67);
-	KUNIT_ASSERT_EQ(test, 0, iommu_map(guest.parent, GUEST_TABLES,
-					   virt_to_phys(page), SZ_4K, RW, GFP_KERNEL));
+	vtd_fake_store(test, &page[0], (GUEST_DATA + SZ_64K) | FL_PAGE);
+	vtd_guest_map(test, guest.parent, gpa, virt_to_phys(page), SZ_4K);
 	guest_expect(test, 0, PA + SZ_64K);
 	guest_expect(test, SZ_4K, 0);
 }
@@ -648,24 +601,26 @@ static void judge_nested_table_moves(struct kunit *test)
 /* The guest changes its table and has it invalidated. */
 static void judge_nested_first_level(struct kunit *test)
 {
+	struct vtd_table *table;
 	struct guest guest;
+	u64 entry;
 
 	guest_settle(test, &guest);
-	guest_store(test, &guest.table[0][0], (GUEST_PAGE + SZ_64K) | 0x67);
-	KUNIT_EXPECT_EQ(test, 0, intel_gpasid_ops.invalidate(guest.nested, IOVA, 1, true));
+	table = &guest.table;
+	vtd_fake_store(test, table->leaf, (GUEST_DATA + SZ_64K) | FL_PAGE);
+	KUNIT_EXPECT_EQ(test, 0, guest_invalidate(&guest, IOVA, 1, true));
 	guest_expect(test, 0, PA + SZ_64K);
 
-	guest_store(test, &guest.table[1][0], 0);
-	KUNIT_EXPECT_EQ(test, 0, intel_gpasid_ops.invalidate(guest.nested, IOVA, 512,
-							     false));
+	entry = table->page[2][0];
+	vtd_fake_store(test, &table->page[2][0], 0);
+	KUNIT_EXPECT_EQ(test, 0, guest_invalidate(&guest, IOVA, 512, false));
 	guest_expect(test, 0, 0);
 	guest_expect(test, SZ_4K, 0);
 
-	guest_store(test, &guest.table[1][0], GUEST_TABLES | 0x27);
+	vtd_fake_store(test, &table->page[2][0], entry);
 	guest_expect(test, 0, PA + SZ_64K);
-	guest_store(test, &guest.table[3][0], 0);
-	KUNIT_EXPECT_EQ(test, 0, intel_gpasid_ops.invalidate(guest.nested, 0, U64_MAX,
-							     false));
+	vtd_fake_store(test, &table->page[4][0], 0);
+	KUNIT_EXPECT_EQ(test, 0, guest_invalidate(&guest, 0, U64_MAX, false));
 	guest_expect(test, 0, 0);
 }
 
