@@ -212,6 +212,18 @@ static void detach(struct fake *fake, ioasid_t pasid, struct iommu_domain *domai
 	fake->visible = NULL;
 }
 
+static int attach_pasid(struct fake *fake, struct iommu_domain *domain,
+			struct iommu_attach_handle *handle)
+{
+	return iommu_attach_device_pasid(domain, a_device(fake), PASID, handle);
+}
+
+static int replace_pasid(struct fake *fake, struct iommu_domain *domain,
+			 struct iommu_attach_handle *handle)
+{
+	return iommu_replace_device_pasid(domain, a_device(fake), PASID, handle);
+}
+
 static void attach_publishes_last(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {};
@@ -219,8 +231,7 @@ static void attach_publishes_last(struct kunit *test)
 	struct iommu_domain *domain = fake_domain(fake);
 
 	/* called() expects no handle during the calls */
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
-							   PASID, &handle));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	KUNIT_EXPECT_EQ(test, DEVICES - 1, fake->calls);
 	expect_pasid(fake, PASID, domain, &handle);
 	detach(fake, PASID, domain, &handle);
@@ -235,9 +246,7 @@ static void attach_failure_leaves_nothing(struct kunit *test)
 
 	for (i = 1; i < DEVICES; i++) {
 		fail(fake, i, -ENOSPC);
-		KUNIT_EXPECT_EQ(test, -ENOSPC,
-				iommu_attach_device_pasid(domain, a_device(fake),
-							  PASID, &handle));
+		KUNIT_EXPECT_EQ(test, -ENOSPC, attach_pasid(fake, domain, &handle));
 		/* the calls up to the failure, and those that undo */
 		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 		expect_pasid(fake, PASID, NULL, NULL);
@@ -245,8 +254,7 @@ static void attach_failure_leaves_nothing(struct kunit *test)
 
 	/* the PASID is free */
 	fail(fake, 0, 0);
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
-							   PASID, &handle));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	expect_pasid(fake, PASID, domain, &handle);
 	detach(fake, PASID, domain, &handle);
 }
@@ -261,18 +269,12 @@ static void attached_is_busy(struct kunit *test)
 
 	for (first = &handle; ; first = NULL) {
 		fail(fake, 0, 0);
-		KUNIT_ASSERT_EQ(test, 0,
-				iommu_attach_device_pasid(domain, a_device(fake),
-							  PASID, first));
+		KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, first));
 		expect_pasid(fake, PASID, domain, first);
 
 		fail(fake, 0, 0);
-		KUNIT_EXPECT_EQ(test, -EBUSY,
-				iommu_attach_device_pasid(another, a_device(fake),
-							  PASID, &other));
-		KUNIT_EXPECT_EQ(test, -EBUSY,
-				iommu_attach_device_pasid(another, a_device(fake),
-							  PASID, NULL));
+		KUNIT_EXPECT_EQ(test, -EBUSY, attach_pasid(fake, another, &other));
+		KUNIT_EXPECT_EQ(test, -EBUSY, attach_pasid(fake, another, NULL));
 		KUNIT_EXPECT_EQ(test, 0, fake->calls);
 		expect_pasid(fake, PASID, domain, first);
 		detach(fake, PASID, domain, first);
@@ -288,11 +290,9 @@ static void replace_publishes_last(struct kunit *test)
 	struct iommu_domain *domain = fake_domain(fake);
 	struct iommu_domain *another = fake_domain(fake);
 
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
-							   PASID, &handle));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	fake->visible = &handle;
-	KUNIT_ASSERT_EQ(test, 0, iommu_replace_device_pasid(another, a_device(fake),
-							    PASID, &new));
+	KUNIT_ASSERT_EQ(test, 0, replace_pasid(fake, another, &new));
 	expect_pasid(fake, PASID, another, &new);
 	KUNIT_EXPECT_PTR_EQ(test, domain, handle.domain);
 	detach(fake, PASID, another, &new);
@@ -310,16 +310,11 @@ static void replace_failure_leaves_old(struct kunit *test)
 	for (first = &handle; ; first = NULL) {
 		fail(fake, 0, 0);
 		fake->visible = NULL;
-		KUNIT_ASSERT_EQ(test, 0,
-				iommu_attach_device_pasid(domain, a_device(fake),
-							  PASID, first));
+		KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, first));
 		fake->visible = first;
 		for (i = 1; i < DEVICES; i++) {
 			fail(fake, i, -EOPNOTSUPP);
-			KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-					iommu_replace_device_pasid(another,
-								   a_device(fake),
-								   PASID, &new));
+			KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, replace_pasid(fake, another, &new));
 			KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 			expect_pasid(fake, PASID, domain, first);
 			KUNIT_EXPECT_NULL(test, new.domain);
@@ -327,9 +322,7 @@ static void replace_failure_leaves_old(struct kunit *test)
 
 		/* and then it can be replaced */
 		fail(fake, 0, 0);
-		KUNIT_ASSERT_EQ(test, 0,
-				iommu_replace_device_pasid(another, a_device(fake),
-							   PASID, &new));
+		KUNIT_ASSERT_EQ(test, 0, replace_pasid(fake, another, &new));
 		KUNIT_EXPECT_EQ(test, DEVICES - 1, fake->calls);
 		expect_pasid(fake, PASID, another, &new);
 		detach(fake, PASID, another, &new);
@@ -346,26 +339,20 @@ static void replace_needs_attached(struct kunit *test)
 	struct iommu_domain *domain = fake_domain(fake);
 	struct iommu_domain *another = fake_domain(fake);
 
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			iommu_replace_device_pasid(domain, a_device(fake), PASID,
-						   &new));
+	KUNIT_EXPECT_EQ(test, -EINVAL, replace_pasid(fake, domain, &new));
 	KUNIT_EXPECT_EQ(test, 0, fake->calls);
 	expect_pasid(fake, PASID, NULL, NULL);
 
 	/* nor is it enough that it was, or that another one is */
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
-							   PASID, &handle));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			iommu_replace_device_pasid(another, a_device(fake),
 						   PASID + 1, &new));
 	detach(fake, PASID, domain, &handle);
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			iommu_replace_device_pasid(another, a_device(fake), PASID,
-						   &new));
+	KUNIT_EXPECT_EQ(test, -EINVAL, replace_pasid(fake, another, &new));
 
 	/* trying has not taken the PASID */
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
-							   PASID, &handle));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	detach(fake, PASID, domain, &handle);
 }
 
@@ -375,11 +362,9 @@ static void replace_by_same_changes_handle(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *domain = fake_domain(fake);
 
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
-							   PASID, &handle));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	fail(fake, 1, -EIO);
-	KUNIT_ASSERT_EQ(test, 0, iommu_replace_device_pasid(domain, a_device(fake),
-							    PASID, &new));
+	KUNIT_ASSERT_EQ(test, 0, replace_pasid(fake, domain, &new));
 	KUNIT_EXPECT_EQ(test, 0, fake->calls);
 	expect_pasid(fake, PASID, domain, &new);
 	detach(fake, PASID, domain, &new);
@@ -435,8 +420,7 @@ static void looked_up_by_type(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *domain = fake_domain(fake);
 
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
-							   PASID, &handle));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	KUNIT_EXPECT_PTR_EQ(test, &handle,
 			    iommu_attach_handle_get(fake->group, PASID,
 						    IOMMU_DOMAIN_UNMANAGED));
@@ -446,8 +430,7 @@ static void looked_up_by_type(struct kunit *test)
 	detach(fake, PASID, domain, &handle);
 
 	/* a domain without handle is no handle of any type */
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
-							   PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, NULL));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOENT),
 			    iommu_attach_handle_get(fake->group, PASID,
 						    IOMMU_DOMAIN_UNMANAGED));
@@ -702,8 +685,7 @@ static void gpasid_in_use(struct kunit *test)
 	struct iommu_domain *parent = fake_domain(fake), *other = fake_domain(fake);
 
 	attach_rid(fake, parent, false);
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(other, a_device(fake), PASID,
-							   NULL));
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, other, NULL));
 	KUNIT_EXPECT_EQ(test, -EBUSY, bind(fake, 0, PASID));
 	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_unbind_gpasid(a_device(fake), PASID));
 	KUNIT_EXPECT_EQ(test, 0, fake->nested);
