@@ -31,9 +31,9 @@ $(OUT)/include.stamp: $(wildcard $(SRC)/include/uapi/linux/iommufd.h $(SRC)/incl
 	touch $@
 
 $(OUT)/bin/instructions: $(GUEST)/instructions.c
-$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(addprefix $(GUEST)/,clock.h edu.h vfio_cdev.h)
+$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(addprefix $(GUEST)/,clock.h edu.h fault_log.h vfio_cdev.h)
 VMM := $(addprefix $(GUEST)/,clock.h vfio_cdev.h vtd_testdev.h vtd_vmm.h)
-$(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(VMM)
+$(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(GUEST)/fault_log.h $(VMM)
 $(OUT)/bin/vtd_soak: $(GUEST)/vtd_soak.c $(VMM)
 IOPF := $(GUEST)/vtd_iopf.h $(VMM)
 $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)

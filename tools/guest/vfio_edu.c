@@ -6,7 +6,6 @@
  * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address;
  * STAGE is "first" or "second", what the vIOMMU translates with.
  */
-#include <fcntl.h>
 #include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
@@ -16,6 +15,7 @@
 
 #include "clock.h"
 #include "edu.h"
+#include "fault_log.h"
 #include "vfio_cdev.h"
 #include "kselftest_harness.h"
 
@@ -151,67 +151,16 @@ static bool writes(struct edu *edu, uint64_t iova, const void *page)
 
 /* ---- faults, as the kernel's log has them ---- */
 
-/*
- * The driver prints ten messages in 5 s, of which a fault's report takes three
- * (one is not printed): a fourth fault in 5 s would be lost.  Every test is a
- * process of its own, so the times of the last three are in shared memory.
- */
-static struct pace {
-	long ms[3];
-	unsigned int n;
-} *pace;
-
-static __attribute__((constructor)) void pace_init(void)
-{
-	pace = mmap(NULL, sizeof(*pace), PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-}
-
-static void pace_faults(void)
-{
-	long *last = &pace->ms[pace->n++ % 3];
-	long wait = *last + 5200 - now_ms();
-
-	if (*last && wait > 0)
-		sleep_ms(wait);
-	*last = now_ms();
-}
-
-static int log_open(void)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
-
-	if (fd >= 0)
-		lseek(fd, 0, SEEK_END);
-	pace_faults();
-	return fd;
-}
-
 /* The kernel reported a fault of this device at @iova since log_open(). */
 static bool log_has_fault(int log, struct edu *edu, uint64_t iova, bool write)
 {
-	const char *kind = write ? "[DMA Write" : "[DMA Read";
-	char place[128], line[1024];
-	int tries;
-	ssize_t n;
+	char place[128];
 
+	count_fault();
 	/* 0000:00:03.0: the log leaves the segment out */
 	snprintf(place, sizeof(place), "Request device [%s] fault addr 0x%lx ",
 		 edu->name + 5, iova);
-	for (tries = 0; tries < 200; tries++) {
-		n = read(log, line, sizeof(line) - 1);
-		if (n < 0) {
-			sleep_ms(10);
-			continue;
-		}
-		line[n] = 0;
-		if (strstr(line, kind) && strstr(line, place)) {
-			close(log);
-			return true;
-		}
-	}
-	close(log);
-	return false;
+	return log_has(log, write ? "[DMA Write" : "[DMA Read", place, "fault reason");
 }
 
 /* A read at @iova is refused: a fault, and the device never sees @secret. */

@@ -5,6 +5,7 @@
  */
 #include <sys/eventfd.h>
 
+#include "fault_log.h"
 #include "kselftest_harness.h"
 #include "vtd_vmm.h"
 
@@ -61,37 +62,6 @@ static bool writes(struct testdev *dev, unsigned int pasid, uint64_t addr,
 	return writes_by(dev, PLAIN, pasid, addr, where);
 }
 
-/*
- * The driver prints ten messages in 5 s, of which a fault's report takes three.
- * Every test is a process of its own, so the times of the last three faults are
- * in shared memory.
- */
-static struct pace {
-	long ms[3];
-	unsigned int n;
-} *pace;
-
-static __attribute__((constructor)) void pace_init(void)
-{
-	pace = mmap(NULL, sizeof(*pace), PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-}
-
-static void count_fault(void)
-{
-	pace->ms[pace->n++ % 3] = now_ms();
-}
-
-/* The next fault will be printed. */
-static void await_silence(void)
-{
-	long oldest = pace->ms[pace->n % 3];
-	long wait = oldest + 5200 - now_ms();
-
-	if (oldest && wait > 0)
-		sleep_ms(wait);
-}
-
 static bool is_refused(struct testdev *dev, unsigned int op, unsigned int pasid,
 		       uint64_t addr)
 {
@@ -105,34 +75,12 @@ static bool is_refused(struct testdev *dev, unsigned int op, unsigned int pasid,
 
 /* ---- faults, as the kernel's log has them ---- */
 
-/* A line with all three of these comes into the log within two seconds. */
-static bool log_has(int log, const char *who, const char *where, const char *why)
-{
-	char line[1024];
-	bool found = false;
-	int tries;
-	ssize_t n;
-
-	for (tries = 0; tries < 200 && !found; tries++) {
-		n = read(log, line, sizeof(line) - 1);
-		if (n < 0) {
-			sleep_ms(10);
-			continue;
-		}
-		line[n] = 0;
-		if (strstr(line, "fault reason"))
-			note("%.*s\n", (int)strcspn(line, "\n"), line);
-		found = strstr(line, who) && strstr(line, where) && strstr(line, why);
-	}
-	return found;
-}
-
 /* The request is refused, and the kernel reports a fault of this reason. */
 static bool faults(struct testdev *dev, unsigned int op, unsigned int pasid,
 		   uint64_t addr, unsigned int reason)
 {
 	char who[64], where[64], why[64];
-	bool found;
+	bool refused;
 	int log;
 
 	if (pasid == RID)
@@ -144,14 +92,11 @@ static bool faults(struct testdev *dev, unsigned int op, unsigned int pasid,
 	snprintf(where, sizeof(where), "fault addr 0x%lx ", addr & ~(PAGE - 1));
 	snprintf(why, sizeof(why), "[fault reason 0x%02x]", reason);
 
-	await_silence();
-	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	log = log_open();
 	if (log < 0)
 		return false;
-	lseek(log, 0, SEEK_END);
-	found = is_refused(dev, op, pasid, addr) && log_has(log, who, where, why);
-	close(log);
-	return found;
+	refused = is_refused(dev, op, pasid, addr);
+	return log_has(log, who, where, why) && refused;
 }
 
 /* A table that maps a page of data at @iova, nested and attached to @pasid */
