@@ -12,7 +12,7 @@ PROGRAMS := vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_soak iommufd iommufd
 	    instructions
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-MODULES := edu_dma vtd_dma vmm_dma
+MODULES := edu_dma vtd_dma
 
 $(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(OBJ)/lib/test_ida.ko $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
 	rm -rf $(OUT)/root
@@ -68,7 +68,7 @@ $(PROGRAMS:%=$(OUT)/bin/%): $(OUT)/include.stamp
 # kbuild knows itself what has to be done; it builds where the sources are.
 $(MODULES:%=$(OUT)/%.ko): $(OUT)/%.ko: FORCE
 	mkdir -p $(OUT)/$*
-	cp -u $(GUEST)/edu.h $(GUEST)/vtd_testdev.h $(OUT)
+	cp -u $(addprefix $(GUEST)/,dma_test.h edu.h vtd_testdev.h) $(OUT)
 	cp -u $(GUEST)/$*/Kbuild $(GUEST)/$*/*.[ch] $(OUT)/$*
 	$(MAKE) -s -C $(OBJ) M=$(OUT)/$* modules
 	cmp -s $(OUT)/$*/$*.ko $@ || cp $(OUT)/$*/$*.ko $@

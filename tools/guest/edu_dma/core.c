@@ -7,8 +7,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/delay.h>
-#include <linux/dma-mapping.h>
-#include <linux/hash.h>
 #include <linux/io.h>
 #include <linux/iopoll.h>
 #include <linux/module.h>
@@ -130,37 +128,11 @@ static void expect_fault(struct kunit *test, struct edu *edu, u64 iova,
 			      write ? "write" : "read", pci_name(edu->pdev), iova);
 }
 
-/* Page-sized patterns that differ in every word, and from one seed to another. */
-static u64 pattern(u32 seed, int word)
-{
-	return (((u64)seed << 32) + word + 1) * GOLDEN_RATIO_64;
-}
-
 u32 edu_new_seed(void)
 {
 	static atomic_t seed;
 
 	return atomic_inc_return(&seed);
-}
-
-void edu_fill(void *buffer, u32 seed)
-{
-	u64 *words = buffer;
-	int i;
-
-	for (i = 0; i < EDU_BUFFER_SIZE / sizeof(*words); i++)
-		words[i] = pattern(seed, i);
-}
-
-bool edu_holds(const void *buffer, u32 seed)
-{
-	const u64 *words = buffer;
-	int i;
-
-	for (i = 0; i < EDU_BUFFER_SIZE / sizeof(*words); i++)
-		if (READ_ONCE(words[i]) != pattern(seed, i))
-			return false;
-	return true;
 }
 
 static int edu_run(struct edu *edu, u64 src, u64 dst, u32 count, u32 dir)
@@ -193,7 +165,7 @@ static u32 load_buffer(struct kunit *test, struct edu *edu)
 {
 	u32 seed = edu_new_seed();
 
-	edu_fill(edu->page, seed);
+	fill_page(edu->page, seed);
 	KUNIT_EXPECT_EQ(test, edu_copy_in(edu, edu->iova, EDU_BUFFER_SIZE), 0);
 	return seed;
 }
@@ -201,7 +173,7 @@ static u32 load_buffer(struct kunit *test, struct edu *edu)
 /* Bring the device's buffer to edu->page. */
 static void store_buffer(struct kunit *test, struct edu *edu)
 {
-	edu_fill(edu->page, edu_new_seed());
+	fill_page(edu->page, edu_new_seed());
 	KUNIT_EXPECT_EQ(test, edu_copy_out(edu, edu->iova, EDU_BUFFER_SIZE), 0);
 }
 
@@ -210,7 +182,7 @@ void edu_expect_reads(struct kunit *test, struct edu *edu, u64 iova, u32 seed)
 {
 	KUNIT_EXPECT_EQ(test, edu_copy_in(edu, iova, EDU_BUFFER_SIZE), 0);
 	store_buffer(test, edu);
-	KUNIT_EXPECT_TRUE_MSG(test, edu_holds(edu->page, seed),
+	KUNIT_EXPECT_TRUE_MSG(test, page_holds(edu->page, seed),
 			      "%s read something else at 0x%llx",
 			      pci_name(edu->pdev), iova);
 }
@@ -222,7 +194,7 @@ void edu_expect_writes(struct kunit *test, struct edu *edu, u64 iova,
 	u32 seed = load_buffer(test, edu);
 
 	KUNIT_EXPECT_EQ(test, edu_copy_out(edu, iova, EDU_BUFFER_SIZE), 0);
-	KUNIT_EXPECT_TRUE_MSG(test, edu_holds(page, seed),
+	KUNIT_EXPECT_TRUE_MSG(test, page_holds(page, seed),
 			      "what %s wrote at 0x%llx is not there",
 			      pci_name(edu->pdev), iova);
 }
@@ -236,7 +208,7 @@ void edu_expect_no_read(struct kunit *test, struct edu *edu, u64 iova,
 	KUNIT_EXPECT_EQ(test, edu_copy_in(edu, iova, EDU_BUFFER_SIZE), 0);
 	expect_fault(test, edu, iova, false);
 	store_buffer(test, edu);
-	KUNIT_EXPECT_FALSE_MSG(test, edu_holds(edu->page, secret),
+	KUNIT_EXPECT_FALSE_MSG(test, page_holds(edu->page, secret),
 			       "%s could read at 0x%llx",
 			       pci_name(edu->pdev), iova);
 }
@@ -249,7 +221,7 @@ void edu_expect_no_write(struct kunit *test, struct edu *edu, u64 iova,
 	pace_faults();
 	KUNIT_EXPECT_EQ(test, edu_copy_out(edu, iova, EDU_BUFFER_SIZE), 0);
 	expect_fault(test, edu, iova, true);
-	KUNIT_EXPECT_TRUE_MSG(test, edu_holds(page, seed),
+	KUNIT_EXPECT_TRUE_MSG(test, page_holds(page, seed),
 			      "%s changed memory through 0x%llx",
 			      pci_name(edu->pdev), iova);
 }
@@ -269,17 +241,7 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (edu_count == EDU_MAX)
 		return -ENOSPC;
 
-	ret = pcim_enable_device(pdev);
-	if (ret)
-		return ret;
-	ret = pcim_iomap_regions(pdev, BIT(0), KBUILD_MODNAME);
-	if (ret)
-		return ret;
-	edu->regs = pcim_iomap_table(pdev)[0];
-	if (readl(edu->regs + EDU_ID) != EDU_ID_VALUE)
-		return -ENODEV;
-
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	ret = start_device(pdev, EDU_ID, EDU_ID_VALUE, &edu->regs);
 	if (ret)
 		return ret;
 	edu->page = (void *)devm_get_free_pages(&pdev->dev, GFP_KERNEL, 0);

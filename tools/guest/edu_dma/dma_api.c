@@ -58,12 +58,12 @@ static void streaming_both_ways(struct kunit *test)
 	u32 seed = edu_new_seed();
 	u64 a, b;
 
-	edu_fill(in, seed);
+	fill_page(in, seed);
 	a = map(test, edu, in, PAGE_SIZE, DMA_TO_DEVICE);
 	b = map(test, edu, out, PAGE_SIZE, DMA_FROM_DEVICE);
 	edu_expect_reads(test, edu, a, seed);
 	edu_expect_writes(test, edu, b, out);
-	KUNIT_EXPECT_TRUE(test, edu_holds(in, seed));
+	KUNIT_EXPECT_TRUE(test, page_holds(in, seed));
 	unmap(edu, a, PAGE_SIZE, DMA_TO_DEVICE);
 	unmap(edu, b, PAGE_SIZE, DMA_FROM_DEVICE);
 	free_page((ulong)in);
@@ -79,7 +79,7 @@ static void coherent_both_ways(struct kunit *test)
 	void *buffer = dma_alloc_coherent(dev, SZ_64K, &addr, GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, buffer);
-	edu_fill(buffer + SZ_64K - PAGE_SIZE, seed);
+	fill_page(buffer + SZ_64K - PAGE_SIZE, seed);
 	edu_expect_reads(test, edu, addr + SZ_64K - PAGE_SIZE, seed);
 	edu_expect_writes(test, edu, addr + SZ_32K, buffer + SZ_32K);
 	dma_free_coherent(dev, SZ_64K, buffer, addr);
@@ -99,7 +99,7 @@ static void scatterlist(struct kunit *test)
 	sg_init_table(sgl, ARRAY_SIZE(sgl));
 	for (i = 0; i < ARRAY_SIZE(sgl); i++) {
 		sg_set_buf(&sgl[i], pages + (7 - i) * PAGE_SIZE, PAGE_SIZE);
-		edu_fill(sg_virt(&sgl[i]), seed + i);
+		fill_page(sg_virt(&sgl[i]), seed + i);
 	}
 	/* Later seeds must not repeat one of these. */
 	while (edu_new_seed() < seed + ARRAY_SIZE(sgl))
@@ -128,7 +128,7 @@ static void large_buffer(struct kunit *test)
 	u32 seed = edu_new_seed();
 	u64 addr;
 
-	edu_fill(buffer + SZ_2M - PAGE_SIZE, seed);
+	fill_page(buffer + SZ_2M - PAGE_SIZE, seed);
 	addr = map(test, edu, buffer, SZ_2M, DMA_BIDIRECTIONAL);
 	edu_expect_reads(test, edu, addr + SZ_2M - PAGE_SIZE, seed);
 	edu_expect_writes(test, edu, addr + SZ_1M, buffer + SZ_1M);
@@ -144,7 +144,7 @@ static void direction_is_kept(struct kunit *test)
 	u32 seed = edu_new_seed();
 	u64 addr;
 
-	edu_fill(page, seed);
+	fill_page(page, seed);
 	addr = map(test, edu, page, PAGE_SIZE, DMA_TO_DEVICE);
 	/* In this order: QEMU reports no fault where its IOTLB has the entry. */
 	edu_expect_no_write(test, edu, addr, page, seed);
@@ -161,7 +161,7 @@ static void refused_after_unmap(struct kunit *test)
 	u32 seed = edu_new_seed();
 	u64 addr;
 
-	edu_fill(page, seed);
+	fill_page(page, seed);
 	addr = map(test, edu, page, PAGE_SIZE, DMA_BIDIRECTIONAL);
 	edu_expect_reads(test, edu, addr, seed);
 	unmap(edu, addr, PAGE_SIZE, DMA_BIDIRECTIONAL);
@@ -189,7 +189,7 @@ static void addresses_are_reused(struct kunit *test)
 		u32 seed = edu_new_seed();
 		u64 addr;
 
-		edu_fill(page, seed);
+		fill_page(page, seed);
 		addr = map(test, edu, page, PAGE_SIZE, DMA_BIDIRECTIONAL);
 		same += addr == last;
 		last = addr;

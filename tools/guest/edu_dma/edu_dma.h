@@ -11,6 +11,7 @@
 #include <linux/pci.h>
 #include <linux/sizes.h>
 
+#include "../dma_test.h"
 #include "../edu.h"
 
 #define EDU_MAX		2
@@ -37,8 +38,6 @@ extern void *edu_arena;
 
 struct edu *edu_get(struct kunit *test, int index);
 u32 edu_new_seed(void);
-void edu_fill(void *buffer, u32 seed);
-bool edu_holds(const void *buffer, u32 seed);
 
 int edu_copy_in(struct edu *edu, u64 iova, u32 count);
 int edu_copy_out(struct edu *edu, u64 iova, u32 count);

@@ -39,7 +39,7 @@ static u32 fill_arena(u64 offset)
 {
 	u32 seed = edu_new_seed();
 
-	edu_fill(arena_virt(offset), seed);
+	fill_page(arena_virt(offset), seed);
 	return seed;
 }
 
@@ -226,11 +226,11 @@ static void cut_superpage(struct kunit *test)
 		if (!stays(cut, offset))
 			continue;
 		expect_mapped(test, env->domain, offset, true);
-		KUNIT_EXPECT_TRUE_MSG(test, edu_holds(arena_virt(offset), seeds[i]),
+		KUNIT_EXPECT_TRUE_MSG(test, page_holds(arena_virt(offset), seeds[i]),
 				      "memory at offset 0x%llx has changed", offset);
 		edu_expect_reads(test, env->edu, LOW_IOVA + offset, seeds[i]);
 	}
-	KUNIT_EXPECT_TRUE_MSG(test, edu_holds(arena_virt(cut->start), gone),
+	KUNIT_EXPECT_TRUE_MSG(test, page_holds(arena_virt(cut->start), gone),
 			      "memory of the cut has changed");
 	if (done)
 		edu_expect_no_read(test, env->edu, LOW_IOVA + cut->start, gone);
@@ -295,7 +295,7 @@ static void cut_under_dma(struct kunit *test)
 		edu_expect_reads(test, env->edu, LOW_IOVA + i * SZ_2M, seeds[i]);
 	KUNIT_EXPECT_EQ(test, splitter.refused, 0);
 	for (i = 0; i < SPLIT_LEAVES; i++) {
-		KUNIT_EXPECT_TRUE(test, edu_holds(arena_virt(i * SZ_2M), seeds[i]));
+		KUNIT_EXPECT_TRUE(test, page_holds(arena_virt(i * SZ_2M), seeds[i]));
 		expect_mapped(test, env->domain, i * SZ_2M + SZ_1M - SZ_4K, true);
 		expect_mapped(test, env->domain, i * SZ_2M + SZ_1M, false);
 		expect_mapped(test, env->domain, i * SZ_2M + SZ_1M + SZ_4K, true);

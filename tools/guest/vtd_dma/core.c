@@ -2,11 +2,10 @@
 /*
  * Driver for the vtd-testdev device of tools/qemu (see its data sheet there):
  * this file binds the device and has it make requests. The KUnit suites are in
- * dma_api.c, pasid.c and gpasid.c.
+ * dma_api.c, pasid.c and gpasid.c; vmm.c is for the guest of a VMM.
  */
 #include <linux/atomic.h>
 #include <linux/completion.h>
-#include <linux/dma-mapping.h>
 #include <linux/gfp.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -14,6 +13,7 @@
 #include <linux/module.h>
 #include <uapi/linux/iommufd.h>
 
+#include "../dma_test.h"
 #include "vtd_dma.h"
 
 bool vtd_strict;
@@ -22,9 +22,15 @@ MODULE_PARM_DESC(strict, "the IOMMU remembers all that it may: expect stale entr
 
 static struct testdev testdev;
 
+/* The device, or NULL if there is none */
+struct testdev *testdev_find(void)
+{
+	return testdev.pdev ? &testdev : NULL;
+}
+
 struct testdev *testdev_get(struct kunit *test)
 {
-	KUNIT_ASSERT_NOT_NULL_MSG(test, testdev.pdev, "no vtd-testdev");
+	KUNIT_ASSERT_NOT_NULL_MSG(test, testdev_find(), "no vtd-testdev");
 	return &testdev;
 }
 
@@ -35,7 +41,22 @@ u64 testdev_new_value(void)
 	return atomic64_inc_return(&value);
 }
 
-/* Execute a command on eight bytes, with PASID unless @pasid is RID. */
+/* Execute a command, with PASID unless @pasid is RID. */
+static void execute(struct testdev *dev, u32 pasid, struct vtdt_command *c)
+{
+	u32 busy;
+
+	if (pasid != RID) {
+		c->op |= VTDT_HAS_PASID;
+		c->pasid = pasid;
+	}
+	__iowrite32_copy(dev->regs + VTDT_COMMAND, c, sizeof(*c) / 4);
+	writel(VTDT_GO_COMMAND, dev->regs + VTDT_GO);
+	readl_poll_timeout(dev->regs + VTDT_BUSY, busy, !busy, 100, 5 * USEC_PER_SEC);
+	__ioread32_copy(c, dev->regs + VTDT_COMMAND, sizeof(*c) / 4);
+}
+
+/* Execute a command on eight bytes. */
 struct vtdt_command testdev_execute(struct testdev *dev, u32 op, u32 pasid, u64 addr,
 				    u64 data)
 {
@@ -43,17 +64,18 @@ struct vtdt_command testdev_execute(struct testdev *dev, u32 op, u32 pasid, u64 
 		.op = op | VTDT_IMMEDIATE, .addr = addr, .length = sizeof(data),
 		.data = data,
 	};
-	u32 busy;
 
-	if (pasid != RID) {
-		c.op |= VTDT_HAS_PASID;
-		c.pasid = pasid;
-	}
-	__iowrite32_copy(dev->regs + VTDT_COMMAND, &c, sizeof(c) / 4);
-	writel(VTDT_GO_COMMAND, dev->regs + VTDT_GO);
-	readl_poll_timeout(dev->regs + VTDT_BUSY, busy, !busy, 100, 2 * USEC_PER_SEC);
-	__ioread32_copy(&c, dev->regs + VTDT_COMMAND, sizeof(c) / 4);
+	execute(dev, pasid, &c);
 	return c;
+}
+
+/* Copy a page to the device's buffer, or from there; returns the status. */
+u32 testdev_copies(struct testdev *dev, u32 op, u32 pasid, u64 addr)
+{
+	struct vtdt_command c = { .op = op, .addr = addr, .length = PAGE_SIZE };
+
+	execute(dev, pasid, &c);
+	return c.status;
 }
 
 /* A new value in memory at @where is what the device reads. */
@@ -139,16 +161,7 @@ static int testdev_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (testdev.pdev)
 		return -EBUSY;
 
-	ret = pcim_enable_device(pdev);
-	if (ret)
-		return ret;
-	testdev.regs = pcim_iomap_region(pdev, 0, KBUILD_MODNAME);
-	if (IS_ERR(testdev.regs))
-		return PTR_ERR(testdev.regs);
-	if (readl(testdev.regs + VTDT_ID) != VTDT_ID_VALUE)
-		return -ENODEV;
-
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	ret = start_device(pdev, VTDT_ID, VTDT_ID_VALUE, &testdev.regs);
 	if (ret)
 		return ret;
 	init_completion(&testdev.done);

@@ -24,9 +24,11 @@ struct testdev {
 
 extern bool vtd_strict;
 
+struct testdev *testdev_find(void);
 struct testdev *testdev_get(struct kunit *test);
 struct vtdt_command testdev_execute(struct testdev *dev, u32 op, u32 pasid, u64 addr,
 				    u64 data);
+u32 testdev_copies(struct testdev *dev, u32 op, u32 pasid, u64 addr);
 u64 testdev_new_value(void);
 
 bool testdev_reads(struct testdev *dev, u32 how, u32 pasid, u64 addr, u64 *where);

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DMA of a device that a VMM has assigned to this guest ("make vmm"), through tables
+ * of the guest's kernel: the RID's by the DMA API, those of PASIDs by the IOMMU API.
+ * The PASIDs use the same addresses; only the tables tell them apart.
+ *
+ * Writing the name of a step to the parameter "step" runs it. Steps come in the order
+ * of the table below, and print lines of KTAP.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/dma-mapping.h>
+#include <linux/gfp.h>
+#include <linux/module.h>
+#include <linux/sizes.h>
+
+#include "../dma_test.h"
+#include "vtd_dma.h"
+
+#define IOVA		0x7f1200000000		/* of PASIDs */
+#define SIZE		SZ_2M
+#define FROM		0			/* what the device reads */
+#define TO		(SIZE - PAGE_SIZE)	/* where it writes to */
+
+/* What the device sees with a PASID, or without */
+struct space {
+	const char *name;
+	u32 pasid;
+	struct iommu_domain *domain;		/* of a PASID */
+	void *memory;
+	u64 addr;
+	bool failed;				/* no further step makes sense */
+};
+
+static struct testdev *testdev;
+static struct space spaces[] = {
+	{ "rid", RID }, { "pasid_1", 1 }, { "pasid_last" },
+};
+
+/* ---- DMA ---- */
+
+/* @how is PLAIN or BY_TLB: a page is read at FROM, and written at TO. */
+static bool moves(struct space *s, u32 how, u32 expected)
+{
+	u32 read, written;
+
+	read = testdev_copies(testdev, VTDT_READ | how, s->pasid, s->addr + FROM);
+	written = testdev_copies(testdev, VTDT_WRITE | how, s->pasid, s->addr + TO);
+	if (read == expected && written == expected)
+		return true;
+	pr_info("# %s: read: status %u, write: status %u\n",
+		how == BY_TLB ? "device TLB" : "untranslated", read, written);
+	return false;
+}
+
+/* The device reads a page that was never there before, and writes it elsewhere. */
+static bool copies(struct space *s, u32 how)
+{
+	static u32 seed;
+
+	fill_page(s->memory + FROM, ++seed);
+	memset(s->memory + TO, 0, PAGE_SIZE);
+	return moves(s, how, VTDT_OK) && page_holds(s->memory + TO, seed);
+}
+
+/* Neither is possible, and the memory stays as it is. */
+static bool is_refused(struct space *s, u32 how)
+{
+	fill_page(s->memory + TO, 0);
+	return moves(s, how, how == BY_TLB ? VTDT_NOT_TRANSLATED : VTDT_REFUSED) &&
+	       page_holds(s->memory + TO, 0);
+}
+
+static bool copies_both(struct space *s)
+{
+	return copies(s, PLAIN) & copies(s, BY_TLB);
+}
+
+static bool refused_both(struct space *s)
+{
+	return is_refused(s, PLAIN) & is_refused(s, BY_TLB);
+}
+
+/* ---- tables ---- */
+
+static int attach(struct space *s)
+{
+	if (s->pasid == RID)
+		return 0;
+	s->domain = iommu_paging_domain_alloc(&testdev->pdev->dev);
+	if (IS_ERR(s->domain))
+		return PTR_ERR(s->domain);
+	return iommu_attach_device_pasid(s->domain, &testdev->pdev->dev, s->pasid, NULL);
+}
+
+static void detach(struct space *s)
+{
+	if (s->pasid == RID)
+		return;
+	iommu_detach_device_pasid(s->domain, &testdev->pdev->dev, s->pasid);
+	iommu_domain_free(s->domain);
+}
+
+static int map(struct space *s)
+{
+	s->memory = (void *)__get_free_pages(GFP_KERNEL, get_order(SIZE));
+	if (!s->memory)
+		return -ENOMEM;
+	if (s->pasid == RID) {
+		s->addr = dma_map_single(&testdev->pdev->dev, s->memory, SIZE, DMA_BIDIRECTIONAL);
+		return dma_mapping_error(&testdev->pdev->dev, s->addr);
+	}
+	s->addr = IOVA;
+	return iommu_map(s->domain, s->addr, virt_to_phys(s->memory), SIZE,
+			 IOMMU_READ | IOMMU_WRITE, GFP_KERNEL);
+}
+
+static bool unmap(struct space *s)
+{
+	if (s->pasid != RID)
+		return iommu_unmap(s->domain, s->addr, SIZE) == SIZE;
+	dma_unmap_single(&testdev->pdev->dev, s->addr, SIZE, DMA_BIDIRECTIONAL);
+	return true;
+}
+
+/* ---- steps ---- */
+
+static bool mapped(struct space *s)
+{
+	int ret = attach(s) ?: map(s);
+
+	if (ret)
+		pr_info("# error %d\n", ret);
+	return !ret && copies_both(s);
+}
+
+/* The memory is kept, so that it can be seen that nothing writes to it. */
+static bool unmapped(struct space *s)
+{
+	return unmap(s) && refused_both(s);
+}
+
+/* Other memory where the old was: what was remembered of the old is gone. */
+static bool mapped_again(struct space *s)
+{
+	void *old = s->memory;
+	bool ok = !map(s) && copies_both(s);
+
+	free_pages((unsigned long)old, get_order(SIZE));
+	return ok;
+}
+
+static bool detached(struct space *s)
+{
+	bool ok = unmap(s);
+
+	detach(s);
+	ok = ok && refused_both(s);
+	free_pages((unsigned long)s->memory, get_order(SIZE));
+	return ok;
+}
+
+static const struct step {
+	const char *name;
+	bool (*run)(struct space *s);
+} steps[] = {
+	{ "mapped", mapped }, { "unmapped", unmapped },
+	{ "mapped_again", mapped_again }, { "detached", detached },
+};
+
+static void run_step(const struct step *step)
+{
+	static int number;
+	struct space *s;
+
+	for (s = spaces; s < spaces + ARRAY_SIZE(spaces); s++) {
+		s->failed = s->failed || !step->run(s);
+		pr_info("%sok %d %s.%s\n", s->failed ? "not " : "", ++number,
+			s->name, step->name);
+	}
+}
+
+static int set_step(const char *name, const struct kernel_param *unused)
+{
+	static int next;
+
+	testdev = testdev_find();
+	if (!testdev || next == ARRAY_SIZE(steps) ||
+	    !sysfs_streq(name, steps[next].name))
+		return -EINVAL;
+	spaces[2].pasid = testdev->pdev->dev.iommu->max_pasids - 1;
+	run_step(&steps[next++]);
+	return 0;
+}
+
+static const struct kernel_param_ops step_ops = { .set = set_step };
+module_param_cb(step, &step_ops, NULL, 0200);
+MODULE_PARM_DESC(step, "run this step of DMA in a VMM's guest");
