@@ -3,7 +3,7 @@
 
 lab := tools/lab
 export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
-export SEED TIME
+export SEED TIME NODES
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 

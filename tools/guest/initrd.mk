@@ -9,18 +9,19 @@ BUSYBOX := $(shell command -v busybox)
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
 PROGRAMS := vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_soak iommufd iommufd_fail_nth dma_map_benchmark pasid_example \
-	    instructions
+	    instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
 MODULES := edu_dma vtd_dma
+KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
-$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(OBJ)/lib/test_ida.ko $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
+$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(KERNEL_MODULES) $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
 	rm -rf $(OUT)/root
 	mkdir -p $(OUT)/root/bin $(OUT)/root/dev $(OUT)/root/proc \
 		$(OUT)/root/sys $(OUT)/root/tmp $(OUT)/root/mnt
 	cp -r $(GUEST)/rootfs/. $(OUT)/root
 	cp $(BUSYBOX) $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/root/bin
-	cp $(MODULES:%=$(OUT)/%.ko) $(OBJ)/lib/test_ida.ko $(OUT)/root
+	cp $(MODULES:%=$(OUT)/%.ko) $(KERNEL_MODULES) $(OUT)/root
 	ln -s busybox $(OUT)/root/bin/sh
 	cd $(OUT)/root && find . | cpio --quiet -o -H newc -R 0:0 >$@.new
 	mv $@.new $@
@@ -38,6 +39,9 @@ $(OUT)/bin/vtd_soak: $(GUEST)/vtd_soak.c $(VMM)
 IOPF := $(GUEST)/vtd_iopf.h $(VMM)
 $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
 $(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
+$(OUT)/bin/memory: $(GUEST)/memory.c $(GUEST)/clock.h
+$(OUT)/bin/hmm-tests: $(SELF)/mm/hmm-tests.c $(SRC)/lib/test_hmm_uapi.h
+$(OUT)/bin/hmm-tests: CFLAGS += -idirafter $(SRC)
 $(OUT)/bin/iommufd: $(SELF)/iommu/iommufd.c $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
@@ -45,7 +49,7 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse iommufd \
-	       iommufd_fail_nth)
+	       iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
 # Only where the selftests are ahead of the kernel's interface.

@@ -19,6 +19,7 @@ vfio-first        first   vfio           4G      hugepagesz=1G hugepages=1 hugep
 vfio-second       second  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 selftest-first    first   selftest       2G      hugepagesz=2M hugepages=64
 selftest-second   second  selftest       2G      hugepagesz=2M hugepages=64
+memory            first   memory         1G      hugepagesz=2M hugepages=8
 fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-[np][er]*
 bench-first       first   bench          2G      iommu.strict=1
 bench-second      second  bench          2G      iommu.strict=1
@@ -48,6 +49,7 @@ run() {
 	[[ $suite != dma* ]] || args+=' kunit.enable=1 kunit.filter_glob=none'
 	# The arena of edu_dma: the third GiB, which this machine has at 4 GiB.
 	[ "$suite" != dma ] || args+=' memmap=1G$0x100000000'
+	[ "$suite" != memory ] || export NODES=2
 
 	KERNEL=${KERNEL:-$("$LAB/kernel.sh" | tail -1)}
 	INITRD=$("$GUEST/mkinitrd.sh" | tail -1)

@@ -11,6 +11,8 @@
 #   ACCEL      tcg (default), kvm, or icount: emulated with one CPU, whose clock
 #              counts instructions, 2^ICOUNT ns each, and leaps when it is idle
 #   MEMORY     default 2G
+#   NODES      2: half of MEMORY and one of the two CPUs on each of two NUMA nodes,
+#              and a DIMM of 256 MiB on the second, which Linux leaves offline
 #   CONSOLE    QEMU's -serial (default stdio; mon:stdio for interactive use)
 #   LOG        keep the console in this file as well
 #
@@ -41,6 +43,16 @@ command=("$QEMU" -machine 'q35,kernel-irqchip=split' "${accel[@]}"
 	 -no-reboot -serial "${CONSOLE:-stdio}" -monitor none -device "$device"
 	 -kernel "$KERNEL")
 [ -z "${INITRD:-}" ] || command+=(-initrd "$INITRD")
+if [ "${NODES:-1}" = 2 ]; then
+	half=$(($(numfmt --from=iec "${MEMORY:-2G}") / 2))
+	command+=(-smp "$cpus,sockets=$cpus" -m "${MEMORY:-2G},slots=1,maxmem=64G")
+	for node in 0 1; do
+		command+=(-object "memory-backend-ram,id=node$node,size=$half"
+			 -numa "node,memdev=node$node")
+	done
+	command+=(-object "memory-backend-ram,id=dimm,size=256M"
+		 -device "pc-dimm,memdev=dimm,node=1")
+fi
 # last words win, so that ARGS can overrule
 command+=(-append "console=ttyS0 panic=-1 no_timer_check intel_iommu=on,sm_on ${ARGS:-}")
 # QEMU_ARGS is one string with QEMU's own quoting rules, which has no spaces
