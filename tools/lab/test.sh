@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # All tests.  Each suite leaves a KTAP log in build/results, one line tells its
-# result, and the last line counts.  SUITE="NAME..." runs only suites that match
-# one of these shell patterns; --debug runs the kernel's tests under KASAN, UBSAN
-# and lockdep, and under KCSAN, instead.
+# result, and the last line counts.  What each build and suite cost, in seconds of
+# the clock and of the CPUs, is in build/results/costs.  SUITE="NAME..." runs only
+# suites that match one of these shell patterns; --debug runs the kernel's tests
+# under KASAN, UBSAN and lockdep, and under KCSAN, instead.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -14,9 +15,35 @@ results=$BUILD/results
 mkdir -p "$results"
 kernel_tree=
 
+parts=$results/costs.parts
+: >"$parts"
+
+# timed NAME COMMAND...: what that costs.  Unlike the clock, the time of the CPUs
+# hardly depends on what else they do.
+timed() {
+	local TIMEFORMAT="%0R %0U %0S" name=$1 out=$parts.$BASHPID status=0 real user sys
+	shift
+	{ time "$@" 2>&3; } 3>&2 2>"$out" || status=$?
+	read -r real user sys <"$out"
+	rm "$out"
+	echo "$name $real $((user + sys))" >>"$parts"
+	return "$status"
+}
+
+# tell_costs: a line for each name, the dearest first
+tell_costs() {
+	printf '%-28s %8s %8s\n' "" seconds CPU
+	awk '{ clock[$1] += $2; cpu[$1] += $3 }
+		END { for (name in cpu) printf "%-28s %8d %8d\n", name, clock[name], cpu[name] }' \
+		"$parts" | sort -k3,3nr -k1,1
+	awk -v seconds="$SECONDS" '{ cpu += $3 }
+		END { printf "%-28s %8d %8d\n", "all", seconds, cpu }' "$parts"
+}
+
 # kernel VARIANT: build it once, and use it for everything that follows.
 kernel() {
-	KERNEL=$(LAB_CONFIG=$1 "$LAB/kernel.sh" | tail -1) || die "no kernel to test"
+	KERNEL=$(LAB_CONFIG=$1 timed "kernel-$1" "$LAB/kernel.sh" | tail -1) ||
+		die "no kernel to test"
 	export KERNEL
 	kernel_tree=${KERNEL%/arch/x86/boot/bzImage}/source
 }
@@ -41,7 +68,7 @@ perform() {
 	shift
 	is_wanted "$name" || return 0
 	say "suite $name"
-	"$@" </dev/null >"$log" || status=$?
+	timed "$name" "$@" </dev/null >"$log" || status=$?
 	echo "$status $((SECONDS - start))" >"$log.status"
 }
 
@@ -106,9 +133,9 @@ any_wanted() {
 builds() {
 	chrt --idle --pid 0 "$BASHPID" || say "the builds go on at normal priority"
 	! is_wanted nested-normal && ! is_wanted nested-strict && ! is_wanted vmm &&
-		! is_wanted qtest || "$ROOT/tools/qemu/build.sh" >/dev/null || true
+		! is_wanted qtest || timed qemu "$ROOT/tools/qemu/build.sh" >/dev/null || true
 	! is_wanted kasan-kunit-first ||
-		LAB_CONFIG=kasan "$LAB/kernel.sh" >/dev/null || true
+		LAB_CONFIG=kasan timed kernel-kasan "$LAB/kernel.sh" >/dev/null || true
 	perform native "$ROOT/tools/testing/flpt/run.sh"
 	perform check "$LAB/check.sh"
 	perform distconfig "$LAB/distconfig.sh"
@@ -159,5 +186,8 @@ else
 fi
 [ "$ran" != 0 ] || die "no suite is called ${wanted[*]}"
 cat "$complaints"
+tell_costs >"$results/costs"
+rm "$parts"
+say "what it cost is in $results/costs"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
