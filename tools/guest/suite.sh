@@ -17,8 +17,7 @@ dma-lazy-first    first   dma-api        2G      iommu.strict=0
 dma-lazy-second   second  dma-api        2G      iommu.strict=0
 vfio-first        first   vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 vfio-second       second  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
-selftest-first    first   selftest       2G      hugepagesz=2M hugepages=64
-selftest-second   second  selftest       2G      hugepagesz=2M hugepages=64
+selftest          first   selftest       2G      hugepagesz=2M hugepages=64
 memory            first   memory         1G      hugepagesz=2M hugepages=8
 fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-[np][er]*
 bench-first       first   bench          2G      iommu.strict=1
