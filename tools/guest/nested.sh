@@ -28,7 +28,7 @@ boot() {
 run() {
 	local suite=${2:-nested} log args more=
 	args='-device vtd-testdev,addr=4 -device vtd-testdev,addr=5'
-	args+=' -device vtd-testdev,addr=6,pri=off'
+	args+=' -device vtd-testdev,addr=6,pri=off -device vtd-testdev,addr=7,vfs=2'
 	log=$RESULTS/$suite-$1.console
 	if [ "$1" = strict ]; then
 		args+=' -global intel-iommu.x-strict=on'

@@ -250,6 +250,354 @@ TEST_F(demand, whole_buffer)
 	EXPECT_EQ(is_demanded(d, SECOND) ? d->vm.vmm.used - 1 : 0, d->mapped[SECOND]);
 }
 
+/* ---- DMA that makes page requests by itself ---- */
+
+#define SEED		0x5eed
+#define PAGE_IN		(VTDT_ATS | VTDT_PAGE_IN)
+
+/* A PCI configuration register of the device, by sysfs: VFIO hides these. */
+static bool access_config(const struct testdev *dev, unsigned int at, void *data,
+			  unsigned int size, bool write)
+{
+	char path[100];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", dev->name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	n = write ? pwrite(fd, data, size, at) : pread(fd, data, size, at);
+	close(fd);
+	return n == size;
+}
+
+/* The PRI capability of vtd-testdev */
+#define PRI_CTRL	0x124
+#define PRI_STATUS	0x126
+#define PRI_ALLOC	0x12c
+
+static bool set_config(const struct testdev *dev, unsigned int at, uint32_t value,
+		       unsigned int size)
+{
+	return access_config(dev, at, &value, size, true);
+}
+
+static unsigned int pri_status(const struct testdev *dev)
+{
+	uint16_t status = 0xffff;
+
+	access_config(dev, PRI_STATUS, &status, sizeof(status), false);
+	return status;
+}
+
+/* One of the @n commands that transfer the pattern to or from a whole buffer */
+static struct vtdt_command part_of_buffer(struct demand *d, unsigned int op, int buffer,
+					  unsigned int i, unsigned int n)
+{
+	unsigned int size = BUFFER_PAGES * PAGE / n;
+	struct vtdt_command c = command(op | PAGE_IN | VTDT_PATTERN, d->vm.pasid,
+					BUFFER(buffer) + i * size);
+
+	c.length = size;
+	c.data = SEED;
+	return c;
+}
+
+static void start_parts(struct demand *d, unsigned int op, int buffer, unsigned int n)
+{
+	struct vtdt_command c[VTDT_SLOTS];
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		c[i] = part_of_buffer(d, op, buffer, i, n);
+	send_list(&d->vm, c, n);
+}
+
+/* Serve until the list is done. */
+static bool serve_list(struct demand *d)
+{
+	word *status = reg(d->vm.dev, VTDT_LIST_STATUS);
+	long end = now_ms() + PATIENCE;
+
+	while (*status == VTDT_LIST_RUNS && now_ms() < end) {
+		if (poll(d->vm.queue, 2, 1) > 0 &&
+		    (!serve_queue(d, FIRST) || !serve_queue(d, SECOND)))
+			return false;
+	}
+	return *status == VTDT_LIST_DONE;
+}
+
+/* All @n commands are complete, and found @differ bytes that were not the pattern's. */
+static bool all_done(struct demand *d, unsigned int n, unsigned long differ)
+{
+	unsigned long sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		volatile struct vtdt_command *c = sent(&d->vm, i);
+
+		if (c->status != VTDT_OK || c->done != c->length) {
+			note("command %u: status %u, %lu bytes\n", i, c->status, c->done);
+			return false;
+		}
+		sum += c->result;
+	}
+	if (sum != differ)
+		note("%lu bytes differ, not %lu\n", sum, differ);
+	return sum == differ;
+}
+
+static bool has_pattern(struct demand *d, int buffer)
+{
+	unsigned int offset;
+
+	for (offset = 0; offset < BUFFER_PAGES * PAGE; offset += 8) {
+		volatile uint64_t *found = (volatile uint64_t *)byte_of(d, buffer, offset);
+
+		if (*found != pattern_at(SEED, BUFFER(buffer) + offset))
+			return false;
+	}
+	return true;
+}
+
+struct counters {
+	unsigned int requests, groups, successes, invalids;
+};
+
+static struct counters counters(struct demand *d)
+{
+	return (struct counters) {
+		*reg(d->vm.dev, VTDT_PAGE_REQUESTS), *reg(d->vm.dev, VTDT_GROUPS),
+		*reg(d->vm.dev, VTDT_SUCCESSES), *reg(d->vm.dev, VTDT_INVALIDS),
+	};
+}
+
+/* Sixteen commands write a buffer and read it back, by groups of five pages. */
+TEST_F(demand, pages_in)
+{
+	struct counters before = counters(&self->d), after;
+	struct demand *d = &self->d;
+
+	*reg(d->vm.dev, VTDT_GROUP_SIZE) = 5;
+	*reg(d->vm.dev, VTDT_CREDITS_MAX) = 0;
+	start_parts(d, VTDT_WRITE, 0, 16);
+	ASSERT_TRUE(serve_list(d));
+	EXPECT_TRUE(all_done(d, 16, 0));
+	EXPECT_TRUE(has_pattern(d, 0));
+	after = counters(d);
+	/* of four pages each, at either level */
+	EXPECT_LE(16 * 4, after.requests - before.requests);
+	EXPECT_LE(16, after.groups - before.groups);
+	EXPECT_EQ(after.groups - before.groups, after.successes - before.successes);
+	EXPECT_EQ(before.invalids, after.invalids);
+	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_CREDITS));
+	EXPECT_LT(4, *reg(d->vm.dev, VTDT_CREDITS_MAX));
+	EXPECT_GE(VTDT_SLOTS, *reg(d->vm.dev, VTDT_CREDITS_MAX));
+
+	start_parts(d, VTDT_READ, 0, 16);
+	ASSERT_TRUE(serve_list(d));
+	EXPECT_TRUE(all_done(d, 16, 0));
+	*byte_of(d, 0, 7) ^= 1;
+	*byte_of(d, 0, 12345) ^= 0xff;
+	*byte_of(d, 0, BUFFER_PAGES * PAGE - 1) ^= 0x80;
+	start_parts(d, VTDT_READ, 0, 16);
+	ASSERT_TRUE(serve_list(d));
+	EXPECT_TRUE(all_done(d, 16, 3));
+}
+
+/* No more requests are outstanding than have been allowed, in however many groups. */
+TEST_F(demand, credits)
+{
+	struct demand *d = &self->d;
+	word *credits = reg(d->vm.dev, VTDT_CREDITS);
+
+	ASSERT_TRUE(set_config(d->vm.dev, PRI_ALLOC, 3, 4));
+	*reg(d->vm.dev, VTDT_GROUP_SIZE) = 2;
+	*reg(d->vm.dev, VTDT_CREDITS_MAX) = 0;
+	start_parts(d, VTDT_WRITE, 1, 32);
+	sleep_ms(20);
+	EXPECT_EQ(3, *credits);
+	ASSERT_TRUE(serve_list(d));
+	EXPECT_TRUE(all_done(d, 32, 0));
+	EXPECT_TRUE(has_pattern(d, 1));
+	EXPECT_EQ(0, *credits);
+	EXPECT_EQ(3, *reg(d->vm.dev, VTDT_CREDITS_MAX));
+	ASSERT_TRUE(set_config(d->vm.dev, PRI_ALLOC, VTDT_SLOTS, 4));
+}
+
+/* One level, and nothing but requests for single pages */
+FIXTURE(flat)
+{
+	struct demand d;
+};
+
+FIXTURE_VARIANT(flat)
+{
+	unsigned int pasid;
+};
+
+FIXTURE_VARIANT_ADD(flat, rid) { RID };
+FIXTURE_VARIANT_ADD(flat, pasid) { 0x12345 };
+
+FIXTURE_SETUP(flat)
+{
+	ASSERT_TRUE(open_demand(&self->d, FLAT, variant->pasid));
+}
+
+FIXTURE_TEARDOWN(flat)
+{
+	close_vm(&self->d.vm);
+}
+
+static bool all_have(struct demand *d, unsigned int status, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		if (sent(&d->vm, i)->status != status)
+			note("command %u: status %u\n", i, sent(&d->vm, i)->status);
+		if (sent(&d->vm, i)->status != status)
+			return false;
+	}
+	return true;
+}
+
+/* Of four commands, the one whose third page is refused ends there. */
+TEST_F(flat, page_denied)
+{
+	uint64_t refused = BUFFER(0) + 34 * PAGE;
+	struct demand *d = &self->d;
+	struct part part;
+	unsigned int i;
+
+	start_parts(d, VTDT_WRITE, 0, 4);
+	for (i = 0; i < 3 * 16 + 3; i++) {
+		bool wrong;
+
+		ASSERT_TRUE(receive(&d->vm, FIRST, &part, 1));
+		wrong = part.fault[0].addr == refused;
+		if (!wrong)
+			ASSERT_TRUE(serve_fault(d, FIRST, &part.fault[0]));
+		ASSERT_TRUE(reply(&d->vm, FIRST, &part, wrong ? INVALID : SUCCESS));
+	}
+	ASSERT_TRUE(serve_list(d));
+	for (i = 0; i < 4; i++) {
+		volatile struct vtdt_command *c = sent(&d->vm, i);
+
+		EXPECT_EQ(i == 2 ? VTDT_DENIED : VTDT_OK, c->status);
+		EXPECT_EQ(i == 2 ? 2 * PAGE : 16 * PAGE, c->done);
+	}
+	EXPECT_EQ(INVALID, sent(&d->vm, 2)->info);
+	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_CREDITS));
+}
+
+/* It goes on asking for what is not there in spite of the answer. */
+TEST_F(flat, success_without_page)
+{
+	unsigned int successes = *reg(self->d.vm.dev, VTDT_SUCCESSES), i;
+	struct demand *d = &self->d;
+	struct part part;
+
+	start_parts(d, VTDT_WRITE, 0, 1);
+	for (i = 0; i < 10; i++) {
+		ASSERT_TRUE(receive(&d->vm, FIRST, &part, 1));
+		EXPECT_EQ(BUFFER(0), part.fault[0].addr);
+		EXPECT_EQ(PERM(WRITE), part.fault[0].perm);
+		ASSERT_TRUE(reply(&d->vm, FIRST, &part, SUCCESS));
+	}
+	ASSERT_TRUE(serve_list(d));
+	EXPECT_TRUE(all_done(d, 1, 0));
+	EXPECT_TRUE(has_pattern(d, 0));
+	EXPECT_EQ(10 + BUFFER_PAGES, *reg(d->vm.dev, VTDT_SUCCESSES) - successes);
+}
+
+/* More than any buffer of the device, written and checked by it */
+TEST_F(flat, megabytes)
+{
+	const uint64_t iova = 0x100000000, size = 32 << 20;
+	struct vtdt_command c[16];
+	struct demand *d = &self->d;
+	uint64_t *memory, i;
+	unsigned int op;
+
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_TRUE(map_area(&d->vm.vmm, iova, memory, size));
+	for (op = VTDT_READ; op <= VTDT_WRITE; op++) {
+		for (i = 0; i < 16; i++) {
+			/* from within a page to within another */
+			c[i] = command(op | PAGE_IN | VTDT_PATTERN, d->vm.pasid,
+				       iova + 123 + i * (size / 16));
+			c[i].length = size / 16 - (i == 15 ? 246 : 0);
+			c[i].data = SEED;
+		}
+		if (op == VTDT_READ) {
+			for (i = 0; i < size / 8; i++)
+				memory[i] = pattern_at(SEED, iova + i * 8);
+			memory[size / 16] ^= 0xff00ff;
+		}
+		send_list(&d->vm, c, 16);
+		ASSERT_TRUE(serve_list(d));
+		EXPECT_TRUE(all_done(d, 16, op == VTDT_READ ? 2 : 0));
+	}
+	for (i = 0; i < size / 8 && memory[i] == pattern_at(SEED, iova + i * 8); i++)
+		;
+	EXPECT_EQ(size / 8, i);
+	EXPECT_TRUE(unmap_area(&d->vm.vmm, iova, size));
+	munmap(memory, size);
+}
+
+static bool hold_all(struct demand *d, struct part *part, unsigned int n)
+{
+	unsigned int i;
+
+	start_parts(d, VTDT_WRITE, 0, n);
+	for (i = 0; i < n; i++) {
+		if (!receive(&d->vm, FIRST, &part[i], 1))
+			return false;
+	}
+	return true;
+}
+
+/* Commands end at once; requests are outstanding until they are answered. */
+TEST_F(flat, requests_switched_off)
+{
+	struct demand *d = &self->d;
+	struct part part[4];
+	unsigned int i;
+
+	ASSERT_TRUE(hold_all(d, part, 4));
+	ASSERT_TRUE(set_config(d->vm.dev, PRI_CTRL, 0, 2));
+	EXPECT_EQ(VTDT_LIST_DONE, *reg(d->vm.dev, VTDT_LIST_STATUS));
+	EXPECT_TRUE(all_have(d, VTDT_STOPPED, 4));
+	start_parts(d, VTDT_WRITE, 0, 4);
+	EXPECT_TRUE(serve_list(d));
+	EXPECT_TRUE(all_have(d, VTDT_NOT_SENT, 4));
+	for (i = 0; i < 4; i++) {
+		EXPECT_EQ(4 - i, *reg(d->vm.dev, VTDT_CREDITS));
+		EXPECT_FALSE(pri_status(d->vm.dev) & PCI_PRI_STATUS_STOPPED);
+		ASSERT_TRUE(reply(&d->vm, FIRST, &part[i], SUCCESS));
+	}
+	EXPECT_TRUE(pri_status(d->vm.dev) & PCI_PRI_STATUS_STOPPED);
+	ASSERT_TRUE(set_config(d->vm.dev, PRI_CTRL, PCI_PRI_CTRL_ENABLE, 2));
+	start_parts(d, VTDT_WRITE, 0, 4);
+	ASSERT_TRUE(serve_list(d));
+	EXPECT_TRUE(all_done(d, 4, 0));
+	EXPECT_TRUE(has_pattern(d, 0));
+}
+
+TEST_F(flat, device_reset)
+{
+	struct demand *d = &self->d;
+	struct part part[4];
+
+	ASSERT_TRUE(hold_all(d, part, 4));
+	ASSERT_EQ(0, ioctl(d->vm.dev->fd, VFIO_DEVICE_RESET));
+	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_BUSY));
+	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_CREDITS));
+	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_TLB));
+	EXPECT_TRUE(all_have(d, VTDT_PENDING, 4));
+}
+
 /* ---- groups ---- */
 
 /* A request that needs nothing: of nobody's business, answered at once */

@@ -14,6 +14,7 @@
 #define VTDT_TLB		0x10
 #define VTDT_INVALIDATIONS	0x14
 #define VTDT_RESPONSES		0x18
+#define VTDT_COMPLETIONS	0x1c
 #define VTDT_GO			0x20
 #define VTDT_GO_COMMAND		1
 #define VTDT_GO_LIST		2
@@ -24,6 +25,13 @@
 #define VTDT_LIST_STATUS	0x38
 #define VTDT_COMMAND		0x40
 #define VTDT_STATUS		0x60	/* of the command */
+#define VTDT_GROUP_SIZE		0x88
+#define VTDT_CREDITS		0x8c
+#define VTDT_CREDITS_MAX	0x90
+#define VTDT_PAGE_REQUESTS	0x94
+#define VTDT_GROUPS		0x98
+#define VTDT_SUCCESSES		0x9c
+#define VTDT_INVALIDS		0xa0
 #define VTDT_BUFFER		0x1000
 
 #define VTDT_LIST_RUNS		1
@@ -43,11 +51,13 @@ enum { VTDT_NOP, VTDT_READ, VTDT_WRITE, VTDT_TRANSLATE, VTDT_PAGE_REQUEST };
 #define VTDT_WANT_READ		(1u << 16)
 #define VTDT_WANT_WRITE		(1u << 17)
 #define VTDT_IMMEDIATE		(1u << 18)
+#define VTDT_PAGE_IN		(1u << 19)
 #define VTDT_GROUP(n)		((n) << 20)
+#define VTDT_PATTERN		(1u << 29)
 
 enum {
 	VTDT_PENDING, VTDT_OK, VTDT_REFUSED, VTDT_NOT_TRANSLATED, VTDT_NOT_SENT,
-	VTDT_BAD,
+	VTDT_BAD, VTDT_DENIED, VTDT_FAILED, VTDT_STOPPED,
 };
 
 struct vtdt_command {
@@ -57,7 +67,8 @@ struct vtdt_command {
 	unsigned long data;
 	unsigned int status, info;
 	unsigned long result;
-	unsigned long reserved[2];
+	unsigned long done;
+	unsigned long reserved;
 };
 
 #endif

@@ -128,6 +128,19 @@ static struct vtdt_command execute(struct testdev *dev, unsigned int op,
 #define PLAIN	VTDT_IMMEDIATE
 #define BY_TLB	(VTDT_IMMEDIATE | VTDT_ATS)
 
+/* What VTDT_PATTERN has at an address that is a multiple of eight */
+static uint64_t pattern_at(uint64_t seed, uint64_t addr)
+{
+	uint64_t x = seed + addr / 8;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		x *= 0x9e3779b97f4a7c15;
+		x ^= x >> 32;
+	}
+	return x;
+}
+
 /* The device finds the list at @addr of @pasid. */
 static void start_list(struct testdev *dev, unsigned int pasid, uint64_t addr,
 		       unsigned int n)

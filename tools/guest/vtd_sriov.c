@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Virtual functions of vtd-testdev by VFIO and iommufd: each has translations of its
+ * own, and what happens to one does not happen to the others.  Prints TAP.
+ *
+ * PF names the physical function, VF0 and VF1 two of its virtual ones.
+ */
+#include "kselftest_harness.h"
+#include "vtd_vmm.h"
+
+#define IOVA		0x7f1234400000UL
+#define PASID		0x12345
+#define FUNCTIONS	3
+
+enum { VF0, VF1, PF };
+
+/* Each function has a guest's memory of its own behind it. */
+FIXTURE(sriov)
+{
+	struct vmm vmm[FUNCTIONS];
+	unsigned int page[FUNCTIONS];	/* at IOVA, and nowhere else */
+};
+
+FIXTURE_VARIANT(sriov)
+{
+	unsigned int pasid;
+};
+
+FIXTURE_VARIANT_ADD(sriov, rid) { RID };
+FIXTURE_VARIANT_ADD(sriov, pasid) { PASID };
+
+static bool open_function(struct vmm *vmm, const char *variable, unsigned int pasid,
+			  unsigned int *page)
+{
+	if (!open_guest(vmm, getenv(variable)))
+		return false;
+	vmm->parent = new_paging(vmm, 0, 0);
+	*page = new_data(vmm);
+	return vmm->parent && map_area(vmm, IOVA, vmm->guest[*page], PAGE) &&
+	       attach(vmm, pasid, vmm->parent);
+}
+
+FIXTURE_SETUP(sriov)
+{
+	static const char *const variable[] = { "VF0", "VF1", "PF" };
+	int i;
+
+	for (i = FUNCTIONS - 1; i >= 0; i--) {
+		ASSERT_TRUE(open_function(&self->vmm[i], variable[i], variant->pasid,
+					  &self->page[i]));
+		/* so that data tells which one it came from */
+		self->vmm[i].guest[self->page[i]][0] += i << 16;
+	}
+}
+
+static void close_function(struct vmm *vmm)
+{
+	if (vmm->dev.fd >= 0)
+		close(vmm->dev.fd);
+	close(vmm->iommufd);
+	munmap(vmm->guest, GUEST_PAGES * PAGE);
+}
+
+FIXTURE_TEARDOWN(sriov)
+{
+	int i;
+
+	for (i = 0; i < FUNCTIONS; i++)
+		close_function(&self->vmm[i]);
+}
+
+static bool reads_own(FIXTURE_DATA(sriov) *self, int i, unsigned int pasid, unsigned int how)
+{
+	struct vtdt_command c = execute(&self->vmm[i].dev, VTDT_READ | how, pasid, IOVA, 0);
+	uint64_t own = self->vmm[i].guest[self->page[i]][0];
+
+	if (c.status != VTDT_OK || c.data != own)
+		note("function %d: status %u, %#lx, not %#lx\n", i, c.status, c.data, own);
+	return c.status == VTDT_OK && c.data == own;
+}
+
+static unsigned int tlb(struct vmm *vmm)
+{
+	return *reg(&vmm->dev, VTDT_TLB);
+}
+
+/* The same address, of the same PASID, is another page for each. */
+TEST_F(sriov, data_of_their_own)
+{
+	static const unsigned int how[] = { PLAIN, BY_TLB, BY_TLB };
+	unsigned int i, j;
+
+	for (j = 0; j < ARRAY_SIZE(how); j++) {
+		for (i = 0; i < FUNCTIONS; i++)
+			EXPECT_TRUE(reads_own(self, i, variant->pasid, how[j]));
+	}
+	for (i = 0; i < FUNCTIONS; i++) {
+		struct vmm *vmm = &self->vmm[i];
+
+		EXPECT_EQ(1, tlb(vmm));
+		EXPECT_EQ(VTDT_OK, execute(&vmm->dev, VTDT_WRITE | BY_TLB, variant->pasid,
+					   IOVA + 8, 77 + i).status);
+		EXPECT_EQ(77 + i, vmm->guest[self->page[i]][1]);
+	}
+}
+
+/* What one cannot reach any more, the others still do. */
+TEST_F(sriov, unmapped_for_one)
+{
+	unsigned int i, gone;
+
+	for (gone = 0; gone < FUNCTIONS; gone++) {
+		struct vmm *vmm = &self->vmm[gone];
+
+		for (i = 0; i < FUNCTIONS; i++)
+			EXPECT_TRUE(reads_own(self, i, variant->pasid, BY_TLB));
+		ASSERT_TRUE(unmap_area(vmm, IOVA, PAGE));
+		for (i = 0; i < FUNCTIONS; i++)
+			EXPECT_EQ(i != gone, tlb(&self->vmm[i]));
+		EXPECT_EQ(VTDT_NOT_TRANSLATED, execute(&vmm->dev, VTDT_READ | BY_TLB,
+						       variant->pasid, IOVA, 0).status);
+		EXPECT_EQ(VTDT_REFUSED, execute(&vmm->dev, VTDT_READ | PLAIN,
+						variant->pasid, IOVA, 0).status);
+		ASSERT_TRUE(map_area(vmm, IOVA, vmm->guest[self->page[gone]], PAGE));
+	}
+}
+
+/* Nor is one that has been detached anybody else. */
+TEST_F(sriov, detached)
+{
+	struct vmm *vmm = &self->vmm[VF0];
+
+	EXPECT_TRUE(reads_own(self, VF0, variant->pasid, BY_TLB));
+	ASSERT_TRUE(detach(vmm, variant->pasid));
+	EXPECT_EQ(0, tlb(vmm));
+	EXPECT_NE(VTDT_OK, execute(&vmm->dev, VTDT_READ | PLAIN, variant->pasid, IOVA,
+				   0).status);
+	EXPECT_TRUE(reads_own(self, VF1, variant->pasid, BY_TLB));
+	EXPECT_TRUE(reads_own(self, PF, variant->pasid, BY_TLB));
+	ASSERT_TRUE(attach(vmm, variant->pasid, vmm->parent));
+	EXPECT_TRUE(reads_own(self, VF0, variant->pasid, BY_TLB));
+}
+
+/* A function-level reset of a virtual one leaves the others' TLBs and commands. */
+TEST_F(sriov, reset_of_one)
+{
+	struct vtdt_command c = command(VTDT_READ | BY_TLB, variant->pasid, IOVA);
+	unsigned int i, completions[FUNCTIONS];
+
+	c.length = 8;
+	for (i = 0; i < FUNCTIONS; i++) {
+		struct testdev *dev = &self->vmm[i].dev;
+
+		EXPECT_TRUE(reads_own(self, i, variant->pasid, BY_TLB));
+		completions[i] = *reg(dev, VTDT_COMPLETIONS);
+		*reg(dev, VTDT_DELAY) = ~0u;
+		start(dev, &c);
+	}
+	ASSERT_EQ(0, ioctl(self->vmm[VF0].dev.fd, VFIO_DEVICE_RESET));
+	for (i = 0; i < FUNCTIONS; i++) {
+		struct testdev *dev = &self->vmm[i].dev;
+
+		EXPECT_EQ(i != VF0, tlb(&self->vmm[i]));
+		if (i == VF0)
+			EXPECT_EQ(0, *reg(dev, VTDT_BUSY));
+		EXPECT_EQ(i != VF0 ? ~0u : 0, *reg(dev, VTDT_DELAY));
+		/* what was in flight goes on with the next one */
+		*reg(dev, VTDT_DELAY) = 0;
+		EXPECT_TRUE(reads_own(self, i, variant->pasid, BY_TLB));
+		EXPECT_EQ(i != VF0 ? 2 : 1, *reg(dev, VTDT_COMPLETIONS) - completions[i]);
+	}
+}
+
+/* A read of the page behind IOVA, for which there is no translation */
+static unsigned int page_in(struct vmm *vmm, unsigned int pasid)
+{
+	struct vtdt_command c = command(VTDT_READ | VTDT_ATS | VTDT_PAGE_IN | VTDT_PATTERN,
+					pasid, IOVA + PAGE);
+
+	c.length = PAGE;
+	start(&vmm->dev, &c);
+	return await(&vmm->dev).status;
+}
+
+/*
+ * Those of virtual functions are not served by iommufd: it says so, and that is all.
+ * Nor does the IOMMU take them, when the interface that they share is enabled.
+ */
+TEST_F(sriov, page_requests_refused)
+{
+	struct vmm *vmm = &self->vmm[VF0], *pf = &self->vmm[PF];
+	unsigned int fault, pf_fault, hwpt;
+	struct pollfd queue, pf_queue;
+
+	ASSERT_TRUE(new_queue(vmm, &queue, &fault));
+	ASSERT_TRUE(new_queue(pf, &pf_queue, &pf_fault));
+	hwpt = new_paging(vmm, 0, fault);
+	if (hwpt) {
+		EXPECT_FALSE(attach(vmm, variant->pasid, hwpt));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_TRUE(destroy(vmm, hwpt));
+	} else {
+		EXPECT_EQ(EOPNOTSUPP, errno);
+	}
+	EXPECT_TRUE(reads_own(self, VF0, variant->pasid, PLAIN));
+	EXPECT_TRUE(reads_own(self, VF0, variant->pasid, BY_TLB));
+	EXPECT_EQ(VTDT_NOT_SENT, page_in(vmm, variant->pasid));
+
+	hwpt = new_paging(pf, 0, pf_fault);
+	ASSERT_NE(0, hwpt);
+	ASSERT_TRUE(attach(pf, variant->pasid, hwpt));
+	EXPECT_EQ(VTDT_NOT_SENT, page_in(vmm, variant->pasid));
+	EXPECT_EQ(0, *reg(&pf->dev, VTDT_CREDITS));
+	EXPECT_EQ(0, poll(&queue, 1, 20));
+	EXPECT_EQ(0, poll(&pf_queue, 1, 0));
+	EXPECT_TRUE(reads_own(self, PF, variant->pasid, BY_TLB));
+	EXPECT_TRUE(reads_own(self, VF1, variant->pasid, BY_TLB));
+	close(queue.fd);
+	close(pf_queue.fd);
+}
+
+/* ---- what PCIe says of capabilities of virtual functions ---- */
+
+/* Where an extended capability is, 0 if there is none, -1 if that cannot be read */
+static int find_capability(const char *name, unsigned int id)
+{
+	char path[100];
+	uint32_t header = 0;
+	int fd, at = 0x100;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (at && pread(fd, &header, 4, at) == 4 && (header & 0xffff) != id)
+		at = header >> 20;
+	close(fd);
+	return fd < 0 ? -1 : at;
+}
+
+TEST(capabilities)
+{
+	const char *vf = getenv("VF0"), *pf = getenv("PF");
+
+	ASSERT_NE(NULL, vf);
+	EXPECT_EQ(0x100, find_capability(vf, PCI_EXT_CAP_ID_ATS));
+	EXPECT_EQ(0, find_capability(vf, PCI_EXT_CAP_ID_PASID));
+	EXPECT_EQ(0, find_capability(vf, PCI_EXT_CAP_ID_PRI));
+	EXPECT_EQ(0, find_capability(vf, PCI_EXT_CAP_ID_SRIOV));
+	EXPECT_EQ(0x110, find_capability(pf, PCI_EXT_CAP_ID_PASID));
+	EXPECT_EQ(0x120, find_capability(pf, PCI_EXT_CAP_ID_PRI));
+	EXPECT_EQ(0x140, find_capability(pf, PCI_EXT_CAP_ID_SRIOV));
+}
+
+TEST_HARNESS_MAIN
