@@ -3,13 +3,13 @@
 
 lab := tools/lab
 export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
-export SEED TIME NODES
+export SEED TIME NODES WHAT COUNT
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
-	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm bench bench-record record \
-	bench-dma
+	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
+	endure bench bench-record record bench-dma
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -32,6 +32,8 @@ help:
 ##                   kernel driver
 ##   make soak       the same at random, for ten minutes (TIME=seconds)
 ##   make vmm        the same by Debian 13's newest QEMU, for a guest of its own
+##   make endure     what has to pass every time, again and again, for many hours;
+##                   in parts: WHAT="reproducer strict vmm kunit" COUNT=n TIME=s
 ##
 ##   make bench      the page-table library against others, natively; a table.
 ##                   SUITE=PART narrows to cases with PART in their names
@@ -116,6 +118,9 @@ soak: setup
 
 vmm: setup
 	@tools/guest/vmm.sh
+
+endure: setup
+	@$(lab)/endure.sh
 
 bench: setup
 	@tools/bench/bench.sh

@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# "make endure": does the test bed fail by itself?  Runs again and again what has to
+# pass every time, and counts:
+#
+#   reproducer  tools/qemu/mapchange.sh for TIME= seconds (default 3600)
+#   strict      COUNT= whole runs of "make nested"'s strict machine (default 20)
+#   vmm         of "make vmm" (default 10)
+#   kunit       of the KUnit machines, first and second in turn (default 30)
+#
+# WHAT= are those that are wanted (default all), so that it can be done in parts.
+# The logs of what failed are kept in build/results/endure.  The last lines count; the
+# status is 0 when nothing failed, and nothing was skipped.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+KEPT=$BUILD/results/endure
+summary=()
+failed=0
+
+reproducer() { TIME=${TIME:-3600} "$ROOT/tools/qemu/mapchange.sh"; }
+
+strict() { "$ROOT/tools/guest/nested.sh" ktap strict; }
+
+vmm() { "$ROOT/tools/guest/vmm.sh" ktap; }
+
+kunit() {
+	local machines=(second first)
+	MACHINE=${machines[$1 % 2]} "$LAB/kunit.sh"
+}
+
+# A suite whose QEMU cannot be had says so in its KTAP, and has not passed.
+was_skipped() { grep -qE '^ok 1 (nested|vmm) # SKIP' "$1"; }
+
+# repeat KIND COUNT
+repeat() {
+	local kind=$1 count=$2 i bad=0 log start=$SECONDS
+	for ((i = 1; i <= count; i++)); do
+		log=$KEPT/$kind-$(date +%m%d-%H%M%S).log
+		if "$kind" "$i" >"$log" 2>&1 </dev/null && ! was_skipped "$log"; then
+			say "$kind $i of $count: passed"
+			[ "$kind" != reproducer ] || tail -2 "$log" >&2
+			rm -f "$log"
+		else
+			say "$kind $i of $count: FAILED, see $log"
+			tail -3 "$log" >&2
+			bad=$((bad + 1))
+		fi
+	done
+	summary+=("$(printf '%-10s %3d runs, %d failed (%d s)' "$kind" "$count" \
+		"$bad" $((SECONDS - start)))")
+	failed=$((failed + bad))
+}
+
+"$LAB/setup.sh"
+mkdir -p "$KEPT"
+for kind in ${WHAT:-reproducer strict vmm kunit}; do
+	case $kind in
+	reproducer) repeat reproducer "${COUNT:-1}" ;;
+	strict) repeat strict "${COUNT:-20}" ;;
+	vmm) repeat vmm "${COUNT:-10}" ;;
+	kunit) repeat kunit "${COUNT:-30}" ;;
+	*) die "WHAT=$kind: there are reproducer, strict, vmm and kunit" ;;
+	esac
+done
+printf '%s\n' "${summary[@]}"
+[ "$failed" = 0 ]
