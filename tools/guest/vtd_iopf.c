@@ -4,6 +4,8 @@
  * guest, by the memory of its guest, or in the one level of a domain that nothing is
  * nested on.  Prints TAP.
  */
+#include <sys/eventfd.h>
+
 #include "vtd_iopf.h"
 
 /* ---- demand mapping ---- */
@@ -614,6 +616,25 @@ TEST_F(iopf, mapped_already)
 	}
 	EXPECT_TRUE(is_empty(&self->vm, FIRST));
 	EXPECT_TRUE(is_empty(&self->vm, SECOND));
+}
+
+/*
+ * The device interrupts when it gets the response, in the middle of the write to the
+ * IOMMU's register by which the response was sent.
+ */
+TEST_F(iopf, interrupt_of_response)
+{
+	struct pollfd come = { .fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN };
+	struct group group = new_group(&self->vm, 0, "F");
+
+	ASSERT_TRUE(set_trigger(self->vm.dev, VTDT_IRQ_RESPONSE, come.fd));
+	send_group(&self->vm, &group);
+	ASSERT_TRUE(receive_group(&self->vm, &group));
+	EXPECT_EQ(0, poll(&come, 1, 50));
+	EXPECT_TRUE(reply_group(&self->vm, &group, FIRST, SUCCESS, SUCCESS));
+	EXPECT_EQ(SUCCESS, answer(&self->vm, 0));
+	EXPECT_EQ(1, poll(&come, 1, PATIENCE));
+	close(come.fd);
 }
 
 TEST_F(iopf, one_level)

@@ -745,28 +745,11 @@ TEST_F(nested, list_by_pasid)
 	}
 }
 
-static bool set_trigger(struct testdev *dev, int event)
-{
-	struct {
-		struct vfio_irq_set set;
-		int fd;
-	} irq = {
-		.set = {
-			.argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX,
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-			.count = 1,
-		},
-		.fd = event,
-	};
-
-	return !ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &irq);
-}
-
 TEST_F(space, interrupt_when_done)
 {
 	struct pollfd done = { .fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN };
 
-	ASSERT_TRUE(set_trigger(self->dev, done.fd));
+	ASSERT_TRUE(set_trigger(self->dev, VTDT_IRQ_DONE, done.fd));
 	EXPECT_EQ(0, poll(&done, 1, 50));
 	EXPECT_EQ(VTDT_OK, execute(self->dev, VTDT_READ | PLAIN | VTDT_IRQ,
 				   self->s.pasid, IOVA, 0).status);

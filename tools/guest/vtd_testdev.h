@@ -34,6 +34,8 @@
 #define VTDT_INVALIDS		0xa0
 #define VTDT_BUFFER		0x1000
 
+enum { VTDT_IRQ_DONE, VTDT_IRQ_RESPONSE };	/* vectors */
+
 #define VTDT_LIST_RUNS		1
 #define VTDT_LIST_DONE		2
 #define VTDT_SLOTS		64

@@ -176,6 +176,24 @@ static bool open_device(struct testdev *dev, const char *name, int iommufd)
 	return start_device(dev);
 }
 
+/* @event is signalled by this vector of the device. */
+static bool set_trigger(struct testdev *dev, unsigned int vector, int event)
+{
+	struct {
+		struct vfio_irq_set set;
+		int fd;
+	} irq = {
+		.set = {
+			.argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX,
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			.start = vector, .count = 1,
+		},
+		.fd = event,
+	};
+
+	return !ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &irq);
+}
+
 /* ---- iommufd ---- */
 
 static bool attach(struct vmm *vmm, unsigned int pasid, unsigned int hwpt)
