@@ -58,7 +58,7 @@ help:
 ## Variables:
 ##   KERNEL_SRC=     another 6.12.y tree or tarball than Debian's newest package
 ##   MACHINE=        first or second: the stage that the vIOMMU translates with
-##   ACCEL=kvm       instead of emulation    TIMEOUT=  seconds for one guest
+##   ACCEL=kvm       instead of emulation    TIMEOUT=  seconds for a silent guest
 ##
 ## Developing in build/tree: change, "git commit", "make refresh".  Each commit
 ## on top of lab-base becomes one patch, known by its subject.  A file that the

@@ -20,7 +20,7 @@ say() { printf 'bench: %s\n' "$*" >&2; }
 measure() {
 	local name=$1-$3
 	say "$1 kernel, $3 mode"
-	KERNEL=$2 ACCEL=icount MACHINE=first TIMEOUT=${TIMEOUT:-500} LOG=$name.console \
+	KERNEL=$2 ACCEL=icount MACHINE=first LOG=$name.console \
 	ARGS="quiet guest=bench-dma seconds=20 iommu.strict=$4" \
 	QEMU_ARGS="-device edu,dma_mask=0xffffffffffffffff,addr=4 -trace vtd_inv_desc -trace pci_cfg_write -D $name.trace" \
 		"$ROOT/tools/lab/boot.sh" </dev/null |

@@ -18,7 +18,7 @@ say() { printf 'record: %s\n' "$*" >&2; }
 record() {
 	local name=$1
 	say "$name: booting"
-	MACHINE=first LOG=$name.log TIMEOUT=${TIMEOUT:-180} QEMU_ARGS=$2 \
+	MACHINE=first LOG=$name.log QEMU_ARGS=$2 \
 	ARGS="quiet guest=record trace_event=iommu:map,iommu:unmap trace_buf_size=16M trace_clock=counter" \
 		"$ROOT/tools/lab/boot.sh" </dev/null |
 		sed -uE 's/\r$//; s/.*(TAP version)/\1/; /^(pattern|guest): |\x1b/d'

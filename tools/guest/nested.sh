@@ -18,7 +18,7 @@ say() { printf 'nested: %s\n' "$*" >&2; }
 # boot MODE SUITE LOG QEMU-ARGUMENTS KERNEL-ARGUMENTS
 boot() {
 	rm -f "$3"
-	MACHINE=nested LOG=$3 TIMEOUT=${TIMEOUT:-420} \
+	MACHINE=nested LOG=$3 \
 	ARGS="guest=$2 stage=$1 iommu.strict=1 kunit.enable=1 kunit.filter_glob=none $5" \
 	QEMU_ARGS=$4 \
 		"$ROOT/tools/lab/boot.sh" </dev/null >/dev/null 2>"$3.err"
@@ -94,7 +94,7 @@ if [ "${1:-}" = ktap ]; then
 	exit "$status"
 fi
 if [ "${1:-}" = soak ]; then
-	TIMEOUT=$(($2 + 300)) run strict soak "seconds=$2" || status=1
+	TIMEOUT=$(($2 + 1200)) run strict soak "seconds=$2" || status=1
 	tr -d '\r' <"$RESULTS/soak-strict.console" | sed -n '/^TAP/,/^guest:/p'
 else
 	run normal || status=1

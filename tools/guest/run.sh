@@ -81,7 +81,7 @@ net+=' -netdev user,id=net,restrict=on,tftp=pristine/tftp,guestfwd=tcp:10.0.2.10
 edu='-device edu,dma_mask=0xffffffffffffffff,addr=6'
 
 say "booting"
-MACHINE=first INITRD=initrd LOG=console.log TIMEOUT=${TIMEOUT:-180} \
+MACHINE=first INITRD=initrd LOG=console.log \
 ARGS="quiet guest=run iommu.strict=1 kunit.enable=1 kunit.filter_glob=edu_dma_api" \
 QEMU_ARGS="$nvme $virtio $net $edu" \
 	"$ROOT/tools/lab/boot.sh" </dev/null 2>boot.err |

@@ -56,7 +56,7 @@ run() {
 	log=${LOG:-$(mktemp)}
 	[ -n "${LOG:-}" ] || trap "rm -f '$log'" EXIT
 	export KERNEL INITRD
-	MACHINE=$stage MEMORY=$memory LOG=$log TIMEOUT=${TIMEOUT:-300} \
+	MACHINE=$stage MEMORY=$memory LOG=$log \
 	ARGS="guest=$suite stage=$stage $args" \
 	QEMU_ARGS="-device $edu,addr=4 -device $edu,addr=5" \
 		"$LAB/boot.sh" || return

@@ -122,7 +122,7 @@ boot() {
 	rm -f "$LOG"
 	cd "$WORK"
 	MACHINE=nested KERNEL=add/vmm/bzImage INITRD=initrd LOG=$LOG \
-	TIMEOUT=${TIMEOUT:-1500} ARGS=guest=vmm QEMU_ARGS=$args \
+	ARGS=guest=vmm QEMU_ARGS=$args \
 		"$LAB/boot.sh" </dev/null >/dev/null 2>"$LOG.err" ||
 		{ cat "$LOG.err" >&2; return 1; }
 	"$GUEST/suite.sh" clean "$LOG" || return

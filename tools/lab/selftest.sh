@@ -417,6 +417,37 @@ boot_tells_how_the_guest_ended() {
 	ARGS=kunit_shutdown=poweroff "$LAB/boot.sh" </dev/null >/dev/null 2>&1
 }
 
+# given_up EXPECTED SECONDS SCRIPT
+given_up() {
+	local status=0 expected=$1
+	"$LAB/guest.py" "$2" sh -c "$3" >/dev/null || status=$?
+	[ "$status" = "$expected" ] || { echo "$3: status $status"; return 1; }
+}
+
+a_silent_guest_is_given_up() {
+	given_up 0 2 'for i in 1 2 3 4 5 6; do echo; sleep 1; done'
+	given_up 3 0 'sleep 2; exit 3'
+	given_up 124 1 'exec sleep 60'
+	given_up 124 .2 'while :; do echo; sleep .1; done'
+}
+
+# A quarter of a second of silent work, for which the host takes several
+a_slow_guest_is_not_given_up() {
+	local work='n=0; while [ $((n += 1)) -lt 200000 ]; do :; done' cpu busy='' i start
+	local status=0
+	cpu=$(taskset -pc $BASHPID | sed 's/.*[^0-9]//')
+	for i in 1 2 3 4; do
+		taskset -c "$cpu" sh -c 'while :; do :; done' &
+		busy+=" $!"
+	done
+	start=$SECONDS
+	taskset -c "$cpu" nice -n 10 "$LAB/guest.py" 3 sh -c "$work" || status=$?
+	# shellcheck disable=SC2086
+	kill $busy
+	echo "status $status after $((SECONDS - start)) s"
+	[ "$status" = 0 ] && [ $((SECONDS - start)) -gt 3 ]
+}
+
 machines_differ_in_their_stage() {
 	local machine
 	export KERNEL=$kernel
@@ -447,4 +478,5 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	refresh_changes_nothing_by_itself refresh_takes_changes_back \
 	refresh_refuses_what_is_no_series qemu_tree_and_back configuration_must_stick \
 	every_kind_of_result_is_counted boot_tells_how_the_guest_ended \
+	a_silent_guest_is_given_up a_slow_guest_is_not_given_up \
 	machines_differ_in_their_stage

@@ -178,7 +178,6 @@ else
 	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
 	if is_wanted kasan-kunit-first; then
-		export TIMEOUT=${TIMEOUT:-1800}
 		export ARGS="$quick ${ARGS:-}"
 		kernel kasan
 		suite kasan-kunit-first kunit_suite first
