@@ -2,6 +2,8 @@
 #ifndef CLOCK_H
 #define CLOCK_H
 
+#include <poll.h>
+#include <stdbool.h>
 #include <time.h>
 
 static void sleep_ms(long ms)
@@ -17,6 +19,31 @@ static long now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/*
+ * What has to come is waited for in rounds, not by the clock: that goes on while a busy
+ * host does not run the guest, but a round takes until the guest has run. So nothing
+ * fails by being slow, and what fails does so in a quarter of a minute.
+ */
+#define PATIENCE	10000
+
+#define wait_until(condition) ({					\
+	int rounds_left = PATIENCE;					\
+									\
+	while (!(condition) && rounds_left-- > 0)			\
+		sleep_ms(1);						\
+	rounds_left >= 0;						\
+})
+
+/* Something comes to one of @n descriptors. */
+static bool comes(struct pollfd *fd, int n)
+{
+	int rounds = PATIENCE;
+
+	while (poll(fd, n, 1) <= 0 && rounds-- > 0)
+		;
+	return rounds >= 0;
 }
 
 #endif

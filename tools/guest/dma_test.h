@@ -6,6 +6,7 @@
 #ifndef DMA_TEST_H
 #define DMA_TEST_H
 
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/hash.h>
 #include <linux/io.h>
@@ -27,6 +28,18 @@ static inline int start_device(struct pci_dev *pdev, unsigned int id_at, u32 id,
 
 	return dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
 }
+
+/*
+ * Wait for what has to come in rounds of a sleep, not by the clock: that goes on while
+ * a busy host does not run the guest.
+ */
+#define wait_in_rounds(condition) ({					\
+	int rounds_left = 10000;					\
+									\
+	while (!(condition) && rounds_left-- > 0)			\
+		usleep_range(500, 1000);				\
+	rounds_left >= 0;						\
+})
 
 /* Patterns differ in every word, and from one seed to another. */
 static inline u64 pattern(u32 seed, int word)

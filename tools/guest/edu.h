@@ -25,6 +25,4 @@
 #define EDU_BUFFER	0x40000	/* the buffer's address, seen by the engine */
 #define EDU_BUFFER_SIZE	4096
 
-#define EDU_DMA_TIMEOUT_MS	5000
-
 #endif

@@ -49,18 +49,18 @@ static int log_open(void)
 	return fd;
 }
 
-/* A line with all three of these comes into the log within two seconds; closes it. */
+/* A line with all three of these comes into the log; closes it. */
 static bool log_has(int log, const char *kind, const char *where, const char *why)
 {
 	char line[1024];
 	bool found = false;
-	int tries;
+	int rounds = PATIENCE;
 	ssize_t n;
 
-	for (tries = 0; tries < 200 && !found; tries++) {
+	while (!found && rounds-- > 0) {
 		n = read(log, line, sizeof(line) - 1);
 		if (n < 0) {
-			sleep_ms(10);
+			sleep_ms(1);
 			continue;
 		}
 		line[n] = 0;

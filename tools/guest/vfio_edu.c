@@ -98,18 +98,12 @@ static bool dma(struct edu *edu, uint64_t src, uint64_t dst, uint64_t count,
 		uint32_t dir)
 {
 	volatile uint32_t *cmd = (void *)(edu->regs + EDU_DMA_CMD);
-	int ms;
 
 	*(volatile uint64_t *)(edu->regs + EDU_DMA_SRC) = src;
 	*(volatile uint64_t *)(edu->regs + EDU_DMA_DST) = dst;
 	*(volatile uint64_t *)(edu->regs + EDU_DMA_COUNT) = count;
 	*cmd = EDU_DMA_RUN | dir;
-	for (ms = 0; ms < EDU_DMA_TIMEOUT_MS; ms += 2) {
-		if (!(*cmd & EDU_DMA_RUN))
-			return true;
-		sleep_ms(2);
-	}
-	return false;
+	return wait_until(!(*cmd & EDU_DMA_RUN));
 }
 
 static bool copy_in(struct edu *edu, uint64_t iova)
@@ -794,7 +788,7 @@ TEST_F(iommufd, tables_are_bounded)
 	unsigned int other_ioas, seed;
 	long before, charged, regions;
 	struct edu other = {};
-	int other_fd, tries;
+	int other_fd;
 
 	if (!first_stage())
 		SKIP(return, "only the first level keeps empty tables");
@@ -838,12 +832,7 @@ TEST_F(iommufd, tables_are_bounded)
 	munmap((void *)self->edu.regs, 1 << 20);
 	close(self->edu.fd);
 	close(self->fd);
-	for (tries = 0; tries < 100; tries++) {
-		if (meminfo_pages("SecPageTables") <= before + slack)
-			break;
-		sleep_ms(100);
-	}
-	EXPECT_GE(before + slack, meminfo_pages("SecPageTables"));
+	EXPECT_TRUE(wait_until(meminfo_pages("SecPageTables") <= before + slack));
 	EXPECT_TRUE(reads(&other, IOVA + regions * SZ_2M, seed));
 	close(other.fd);
 	close(other_fd);

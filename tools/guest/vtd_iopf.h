@@ -18,7 +18,6 @@
 #define INVALID		IOMMUFD_PAGE_RESP_INVALID
 #define NO_ANSWER	(-1)
 
-#define PATIENCE	5000		/* ms, with what has to come */
 #define LISTS		0x777		/* the PASID by which the device finds its lists */
 #define MOST_HELD	512		/* requests of a device that may be outstanding */
 #define QUEUE_SIZE	2048		/* requests in the IOMMU's own queue */
@@ -66,10 +65,7 @@ static long counter(const char *name)
 /* A counter becomes @value in time. */
 static bool counts(const char *name, long value)
 {
-	long end = now_ms() + PATIENCE;
-
-	while (counter(name) < value && now_ms() < end)
-		sleep_ms(1);
+	wait_until(counter(name) >= value);
 	if (counter(name) != value)
 		note("counter %s is %ld, not %ld\n", name, counter(name), value);
 	return counter(name) == value;
@@ -193,10 +189,7 @@ static void send_list(struct vm *vm, const struct vtdt_command *c, unsigned int 
 /* How the device was answered, if at all */
 static int answer(struct vm *vm, unsigned int i)
 {
-	long end = now_ms() + PATIENCE;
-
-	while (sent(vm, i)->status == VTDT_PENDING && now_ms() < end)
-		sleep_ms(1);
+	wait_until(sent(vm, i)->status != VTDT_PENDING);
 	return sent(vm, i)->status == VTDT_OK ? (int)sent(vm, i)->info : NO_ANSWER;
 }
 
@@ -233,10 +226,8 @@ static void start_last(struct vm *vm, unsigned int number)
 static int last_answer(struct vm *vm)
 {
 	word *status = reg(vm->dev, VTDT_STATUS);
-	long end = now_ms() + PATIENCE;
 
-	while (*status == VTDT_PENDING && now_ms() < end)
-		sleep_ms(1);
+	wait_until(*status != VTDT_PENDING);
 	return status[0] == VTDT_OK ? (int)status[1] : NO_ANSWER;
 }
 
@@ -263,7 +254,7 @@ static bool receive(struct vm *vm, int level, struct part *part, unsigned int n)
 	bool ok = true;
 	unsigned int i;
 
-	if (poll(&vm->queue[level], 1, PATIENCE) == 1)
+	if (comes(&vm->queue[level], 1))
 		got = read(vm->queue[level].fd, part->fault, size);
 	if (got != size) {
 		note("queue %d has %zd bytes, not %zd\n", level, got, size);

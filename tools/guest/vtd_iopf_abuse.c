@@ -95,7 +95,7 @@ TEST_F(one, bad_reads)
 	char small[48];
 
 	send_group(vm, &group);
-	ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, PATIENCE));
+	ASSERT_TRUE(comes(&vm->queue[FIRST], 1));
 	EXPECT_LT(read(fd, small, 1), 0);
 	EXPECT_LT(read(fd, small, sizeof(struct iommu_hwpt_pgfault)), 0);
 	EXPECT_LT(read(fd, nowhere, 3 * sizeof(struct iommu_hwpt_pgfault)), 0);
@@ -139,7 +139,7 @@ FIXTURE_SETUP(gone)
 	if (variant->received) {
 		ASSERT_TRUE(receive_group(vm, &self->group));
 	} else {
-		ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, PATIENCE));
+		ASSERT_TRUE(comes(&vm->queue[FIRST], 1));
 	}
 	if (variant->answered >= 0)
 		ASSERT_TRUE(reply(vm, variant->answered,
@@ -278,7 +278,6 @@ TEST_F(iopf, replaced_while_requests_come)
 	struct vm *vm = &self->vm;
 	struct vtdt_command c[VTDT_SLOTS];
 	unsigned int hwpt[2], i, turns = 0;
-	long end;
 
 	hwpt[0] = vm->hwpt;
 	ASSERT_TRUE(nest_vm(vm));
@@ -288,8 +287,7 @@ TEST_F(iopf, replaced_while_requests_come)
 				    READ | (i & 1 ? VTDT_LAST : 0));
 	*reg(vm->dev, VTDT_DELAY) = 1000000;
 	send_list(vm, c, VTDT_SLOTS);
-	end = now_ms() + 10000;
-	while (*reg(vm->dev, VTDT_BUSY) && now_ms() < end)
+	while (*reg(vm->dev, VTDT_BUSY) && turns < PATIENCE)
 		ASSERT_TRUE(attach_vm(vm, hwpt[turns++ % 2]));
 	EXPECT_LT(1, turns);
 	EXPECT_EQ(VTDT_LIST_DONE, *reg(vm->dev, VTDT_LIST_STATUS));
@@ -368,9 +366,7 @@ TEST_F(iopf, all_at_once)
 		turns++;
 	}
 	ASSERT_TRUE(attach_vm(vm, hwpt[0]));
-	for (end = now_ms() + PATIENCE; runs(vm) && now_ms() < end;)
-		sleep_ms(10);
-	EXPECT_FALSE(runs(vm));
+	EXPECT_TRUE(wait_until(!runs(vm)));
 	going_on = false;
 	pthread_join(thread, NULL);
 	note("%u times attached or detached\n", turns);
@@ -571,12 +567,11 @@ static uint64_t random_entry(const unsigned int *tables)
 /* Refuse whatever comes of a request. Returns how the device was answered. */
 static int refuse_all(struct vm *vm, bool *reported)
 {
-	long end = now_ms() + 2000;
+	int rounds = PATIENCE, level;
 	struct part part;
-	int level;
 
 	*reported = false;
-	while (sent(vm, 0)->status == VTDT_PENDING && now_ms() < end) {
+	while (sent(vm, 0)->status == VTDT_PENDING && rounds-- > 0) {
 		if (poll(vm->queue, 2, 1) <= 0)
 			continue;
 		for (level = FIRST; level <= SECOND; level++) {
@@ -694,14 +689,14 @@ static bool is_served_beside(void)
 static unsigned int send_some(struct vm *vm, unsigned int number, unsigned int n)
 {
 	struct vtdt_command c[SOME];
-	long end = now_ms() + PATIENCE;
-	unsigned int i, made = 0;
+	unsigned int i, looks = 0, made = 0;
 
 	for (i = 0; i < n; i++)
 		c[i] = page_request(vm, number, IOVA + i * PAGE, BOTH);
 	send_list(vm, c, n);
 	/* no sleep: whoever stops the world cannot be woken */
-	while (*reg(vm->dev, VTDT_LIST_STATUS) == VTDT_LIST_RUNS && now_ms() < end)
+	while (*reg(vm->dev, VTDT_LIST_STATUS) == VTDT_LIST_RUNS &&
+	       looks++ < 1000 * PATIENCE)
 		;
 	for (i = 0; i < n; i++)
 		made += sent(vm, i)->status == VTDT_OK;
@@ -881,7 +876,7 @@ TEST_F(one, stop_marker)
 	struct vm *vm = &self->vm;
 
 	start_last(vm, 2);	/* so that there is an outstanding one */
-	ASSERT_EQ(1, poll(&vm->queue[FIRST], 1, PATIENCE));
+	ASSERT_TRUE(comes(&vm->queue[FIRST], 1));
 	start_request(vm, 3, 0, 0);
 	EXPECT_TRUE(counts("stop_marker", markers + 1));
 	EXPECT_TRUE(waits(vm, 0));

@@ -433,14 +433,13 @@ static void send_list(struct soak *soak)
 /* One list, and whatever happens meanwhile */
 static bool do_list(struct soak *soak)
 {
-	long end = now_ms() + 20000;
-	unsigned int i;
+	unsigned int i, rounds = 0;
 
 	send_list(soak);
 	while (*reg(soak->dev, VTDT_BUSY)) {
 		if (!do_something(soak) || !serve(soak))
 			return false;
-		if (now_ms() > end)
+		if (++rounds > 100 * PATIENCE)
 			return fail(soak, "a list does not end");
 	}
 	if (*reg(soak->dev, VTDT_LIST_STATUS) != VTDT_LIST_DONE)

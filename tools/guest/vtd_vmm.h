@@ -84,18 +84,16 @@ static void start(struct testdev *dev, const struct vtdt_command *c)
 	*reg(dev, VTDT_GO) = VTDT_GO_COMMAND;
 }
 
-/* The command that was started, when it is complete or two seconds are over */
+/* The command that was started, when it is complete */
 static struct vtdt_command await(struct testdev *dev)
 {
-	long end = now_ms() + 2000;
 	struct vtdt_command c;
 	int looks;
 
 	/* most are complete before a sleep would be over */
-	for (looks = 0; *reg(dev, VTDT_BUSY) && now_ms() < end; looks++) {
-		if (looks > 300)
-			sleep_ms(1);
-	}
+	for (looks = 0; *reg(dev, VTDT_BUSY) && looks < 300; looks++)
+		;
+	wait_until(!*reg(dev, VTDT_BUSY));
 	copy_words((word *)&c, reg(dev, VTDT_COMMAND), sizeof(c) / 4);
 	return c;
 }

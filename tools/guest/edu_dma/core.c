@@ -8,7 +8,6 @@
 
 #include <linux/delay.h>
 #include <linux/io.h>
-#include <linux/iopoll.h>
 #include <linux/module.h>
 #include <linux/spinlock.h>
 #include <trace/events/printk.h>
@@ -119,11 +118,9 @@ static void pace_faults(void)
 static void expect_fault(struct kunit *test, struct edu *edu, u64 iova,
 			 bool write)
 {
-	bool found;
-
 	/* A read is answered before the fault's interrupt has been handled. */
-	read_poll_timeout(take_fault, found, found, 10 * USEC_PER_MSEC,
-			  USEC_PER_SEC, false, edu, iova, write);
+	bool found = wait_in_rounds(take_fault(edu, iova, write));
+
 	KUNIT_EXPECT_TRUE_MSG(test, found, "no fault reported for a %s of %s at 0x%llx",
 			      write ? "write" : "read", pci_name(edu->pdev), iova);
 }
@@ -137,15 +134,12 @@ u32 edu_new_seed(void)
 
 static int edu_run(struct edu *edu, u64 src, u64 dst, u32 count, u32 dir)
 {
-	u32 cmd;
-
 	writeq(src, edu->regs + EDU_DMA_SRC);
 	writeq(dst, edu->regs + EDU_DMA_DST);
 	writeq(count, edu->regs + EDU_DMA_COUNT);
 	writel(EDU_DMA_RUN | dir, edu->regs + EDU_DMA_CMD);
-	return readl_poll_timeout(edu->regs + EDU_DMA_CMD, cmd,
-				  !(cmd & EDU_DMA_RUN), 2 * USEC_PER_MSEC,
-				  EDU_DMA_TIMEOUT_MS * USEC_PER_MSEC);
+	return wait_in_rounds(!(readl(edu->regs + EDU_DMA_CMD) & EDU_DMA_RUN)) ?
+		0 : -ETIMEDOUT;
 }
 
 /* RAM at @iova to the device's buffer. */

@@ -9,7 +9,6 @@
 #include <linux/gfp.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
-#include <linux/iopoll.h>
 #include <linux/module.h>
 #include <uapi/linux/iommufd.h>
 
@@ -44,15 +43,13 @@ u64 testdev_new_value(void)
 /* Execute a command, with PASID unless @pasid is RID. */
 static void execute(struct testdev *dev, u32 pasid, struct vtdt_command *c)
 {
-	u32 busy;
-
 	if (pasid != RID) {
 		c->op |= VTDT_HAS_PASID;
 		c->pasid = pasid;
 	}
 	__iowrite32_copy(dev->regs + VTDT_COMMAND, c, sizeof(*c) / 4);
 	writel(VTDT_GO_COMMAND, dev->regs + VTDT_GO);
-	readl_poll_timeout(dev->regs + VTDT_BUSY, busy, !busy, 100, 5 * USEC_PER_SEC);
+	wait_in_rounds(!readl(dev->regs + VTDT_BUSY));
 	__ioread32_copy(c, dev->regs + VTDT_COMMAND, sizeof(*c) / 4);
 }
 

@@ -6,6 +6,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
 
+#include "../dma_test.h"
 #include "vtd_dma.h"
 
 static int dma_api_init(struct kunit *test)
@@ -87,7 +88,7 @@ static void list(struct kunit *test)
 	writel(VTDT_SLOTS, dev->regs + VTDT_LIST_COUNT);
 	writel(0, dev->regs + VTDT_LIST_PASID);
 	writel(VTDT_GO_LIST, dev->regs + VTDT_GO);
-	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&dev->done, 5 * HZ));
+	KUNIT_EXPECT_TRUE(test, wait_in_rounds(try_wait_for_completion(&dev->done)));
 	KUNIT_EXPECT_EQ(test, VTDT_LIST_DONE, readl(dev->regs + VTDT_LIST_STATUS));
 	for (i = 0; i < VTDT_SLOTS; i++) {
 		KUNIT_EXPECT_EQ(test, VTDT_OK, list[i].status);
