@@ -7,7 +7,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lab/lib.sh"
 . "$HERE/source.sh"
 
-PROGRAMS=(intel-iommu-nested-test vtd-testdev-test)
+PROGRAMS=(intel-iommu-nested-test intel-iommu-queue-test vtd-testdev-test)
 TIME_LIMIT=60			# for one program; a QEMU that hangs does not end
 
 no_qemu() {
