@@ -20,8 +20,22 @@ struct vtd_machine;
 struct vtd_model;
 
 /**
- * enum vtd_fault - fault reasons of scalable mode, as section 7.1.3 numbers them
+ * enum vtd_fault - fault reasons, as section 7.1.3 numbers them
  * @VTD_OK: no fault
+ * @VTD_LEGACY_ROOT_PRESENT: legacy mode, root entry
+ * @VTD_LEGACY_CONTEXT_PRESENT: legacy mode, context entry
+ * @VTD_LEGACY_CONTEXT_INVALID: legacy mode, type or width is not supported
+ * @VTD_LEGACY_BEYOND: legacy mode, the address is beyond what can be translated
+ * @VTD_LEGACY_WRITE: legacy mode, no right to write
+ * @VTD_LEGACY_READ: legacy mode, no right to read
+ * @VTD_LEGACY_TABLE_ACCESS: legacy mode, a second-stage table cannot be read
+ * @VTD_LEGACY_ROOT_ACCESS: legacy mode, a root entry cannot be read
+ * @VTD_LEGACY_CONTEXT_ACCESS: legacy mode, a context entry cannot be read
+ * @VTD_LEGACY_ROOT_RESERVED: legacy mode, root entry
+ * @VTD_LEGACY_CONTEXT_RESERVED: legacy mode, context entry
+ * @VTD_LEGACY_TABLE_RESERVED: legacy mode, second-stage entry
+ * @VTD_LEGACY_TRANSLATION: legacy mode, a translation request where the type has none
+ * @VTD_LEGACY_INTERRUPT: legacy mode, the interrupt address range
  * @VTD_ROOT_TABLE_ACCESS: RTA.1, the root table cannot be read
  * @VTD_ROOT_TABLE_MODE: RTA.2, a request with PASID outside of scalable mode
  * @VTD_ROOT_ACCESS: SRT.1, a root entry cannot be read
@@ -66,49 +80,63 @@ struct vtd_model;
  * @VTD_FIRST_AD: SFS.9, A/D cannot be updated without snooping
  */
 enum vtd_fault {
-	VTD_OK			= 0x00,
-	VTD_ROOT_TABLE_ACCESS	= 0x30,
-	VTD_ROOT_TABLE_MODE	= 0x31,
-	VTD_ROOT_ACCESS		= 0x38,
-	VTD_ROOT_PRESENT	= 0x39,
-	VTD_ROOT_RESERVED	= 0x3a,
-	VTD_CONTEXT_ACCESS	= 0x40,
-	VTD_CONTEXT_PRESENT	= 0x41,
-	VTD_CONTEXT_RESERVED	= 0x42,
-	VTD_CONTEXT_DTE		= 0x44,
-	VTD_CONTEXT_PASIDE	= 0x45,
-	VTD_CONTEXT_PASID	= 0x46,
-	VTD_CONTEXT_RID_PASID	= 0x48,
-	VTD_DIR_ACCESS		= 0x50,
-	VTD_DIR_PRESENT		= 0x51,
-	VTD_DIR_RESERVED	= 0x52,
-	VTD_PASID_ACCESS	= 0x58,
-	VTD_PASID_PRESENT	= 0x59,
-	VTD_PASID_RESERVED	= 0x5a,
-	VTD_PASID_INVALID	= 0x5b,
-	VTD_PASID_ERE		= 0x5c,
-	VTD_PASID_SRE		= 0x5d,
-	VTD_FIRST_ACCESS	= 0x70,
-	VTD_FIRST_PRESENT	= 0x71,
-	VTD_FIRST_RESERVED	= 0x72,
-	VTD_FIRST_ROOT		= 0x73,
-	VTD_FIRST_WIDTH		= 0x74,
-	VTD_FIRST_ROOT_READ	= 0x75,
-	VTD_FIRST_READ		= 0x76,
-	VTD_FIRST_WRITE		= 0x77,
-	VTD_SECOND_ACCESS	= 0x78,
-	VTD_SECOND_RIGHTS	= 0x79,
-	VTD_SECOND_RESERVED	= 0x7a,
-	VTD_SECOND_ROOT		= 0x7b,
-	VTD_SECOND_AD		= 0x7c,
-	VTD_CANONICAL		= 0x80,
-	VTD_USER		= 0x81,
-	VTD_EXECUTE		= 0x82,
-	VTD_BEYOND		= 0x83,
-	VTD_NESTED_BEYOND	= 0x84,
-	VTD_WRITE_RIGHT		= 0x85,
-	VTD_INTERRUPT		= 0x87,
-	VTD_FIRST_AD		= 0x90,
+	VTD_OK				= 0x00,
+	VTD_LEGACY_ROOT_PRESENT		= 0x01,
+	VTD_LEGACY_CONTEXT_PRESENT	= 0x02,
+	VTD_LEGACY_CONTEXT_INVALID	= 0x03,
+	VTD_LEGACY_BEYOND		= 0x04,
+	VTD_LEGACY_WRITE		= 0x05,
+	VTD_LEGACY_READ			= 0x06,
+	VTD_LEGACY_TABLE_ACCESS		= 0x07,
+	VTD_LEGACY_ROOT_ACCESS		= 0x08,
+	VTD_LEGACY_CONTEXT_ACCESS	= 0x09,
+	VTD_LEGACY_ROOT_RESERVED	= 0x0a,
+	VTD_LEGACY_CONTEXT_RESERVED	= 0x0b,
+	VTD_LEGACY_TABLE_RESERVED	= 0x0c,
+	VTD_LEGACY_TRANSLATION		= 0x0d,
+	VTD_LEGACY_INTERRUPT		= 0x0e,
+	VTD_ROOT_TABLE_ACCESS		= 0x30,
+	VTD_ROOT_TABLE_MODE		= 0x31,
+	VTD_ROOT_ACCESS			= 0x38,
+	VTD_ROOT_PRESENT		= 0x39,
+	VTD_ROOT_RESERVED		= 0x3a,
+	VTD_CONTEXT_ACCESS		= 0x40,
+	VTD_CONTEXT_PRESENT		= 0x41,
+	VTD_CONTEXT_RESERVED		= 0x42,
+	VTD_CONTEXT_DTE			= 0x44,
+	VTD_CONTEXT_PASIDE		= 0x45,
+	VTD_CONTEXT_PASID		= 0x46,
+	VTD_CONTEXT_RID_PASID		= 0x48,
+	VTD_DIR_ACCESS			= 0x50,
+	VTD_DIR_PRESENT			= 0x51,
+	VTD_DIR_RESERVED		= 0x52,
+	VTD_PASID_ACCESS		= 0x58,
+	VTD_PASID_PRESENT		= 0x59,
+	VTD_PASID_RESERVED		= 0x5a,
+	VTD_PASID_INVALID		= 0x5b,
+	VTD_PASID_ERE			= 0x5c,
+	VTD_PASID_SRE			= 0x5d,
+	VTD_FIRST_ACCESS		= 0x70,
+	VTD_FIRST_PRESENT		= 0x71,
+	VTD_FIRST_RESERVED		= 0x72,
+	VTD_FIRST_ROOT			= 0x73,
+	VTD_FIRST_WIDTH			= 0x74,
+	VTD_FIRST_ROOT_READ		= 0x75,
+	VTD_FIRST_READ			= 0x76,
+	VTD_FIRST_WRITE			= 0x77,
+	VTD_SECOND_ACCESS		= 0x78,
+	VTD_SECOND_RIGHTS		= 0x79,
+	VTD_SECOND_RESERVED		= 0x7a,
+	VTD_SECOND_ROOT			= 0x7b,
+	VTD_SECOND_AD			= 0x7c,
+	VTD_CANONICAL			= 0x80,
+	VTD_USER			= 0x81,
+	VTD_EXECUTE			= 0x82,
+	VTD_BEYOND			= 0x83,
+	VTD_NESTED_BEYOND		= 0x84,
+	VTD_WRITE_RIGHT			= 0x85,
+	VTD_INTERRUPT			= 0x87,
+	VTD_FIRST_AD			= 0x90,
 };
 
 /* What a request wants */
@@ -170,7 +198,7 @@ struct vtd_answers {
  * @cap: Capability Register
  * @ecap: Extended Capability Register
  * @haw: host address width in bits
- * @rtaddr: Root Table Address Register, including TTM
+ * @rtaddr: Root Table Address Register; TTM selects legacy or scalable mode
  */
 struct vtd_hw {
 	u64 cap;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VT-d model's decoders: entries of scalable mode, with every check that
- * the specification asks hardware to make. Layouts are those of chapter 9.
+ * The VT-d model's decoders: entries of both modes, with every check that the
+ * specification asks hardware to make. Layouts are those of chapter 9.
  */
 
 #include <linux/bitfield.h>
@@ -27,6 +27,25 @@ static u64 unless(u64 capabilities, u64 capability, u64 bits)
 static u64 beyond_haw(const struct vtd_hw *hw)
 {
 	return GENMASK_ULL(63, hw->haw);
+}
+
+/**
+ * vtd_decode_legacy_root() - section 9.1, a root entry
+ * @hw: the IOMMU
+ * @qw: the entry, 2 quadwords
+ * @table: the context table
+ *
+ * Return: a fault reason or VTD_OK.
+ */
+enum vtd_fault vtd_decode_legacy_root(const struct vtd_hw *hw, const u64 *qw, u64 *table)
+{
+	if (!(qw[0] & PRESENT))
+		return VTD_LEGACY_ROOT_PRESENT;
+	if (qw[0] & (GENMASK_ULL(11, 1) | beyond_haw(hw)) || qw[1])
+		return VTD_LEGACY_ROOT_RESERVED;
+
+	*table = qw[0] & ADDRESS;
+	return VTD_OK;
 }
 
 /**
@@ -183,6 +202,82 @@ static bool width_largest(const struct vtd_hw *hw, unsigned int aw)
 		return aw <= 3;
 
 	return width_supported(hw, aw) && !width_supported(hw, aw + 1);
+}
+
+/* Section 9.3 */
+#define LEGACY_TT		GENMASK_ULL(3, 2)
+#define LEGACY_AW		GENMASK_ULL(2, 0)	/* of the second quadword */
+#define LEGACY_DID		GENMASK_ULL(23, 8)
+
+enum legacy_type {
+	LEGACY_UNTRANSLATED = 0,	/* requests are translated, the device does not */
+	LEGACY_ALL = 1,			/* the device may translate */
+	LEGACY_PASS = 2,
+};
+
+static bool legacy_context_reserved(const struct vtd_hw *hw, const u64 *qw)
+{
+	u64 low = GENMASK_ULL(11, 4);
+
+	/* Pass-through ignores the address. */
+	if (FIELD_GET(LEGACY_TT, qw[0]) != LEGACY_PASS)
+		low |= beyond_haw(hw);
+
+	return qw[0] & low || qw[1] & (BIT_ULL(7) | GENMASK_ULL(63, 24)) ||
+	       FIELD_GET(LEGACY_DID, qw[1]) >> VTD_CAP_ND(hw->cap);
+}
+
+static bool legacy_context_supported(const struct vtd_hw *hw, const u64 *qw)
+{
+	unsigned int aw = FIELD_GET(LEGACY_AW, qw[1]);
+
+	if (!width_supported(hw, aw))
+		return false;
+
+	switch (FIELD_GET(LEGACY_TT, qw[0])) {
+	case LEGACY_UNTRANSLATED:
+		return true;
+	case LEGACY_ALL:
+		return has(hw->ecap, ECAP_DT);
+	case LEGACY_PASS:
+		return has(hw->ecap, ECAP_PT) && !width_supported(hw, aw + 1);
+	default:
+		return false;
+	}
+}
+
+/**
+ * vtd_decode_legacy_context() - section 9.3, a context entry
+ * @hw: the IOMMU
+ * @qw: the entry, 2 quadwords
+ * @entry: what a PASID entry would say; @entry->silent is valid in any case
+ * @dte: the device may translate
+ *
+ * Return: a fault reason or VTD_OK.
+ */
+enum vtd_fault vtd_decode_legacy_context(const struct vtd_hw *hw, const u64 *qw,
+					 struct vtd_pasid *entry, bool *dte)
+{
+	unsigned int type = FIELD_GET(LEGACY_TT, qw[0]);
+
+	*dte = type == LEGACY_ALL;
+	*entry = (struct vtd_pasid) {
+		.pgtt = type == LEGACY_PASS ? VTD_PGTT_PASS : VTD_PGTT_SECOND,
+		.silent = qw[0] & FPD,
+		.second = qw[0] & ADDRESS,
+		.second_levels = FIELD_GET(LEGACY_AW, qw[1]) + 2,
+		.did = FIELD_GET(LEGACY_DID, qw[1]),
+		.snoop = has(hw->ecap, ECAP_C),
+	};
+
+	if (!(qw[0] & PRESENT))
+		return VTD_LEGACY_CONTEXT_PRESENT;
+	if (legacy_context_reserved(hw, qw))
+		return VTD_LEGACY_CONTEXT_RESERVED;
+	if (!legacy_context_supported(hw, qw))
+		return VTD_LEGACY_CONTEXT_INVALID;
+
+	return VTD_OK;
 }
 
 static bool depth_supported(const struct vtd_hw *hw, unsigned int fspm)

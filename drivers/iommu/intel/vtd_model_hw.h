@@ -49,6 +49,12 @@ enum vtd_pgtt {
 	VTD_PGTT_PASS = 4,
 };
 
+/* Legacy mode has context entries of 128 bits, and no PASIDs: bits 11:10, TTM */
+static inline bool vtd_is_legacy(const struct vtd_hw *hw)
+{
+	return !(hw->rtaddr & GENMASK_ULL(11, 10));
+}
+
 struct vtd_context {
 	u64 dir;			/* PASID directory */
 	u32 pasids;			/* that it has room for */
@@ -82,6 +88,9 @@ struct vtd_entry {
 	u64 accessed, dirty;		/* the bits, if they are clear */
 };
 
+enum vtd_fault vtd_decode_legacy_root(const struct vtd_hw *hw, const u64 *qw, u64 *table);
+enum vtd_fault vtd_decode_legacy_context(const struct vtd_hw *hw, const u64 *qw,
+					 struct vtd_pasid *entry, bool *dte);
 enum vtd_fault vtd_decode_root(const struct vtd_hw *hw, const u64 *qw, u64 *table);
 enum vtd_fault vtd_decode_context(const struct vtd_hw *hw, const u64 *qw,
 				  struct vtd_context *context);
@@ -108,7 +117,7 @@ static inline bool vtd_beyond(u64 addr, unsigned int width)
 /* Caches (vtd_model_cache.c) */
 
 enum vtd_cache {
-	VTD_CONTEXT_CACHE,	/* by requester ID */
+	VTD_CONTEXT_CACHE,	/* by requester ID; legacy mode: has a domain ID */
 	VTD_DIR_CACHE,		/* by address of the directory entry */
 	VTD_PASID_CACHE,	/* by requester ID and PASID; has a domain ID */
 	VTD_FIRST_TABLES,	/* first-stage paging structures: domain ID, PASID */
@@ -122,13 +131,14 @@ enum vtd_cache {
 struct vtd_item {
 	enum vtd_cache cache;
 	enum vtd_pgtt pgtt;	/* of what was found through a PASID entry */
-	enum vtd_fault fault;	/* IOTLB, with caching mode only */
+	enum vtd_fault fault;	/* with caching mode only */
 	u16 sid, did;
 	u32 pasid;
 	unsigned int level;	/* of the table at @addr */
 	u64 first, last;	/* input addresses that it serves */
 	u64 addr;		/* table, or page that @first translates to */
 	u64 gpa;		/* nested: where that is for the guest, if it is needed */
+	u64 root;		/* legacy mode: what the domain ID stood for */
 	unsigned long rights;
 	u64 qw[VTD_LINE / sizeof(u64)];	/* context and PASID entries */
 };

@@ -31,6 +31,7 @@ struct inval {
 	u32 pasid;
 	u64 first, last;
 	bool leaves_only;		/* IH */
+	bool legacy;			/* mode of the IOMMU */
 	const char *wrong;
 };
 
@@ -81,8 +82,13 @@ static bool overlaps(const struct vtd_item *item, const struct inval *inval)
 
 /* Section 6.5.2.1 */
 #define CONTEXT_GLOBAL	1
+#define CONTEXT_DOMAIN	2	/* legacy mode */
 #define CONTEXT_DEVICE	3
 
+/*
+ * In legacy mode entries belong to a domain, which a device-selective invalidation
+ * has to name as well. What is not valid is cached, with caching mode, for domain 0.
+ */
 static bool context_covers(const struct vtd_item *item, const void *data)
 {
 	const struct inval *inval = data;
@@ -90,7 +96,12 @@ static bool context_covers(const struct vtd_item *item, const void *data)
 	if (item->cache != VTD_CONTEXT_CACHE && item->cache != VTD_DIR_CACHE)
 		return false;
 
-	return inval->granularity == CONTEXT_GLOBAL ||
+	if (inval->granularity == CONTEXT_GLOBAL)
+		return true;
+	if (inval->legacy && item->did != inval->did)
+		return false;
+
+	return inval->granularity == CONTEXT_DOMAIN ||
 	       !((item->sid ^ inval->sid) & ~inval->sid_mask);
 }
 
@@ -102,8 +113,11 @@ static void context_invalidate(struct vtd_model *model, const u64 *desc,
 	check_reserved(inval, desc, GENMASK_ULL(15, 6) | GENMASK_ULL(63, 50), ~0ULL);
 	inval->sid = FIELD_GET(GENMASK_ULL(47, 32), desc[0]);
 	inval->sid_mask = masks[FIELD_GET(GENMASK_ULL(49, 48), desc[0])];
-	wrong_if(inval, !(inval->granularity & CONTEXT_GLOBAL),
+	wrong_if(inval, !inval->granularity, "no such granularity");
+	wrong_if(inval, inval->granularity == CONTEXT_DOMAIN && !inval->legacy,
 		 "no such granularity in scalable mode");
+	if (inval->legacy)
+		check_did(model, inval);
 	if (!inval->wrong)
 		vtd_cache_forget(model, context_covers, inval);
 }
@@ -318,6 +332,12 @@ static void page_response(const u64 *desc, struct inval *inval)
 	wrong_if(inval, !has_pasid && inval->pasid, "a PASID that is not there");
 }
 
+static bool needs_pasids(unsigned int type)
+{
+	return type == TYPE_PASID_IOTLB || type == TYPE_PASID_CACHE ||
+	       type == TYPE_PASID_DEVICE_TLB;
+}
+
 /**
  * vtd_execute() - execute a descriptor
  * @model: the IOMMU
@@ -333,8 +353,10 @@ void vtd_execute(struct vtd_model *model, const u64 *desc)
 		.granularity	= FIELD_GET(GRANULARITY, desc[0]),
 		.did		= FIELD_GET(DID, desc[0]),
 		.pasid		= FIELD_GET(PASID, desc[0]),
+		.legacy		= vtd_is_legacy(&model->hw),
 	};
 
+	wrong_if(&inval, inval.legacy && needs_pasids(type), "there are no PASIDs");
 	switch (type) {
 	case TYPE_CONTEXT:
 		context_invalidate(model, desc, &inval);

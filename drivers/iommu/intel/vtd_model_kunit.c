@@ -29,6 +29,10 @@
 #define SECOND		2
 #define NESTED		3
 #define PASS		4
+/* Those of legacy mode, which has no PASIDs */
+#define LEGACY		5	/* TT 00: untranslated requests only */
+#define LEGACY_ATS	6	/* TT 01 */
+#define LEGACY_PASS	7	/* TT 10 */
 
 /* One device, with a domain for its RID and one for a PASID */
 #define SID		0x1234
@@ -53,7 +57,7 @@
 
 /* Entries that a test changes */
 enum slot {
-	ROOT, CONTEXT, CONTEXT_HI, DIR,
+	ROOT, ROOT_HI, CONTEXT, CONTEXT_HI, DIR,
 	PASID_0, PASID_1, PASID_2, PASID_3, PASID_7,
 	RID_0, RID_2,
 	FS5, FS4, FS3, FS2, FS1, FS_2M, FS_1G,
@@ -244,6 +248,30 @@ static void build_entries(struct kunit *test, u64 rtaddr_page)
 	*w->slot[ROOT] = virt_to_phys(context) | 1;
 }
 
+/* Section 9.3; the width is the largest for pass-through. */
+static void build_legacy_entries(struct kunit *test, u64 *root)
+{
+	struct world *w = test->priv;
+	u64 *context = new_page(test);
+
+	w->slot[ROOT] = &root[2 * (SID >> 8)];
+	w->slot[ROOT_HI] = w->slot[ROOT] + 1;
+	w->slot[CONTEXT] = &context[2 * (SID & 0xff)];
+	w->slot[CONTEXT_HI] = w->slot[CONTEXT] + 1;
+
+	*w->slot[CONTEXT_HI] = DID << 8 | (w->type == LEGACY_PASS ? 3 :
+					   w->second_levels - 2);
+	*w->slot[CONTEXT] = (w->type - LEGACY) << 2 | 1;
+	if (w->second)
+		*w->slot[CONTEXT] |= virt_to_phys(w->second);
+	*w->slot[ROOT] = virt_to_phys(context) | 1;
+}
+
+static bool is_legacy(unsigned int type)
+{
+	return type >= LEGACY;
+}
+
 /* Tables of every kind that translation type @type needs, on full hardware */
 static struct world *build(struct kunit *test, unsigned int type, u64 cap, u64 ecap)
 {
@@ -253,7 +281,7 @@ static struct world *build(struct kunit *test, unsigned int type, u64 cap, u64 e
 		.cap = cap,
 		.ecap = ecap,
 		.haw = HAW,
-		.rtaddr = root | 1 << 10,
+		.rtaddr = root | (is_legacy(type) ? 0 : 1 << 10),
 	};
 
 	w->type = type;
@@ -262,11 +290,16 @@ static struct world *build(struct kunit *test, unsigned int type, u64 cap, u64 e
 	w->machine = vtd_machine_create(test);
 	w->model = vtd_model_add(w->machine, w, &hw);
 	vtd_model_add_device(w->model, SID, true);
-	if (type == SECOND || type == NESTED)
+	w->first = NULL;
+	w->second = NULL;
+	if (type == SECOND || type == NESTED || type == LEGACY || type == LEGACY_ATS)
 		build_second(test);
 	if (type == FIRST || type == NESTED)
 		build_first(test);
-	build_entries(test, root);
+	if (is_legacy(type))
+		build_legacy_entries(test, phys_to_virt(root));
+	else
+		build_entries(test, root);
 
 	return w;
 }
@@ -284,12 +317,16 @@ static struct vtd_request request(u64 addr)
 static void expect_page(struct kunit *test, struct world *w, u64 addr, u64 page)
 {
 	struct vtd_request req = request(addr);
+	bool ats = !is_legacy(w->type) || w->type == LEGACY_ATS;
 
-	vtd_expect_page(test, w->model, &req, page);
+	if (!is_legacy(w->type))
+		vtd_expect_page(test, w->model, &req, page);
 	req.pasid = VTD_NO_PASID;
 	vtd_expect_page(test, w->model, &req, page);
-	req.ats = true;
+	req.ats = ats;
 	vtd_expect_page(test, w->model, &req, page);
+	if (is_legacy(w->type))
+		return;
 	req.pasid = PASID;
 	vtd_expect_page(test, w->model, &req, page);
 }
@@ -310,6 +347,9 @@ static const struct type_case type_cases[] = {
 	{ "nested, 4 on 3", NESTED, 4, 3 },
 	{ "nested, 4 on 5", NESTED, 4, 5 },
 	{ "nested, 5 on 4", NESTED, 5, 4 },
+	{ "legacy, 3 levels", LEGACY, 0, 3 },
+	{ "legacy, 4 levels", LEGACY, 0, 4 },
+	{ "legacy, 5 levels", LEGACY_ATS, 0, 5 },
 };
 
 KUNIT_ARRAY_PARAM_DESC(type, type_cases, name);
@@ -335,20 +375,29 @@ static void vtd_model_translates(struct kunit *test)
 	expect_page(test, w, ADDR_2M + 0x12345, PAGE_2M + 0x12345);
 	expect_page(test, w, ADDR_1G + 0x1234567, PAGE_1G + 0x1234567);
 	req = request(ADDR_NONE);
+	if (is_legacy(w->type))
+		req.pasid = VTD_NO_PASID;
 	vtd_expect_gone(test, w->model, &req);
 	vtd_expect_no_complaint(test, w->machine);
 }
 
-static void vtd_model_passes_through(struct kunit *test)
+static void passes_through(struct kunit *test, unsigned int type, enum vtd_fault beyond)
 {
-	struct world *w = build(test, PASS, CAP_FULL, ECAP_FULL);
-	struct vtd_request req;
+	struct world *w = build(test, type, CAP_FULL, ECAP_FULL);
+	struct vtd_request req = request(BIT_ULL(HAW) - 1);
 
 	expect_page(test, w, ADDR + 5, ADDR + 5);
-	req = request(BIT_ULL(HAW) - 1);
+	if (is_legacy(type))
+		req.pasid = VTD_NO_PASID;
 	vtd_expect_page(test, w->model, &req, BIT_ULL(HAW) - 1);
-	req = request(BIT_ULL(HAW));
-	vtd_expect_fault(test, w->model, &req, VTD_BEYOND);
+	req.addr = BIT_ULL(HAW);
+	vtd_expect_fault(test, w->model, &req, beyond);
+}
+
+static void vtd_model_passes_through(struct kunit *test)
+{
+	passes_through(test, PASS, VTD_BEYOND);
+	passes_through(test, LEGACY_PASS, VTD_LEGACY_BEYOND);
 }
 
 struct check {
@@ -583,6 +632,79 @@ static const struct check checks[] = {
 	  .access = VTD_WRITE, .fault = VTD_SECOND_RIGHTS },
 	{ "nested page read-only, first", NESTED, .slot = FS2, .clear = 2,
 	  .access = VTD_WRITE, .fault = VTD_WRITE_RIGHT },
+
+	{ "legacy root P", LEGACY, .slot = ROOT, .clear = 1, .rid = true,
+	  .fault = VTD_LEGACY_ROOT_PRESENT },
+	{ "legacy root 1", LEGACY, .slot = ROOT, .set = 2, .rid = true,
+	  .fault = VTD_LEGACY_ROOT_RESERVED },
+	{ "legacy root 11", LEGACY, .slot = ROOT, .set = BIT(11), .rid = true,
+	  .fault = VTD_LEGACY_ROOT_RESERVED },
+	{ "legacy root HAW", LEGACY, .slot = ROOT, .set = BIT_ULL(HAW), .rid = true,
+	  .fault = VTD_LEGACY_ROOT_RESERVED },
+	{ "legacy root 64", LEGACY, .slot = ROOT_HI, .set = 1, .rid = true,
+	  .fault = VTD_LEGACY_ROOT_RESERVED },
+	{ "legacy root to nowhere", LEGACY, .slot = ROOT, .set = NOWHERE, .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_ACCESS },
+	{ "legacy context P", LEGACY, .slot = CONTEXT, .clear = 1, .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_PRESENT },
+	{ "legacy context FPD", LEGACY, .slot = CONTEXT, .set = BIT(1), .rid = true },
+	{ "legacy context 4", LEGACY, .slot = CONTEXT, .set = BIT(4), .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_RESERVED },
+	{ "legacy context 11", LEGACY, .slot = CONTEXT, .set = BIT(11), .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_RESERVED },
+	{ "legacy context HAW", LEGACY, .slot = CONTEXT, .set = BIT_ULL(HAW),
+	  .rid = true, .fault = VTD_LEGACY_CONTEXT_RESERVED },
+	{ "legacy context 67", LEGACY, .slot = CONTEXT_HI, .set = BIT(3), .rid = true },
+	{ "legacy context 70", LEGACY, .slot = CONTEXT_HI, .set = BIT(6), .rid = true },
+	{ "legacy context 71", LEGACY, .slot = CONTEXT_HI, .set = BIT(7), .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_RESERVED },
+	{ "legacy context 88", LEGACY, .slot = CONTEXT_HI, .set = BIT(24), .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_RESERVED },
+	{ "legacy context 127", LEGACY, .slot = CONTEXT_HI, .set = BIT_ULL(63),
+	  .rid = true, .fault = VTD_LEGACY_CONTEXT_RESERVED },
+	{ "legacy domain ID beyond ND", LEGACY, .slot = CONTEXT_HI, .set = BIT(16),
+	  .rid = true, .fault = VTD_LEGACY_CONTEXT_RESERVED },
+	{ "legacy TT 11", LEGACY, .slot = CONTEXT, .set = 3 << 2, .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_INVALID },
+	{ "legacy TT 01 without DT", LEGACY_ATS, .no_ecap = ECAP_DT, .slot = CONTEXT,
+	  .rid = true, .fault = VTD_LEGACY_CONTEXT_INVALID },
+	{ "legacy TT 10 without PT", LEGACY_PASS, .no_ecap = ECAP_PT, .slot = CONTEXT,
+	  .rid = true, .fault = VTD_LEGACY_CONTEXT_INVALID },
+	{ "legacy AW 0", LEGACY, .slot = CONTEXT_HI, .clear = 2, .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_INVALID },
+	{ "legacy AW 6", LEGACY, .slot = CONTEXT_HI, .set = 4, .rid = true,
+	  .fault = VTD_LEGACY_CONTEXT_INVALID },
+	{ "legacy AW not in SAGAW", LEGACY, .no_cap = CAP_SAGAW_4, .slot = CONTEXT,
+	  .rid = true, .fault = VTD_LEGACY_CONTEXT_INVALID },
+	{ "legacy AW of pass-through", LEGACY_PASS, .slot = CONTEXT_HI, .clear = 1,
+	  .rid = true, .fault = VTD_LEGACY_CONTEXT_INVALID },
+	{ "legacy pass-through, address", LEGACY_PASS, .slot = CONTEXT,
+	  .set = BIT_ULL(63), .rid = true },
+	{ "legacy pass-through, bit 11", LEGACY_PASS, .slot = CONTEXT,
+	  .set = BIT(11), .rid = true, .fault = VTD_LEGACY_CONTEXT_RESERVED },
+	{ "legacy TT 00, translation request", LEGACY, .slot = CONTEXT, .rid = true,
+	  .ats = true, .fault = VTD_LEGACY_TRANSLATION },
+	{ "legacy TT 01, translation request", LEGACY_ATS, .slot = CONTEXT,
+	  .rid = true, .ats = true },
+	{ "legacy TT 10, translation request", LEGACY_PASS, .slot = CONTEXT,
+	  .rid = true, .ats = true, .fault = VTD_LEGACY_TRANSLATION },
+	{ "legacy, with PASID", LEGACY, .slot = CONTEXT, .fault = VTD_ROOT_TABLE_MODE },
+	{ "legacy context to nowhere", LEGACY, .slot = CONTEXT, .set = NOWHERE,
+	  .rid = true, .fault = VTD_LEGACY_TABLE_ACCESS },
+	{ "legacy table to nowhere", LEGACY, .slot = SS2, .set = NOWHERE,
+	  .rid = true, .fault = VTD_LEGACY_TABLE_ACCESS },
+	{ "legacy entry HAW", LEGACY, .slot = SS1, .set = BIT_ULL(HAW), .rid = true,
+	  .fault = VTD_LEGACY_TABLE_RESERVED },
+	{ "legacy SNP without SC", LEGACY, .no_ecap = ECAP_SC, .slot = SS1,
+	  .set = BIT(11), .rid = true, .fault = VTD_LEGACY_TABLE_RESERVED },
+	{ "legacy, not readable", LEGACY, .slot = SS1, .clear = 1, .rid = true,
+	  .fault = VTD_LEGACY_READ },
+	{ "legacy, not writable", LEGACY, .slot = SS3, .clear = 2, .rid = true,
+	  .access = VTD_WRITE, .fault = VTD_LEGACY_WRITE },
+	{ "legacy, beyond AW", LEGACY, .slot = CONTEXT, .addr = BIT_ULL(48),
+	  .rid = true, .fault = VTD_LEGACY_BEYOND },
+	{ "legacy, interrupts", LEGACY, .slot = SS1, .set = 0xfee00000,
+	  .clear = PAGE, .rid = true, .fault = VTD_LEGACY_INTERRUPT },
 };
 
 KUNIT_ARRAY_PARAM_DESC(check, checks, name);
@@ -695,6 +817,11 @@ static void vtd_model_accessed_no_snoop(struct kunit *test)
 
 #define CC_GLOBAL		{ 0x11 }
 #define CC_DEVICE(sid)		{ 0x31 | (u64)(sid) << 32 }
+/* Legacy mode: also by domain ID */
+#define LCC_DOMAIN(did)		{ 0x21 | (did) << 16 }
+#define LCC_DEVICE(did, sid)	LCC_MASKED(did, sid, 0)
+#define LCC_MASKED(did, sid, fm) \
+				{ 0x31 | (did) << 16 | (u64)(sid) << 32 | (u64)(fm) << 48 }
 #define CC_MASKED(sid, fm)	{ 0x31 | (u64)(sid) << 32 | (u64)(fm) << 48 }
 #define PC_DOMAIN(did)		{ 0x07 | (did) << 16 }
 #define PC_PASID(did, pasid)	{ 0x17 | (did) << 16 | (u64)(pasid) << 32 }
@@ -829,6 +956,29 @@ static const struct cached cached[] = {
 	  .misses = { PTLB_PASID(DID, PASID), PDTLB(SID, PASID, PDTLB_ALL),
 		      PC_PASID(DID, PASID), PTLB_PASID(DID, PASID) },
 	  .covers = { PDTLB(SID, PASID, PDTLB_ALL) } },
+
+	{ "legacy context", LEGACY, CONTEXT, .clear = 1, .rid = true,
+	  .misses = { LCC_DEVICE(OTHER_DID, SID), LCC_DEVICE(DID, SID + 1),
+		      LCC_DEVICE(0, SID), LCC_DOMAIN(OTHER_DID), TLB_GLOBAL,
+		      TLB_DOMAIN(DID), DTLB(SID, DTLB_ALL), WAIT },
+	  .covers = { CC_GLOBAL, LCC_DOMAIN(DID), LCC_DEVICE(DID, SID),
+		      LCC_MASKED(DID, SID ^ 7, 3) } },
+	{ "legacy pass-through", LEGACY_PASS, CONTEXT, .clear = 1, .rid = true,
+	  .misses = { LCC_DEVICE(OTHER_DID, SID), TLB_DOMAIN(DID) },
+	  .covers = { LCC_DEVICE(DID, SID), LCC_DOMAIN(DID) } },
+	{ "legacy page", LEGACY, SS1, .clear = 3, .rid = true,
+	  .misses = { TLB_PAGES(DID, NEXT_PAGE(ADDR)), TLB_PAGES(OTHER_DID, ADDR),
+		      TLB_DOMAIN(OTHER_DID), CC_GLOBAL, LCC_DOMAIN(DID), WAIT },
+	  .covers = { TLB_PAGES(DID, ADDR | IH), TLB_DOMAIN(DID), TLB_GLOBAL,
+		      TLB_PAGES(DID, (ADDR & ~0x1fffULL) | 1) } },
+	{ "legacy table", LEGACY, SS2, .clear = 3, .rid = true,
+	  .misses = { TLB_PAGES(DID, ADDR | IH), TLB_PAGES(DID, ADDR + SZ_4M),
+		      TLB_DOMAIN(OTHER_DID), CC_GLOBAL },
+	  .covers = { TLB_PAGES(DID, ADDR), TLB_DOMAIN(DID), TLB_GLOBAL } },
+	{ "legacy device TLB", LEGACY_ATS, SS1, .clear = 3, .rid = true, .ats = true,
+	  .misses = { TLB_GLOBAL, DTLB(SID, ADDR + SZ_4K) },
+	  .covers = { DTLB(SID, ADDR), DTLB(SID, DTLB_ALL) },
+	  .also = { TLB_GLOBAL } },
 };
 
 KUNIT_ARRAY_PARAM_DESC(cached, cached, name);
@@ -848,7 +998,8 @@ static struct vtd_request cached_request(const struct cached *c)
 /* Fill the caches, then change the entry. Returns what is cached. */
 static u64 make_stale(struct kunit *test, struct world *w, const struct cached *c)
 {
-	u64 page = c->addr ? PAGE_2M + (c->addr - ADDR_2M) : PAGE;
+	u64 page = c->addr ? PAGE_2M + (c->addr - ADDR_2M) :
+		   c->type == LEGACY_PASS ? ADDR : PAGE;
 	struct vtd_request req = cached_request(c);
 
 	if (!c->ats) {
@@ -950,6 +1101,10 @@ static const struct cm_case cm_cases[] = {
 	{ "PASID entry", FIRST, PASID_0, 1, true, PC_PASID(DID, PASID) },
 	{ "first stage", FIRST, FS1, 1, false },
 	{ "second stage", SECOND, SS1, 3, true, TLB_PAGES(DID, ADDR) },
+	{ "legacy context", LEGACY, CONTEXT, 1, true, LCC_DEVICE(0, SID) },
+	{ "legacy context, all without domain", LEGACY, CONTEXT, 1, true, LCC_DOMAIN(0) },
+	{ "legacy page", LEGACY, SS1, 3, true, TLB_PAGES(DID, ADDR | IH) },
+	{ "legacy table", LEGACY, SS2, 3, true, TLB_DOMAIN(DID) },
 	{ "nested, second stage", NESTED, SS1, 3, true, TLB_PAGES(DID, GUEST_PAGE) },
 };
 
@@ -962,6 +1117,8 @@ static void vtd_model_caching_mode(struct kunit *test)
 	struct vtd_answers answers;
 	struct world *w;
 
+	if (is_legacy(c->type))
+		req.pasid = VTD_NO_PASID;
 	w = build(test, c->type, CAP_FULL | CAP_CM, ECAP_FULL);
 	*w->slot[c->slot] &= ~c->bit;
 	vtd_expect_gone(test, w->model, &req);
@@ -988,6 +1145,7 @@ struct wrong {
 	const char *name;
 	u64 desc[4];
 	u64 no_cap, no_ecap;
+	bool legacy;
 };
 
 #define AM(n)	(n)
@@ -1040,6 +1198,12 @@ static const struct wrong wrongs[] = {
 	  .no_ecap = ECAP_PASID },
 	{ "wait, bit 8", { 0x05 | BIT(8) } },
 	{ "wait, bit 64", { 0x05, 1 } },
+	{ "legacy, context, granularity 0", { 0x01 }, .legacy = true },
+	{ "legacy, context, domain ID", LCC_DOMAIN(256), .legacy = true },
+	{ "legacy, context, domain ID of a device", LCC_DEVICE(256, SID), .legacy = true },
+	{ "legacy, PASID cache", PC_GLOBAL, .legacy = true },
+	{ "legacy, PASID IOTLB", PTLB_PASID(DID, PASID), .legacy = true },
+	{ "legacy, PASID device TLB", PDTLB(SID, PASID, 0), .legacy = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(wrong, wrongs, name);
@@ -1047,8 +1211,8 @@ KUNIT_ARRAY_PARAM_DESC(wrong, wrongs, name);
 static void vtd_model_wrong_descriptors(struct kunit *test)
 {
 	const struct wrong *c = test->param_value;
-	struct world *w = build(test, PASS, CAP_FULL & ~c->no_cap,
-				ECAP_FULL & ~c->no_ecap);
+	struct world *w = build(test, c->legacy ? LEGACY_PASS : PASS,
+				CAP_FULL & ~c->no_cap, ECAP_FULL & ~c->no_ecap);
 	u64 both[8] = { 0x12 };
 
 	/* in any place */
@@ -1158,6 +1322,121 @@ static void vtd_model_freed_table(struct kunit *test)
 	vtd_expect_no_complaint(test, w->machine);
 }
 
+/* What software must not do in legacy mode */
+
+static struct vtd_request legacy_request(void)
+{
+	struct vtd_request req = request(ADDR);
+
+	req.pasid = VTD_NO_PASID;
+	return req;
+}
+
+static void expect_complaint(struct kunit *test, struct world *w,
+			     const struct vtd_request *req)
+{
+	struct vtd_answers answers;
+
+	vtd_ask(w->model, req, &answers);
+	KUNIT_EXPECT_LT(test, 0, vtd_complaints(w->machine));
+}
+
+/* A present context entry becomes another one: forget the old one first. */
+static void vtd_model_legacy_context_changes(struct kunit *test)
+{
+	struct world *w = build(test, LEGACY, CAP_FULL, ECAP_FULL);
+	struct vtd_request req = legacy_request();
+	u64 was = *w->slot[CONTEXT];
+
+	vtd_expect_page(test, w->model, &req, PAGE);
+	*w->slot[CONTEXT] = was | 1 << 2;
+	expect_complaint(test, w, &req);
+
+	w = build(test, LEGACY, CAP_FULL, ECAP_FULL);
+	was = *w->slot[CONTEXT];
+	vtd_expect_page(test, w->model, &req, PAGE);
+	*w->slot[CONTEXT] = was & ~1ULL;
+	vtd_stored(w->machine);
+	vtd_submitted(w->machine, w, (u64[4])LCC_DEVICE(DID, SID), 1);
+	*w->slot[CONTEXT] = was | 1 << 2;
+	vtd_expect_page(test, w->model, &req, PAGE);
+	vtd_expect_no_complaint(test, w->machine);
+}
+
+/* The same domain ID with another table, while the first one's pages are cached */
+static void vtd_model_legacy_domain_id(struct kunit *test)
+{
+	struct world *w = build(test, LEGACY, CAP_FULL, ECAP_FULL);
+	struct vtd_request req = legacy_request();
+	u64 other = virt_to_phys(new_page(test));
+
+	vtd_expect_page(test, w->model, &req, PAGE);
+	*w->slot[CONTEXT] &= ~1ULL;
+	vtd_submitted(w->machine, w, (u64[4])LCC_DEVICE(DID, SID), 1);
+	vtd_expect_no_complaint(test, w->machine);
+	*w->slot[CONTEXT] = other | 1;
+	expect_complaint(test, w, &req);
+
+	/* one of pages leaves the table of tables there */
+	vtd_submitted(w->machine, w, (u64[4])TLB_PAGES(DID, ADDR | IH), 1);
+	expect_complaint(test, w, &req);
+	vtd_submitted(w->machine, w, (u64[4])TLB_DOMAIN(DID), 1);
+	vtd_complaints(w->machine);
+	vtd_expect_fault(test, w->model, &req, VTD_LEGACY_WRITE);
+	vtd_expect_no_complaint(test, w->machine);
+}
+
+/* With caching mode, domain ID 0 is hardware's. */
+static void vtd_model_legacy_domain_id_0(struct kunit *test)
+{
+	struct world *w = build(test, LEGACY, CAP_FULL, ECAP_FULL);
+	struct vtd_request req = legacy_request();
+
+	*w->slot[CONTEXT_HI] &= ~0xff00ULL;
+	vtd_expect_page(test, w->model, &req, PAGE);
+	vtd_expect_no_complaint(test, w->machine);
+
+	w = build(test, LEGACY, CAP_FULL | CAP_CM, ECAP_FULL);
+	*w->slot[CONTEXT_HI] &= ~0xff00ULL;
+	expect_complaint(test, w, &req);
+}
+
+/* Pages freed below a context entry, and without coherency */
+static void vtd_model_legacy_memory(struct kunit *test)
+{
+	struct world *w = build(test, LEGACY, CAP_FULL, ECAP_FULL);
+	struct vtd_request req = legacy_request();
+	struct vtd_answers answers;
+	u64 *table;
+
+	vtd_expect_page(test, w->model, &req, PAGE);
+	table = phys_to_virt(*w->slot[SS2] & PAGE_MASK);
+	*w->slot[SS2] = 0;
+	free_page_of(w, table);
+	expect_complaint(test, w, &req);
+	vtd_submitted(w->machine, w, (u64[4])TLB_DOMAIN(DID), 1);
+	vtd_complaints(w->machine);
+	vtd_expect_gone(test, w->model, &req);
+	vtd_expect_no_complaint(test, w->machine);
+
+	w = build(test, LEGACY, CAP_FULL, ECAP_FULL & ~ECAP_C);
+	write_all_back(w);
+	vtd_expect_page(test, w->model, &req, PAGE);
+	*w->slot[SS1] = 0;
+	vtd_submitted(w->machine, w, (u64[4])TLB_DOMAIN(DID), 1);
+	vtd_expect_stale(test, w->model, &req, PAGE);
+	vtd_written_back(w->machine, w->slot[SS1], 8);
+	vtd_submitted(w->machine, w, (u64[4])TLB_DOMAIN(DID), 1);
+	vtd_expect_fault(test, w->model, &req, VTD_LEGACY_WRITE);
+	*w->slot[CONTEXT] &= ~1ULL;
+	vtd_submitted(w->machine, w, (u64[4])LCC_DEVICE(DID, SID), 1);
+	vtd_ask(w->model, &req, &answers);
+	KUNIT_EXPECT_EQ(test, 2, answers.nr);
+	vtd_written_back(w->machine, w->slot[CONTEXT], 16);
+	vtd_submitted(w->machine, w, (u64[4])LCC_DEVICE(DID, SID), 1);
+	vtd_expect_fault(test, w->model, &req, VTD_LEGACY_CONTEXT_PRESENT);
+}
+
 /* Devices see what is there between two stores only. */
 struct seen {
 	struct world *w;
@@ -1227,6 +1506,10 @@ static struct kunit_case vtd_model_test_cases[] = {
 	KUNIT_CASE(vtd_model_page_walk_snoop),
 	KUNIT_CASE(vtd_model_lines),
 	KUNIT_CASE(vtd_model_freed_table),
+	KUNIT_CASE(vtd_model_legacy_context_changes),
+	KUNIT_CASE(vtd_model_legacy_domain_id),
+	KUNIT_CASE(vtd_model_legacy_domain_id_0),
+	KUNIT_CASE(vtd_model_legacy_memory),
 	KUNIT_CASE(vtd_model_between_stores),
 	{}
 };

@@ -25,6 +25,8 @@ struct walk {
 	bool speculative;		/* leaves A/D alone, as nothing is accessed */
 	bool forgetful;			/* caches nothing and finds nothing cached */
 	bool silent;
+	bool legacy;			/* mode; @entry is a context entry, decoded */
+	u64 root;			/* legacy mode: what the domain ID stands for */
 	struct vtd_pasid entry;
 };
 
@@ -50,11 +52,37 @@ static void add_answer(struct walk *walk, const struct vtd_answer *answer)
 		answers->answer[answers->nr++] = *answer;
 }
 
+/* Legacy mode has numbers of its own for what is the same on the way. */
+static enum vtd_fault legacy_reason(const struct walk *walk, enum vtd_fault fault)
+{
+	switch (fault) {
+	case VTD_ROOT_ACCESS:
+		return VTD_LEGACY_ROOT_ACCESS;
+	case VTD_CONTEXT_ACCESS:
+		return VTD_LEGACY_CONTEXT_ACCESS;
+	case VTD_CONTEXT_DTE:
+		return VTD_LEGACY_TRANSLATION;
+	case VTD_SECOND_ROOT:
+	case VTD_SECOND_ACCESS:
+		return VTD_LEGACY_TABLE_ACCESS;
+	case VTD_SECOND_RIGHTS:
+		return walk->req->access & VTD_WRITE ? VTD_LEGACY_WRITE : VTD_LEGACY_READ;
+	case VTD_SECOND_RESERVED:
+		return VTD_LEGACY_TABLE_RESERVED;
+	case VTD_BEYOND:
+		return VTD_LEGACY_BEYOND;
+	case VTD_INTERRUPT:
+		return VTD_LEGACY_INTERRUPT;
+	default:
+		return fault;
+	}
+}
+
 /* The second stage refuses @gpa, which is 0 if that is not nested. */
 static void refuse_at(struct walk *walk, enum vtd_fault fault, u64 gpa)
 {
 	add_answer(walk, &(struct vtd_answer) {
-		.fault = fault,
+		.fault = walk->legacy ? legacy_reason(walk, fault) : fault,
 		.gpa = gpa,
 		.silent = walk->silent,
 	});
@@ -141,11 +169,13 @@ static void cache_page(struct walk *walk, enum vtd_cache cache, u64 hpa, u64 siz
 		.last	= walk->req->addr | (size - 1),
 		.addr	= hpa & ~(size - 1),
 		.rights	= rights,
+		.root	= walk->root,
 	};
 
 	if (cache == VTD_DEVICE_TLB) {
 		item.pgtt = 0;
 		item.did = 0;
+		item.root = 0;
 		item.sid = walk->req->sid;
 		item.pasid = walk->req->pasid;
 	}
@@ -177,6 +207,7 @@ static void not_found(struct walk *walk, enum vtd_fault fault, u64 gpa)
 		.first	= walk->req->addr & ~(PAGE_BYTES - 1),
 		.last	= walk->req->addr | (PAGE_BYTES - 1),
 		.gpa	= gpa,
+		.root	= walk->root,
 	};
 
 	if (caching_mode(walk->model))
@@ -278,6 +309,7 @@ static void second_next(struct walk *walk, u64 addr, u64 table, unsigned int lev
 		.addr	= table,
 		.level	= level,
 		.rights	= rights,
+		.root	= walk->root,
 	};
 
 	remember(walk, &item);
@@ -621,6 +653,7 @@ static void walk_iotlb(struct walk *walk)
 			copy.cache = VTD_DEVICE_TLB;
 			copy.pgtt = 0;
 			copy.did = 0;
+			copy.root = 0;
 			copy.sid = walk->req->sid;
 			copy.pasid = walk->req->pasid;
 			remember(walk, &copy);
@@ -772,11 +805,67 @@ static enum vtd_fault check_context(const struct walk *walk,
 	return VTD_OK;
 }
 
+/* Section 9.3: one domain ID stands for one translation, as caches go by it. */
+static void check_domain_id(struct walk *walk)
+{
+	static const enum vtd_cache caches[] = { VTD_IOTLB, VTD_SECOND_TABLES };
+	struct vtd_machine *machine = walk->model->machine;
+	struct vtd_item *item;
+	unsigned int i, at;
+
+	if (caching_mode(walk->model) && !walk->entry.did)
+		vtd_complain(machine, "domain ID 0 is not software's with caching mode");
+
+	for (i = 0; i < ARRAY_SIZE(caches); i++) {
+		at = 0;
+		while ((item = recall(walk, caches[i], &at))) {
+			if (item->did != walk->entry.did || item->root == walk->root)
+				continue;
+			vtd_complain(machine,
+				     "domain ID %u is used again, but cached with another table",
+				     item->did);
+			return;
+		}
+	}
+}
+
+/* Legacy mode: the context entry is what a PASID entry is otherwise. */
+static void walk_legacy_context(struct walk *walk, const u64 *qw)
+{
+	enum vtd_fault fault;
+	bool dte;
+
+	fault = vtd_decode_legacy_context(&walk->model->hw, qw, &walk->entry, &dte);
+	walk->silent = walk->entry.silent;
+	if (!fault && walk->req->ats && !dte)
+		fault = VTD_CONTEXT_DTE;
+	if (fault) {
+		refuse(walk, fault);
+		return;
+	}
+
+	walk->pasid = VTD_NO_PASID;
+	walk->root = walk->entry.pgtt;
+	if (walk->entry.pgtt == VTD_PGTT_SECOND)
+		walk->root |= walk->entry.second | walk->entry.second_levels << 4;
+	check_domain_id(walk);
+	walk_iotlb(walk);
+	if (walk->entry.pgtt == VTD_PGTT_SECOND)
+		walk_second(walk);
+	else
+		walk_pass(walk);
+}
+
 static void walk_context(struct walk *walk, const u64 *qw)
 {
 	const struct vtd_request *req = walk->req;
 	struct vtd_context context;
 	enum vtd_fault fault;
+
+	if (walk->legacy) {
+		walk_legacy_context(walk, qw);
+		return;
+	}
 
 	fault = vtd_decode_context(&walk->model->hw, qw, &context);
 	walk->silent = context.silent;
@@ -797,45 +886,87 @@ static void walk_context(struct walk *walk, const u64 *qw)
 	walk_cached_pasids(walk);
 }
 
+/*
+ * Section 6.5.3.3: a present entry is not changed to another one before hardware has
+ * been told to forget it. Scalable mode's flags are not judged here.
+ */
+static void check_context_change(struct walk *walk, const struct vtd_item *new)
+{
+	struct vtd_item *item;
+	unsigned int at = 0;
+
+	while ((item = recall(walk, VTD_CONTEXT_CACHE, &at))) {
+		if (item->sid == new->sid && !item->fault &&
+		    memcmp(item->qw, new->qw, sizeof(item->qw)))
+			vtd_complain(walk->model->machine,
+				     "the context entry of %#x changes while another is cached",
+				     item->sid);
+	}
+}
+
+/* What the cache would hold of a context entry */
+static void decode_context(struct walk *walk, const u64 *qw, struct vtd_item *item)
+{
+	const struct vtd_hw *hw = &walk->model->hw;
+	struct vtd_context context;
+	struct vtd_pasid entry;
+	bool dte;
+
+	*item = (struct vtd_item) {
+		.cache	= VTD_CONTEXT_CACHE,
+		.sid	= walk->req->sid,
+	};
+	memcpy(item->qw, qw, (walk->legacy ? 2 : 4) * sizeof(u64));
+	if (!walk->legacy) {
+		item->fault = vtd_decode_context(hw, qw, &context);
+		return;
+	}
+
+	item->fault = vtd_decode_legacy_context(hw, qw, &entry, &dte);
+	if (item->fault)
+		return;
+	item->did = entry.did;
+	check_context_change(walk, item);
+}
+
+/* Section 9.4: 32 bytes a function, of 128; in legacy mode 16, of 256 */
 static void walk_context_table(struct walk *walk, u64 table)
 {
-	u64 at = table + 32 * (walk->req->sid & 0x7f);
-	struct vtd_context context;
+	u64 at = table + (walk->legacy ? 16 * (walk->req->sid & 0xff) :
+					 32 * (walk->req->sid & 0x7f));
+	struct vtd_item item;
 	struct vtd_read read;
 	unsigned int i;
 
-	vtd_memory_read(walk->model->machine, at, 4,
+	vtd_memory_read(walk->model->machine, at, walk->legacy ? 2 : 4,
 			walk->model->hw.ecap & ECAP_C, &read);
 	if (!read.nr)
 		refuse(walk, VTD_CONTEXT_ACCESS);
 
 	for (i = 0; i < read.nr; i++) {
-		enum vtd_fault fault = vtd_decode_context(&walk->model->hw, read.qw[i],
-							  &context);
-		struct vtd_item item = {
-			.cache	= VTD_CONTEXT_CACHE,
-			.sid	= walk->req->sid,
-		};
-
-		if (!cacheable(walk, fault)) {
+		decode_context(walk, read.qw[i], &item);
+		if (cacheable(walk, item.fault))
+			remember(walk, &item);
+		else
 			walk_context(walk, read.qw[i]);
-			continue;
-		}
-		memcpy(item.qw, read.qw[i], 4 * sizeof(u64));
-		remember(walk, &item);
 	}
 }
 
-/* Section 9.2: 16 bytes a bus, the second half for devices from 16 on */
+/*
+ * Section 9.2: 16 bytes a bus, the second half for devices from 16 on; one entry in
+ * legacy mode
+ */
 static void walk_root(struct walk *walk)
 {
-	u64 root = walk->model->hw.rtaddr & GENMASK_ULL(63, 12);
-	u64 at = root + 16 * (walk->req->sid >> 8) + 8 * (walk->req->sid >> 7 & 1);
+	const struct vtd_hw *hw = &walk->model->hw;
+	u64 at = (hw->rtaddr & GENMASK_ULL(63, 12)) + 16 * (walk->req->sid >> 8);
 	struct vtd_read read;
 	unsigned int i;
 
-	vtd_memory_read(walk->model->machine, at, 1,
-			walk->model->hw.ecap & ECAP_C, &read);
+	if (!walk->legacy)
+		at += 8 * (walk->req->sid >> 7 & 1);
+	vtd_memory_read(walk->model->machine, at, walk->legacy ? 2 : 1,
+			hw->ecap & ECAP_C, &read);
 	if (!read.nr)
 		refuse(walk, VTD_ROOT_ACCESS);
 
@@ -843,7 +974,8 @@ static void walk_root(struct walk *walk)
 		enum vtd_fault fault;
 		u64 table;
 
-		fault = vtd_decode_root(&walk->model->hw, read.qw[i], &table);
+		fault = walk->legacy ? vtd_decode_legacy_root(hw, read.qw[i], &table) :
+				       vtd_decode_root(hw, read.qw[i], &table);
 		if (fault)
 			refuse(walk, fault);
 		else
@@ -896,10 +1028,12 @@ void vtd_walk(struct vtd_model *model, const struct vtd_request *req, bool specu
 		.speculative = speculative,
 	};
 
+	walk.legacy = vtd_is_legacy(&model->hw);
 	answers->nr = 0;
 	walk_device_tlb(&walk);
 	/* Bits 11:10, TTM: 01 is scalable mode. */
-	if ((model->hw.rtaddr >> 10 & 3) != 1) {
+	if (walk.legacy ? req->pasid != VTD_NO_PASID :
+			  (model->hw.rtaddr >> 10 & 3) != 1) {
 		refuse(&walk, VTD_ROOT_TABLE_MODE);
 		return;
 	}
