@@ -142,7 +142,7 @@ void *vtd_fake_page(struct kunit *test)
  * vtd_fake_iommu() - an IOMMU without devices
  * @test: the test
  * @cap: Capability Register
- * @ecap: Extended Capability Register
+ * @ecap: Extended Capability Register; without ECAP_SMTS it is in legacy mode
  *
  * Return: the IOMMU.
  */
@@ -181,7 +181,8 @@ struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap)
 		.cap = cap,
 		.ecap = ecap,
 		.haw = FAKE_HAW,
-		.rtaddr = virt_to_phys(iommu->root_entry) | DMA_RTADDR_SMT,
+		.rtaddr = virt_to_phys(iommu->root_entry) |
+			  (sm_supported(iommu) ? DMA_RTADDR_SMT : 0),
 	};
 	vtd_model_add(fake->machine, iommu, &hw);
 
@@ -205,25 +206,26 @@ static struct pasid_table *fake_pasid_table(struct kunit *test)
 	return table;
 }
 
-/* The driver's own way to a context entry, in a context table of the test */
-static void fake_context(struct kunit *test, struct device *dev)
+/* A context table of the test's, so that the driver allocates none */
+static void fake_context_table(struct kunit *test, struct intel_iommu *iommu)
 {
-	struct intel_iommu *iommu = vtd_fake_iommu_of(dev);
 	struct root_entry *root = &iommu->root_entry[FAKE_BUS];
 	struct vtd_fake *fake = test->priv;
 
-	if (!root->lo) {
-		root->lo = virt_to_phys(vtd_fake_page(test)) | 1;
-		vtd_written_back(fake->machine, root, sizeof(*root));
-	}
-	KUNIT_ASSERT_EQ(test, 0, intel_pasid_setup_sm_context(dev));
+	if (root->lo)
+		return;
+	root->lo = virt_to_phys(vtd_fake_page(test)) | 1;
+	vtd_written_back(fake->machine, root, sizeof(*root));
 }
 
 /**
- * vtd_fake_device() - a device of a fake IOMMU, with a context entry
+ * vtd_fake_device() - a device of a fake IOMMU
  * @test: the test
  * @iommu: the IOMMU
  * @ats: it has a TLB, which is enabled
+ *
+ * It has a context entry if the IOMMU is in scalable mode, else none until a domain is
+ * attached.
  *
  * Return: the device.
  */
@@ -252,7 +254,8 @@ struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bo
 	info->ats_qdep = FAKE_QDEP;
 	info->pasid_supported = ecap_pasid(iommu->ecap);
 	info->pasid_enabled = info->pasid_supported;
-	info->pasid_table = fake_pasid_table(test);
+	if (sm_supported(iommu))
+		info->pasid_table = fake_pasid_table(test);
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS
 	info->debugfs_dentry = ERR_PTR(-ENODEV);	/* show nothing */
 #endif
@@ -261,7 +264,10 @@ struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bo
 		dev_iommu_priv_set(dev, info);
 	vtd_model_add_device(vtd_fake_model(test, dev), PCI_DEVID(info->bus, info->devfn),
 			     ats);
-	fake_context(test, dev);
+	fake_context_table(test, iommu);
+	/* the driver's own way to a context entry */
+	if (sm_supported(iommu))
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_setup_sm_context(dev));
 
 	return dev;
 }

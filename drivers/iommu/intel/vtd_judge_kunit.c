@@ -327,6 +327,28 @@ static void judge_second_parts(struct kunit *test)
 	unmap_parts(test, settle(test, second_domain));
 }
 
+/* Whole tables go with their pages, which are small as addresses are not aligned. */
+static void unmap_tables(struct kunit *test, struct iommu_domain *domain)
+{
+	unsigned int again;
+
+	watch_range(test, IOVA, SZ_4M);
+	watch(test, IOVA + SZ_64K);
+	for (again = 0; again < 2; again++) {
+		KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA, PA + SZ_4K, SZ_4M, RW,
+						   GFP_KERNEL));
+		judge(test);
+		unmap(test, domain, IOVA, SZ_4M);
+		map(test, domain, IOVA, SZ_64K);
+		unmap(test, domain, IOVA, SZ_64K);
+	}
+}
+
+static void judge_second_tables(struct kunit *test)
+{
+	unmap_tables(test, settle(test, second_domain));
+}
+
 /* A table makes room for a large page, and comes back. */
 static void superpage_over_table(struct kunit *test, struct iommu_domain *domain)
 {
@@ -500,6 +522,171 @@ static void judge_attach_refused(struct kunit *test)
 	}
 }
 
+/* Legacy mode: the second level by context entries, for requests without PASID */
+
+#define CAP_3_LEVELS	((CAP_BIG & ~(CAP_SAGAW_4 | CAP_MGAW(48))) | CAP_SAGAW_3 | \
+			 CAP_MGAW(39))
+#define SCALABLE	(ECAP_NEST | ECAP_PASID | ECAP_SMTS | ECAP_SSTS | ECAP_FSTS | \
+			 ECAP_SMPWC)
+
+static const struct setting legacy_settings[] = {
+	{ "plain", CAP_BIG, SCALABLE, 1, 1, .rid = true },
+	{ "ATS", CAP_BIG, SCALABLE, 1, 1, .rid = true, .ats = true },
+	{ "not coherent", CAP_BIG, SCALABLE | ECAP_C, 1, 1, .rid = true },
+	{ "small MAMV", CAP_SMALL, SCALABLE, 1, 1, .rid = true },
+	{ "no PSI", CAP_BIG & ~CAP_PSI, SCALABLE, 1, 1, .rid = true },
+	{ "3 levels", CAP_3_LEVELS, SCALABLE, 1, 1, .rid = true },
+	{ "caching mode", CAP_BIG | CAP_CM, SCALABLE, 1, 1, .rid = true },
+	{ "caching mode, not coherent, no PSI", (CAP_BIG & ~CAP_PSI) | CAP_CM,
+	  SCALABLE | ECAP_C, 1, 1, .rid = true },
+	{ "2 devices, ATS", CAP_BIG, SCALABLE, 1, 2, .rid = true, .ats = true },
+	{ "2 IOMMUs, caching mode", CAP_BIG | CAP_CM, SCALABLE, 2, 1, .rid = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(legacy, legacy_settings, name);
+
+static struct iommu_domain *legacy_domain(struct kunit *test, struct device *dev)
+{
+	struct iommu_domain *domain;
+
+	domain = keep(test, intel_iommu_ops.domain_alloc_user(dev, 0, NULL, NULL));
+	/* whatever the machine's own IOMMUs are like */
+	to_dmar_domain(domain)->iotlb_sync_map = true;
+
+	return domain;
+}
+
+static void judge_legacy_map(struct kunit *test)
+{
+	map_and_unmap(test, settle(test, legacy_domain));
+}
+
+static void judge_legacy_parts(struct kunit *test)
+{
+	unmap_parts(test, settle(test, legacy_domain));
+}
+
+static void judge_legacy_tables(struct kunit *test)
+{
+	unmap_tables(test, settle(test, legacy_domain));
+}
+
+static void judge_legacy_superpage(struct kunit *test)
+{
+	superpage_over_table(test, settle(test, legacy_domain));
+}
+
+static void judge_legacy_later(struct kunit *test)
+{
+	unmap_later(test, settle(test, legacy_domain));
+}
+
+/* Pass-through leaves no translation to the device's TLB: TT 10 forbids it. */
+static void pass_through(struct kunit *test, struct seat *seat)
+{
+	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
+	struct vtd_model *model = vtd_fake_model(test, seat->dev);
+	struct vtd_request req;
+
+	KUNIT_ASSERT_EQ(test, 0, take_seat(seat, identity));
+	req = vtd_fake_request(seat->dev, seat->pasid, IOVA);
+	req.ats = false;
+	vtd_expect_page(test, model, &req, IOVA);
+	req.ats = true;
+	vtd_expect_fault(test, model, &req, VTD_LEGACY_TRANSLATION);
+}
+
+/*
+ * A domain that takes the place of another gets its domain ID, too, where no other
+ * device keeps that.
+ */
+static void judge_legacy_attach(struct kunit *test)
+{
+	struct device *dev = furnish(test);
+	struct judge_test *ctx = test->priv;
+	struct iommu_domain *a, *b;
+	unsigned int i;
+
+	a = legacy_domain(test, dev);
+	b = legacy_domain(test, dev);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(a, IOVA, PA, SZ_2M, RW, GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(b, IOVA, PA + SZ_1G, SZ_64K, RW, GFP_KERNEL));
+	watch_range(test, IOVA, SZ_64K);
+	watch(test, IOVA + SZ_2M - SZ_4K);
+	judge(test);
+
+	for (i = 0; i < ctx->nr_seats; i++) {
+		struct seat *seat = &ctx->seats[i];
+		size_t size = i & 1 ? SZ_2M : SZ_64K;
+
+		attach(test, seat, a);
+		attach(test, seat, b);
+		detach(test, seat);
+		attach(test, seat, a);
+		pass_through(test, seat);
+		attach(test, seat, b);
+		pass_through(test, seat);
+		detach(test, seat);
+		attach(test, seat, i & 1 ? a : b);
+		/* what is left there is mapped and unmapped by way of others */
+		unmap(test, seat->domain, IOVA, size);
+		map(test, seat->domain, IOVA, size);
+	}
+	for (i = 0; i < ctx->nr_seats; i++)
+		detach(test, &ctx->seats[i]);
+}
+
+/* Tables are freed with the domain, and hardware has forgotten them. */
+static void judge_legacy_free(struct kunit *test)
+{
+	struct iommu_domain *domain = settle(test, legacy_domain);
+	struct judge_test *ctx = test->priv;
+	unsigned int i;
+
+	watch_range(test, IOVA, SZ_64K);
+	map(test, domain, IOVA, SZ_64K);
+	for (i = 0; i < ctx->nr_seats; i++)
+		detach(test, &ctx->seats[i]);
+	kunit_release_action(test, free_domain, domain);
+	judge(test);
+}
+
+/* Descriptors since this was asked last */
+static unsigned int descriptors(struct kunit *test)
+{
+	struct judge_test *ctx = test->priv;
+	unsigned int n = ctx->fake.descs;
+
+	ctx->fake.descs = 0;
+	return n;
+}
+
+/* No invalidation that is not needed */
+static void judge_legacy_descriptors(struct kunit *test)
+{
+	const struct setting *c = test->param_value;
+	struct iommu_domain *domain = legacy_domain(test, furnish(test));
+	struct judge_test *ctx = test->priv;
+	unsigned int i, cm = !!(c->cap & CAP_CM);
+	unsigned int tlbs = c->ats ? ctx->nr_seats : 0;
+
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	for (i = 0; i < ctx->nr_seats; i++) {
+		attach(test, &ctx->seats[i], domain);
+		/* a context entry, and what the domain ID may have left */
+		KUNIT_EXPECT_EQ(test, cm * 2, descriptors(test));
+	}
+	map(test, domain, IOVA, SZ_64K);
+	KUNIT_EXPECT_EQ(test, cm * c->iommus, descriptors(test));
+	unmap(test, domain, IOVA, SZ_64K);
+	KUNIT_EXPECT_EQ(test, c->iommus + tlbs, descriptors(test));
+	for (i = 0; i < ctx->nr_seats; i++) {
+		detach(test, &ctx->seats[i]);
+		KUNIT_EXPECT_EQ(test, 2 + c->ats, descriptors(test));
+	}
+}
+
 /* Nested translation */
 
 /* The guest's table maps IOVA, and the page behind it to the next but one. */
@@ -636,6 +823,7 @@ static struct kunit_case judge_test_cases[] = {
 	KUNIT_CASE_PARAM(judge_second_map, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_first_parts, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_second_parts, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_second_tables, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_first_superpage, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_second_superpage, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_first_cut, setting_gen_params),
@@ -644,6 +832,14 @@ static struct kunit_case judge_test_cases[] = {
 	KUNIT_CASE_PARAM(judge_second_later, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_attach, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_attach_refused, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_map, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_parts, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_tables, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_superpage, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_later, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_attach, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_free, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_descriptors, legacy_gen_params),
 	KUNIT_CASE_PARAM(judge_nested_second_level, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_nested_table_moves, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_nested_first_level, setting_gen_params),
