@@ -57,7 +57,8 @@ help:
 ##
 ## Variables:
 ##   KERNEL_SRC=     another 6.12.y tree or tarball than Debian's newest package
-##   MACHINE=        first or second: the stage that the vIOMMU translates with
+##   MACHINE=        first or second: the stage that the vIOMMU translates with;
+##                   caching: second, with caching mode; legacy: no scalable mode
 ##   ACCEL=kvm       instead of emulation    TIMEOUT=  seconds for a silent guest
 ##
 ## Developing in build/tree: change, "git commit", "make refresh".  Each commit

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # "make run": real DMA through first-level tables, on the first-stage-only
-# machine.  Makes the disks, boots the guest (rootfs/suites/run does the work
-# there), checks what it has written, and prints one table.  KTAP on stdout; the
-# status tells.  KERNEL= and ACCEL= are as for tools/lab/boot.sh.
+# machine, or through those of MACHINE= second, caching or legacy.  Makes the disks,
+# boots the guest (rootfs/suites/run does the work there), checks what it has written,
+# and prints one table.  KTAP on stdout; the status tells.  KERNEL= and ACCEL= are as
+# for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
@@ -11,6 +12,12 @@ WORK=$ROOT/build/run
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf 'run: %s\n' "$*" >&2; }
+
+machine=${MACHINE:-first}
+case $machine in
+first | second | caching | legacy) ;;
+*) say "MACHINE=$machine: there are first, second, caching and legacy"; exit 2 ;;
+esac
 
 # What every run starts from: made once, in a folder that is renamed when whole.
 make_pristine() {
@@ -81,8 +88,8 @@ net+=' -netdev user,id=net,restrict=on,tftp=pristine/tftp,guestfwd=tcp:10.0.2.10
 edu='-device edu,dma_mask=0xffffffffffffffff,addr=6'
 
 say "booting"
-MACHINE=first INITRD=initrd LOG=console.log \
-ARGS="quiet guest=run iommu.strict=1 kunit.enable=1 kunit.filter_glob=edu_dma_api" \
+MACHINE=$machine INITRD=initrd LOG=console.log \
+ARGS="quiet guest=run stage=$machine iommu.strict=1 kunit.enable=1 kunit.filter_glob=edu_dma_api" \
 QEMU_ARGS="$nvme $virtio $net $edu" \
 	"$ROOT/tools/lab/boot.sh" </dev/null 2>boot.err |
 	sed -uE 's/\r$//; s/.*(TAP version)/\1/; /^(table|guest): |\x1b/d' || cat boot.err >&2

@@ -8,15 +8,19 @@ set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 LAB=$GUEST/../lab
 
-# name            stage   guest's suite  memory  further kernel arguments
+# name            machine guest's suite  memory  further kernel arguments
 SUITES='
 run               first   -              -
 dma-first         first   dma            3G      iommu.strict=1 page_poison=1
 dma-second        second  dma            3G      iommu.strict=1
+dma-legacy        legacy  dma            3G      iommu.strict=1
+dma-caching       caching dma            3G      iommu.strict=1
 dma-lazy-first    first   dma-api        2G      iommu.strict=0
 dma-lazy-second   second  dma-api        2G      iommu.strict=0
 vfio-first        first   vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 vfio-second       second  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
+vfio-legacy       legacy  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
+vfio-caching      caching vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 selftest          first   selftest       2G      hugepagesz=2M hugepages=64
 memory            first   memory         1G      hugepagesz=2M hugepages=8
 fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-[np][er]*
@@ -43,7 +47,7 @@ run() {
 	local name=$1 stage suite memory args log edu
 	read -r _ stage suite memory args < <(awk -v n="$name" '$1 == n' <<<"$SUITES") ||
 		{ echo "guest: no suite '$name'" >&2; return 2; }
-	[ "$suite" != - ] || exec "$GUEST/run.sh"
+	[ "$suite" != - ] || MACHINE=$stage exec "$GUEST/run.sh"
 	# No built-in test at boot; the module's own are chosen when it is loaded.
 	[[ $suite != dma* ]] || args+=' kunit.enable=1 kunit.filter_glob=none'
 	# The arena of edu_dma: the third GiB, which this machine has at 4 GiB.

@@ -3,7 +3,8 @@
 # Boots an initrd in the lab's machine and passes its console through.
 #
 #   MACHINE    first (default) or second: which stage the vIOMMU translates with;
-#              or nested, with QEMU= the one that "make qemu" builds
+#              caching: second, with caching mode; legacy: second, without scalable
+#              mode; or nested, with QEMU= the one that "make qemu" builds
 #   KERNEL     bzImage (default: what "make kernel" builds)
 #   INITRD     may be missing, for a kernel that ends by itself
 #   ARGS       further kernel arguments     QEMU_ARGS  further QEMU arguments

@@ -72,6 +72,7 @@ setup_qemu() {
 
 # iommu_device QEMU MACHINE: the -device argument for the vIOMMU.
 #   first   first-stage translation only    second  second-stage only
+#   legacy  no scalable mode                caching second, with caching mode
 #   nested  both, and all that tools/qemu/series adds; needs "make qemu"
 #   guest   what a guest is shown that is to nest: the first stage only, PASIDs;
 #           needs QEMU 11.1
@@ -85,10 +86,11 @@ iommu_device() {
 	first=$(option 'x-flts|fsts')
 	[ -n "$scalable" ] && [ -n "$first" ] ||
 		die "this QEMU's intel-iommu has no first-stage translation"
-	device+=,$scalable=on
+	[ "$2" = legacy ] || device+=,$scalable=on
 	case $2 in
 	first) device+=,$first=on,fs1gp=on ;;
-	second) ;;
+	second | legacy) ;;
+	caching) device+=,caching-mode=on ;;
 	nested)
 		[ -n "$(option x-nest)" ] ||
 			die "MACHINE=nested needs the QEMU that make qemu builds"
@@ -100,7 +102,7 @@ iommu_device() {
 			die "this QEMU has no PASIDs for assigned devices"
 		device+=,$first=on,pasid-bits=20,caching-mode=on,device-iotlb=on
 		;;
-	*) die "MACHINE=$2: there are 'first', 'second' and 'nested'" ;;
+	*) die "MACHINE=$2: there are first, second, legacy, caching and nested" ;;
 	esac
 	echo "$device"
 }

@@ -448,23 +448,27 @@ a_slow_guest_is_not_given_up() {
 	[ "$status" = 0 ] && [ $((SECONDS - start)) -gt 3 ]
 }
 
-machines_differ_in_their_stage() {
+machines_differ_in_what_they_offer() {
 	local machine
 	export KERNEL=$kernel
-	for machine in first second; do
+	for machine in first second legacy caching; do
 		MACHINE=$machine LOG=$scratch/$machine ARGS=kunit_shutdown=poweroff \
 			"$LAB/boot.sh" </dev/null >/dev/null 2>&1
 	done
-	# ECAP: FLTS is bit 47, SLTS bit 46
-	stages "$scratch/first" 10
-	stages "$scratch/second" 01
+	# ECAP: SMTS is bit 43, FLTS 47, SLTS 46; CAP: CM is bit 7
+	offers "$scratch/first" 1100
+	offers "$scratch/second" 1010
+	offers "$scratch/caching" 1011
+	offers "$scratch/legacy" 0000
 }
 
-stages() {
-	local ecap
-	ecap=$(sed -n 's/.*DMAR: dmar0: reg_base_addr.* ecap \([0-9a-f]*\).*/\1/p' "$1")
-	[ "$((0x$ecap >> 47 & 1))$((0x$ecap >> 46 & 1))" = "$2" ] ||
-		{ echo "ecap $ecap"; return 1; }
+# offers LOG BITS: scalable mode, first stage, second stage, caching mode
+offers() {
+	local cap ecap
+	read -r cap ecap < <(sed -nE \
+		's/.*DMAR: dmar0: reg_base_addr.* cap ([0-9a-f]*) ecap ([0-9a-f]*).*/\1 \2/p' "$1")
+	[ "$((0x$ecap >> 43 & 1))$((0x$ecap >> 47 & 1))$((0x$ecap >> 46 & 1))$((0x$cap >> 7 & 1))" = "$2" ] ||
+		{ echo "cap $cap ecap $ecap"; return 1; }
 }
 
 unset KERNEL_SRC
@@ -479,4 +483,4 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	refresh_refuses_what_is_no_series qemu_tree_and_back configuration_must_stick \
 	every_kind_of_result_is_counted boot_tells_how_the_guest_ended \
 	a_silent_guest_is_given_up a_slow_guest_is_not_given_up \
-	machines_differ_in_their_stage
+	machines_differ_in_what_they_offer

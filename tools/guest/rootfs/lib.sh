@@ -83,6 +83,12 @@ pasid_entry() {
 		split($5, q, ":"); print q[3], q[2], q[1] }' "$1/entries"
 }
 
+# context_entry DIR DEVICE: two quadwords of legacy mode, first one first
+context_entry() {
+	awk -v d="${2#*:}" '$1 == d && $4 == -1 {
+		split($3, q, ":"); print q[2], q[1] }' "$1/entries"
+}
+
 # entry_type QUADWORD: PGTT is bits 8:6 of the first (VT-d specification 9.6)
 entry_type() {
 	echo 'reserved first-level second-level nested pass-through' |
