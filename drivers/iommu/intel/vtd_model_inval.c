@@ -80,6 +80,15 @@ static bool overlaps(const struct vtd_item *item, const struct inval *inval)
 	return item->first <= inval->last && inval->first <= item->last;
 }
 
+/*
+ * A cached page goes only by an invalidation of all of it: AM must be at least 9
+ * for 2 MiB and 18 for 1 GiB (section 6.5.2).
+ */
+static bool covers_page(const struct vtd_item *item, const struct inval *inval)
+{
+	return inval->first <= item->first && item->last <= inval->last;
+}
+
 /* Section 6.5.2.1 */
 #define CONTEXT_GLOBAL	1
 #define CONTEXT_DOMAIN	2	/* legacy mode */
@@ -172,7 +181,7 @@ static bool iotlb_pages_cover(const struct vtd_item *item, const struct inval *i
 	switch (item->cache) {
 	case VTD_IOTLB:
 		return item->pgtt == VTD_PGTT_NESTED ||
-		       (item->pgtt == VTD_PGTT_SECOND && overlaps(item, inval));
+		       (item->pgtt == VTD_PGTT_SECOND && covers_page(item, inval));
 	case VTD_FIRST_TABLES:
 		return item->pgtt == VTD_PGTT_NESTED;
 	default:
@@ -227,10 +236,10 @@ static bool pasid_iotlb_covers(const struct vtd_item *item, const void *data)
 		return false;
 	if (inval->granularity == PASID_IOTLB_PASID)
 		return true;
-	if (item->cache == VTD_FIRST_TABLES && inval->leaves_only)
-		return false;
+	if (item->cache == VTD_IOTLB)
+		return covers_page(item, inval);
 
-	return overlaps(item, inval);
+	return !inval->leaves_only && overlaps(item, inval);
 }
 
 static void pasid_iotlb_invalidate(struct vtd_model *model, const u64 *desc,
@@ -255,7 +264,7 @@ static bool device_tlb_covers(const struct vtd_item *item, const void *data)
 	const struct inval *inval = data;
 
 	return item->cache == VTD_DEVICE_TLB && item->sid == inval->sid &&
-	       item->pasid == inval->pasid && overlaps(item, inval);
+	       item->pasid == inval->pasid && covers_page(item, inval);
 }
 
 /* With S, the lowest bit that is clear tells the size. */
