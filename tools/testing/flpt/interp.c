@@ -4,7 +4,7 @@
  * on "CPUs" that are stopped in front of any access to memory while others go
  * on. The owners of overlapping ranges never run at the same time, as the
  * library's rules want it; everything else may. Before each access, hardware
- * looks at the addresses around the operation.
+ * looks at the addresses around the operation, and caches what it finds.
  *
  * The same for libFuzzer, for random bytes and for a corpus.
  */
@@ -29,6 +29,7 @@
 #define WATCHED		5
 #define VALUES		16
 #define TOUCHED		8
+#define CACHED		128
 #define NEVER		(~0ULL)
 
 enum kind {
@@ -42,12 +43,20 @@ enum kind {
 #define ATOMIC		0x40
 #define OPTION		0x80
 
-/* What hardware has cached of the way to one watched address. */
+/* A page or a table that hardware has cached. */
 struct cached {
-	u64 iova;
-	bool leaf;
+	u64 first, last;
 	u64 pa;
+	unsigned int level;	/* of the table; 0 for a page */
+	bool write;
+};
+
+/* A watched address, and what has been put into the cache for it last. */
+struct watched {
+	u64 iova;
+	struct spec_walk walk;
 	u64 table[SPEC_LEVELS + 1];
+	unsigned long invalidations;
 };
 
 struct op {
@@ -68,7 +77,7 @@ struct op {
 	size_t mapped;
 	u64 values[VALUES];	/* what a look-up may find */
 	unsigned int nr_values;
-	struct cached cached[WATCHED];
+	struct watched watched[WATCHED];
 
 	ucontext_t context;
 	void *fake_stack;
@@ -83,7 +92,7 @@ static struct test {
 	unsigned long sizes;
 	bool coherent, watch, preempt;
 	bool forgotten;		/* everything, by the last invalidation */
-	unsigned long ops, maps;
+	unsigned long ops, maps, invalidations;
 	u64 near, paddr;	/* the last ones */
 	struct op cpus[CPUS], *running;
 	ucontext_t main;
@@ -93,6 +102,9 @@ static struct test {
 	/* Leaves whose Dirty bit hardware has set. */
 	struct { u64 iova; unsigned long map; } touched[TOUCHED];
 	unsigned int nr_touched;
+	/* Entries stay until an invalidation covers all of them. */
+	struct cached cached[CACHED];
+	unsigned int nr_cached, oldest;
 } t;
 
 static u8 byte(void)
@@ -131,21 +143,20 @@ static void write_back(void *unused, void *addr, size_t size)
 	memory_write_back(addr, size);
 }
 
+/* A cached page or table goes only by an invalidation that covers all of it. */
 static void forget(u64 start, u64 last, bool structure)
 {
-	unsigned int i, j;
+	unsigned int i, kept = 0;
 
-	for (i = 0; i < CPUS; i++) {
-		for (j = 0; j < WATCHED; j++) {
-			struct cached *c = t.cpus[i].cached + j;
+	for (i = 0; i < t.nr_cached; i++) {
+		const struct cached *c = t.cached + i;
 
-			if (c->iova < start || c->iova > last)
-				continue;
-			c->leaf = false;
-			if (structure)
-				memset(c->table, 0, sizeof(c->table));
-		}
+		if (c->first < start || c->last > last || (c->level && !structure))
+			t.cached[kept++] = *c;
 	}
+	t.nr_cached = kept;
+	t.oldest = 0;
+	t.invalidations++;
 }
 
 static void invalidate(void *unused, u64 start, u64 last,
@@ -190,33 +201,97 @@ static void walk_to(u64 iova, struct spec_walk *walk,
 		table[level] = t.model.reads[i] & PAGE_MASK;
 }
 
-/* Hardware walks to a watched address, and keeps what it finds. */
-static void look(struct cached *c)
+static void cache(u64 iova, u64 size, u64 pa, unsigned int level, bool write)
 {
-	struct spec_walk walk;
+	const struct cached new = {
+		.first = iova & -size, .last = iova | (size - 1), .pa = pa,
+		.level = level, .write = write,
+	};
+	unsigned int i;
 
-	walk_to(c->iova, &walk, c->table);
-	if (!allowed(c->iova, &walk))
-		BUG("hardware finds %d %llx at %llx", walk.fault, walk.pa, c->iova);
+	for (i = 0; i < t.nr_cached; i++) {
+		const struct cached *c = t.cached + i;
 
-	c->leaf = walk.fault == SPEC_OK;
-	c->pa = walk.pa;
+		if (c->first == new.first && c->last == new.last && c->pa == pa &&
+		    c->level == level && c->write == write)
+			return;
+	}
+
+	if (t.nr_cached < CACHED)
+		t.cached[t.nr_cached++] = new;
+	else
+		t.cached[t.oldest++ % CACHED] = new;
 }
 
-/* What is still cached when an operation is over must be true. */
-static void check_cached(const struct cached *c)
+/* Hardware walks to a watched address, and caches what it finds. */
+static void look(struct watched *w)
 {
 	u64 table[SPEC_LEVELS + 1];
 	struct spec_walk walk;
 	unsigned int level;
 
-	walk_to(c->iova, &walk, table);
-	if (c->leaf && (walk.fault != SPEC_OK || walk.pa != c->pa))
-		BUG("stale translation of %llx", c->iova);
+	walk_to(w->iova, &walk, table);
+	if (!allowed(w->iova, &walk))
+		BUG("hardware finds %d %llx at %llx", walk.fault, walk.pa, w->iova);
 
+	/* Most often it is all there. */
+	if (w->invalidations == t.invalidations && walk.fault == w->walk.fault &&
+	    walk.pa == w->walk.pa && walk.size == w->walk.size &&
+	    walk.write == w->walk.write && !memcmp(table, w->table, sizeof(table)))
+		return;
+
+	w->walk = walk;
+	memcpy(w->table, table, sizeof(table));
+	w->invalidations = t.invalidations;
+	if (walk.fault == SPEC_OK)
+		cache(w->iova, walk.size, walk.page, 0, walk.write);
 	for (level = 1; level < t.model.hw.levels; level++) {
-		if (c->table[level] && c->table[level] != table[level])
-			BUG("stale level %u table for %llx", level, c->iova);
+		if (table[level])
+			cache(w->iova, leaf_size(level + 1), table[level], level, true);
+	}
+}
+
+/* Are all the bytes from @first to @last mapped as @c says? */
+static bool is_mapped(const struct cached *c, u64 first, u64 last)
+{
+	u64 bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < t.model.nr; i++) {
+		struct extent *e = t.model.extents + i;
+		u64 from = first > e->iova ? first : e->iova;
+		u64 end = last + 1 < e->end ? last + 1 : e->end;
+
+		if (from < end && extent_pa(e, from) == c->pa + (from - c->first) &&
+		    e->write == c->write)
+			bytes += end - from;
+	}
+
+	return bytes == last - first + 1;
+}
+
+/* What is still cached for @start to @last, which nobody owns, must be true. */
+static void check_cached(u64 start, u64 last)
+{
+	unsigned int i;
+	u64 slot;
+
+	for (i = 0; i < t.nr_cached; i++) {
+		const struct cached *c = t.cached + i;
+		u64 first = start > c->first ? start : c->first;
+		u64 end = last < c->last ? last : c->last;
+
+		if (first > end)
+			continue;
+		if (!c->level) {
+			if (!is_mapped(c, first, end))
+				BUG("stale translation of %llx to %llx is still cached for %llx to %llx",
+				    c->first, c->last, first, end);
+		} else if (!spec_slot(&t.model.hw, flpt_root(t.pt), first, c->level,
+				      &slot) || (slot & PAGE_MASK) != c->pa) {
+			BUG("stale level %u table is still cached for %llx", c->level,
+			    first);
+		}
 	}
 }
 
@@ -229,9 +304,9 @@ static void watch(struct op *op)
 	unsigned int i;
 
 	for (i = 0; i < WATCHED; i++) {
-		op->cached[i] = (struct cached) { .iova = NEVER };
+		op->watched[i] = (struct watched) { .iova = NEVER };
 		if (t.watch && iova[i] <= t.last)
-			op->cached[i].iova = iova[i];
+			op->watched[i].iova = iova[i];
 	}
 }
 
@@ -240,8 +315,8 @@ static void look_around(struct op *op)
 	unsigned int i;
 
 	for (i = 0; i < WATCHED; i++) {
-		if (op->cached[i].iova != NEVER)
-			look(op->cached + i);
+		if (op->watched[i].iova != NEVER)
+			look(op->watched + i);
 	}
 }
 
@@ -470,11 +545,11 @@ static void finish(struct op *op)
 	}
 	note_values();
 
+	if (op->own < op->own_end)
+		check_cached(op->own, op->own_end - 1);
 	for (i = 0; i < WATCHED; i++) {
-		if (op->cached[i].iova != NEVER && !owner(op->cached[i].iova)) {
-			check_cached(op->cached + i);
-			look(op->cached + i);
-		}
+		if (op->watched[i].iova != NEVER && !owner(op->watched[i].iova))
+			look(op->watched + i);
 	}
 }
 
@@ -658,7 +733,7 @@ static void do_unmap(struct op *op)
 		start(op);
 }
 
-/* What was mapped, the way the iommu core's users do it. */
+/* What was mapped, the way the iommu core's users do it; or some pages of it. */
 static void do_unmap_extent(struct op *op)
 {
 	unsigned int n = byte();
@@ -671,6 +746,10 @@ static void do_unmap_extent(struct op *op)
 	op->kind = UNMAP;
 	op->iova = e->iova;
 	op->count = (e->end - e->iova) / SZ_4K;
+	if (op->flags & OPTION) {
+		op->iova += op->count * byte() / 256 * SZ_4K;
+		op->count = 1 + n % 4;
+	}
 	clamp(op, SZ_4K);
 	start(op);
 }
@@ -892,6 +971,7 @@ static void do_judge(void)
 	resume_all();
 	shim_rcu_barrier();
 	check_touched();
+	check_cached(0, t.last);
 	judge(&t.model);
 }
 
@@ -1023,6 +1103,7 @@ static void begin(void)
 	shim_max_pages = b & 128 ? 5 + b2 % 32 : -1UL;
 	cfg.max_pages = b & 128 ? shim_max_pages : 0;
 	shim_reset();
+	forget(0, -1ULL, true);
 	t.coherent = cfg.coherent;
 	t.watch = b & 64;
 	t.preempt = !(b2 & 128);
@@ -1112,7 +1193,7 @@ static void run_random(long seconds, bool plain)
 		for (i = 0; i < input_size; i++)
 			input[i] = random64();
 		/* Watching costs most of the time, and switching most of the rest. */
-		if (plain || random64() % 4)
+		if (plain || random64() % 2)
 			input[0] &= ~64;
 		if (plain)
 			input[1] |= 128;
