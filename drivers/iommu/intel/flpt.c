@@ -13,7 +13,7 @@
  *   iommu core's users have always had to see to that. So a leaf is checked and
  *   stored without an atomic operation.
  * - An entry that covers more than one owner's range is only ever changed by
- *   cmpxchg, and but for FL_WRITTEN only in two ways: from nothing to a table
+ *   cmpxchg, and but for FL_SYNCED only in two ways: from nothing to a table
  *   (populate), and from a leaf to a table that translates the same (break-
  *   down). Whoever comes second finds a table and goes on from there.
  * - A table belongs to its slot until flpt_destroy(). A pointer to it stays good,
@@ -25,30 +25,38 @@
  * same time) may find either result in the table, and may lose a table page: a
  * large leaf that is stored where another has just installed a table.
  *
- * Publishing a table
- * ------------------
- * On a walk that is not coherent, an entry exists three times: in the cache of
- * the CPU that wrote it, in the view of other CPUs, and in memory, where the
- * hardware looks. The order is:
+ * Syncing a table
+ * ---------------
+ * An entry that refers to a table exists in up to three places: in the caches of
+ * CPUs, in memory, where a walk that is not coherent looks, and, if it replaced
+ * a large page, as that page in the caches of hardware. The order is:
  *
  *   1. fill the new table, and write it back;
- *   2. smp_wmb(), then cmpxchg the entry that refers to it;
+ *   2. smp_wmb(), then exchange the entry that refers to it;
  *   3. write that entry back;
- *   4. set FL_WRITTEN in it.
+ *   4. if it replaced a large page, invalidate all of that;
+ *   5. set FL_SYNCED in it, and set the key of the table.
  *
- * smp_wmb() in 2 pairs with the address dependency of everyone who loads the
- * entry and follows it: what they find in the table is what was filled in.
+ * smp_wmb() in 2 pairs with the address dependency of every CPU that loads the
+ * entry and follows it: what it finds in the table is what was filled in.
  *
- * 3 comes after 2, so for a moment a CPU can see an entry that hardware cannot.
- * A second CPU that mapped a page in the new table at that moment and told its
- * device to go would have the device fault, for its own write-back covers its
- * leaf only; one that unmapped a part of a large page that the first is breaking
- * down would leave the large page in memory. This is why FL_WRITTEN exists:
- * nobody works below an entry that does not have it. Who finds it missing does
- * not wait for the installer, who may have been preempted, but does 3 and 4
- * itself; both are idempotent. The bit is for CPUs only, so it does not matter
- * whether it reaches memory. Where the walk is coherent it is part of the entry
- * from the start.
+ * From 2 to 5, CPUs see an entry that hardware does not, and the CPU in between
+ * may be preempted. Let another one, which owns a part of the same slot, map a
+ * page below the entry and start its device: the device faults, as the write-
+ * back of the leaf does not cover the entry. Let it unmap its part of a large
+ * page, invalidate 4 KiB and return: memory, the IOTLB or a device TLB still has
+ * the large page, which goes only by an invalidation that covers it. Hence the
+ * rule, for walks of both kinds: no CPU changes anything below an entry that
+ * lacks FL_SYNCED. One that finds it missing does not wait, but does 3 to 5 (but
+ * for the key) itself. All of that may be done twice, and what is below changes
+ * only after it: a CPU goes on after its own 5, or after it has seen FL_SYNCED or
+ * the key, which come after another's 4 (cmpxchg() is fully ordered, and the key
+ * is a release). A CPU that did not install the entry cannot tell what was there
+ * before, so it invalidates where a large page may have been.
+ *
+ * FL_SYNCED is for CPUs only, so it does not matter whether it reaches memory. If
+ * the walk is coherent and the slot was empty, there is nothing to sync, and the
+ * entry has it from the start.
  *
  * Remembering a table
  * -------------------
@@ -56,7 +64,7 @@
  * not walk to them again. Such a hint is never wrong about where the table is. It may
  * have been parked since; what counts is its key, which says for what region it is
  * in use. Parking takes that away, before the owner of the region who mapped the
- * large page returns. Installing sets it, as the last step and after 4, so whoever
+ * large page returns. Installing sets it as the last step, so whoever
  * finds the key finds all that the walk would have shown: smp_store_release()
  * there pairs with smp_load_acquire() here.
  */
@@ -336,7 +344,7 @@ static __always_inline u64 *flpt_recall_slot(struct flpt *pt, u64 iova,
 		return table ? table + fl_index(iova, 2) : NULL;
 
 	entry = fl_load(table + fl_index(iova, 2));
-	if (unlikely(!fl_is_written_table(entry)))
+	if (unlikely(!fl_is_synced_table(entry)))
 		return NULL;
 
 	return flpt_table(entry) + fl_index(iova, 1);
@@ -411,37 +419,51 @@ static u64 *flpt_unpark(u64 *slot)
 /* Populate */
 
 /*
- * @entry, which refers to a table, was found at @slot without FL_WRITTEN. If it
- * is there no longer, somebody has done this and gone on.
+ * Bring hardware in sync with @entry, which refers to a table and is at @slot, an
+ * entry of @level for @iova; @replaced if a large page may have been there. See
+ * "Syncing a table" above.
  */
-static noinline void flpt_publish(struct flpt *pt, u64 *slot, u64 entry)
+static noinline void flpt_sync(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
+			       u64 entry, bool replaced)
 {
+	iova = ALIGN_DOWN(iova, fl_size(level));
 	flpt_write_back(pt, slot, sizeof(*slot));
-	/* Fully ordered: it is written back before it says so. */
-	cmpxchg64(slot, entry, entry | FL_WRITTEN);
+	if (replaced)
+		pt->cfg.ops->invalidate(pt->cfg.owner, iova, iova + fl_size(level) - 1,
+					FLPT_STRUCTURE);
+	/* Fully ordered. It fails if another CPU has done the same. */
+	cmpxchg64(slot, entry, entry | FL_SYNCED);
+}
+
+/* The same for an entry that was found, and that another CPU has installed. */
+static void flpt_sync_found(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
+			    u64 entry)
+{
+	flpt_sync(pt, slot, level, iova, entry, pt->cfg.pgsize_bitmap & fl_size(level));
 }
 
 /*
  * Put @table where @slot, an entry of @level for @iova, still holds *@old. On
- * failure *@old is what the slot holds. See "Publishing a table" above.
+ * failure *@old is what the slot holds.
  */
 static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
 			 u64 *old, u64 *table)
 {
 	struct flpt_page *page = flpt_page(table);
 	u64 new = fl_make_table(virt_to_phys(table));
+	bool replaced = fl_present(*old);
 	unsigned long key;
 
-	if (pt->cfg.coherent)
-		new |= FL_WRITTEN;
+	if (pt->cfg.coherent && !replaced)
+		new |= FL_SYNCED;
 
 	flpt_write_back(pt, table, PAGE_SIZE);
 	smp_wmb();	/* the table's content before the table */
 	if (!try_cmpxchg64(slot, old, new))
 		return false;
 
-	if (!(new & FL_WRITTEN))
-		flpt_publish(pt, slot, new);
+	if (!(new & FL_SYNCED))
+		flpt_sync(pt, slot, level, iova, new, replaced);
 
 	key = READ_ONCE(page->key) & FLPT_KEY_IN_BAY;
 	if (!key)
@@ -478,7 +500,7 @@ static void flpt_return_table(struct flpt *pt, u64 *slot, u64 *table, bool fille
 
 /*
  * The table below @slot, an entry of @level for @iova: made if there is none, and
- * written back in any case. -EADDRINUSE if the slot is a leaf.
+ * in sync in any case. -EADDRINUSE if the slot is a leaf.
  */
 static noinline u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int level,
 				   u64 iova, gfp_t gfp)
@@ -501,8 +523,8 @@ static noinline u64 *flpt_populate(struct flpt *pt, u64 *slot, unsigned int leve
 	if (fl_is_leaf(entry, level))
 		return ERR_PTR(-EADDRINUSE);
 
-	if (!(entry & FL_WRITTEN))
-		flpt_publish(pt, slot, entry);
+	if (!(entry & FL_SYNCED))
+		flpt_sync_found(pt, slot, level, iova, entry);
 
 	return flpt_table(entry);
 }
@@ -513,7 +535,7 @@ static u64 *flpt_below(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
 {
 	u64 entry = fl_load(slot);
 
-	if (likely(fl_is_written_table(entry)))
+	if (likely(fl_is_synced_table(entry)))
 		return flpt_table(entry);
 
 	return flpt_populate(pt, slot, level, iova, gfp);
@@ -558,8 +580,8 @@ static u64 flpt_look(struct flpt *pt, u64 iova, unsigned int *level)
 
 /*
  * The slot that decides about @iova, which is the caller's, and its level.
- * Entries on the way are written back if they are not yet: to hardware, a leaf
- * is not gone if memory still has the large page that it was part of.
+ * Entries on the way are in sync: to hardware, a leaf is not gone while it still
+ * has the large page that the leaf was part of.
  */
 static u64 *flpt_find(struct flpt *pt, u64 iova, unsigned int *level)
 {
@@ -574,8 +596,8 @@ static u64 *flpt_find(struct flpt *pt, u64 iova, unsigned int *level)
 			*level = l;
 			return slot;
 		}
-		if (unlikely(!(entry & FL_WRITTEN)))
-			flpt_publish(pt, slot, entry);
+		if (unlikely(!(entry & FL_SYNCED)))
+			flpt_sync_found(pt, slot, l, iova, entry);
 		table = flpt_table(entry);
 		flpt_remember(pt, iova, --l, table);
 	}
@@ -735,7 +757,6 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 	if (!table)
 		return -ENOMEM;
 
-	iova = ALIGN_DOWN(iova, fl_size(level));
 	/*
 	 * If hardware sets Accessed or Dirty between the fill and the exchange,
 	 * the exchange fails, and the table is filled again with the bit. They
@@ -745,13 +766,8 @@ static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 	while (fl_present(leaf) && fl_is_leaf(leaf, level)) {
 		flpt_fill_table(table, fl_split_leaf(leaf, level, 0),
 				fl_size(level - 1));
-		if (!flpt_install(pt, slot, level, iova, &leaf, table))
-			continue;
-
-		pt->cfg.ops->invalidate(pt->cfg.owner, iova,
-					iova + fl_size(level) - 1,
-					FLPT_STRUCTURE);
-		return 0;
+		if (flpt_install(pt, slot, level, iova, &leaf, table))
+			return 0;
 	}
 
 	if (parked)
@@ -1083,7 +1099,7 @@ static __always_inline int flpt_map_one(struct flpt *pt, u64 iova, phys_addr_t p
 	if (pgsize == SZ_4K) {
 		u64 leaf = fl_make_leaf(paddr, 1, prot), entry = fl_load(slot);
 
-		if (unlikely(!fl_is_written_table(entry)))
+		if (unlikely(!fl_is_synced_table(entry)))
 			return flpt_map_below(pt, slot, iova, leaf, gfp);
 		return flpt_map_slot(pt, flpt_table(entry) + fl_index(iova, 1), leaf);
 	}

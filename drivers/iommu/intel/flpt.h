@@ -36,9 +36,9 @@ enum flpt_change {
  *	where &flpt_cfg.coherent is false.
  * @invalidate: Translations of @start to @last (inclusive, bytes) changed under
  *	mappings that stay: invalidate, and return when it is done. @change says
- *	how deep. Never called by an operation that adds entries where none were,
- *	nor for what flpt_unmap() unmapped: that is its caller's to invalidate,
- *	as %FLPT_LEAVES.
+ *	how deep. Never called for what flpt_unmap() unmapped: that is its caller's
+ *	to invalidate, as %FLPT_LEAVES. An operation that only adds entries calls it
+ *	if it finds a table that another CPU has not finished installing.
  *
  * Both are called from the context of the library call, which may be atomic.
  */

@@ -39,11 +39,10 @@
 /*
  * Bits 9, 11 and 52 to 62 are ignored by hardware (bit 10 is Extended Accessed
  * where the PASID entry enables it). Bit 52 of an entry that refers to a table
- * says that the entry is known to be in memory; see "Publishing a table" in
- * flpt.c.
+ * says that hardware is in sync with it: the entry is in memory, and what it
+ * replaced is invalidated. See "Syncing a table" in flpt.c.
  */
-#define FL_WRITTEN_BIT	52
-#define FL_WRITTEN	BIT_ULL(FL_WRITTEN_BIT)
+#define FL_SYNCED	BIT_ULL(52)
 
 #define FL_ENTRY_SHIFT	9
 #define FL_ENTRIES	BIT(FL_ENTRY_SHIFT)
@@ -117,12 +116,12 @@ static inline bool fl_is_large_leaf(u64 entry)
 }
 
 /*
- * One test for walkers that go down: present, a table, and written back. Only
- * for levels above 1, where bit 7 is the page size.
+ * One test for walkers that go down: present, a table, and in sync. Only for
+ * levels above 1, where bit 7 is the page size.
  */
-static inline bool fl_is_written_table(u64 entry)
+static inline bool fl_is_synced_table(u64 entry)
 {
-	return (entry & (FL_P | FL_PS | FL_WRITTEN)) == (FL_P | FL_WRITTEN);
+	return (entry & (FL_P | FL_PS | FL_SYNCED)) == (FL_P | FL_SYNCED);
 }
 
 /*

@@ -201,12 +201,14 @@ struct lab {
 	bool racing;		/* several threads: log no invalidations */
 	void (*on_write_back)(struct lab *lab, void *addr, size_t size);
 	void (*on_invalidate)(struct lab *lab);
+	void (*on_racing_invalidate)(struct lab *lab, u64 start, u64 last);
 	void (*on_alloc)(struct lab *lab);
 
 	/* Threads */
 	atomic_t arrived;
 	atomic_t running;
 	atomic_t wrong;
+	atomic_t cached;	/* hardware has the large page at base */
 	u64 base;
 	unsigned int rounds;
 	unsigned int round;
@@ -710,8 +712,11 @@ static void lab_invalidate(void *owner, u64 start, u64 last,
 {
 	struct lab *lab = owner;
 
-	if (lab->racing)
+	if (lab->racing) {
+		if (lab->on_racing_invalidate)
+			lab->on_racing_invalidate(lab, start, last);
 		return;
+	}
 
 	if (lab->on_invalidate)
 		lab->on_invalidate(lab);
@@ -2486,6 +2491,7 @@ struct intruder {
 	unsigned int skip;	/* so many entries are written back before */
 	u64 iova;
 	u64 size;
+	u64 syncs;		/* size of the page that may have been in the slot, or 0 */
 	bool ran;
 };
 
@@ -2502,12 +2508,26 @@ static bool intruder_is_due(struct lab *lab, size_t size)
 	return true;
 }
 
+/* The other CPU invalidates what may have been in the slot that is not in sync. */
+static void expect_sync(struct lab *lab)
+{
+	u64 start;
+
+	if (!intruder.syncs)
+		return;
+
+	start = ALIGN_DOWN(intruder.iova, intruder.syncs);
+	calls_add(lab->want, start, start + intruder.syncs - 1, FLPT_STRUCTURE);
+}
+
 static void intruder_maps(struct lab *lab, void *addr, size_t size)
 {
 	size_t mapped;
 
 	if (!intruder_is_due(lab, size))
 		return;
+
+	expect_sync(lab);
 
 	KUNIT_EXPECT_EQ(lab->test, 0,
 			flpt_map(lab->pt, intruder.iova, pa_of(intruder.iova),
@@ -2529,7 +2549,11 @@ static void publish_to_a_neighbour(struct kunit *test)
 
 	for (n = 0; n < lab->param->levels - 1; n++) {
 		lab_renew(lab);
-		intruder = (struct intruder) { n, iova + SZ_4K, SZ_4K };
+		intruder = (struct intruder) {
+			.skip = n, .iova = iova + SZ_4K, .size = SZ_4K,
+			.syncs = lab->param->pgsizes &
+				 spec_reach(lab->param->levels - n),
+		};
 		lab->on_write_back = intruder_maps;
 		KUNIT_EXPECT_EQ(test, 0, lab_map(lab, iova, pa_of(iova), SZ_4K, 1,
 						 RW));
@@ -2554,7 +2578,9 @@ static void publish_to_a_hint(struct kunit *test)
 		must_map(lab, iova, size, 1);
 		must_unmap(lab, iova, size);
 
-		intruder = (struct intruder) { 0, iova + small, small };
+		intruder = (struct intruder) {
+			.iova = iova + small, .size = small, .syncs = size,
+		};
 		lab->on_write_back = intruder_maps;
 		KUNIT_EXPECT_EQ(test, 0, lab_map(lab, iova, pa_of(iova), small, 1,
 						 RW));
@@ -2593,9 +2619,59 @@ static void publish_to_an_unmap(struct kunit *test)
 		for (part = SZ_4K; part < size; part *= SPEC_ENTRIES) {
 			must_map(lab, 2 * size, size, 1);
 			intruder = (struct intruder) {
-				0, 2 * size + 3 * size / 4, part,
+				.iova = 2 * size + 3 * size / 4, .size = part,
 			};
 			lab->on_write_back = intruder_unmaps;
+			lab_split(lab, 2 * size + size / 2);
+			KUNIT_EXPECT_TRUE(test, intruder.ran);
+			must_unmap(lab, 2 * size, size);
+		}
+	}
+}
+
+/* In place of the invalidation by a CPU that has just split a page. */
+static void intruder_unmaps_first(struct lab *lab)
+{
+	const struct call page = {
+		.start = ALIGN_DOWN(intruder.iova, intruder.syncs),
+		.last = (intruder.iova | (intruder.syncs - 1)),
+		.change = FLPT_STRUCTURE,
+	};
+	int allocs = atomic_read(&lab->allocs);
+
+	lab->on_invalidate = NULL;
+	intruder.ran = true;
+	expect_sync(lab);
+	/* A part of 4 KiB of 1 GiB takes another split. */
+	if (intruder.size * SPEC_ENTRIES < intruder.syncs)
+		calls_add(lab->want, ALIGN_DOWN(intruder.iova, SZ_2M),
+			  intruder.iova | (SZ_2M - 1), FLPT_STRUCTURE);
+	model_clear(lab, &lab->after, intruder.iova,
+		    intruder.iova + intruder.size - 1);
+	KUNIT_EXPECT_EQ(lab->test, intruder.size,
+			flpt_unmap(lab->pt, intruder.iova, intruder.size));
+	KUNIT_EXPECT_TRUE_MSG(lab->test, calls_have(lab->got, &page),
+			      "unmapped, but the large page is still cached");
+	atomic_set(&lab->allocs, allocs);
+}
+
+/*
+ * Part of a large page is unmapped while another CPU that splits it has not come to
+ * its invalidation: the large page is invalidated before the unmap returns.
+ */
+static void sync_to_an_unmap(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 size, part;
+
+	for (size = SZ_4K; size; size = next_size(lab, size)) {
+		for (part = SZ_4K; part < size; part *= SPEC_ENTRIES) {
+			must_map(lab, 2 * size, size, 1);
+			intruder = (struct intruder) {
+				.iova = 2 * size + 3 * size / 4, .size = part,
+				.syncs = size,
+			};
+			lab->on_invalidate = intruder_unmaps_first;
 			lab_split(lab, 2 * size + size / 2);
 			KUNIT_EXPECT_TRUE(test, intruder.ran);
 			must_unmap(lab, 2 * size, size);
@@ -2631,7 +2707,7 @@ static void publish_keeps_dirty(struct kunit *test)
 		lab_walk(lab, size, &parent);
 		entry = lab_entry(lab, size);
 		lab_poke(lab, entry, *entry & ~(BIT_ULL(5) | BIT_ULL(6)));
-		intruder = (struct intruder) { 0, size, size };
+		intruder = (struct intruder) { .iova = size, .size = size };
 		lab->on_write_back = hardware_dirties;
 		lab_split(lab, size + size / 2);
 		KUNIT_EXPECT_TRUE(test, intruder.ran);
@@ -3059,11 +3135,23 @@ static u64 cut_place(struct lab *lab, unsigned int id)
 	return lab->base + largest(lab) / 4 * (1 + 2 * id) + 3 * SZ_4K;
 }
 
+/* It takes time, and goes only if all of it is covered. */
+static void forget_large(struct lab *lab, u64 start, u64 last)
+{
+	unsigned int n = 64;
+
+	while (n--)
+		cpu_relax();
+	if (start <= lab->base && last >= lab->base + largest(lab) - 1)
+		atomic_set(&lab->cached, 0);
+}
+
 static void cut_half(struct lab *lab, unsigned int id)
 {
 	u64 iova = cut_place(lab, id);
 
 	race_is(lab, flpt_unmap(lab->pt, iova, SZ_4K) == SZ_4K);
+	race_is(lab, !atomic_read(&lab->cached));
 	race_is(lab, hw_sees(lab, iova, 0));
 	race_is(lab, hw_sees(lab, iova + SZ_4K, pa_of(iova + SZ_4K)));
 	race_is(lab, hw_sees(lab, iova - SZ_4K, pa_of(iova - SZ_4K)));
@@ -3074,8 +3162,10 @@ static void race_to_cut(struct lab *lab, unsigned int id)
 	unsigned int round;
 
 	for (round = 0; round < lab->rounds; round++) {
-		if (!id)
+		if (!id) {
 			race_is(lab, map_one(lab, lab->base, largest(lab)));
+			atomic_set(&lab->cached, 1);
+		}
 		meet(lab);
 		jitter(round, id);
 		cut_half(lab, id);
@@ -3087,7 +3177,8 @@ static void race_to_cut(struct lab *lab, unsigned int id)
 
 /*
  * Two cut the same large page at different places; what each leaves goes on
- * translating, what each unmaps is gone. The slot may come to have a table for
+ * translating, what each unmaps is gone, and so is the large page that hardware has
+ * cached. The slot may come to have a table for
  * each of them, with the tables below it, but never another one.
  */
 static void race_cutters(struct kunit *test)
@@ -3108,7 +3199,9 @@ static void race_cutters(struct kunit *test)
 	/* of 2 MiB it takes one table, of 1 GiB one more for each place, and bays */
 	second = largest(lab) == SZ_1G ? 4 : 1;
 
+	lab->on_racing_invalidate = forget_large;
 	race(lab, 2, race_to_cut);
+	lab->on_racing_invalidate = NULL;
 	KUNIT_EXPECT_LE(test, lab_pages(lab), pages + second);
 	must_map(lab, lab->base, largest(lab), 1);
 	must_unmap(lab, lab->base, largest(lab));
@@ -3396,6 +3489,7 @@ static struct kunit_case flpt_test_cases[] = {
 	KUNIT_CASE_PARAM(publish_to_a_neighbour, publish_gen_params),
 	KUNIT_CASE_PARAM(publish_to_a_hint, publish_large_gen_params),
 	KUNIT_CASE_PARAM(publish_to_an_unmap, publish_large_gen_params),
+	KUNIT_CASE_PARAM(sync_to_an_unmap, large_gen_params),
 	KUNIT_CASE_PARAM(publish_keeps_dirty, publish_large_gen_params),
 	KUNIT_CASE_PARAM(cut_keeps_away, publish_huge_gen_params),
 	KUNIT_CASE_PARAM(park_after_invalidation, large_gen_params),

@@ -39,7 +39,6 @@ typedef signed char s8;
 #define IOMMU_MMIO		16
 #define IOMMU_PRIV		32
 
-#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 #define max(a, b)		((a) < (__typeof__(a))(b) ? (__typeof__(a))(b) : (a))
 #define min3(a, b, c)		min(min(a, b), c)
 #define ALIGN(x, a)		ALIGN_DOWN((x) + (a) - 1, a)

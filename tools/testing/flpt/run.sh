@@ -14,7 +14,7 @@ SEED=${SEED:-$(date +%s)}
 export SEED
 
 build() {
-	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,threads,accesses,fuzz} \
+	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,threads,accesses,stepwise,fuzz} \
 		"$O"/{kunit-asan,kunit-tsan} >"$O.log" 2>&1 ||
 		{ tail -30 "$O.log" >&2; die "the native tests cannot be built"; }
 }
@@ -46,6 +46,8 @@ sequential() { "$O/test-gcc" plain 12; }
 threads() { "$O/threads" 12; }
 # that the fast paths are, and store to nothing but leaves
 accesses() { "$O/accesses"; }
+# one call in front of each access by another, with a large page cached
+stepwise() { "$O/stepwise"; }
 # which lines and branches of the library all that reaches: none is missing
 coverage() { make -C "$NATIVE" "O=$O" coverage; }
 # guided by coverage, from the corpus on
@@ -64,5 +66,5 @@ for suite in kunit_asan kunit_tsan; do
 	"$suite" || status=1
 done
 ktap litmus litmus_known corpus interleaved_asan interleaved sequential threads \
-	accesses coverage fuzzer || status=1
+	accesses stepwise coverage fuzzer || status=1
 exit "$status"
