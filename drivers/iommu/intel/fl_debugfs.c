@@ -53,10 +53,10 @@ static unsigned long fl_tables(const struct flpt_stats *stats)
 static void fl_show_stats(struct seq_file *m, struct dmar_domain *domain,
 			  const struct flpt_stats *stats)
 {
-	seq_printf(m, " levels=%u coherent=%u tables=%lu tables_l1=%lu parked=%lu shadows=%lu leaves_4k=%lu leaves_2m=%lu leaves_1g=%lu\n",
+	seq_printf(m, " levels=%u coherent=%u tables=%lu tables_l1=%lu parked=%lu leaves_4k=%lu leaves_2m=%lu leaves_1g=%lu\n",
 		   flpt_config(domain->flpt)->levels,
 		   flpt_config(domain->flpt)->coherent, fl_tables(stats),
-		   stats->tables[1], stats->parked, stats->shadows,
+		   stats->tables[1], stats->parked,
 		   stats->leaves[1], stats->leaves[2], stats->leaves[3]);
 }
 

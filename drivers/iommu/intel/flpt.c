@@ -86,22 +86,21 @@
 #include "flpt_test.h"
 
 /*
- * A page of this library, in place of its struct page: a table, or the bays of
- * one. While it is in use, nothing else looks at these fields but at bit 0 of the
- * second, which is clear.
+ * A table, in place of its struct page. While it is in use, nothing else looks at
+ * these fields but at bit 0 of the second, which is clear.
  */
 struct flpt_page {
 	unsigned long __page_flags;
 	union {
 		struct {
-			struct flpt_page *parked;	/* next in the same bay */
+			struct flpt_page *sibling;	/* in the list of its parent */
 			unsigned long key;
 		};
 		struct rcu_head rcu;
 	};
 	unsigned long __page_mapping;
 	struct flpt_page *next;		/* of all pages of this struct flpt */
-	struct flpt_page **bays;
+	struct flpt_page *parked;	/* tables that were, below this one */
 };
 
 #define FLPT_PAGE_MATCH(ours, theirs)					\
@@ -110,16 +109,16 @@ struct flpt_page {
 FLPT_PAGE_MATCH(__page_flags, flags);
 FLPT_PAGE_MATCH(rcu, rcu_head);
 FLPT_PAGE_MATCH(__page_mapping, mapping);
-FLPT_PAGE_MATCH(bays, private);
+FLPT_PAGE_MATCH(parked, private);
 #undef FLPT_PAGE_MATCH
 static_assert(sizeof(struct flpt_page) <= sizeof(struct page));
 
-/* The key of a page: its level (0: bays, or a table to come), and what it is in use for. */
+/* The key of a table: its level, and what it is in use or parked for. */
 #define FLPT_KEY_LEVEL		GENMASK(2, 0)
 #define FLPT_KEY_IN_USE		BIT(3)
-#define FLPT_KEY_IN_BAY		BIT(4)	/* listed there since it was parked first */
-#define FLPT_KEY_PARKED		BIT(5)	/* free to be used for that slot */
-#define FLPT_KEY_REGION		6	/* from here on, the IOVA in GiB */
+#define FLPT_KEY_LISTED		BIT(4)	/* below its parent, since it was parked first */
+#define FLPT_KEY_PARKED		BIT(5)	/* free to be used for its slot */
+#define FLPT_KEY_FOR		6	/* from here on, the IOVA in GiB or the slot */
 
 /*
  * Page directories are remembered, of up to 8 GiB in one piece. From there it is one
@@ -194,7 +193,7 @@ static void flpt_uncharge(struct flpt *pt)
 		atomic_long_dec(&pt->nr_pages);
 }
 
-/* A page to become a table or the bays of one. */
+/* A page to become a table. */
 static void *flpt_new_page(struct flpt *pt, gfp_t gfp)
 {
 	struct flpt_page *page;
@@ -209,7 +208,7 @@ static void *flpt_new_page(struct flpt *pt, gfp_t gfp)
 
 	page = flpt_page(addr);
 	page->key = 0;
-	page->bays = NULL;
+	page->parked = NULL;
 
 	return addr;
 }
@@ -236,7 +235,7 @@ static void flpt_free_batch(struct rcu_head *rcu)
 	while (page) {
 		struct flpt_page *next = page->next;
 
-		page->bays = NULL;
+		page->parked = NULL;
 		__iommu_free_pages((struct page *)page, 0);
 		page = next;
 	}
@@ -285,7 +284,7 @@ static u64 **flpt_hint(struct flpt *pt, u64 iova)
 
 static unsigned long flpt_key(u64 iova, unsigned int level)
 {
-	return (iova >> fl_shift(FLPT_HINT_LEVEL + 1)) << FLPT_KEY_REGION |
+	return (iova >> fl_shift(FLPT_HINT_LEVEL + 1)) << FLPT_KEY_FOR |
 	       FLPT_KEY_IN_USE | level;
 }
 
@@ -299,7 +298,7 @@ static __always_inline u64 *flpt_recall_directory(struct flpt *pt, u64 iova)
 		return NULL;
 
 	/* What was done before the key was set; see flpt_install(). */
-	key = smp_load_acquire(&flpt_page(table)->key) & ~FLPT_KEY_IN_BAY;
+	key = smp_load_acquire(&flpt_page(table)->key) & ~FLPT_KEY_LISTED;
 	if (unlikely(key != flpt_key(iova, FLPT_HINT_LEVEL)))
 		return NULL;
 
@@ -350,65 +349,44 @@ static __always_inline u64 *flpt_recall_slot(struct flpt *pt, u64 iova,
 	return flpt_table(entry) + fl_index(iova, 1);
 }
 
-/* Parking: one bay for each slot of a directory, allocated when first used. */
+/* Parking */
 
-static struct flpt_page **flpt_bay(u64 *slot)
+static unsigned long flpt_parked_key(u64 *slot)
 {
-	struct flpt_page **bays = READ_ONCE(flpt_page(slot)->bays);
-
-	return bays ? bays + offset_in_page(slot) / sizeof(*slot) : NULL;
-}
-
-/* Make sure that whatever stands at @slot can be parked. */
-static int flpt_reserve_bay(struct flpt *pt, u64 *slot, gfp_t gfp)
-{
-	struct flpt_page **bays, **none = NULL;
-
-	if (flpt_bay(slot))
-		return 0;
-
-	bays = flpt_new_page(pt, gfp | __GFP_ZERO);
-	if (!bays)
-		return -ENOMEM;
-
-	if (try_cmpxchg(&flpt_page(slot)->bays, &none, bays))
-		flpt_keep_page(pt, flpt_page(bays));
-	else
-		flpt_drop_page(pt, bays);
-
-	return 0;
+	return (offset_in_page(slot) / sizeof(*slot)) << FLPT_KEY_FOR |
+	       FLPT_KEY_LISTED | FLPT_KEY_PARKED;
 }
 
 /*
- * Keep @table, which is empty and out of hardware's reach, for @slot, whose bay has
- * been reserved. There is more than one in a bay if several cut the same large
- * page at the same time and those who had a parked table lost against a new one.
- * None is ever taken off the list; its key tells whether it can be had.
+ * Keep @table, which is empty and out of hardware's reach, for @slot. It joins the
+ * list of the table that @slot is in, and stays there; its key tells whether it can
+ * be had. There may be more than one for a slot, if several CPUs split the same large
+ * page at the same time and those that had a parked table lost against a new one.
+ * Listing takes no memory, at the price of a search when a slot turns into a table.
  */
 static void flpt_park(u64 *slot, u64 *table)
 {
-	struct flpt_page **bay = flpt_bay(slot), *page = flpt_page(table);
-	unsigned long key = READ_ONCE(page->key) & (FLPT_KEY_LEVEL | FLPT_KEY_IN_BAY);
+	struct flpt_page *parent = flpt_page(slot), *page = flpt_page(table);
+	unsigned long key = READ_ONCE(page->key);
 
-	if (!(key & FLPT_KEY_IN_BAY)) {
-		/* Only who owns all of the slot comes here. */
-		page->parked = *bay;
-		/* The rest of the list before its head. */
-		smp_store_release(bay, page);
+	if (!(key & FLPT_KEY_LISTED)) {
+		page->sibling = READ_ONCE(parent->parked);
+		while (!try_cmpxchg(&parent->parked, &page->sibling, page))
+			;
 	}
 
 	/* It is empty before it can be had. */
-	smp_store_release(&page->key, key | FLPT_KEY_IN_BAY | FLPT_KEY_PARKED);
+	smp_store_release(&page->key, flpt_parked_key(slot) | (key & FLPT_KEY_LEVEL));
 }
 
 static u64 *flpt_unpark(u64 *slot)
 {
-	struct flpt_page **bay = flpt_bay(slot), *page;
+	struct flpt_page *page = READ_ONCE(flpt_page(slot)->parked);
 
-	for (page = bay ? READ_ONCE(*bay) : NULL; page; page = page->parked) {
+	for (; page; page = page->sibling) {
 		unsigned long key = READ_ONCE(page->key);
 
-		if ((key & FLPT_KEY_PARKED) &&
+		if ((key & ~FLPT_KEY_LEVEL) == flpt_parked_key(slot) &&
 		    try_cmpxchg(&page->key, &key, key & ~FLPT_KEY_PARKED))
 			return flpt_page_table(page);
 	}
@@ -465,7 +443,7 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 	if (!(new & FL_SYNCED))
 		flpt_sync(pt, slot, level, iova, new, replaced);
 
-	key = READ_ONCE(page->key) & FLPT_KEY_IN_BAY;
+	key = READ_ONCE(page->key) & FLPT_KEY_LISTED;
 	if (!key)
 		flpt_keep_page(pt, page);
 	/* All of the above before whoever remembers it goes by it. */
@@ -488,7 +466,7 @@ static u64 *flpt_take_table(struct flpt *pt, u64 *slot, gfp_t gfp)
 /* What was taken turned out not to be needed; @filled if it is not empty. */
 static void flpt_return_table(struct flpt *pt, u64 *slot, u64 *table, bool filled)
 {
-	if (!(READ_ONCE(flpt_page(table)->key) & FLPT_KEY_IN_BAY)) {
+	if (!(READ_ONCE(flpt_page(table)->key) & FLPT_KEY_LISTED)) {
 		flpt_drop_page(pt, table);
 		return;
 	}
@@ -663,18 +641,6 @@ static bool flpt_is_empty(u64 *table, unsigned int level)
 	return true;
 }
 
-static bool flpt_has_tables(u64 *table, unsigned int level)
-{
-	unsigned int i;
-
-	for (i = 0; level > 1 && i < FL_ENTRIES; i++) {
-		if (fl_is_table(fl_load(table + i), level))
-			return true;
-	}
-
-	return false;
-}
-
 /* Park the tables below @table, which is no longer reachable for hardware. */
 static void flpt_park_children(u64 *table, unsigned int level)
 {
@@ -695,14 +661,13 @@ static void flpt_park_children(u64 *table, unsigned int level)
  * Store @leaf at @slot, an entry of @level for @iova that is in use. That works
  * if what it refers to is an empty table. Hardware may have the table in a
  * paging-structure cache and would go on finding nothing there, hence the
- * invalidation; only after that may the table be used again.
+ * invalidation; only after that may the table be used again. No memory is needed.
  */
 static noinline int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int level,
-				   u64 iova, u64 leaf, gfp_t gfp)
+				   u64 iova, u64 leaf)
 {
 	u64 old = fl_load(slot);
 	u64 *table;
-	int ret;
 
 	if (!fl_is_table(old, level))
 		return -EADDRINUSE;
@@ -710,12 +675,6 @@ static noinline int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int leve
 	table = flpt_table(old);
 	if (!flpt_is_empty(table, level - 1))
 		return -EADDRINUSE;
-
-	ret = flpt_reserve_bay(pt, slot, gfp);
-	if (!ret && flpt_has_tables(table, level - 1))
-		ret = flpt_reserve_bay(pt, table, gfp);
-	if (ret)
-		return ret;
 
 	if (!try_cmpxchg64(slot, &old, leaf))
 		return -EADDRINUSE;
@@ -1045,7 +1004,7 @@ static int flpt_map_run(struct flpt *pt, u64 iova, u64 leaf, unsigned int level,
 		return done;
 	}
 
-	ret = flpt_supersede(pt, slot, level, iova, leaf, gfp);
+	ret = flpt_supersede(pt, slot, level, iova, leaf);
 	return ret ?: 1;
 }
 
@@ -1670,11 +1629,11 @@ void flpt_get_stats(struct flpt *pt, struct flpt_stats *stats)
 	for (page = READ_ONCE(pt->pages); page; page = page->next) {
 		unsigned long key = READ_ONCE(page->key);
 
+		/* 0 if it is just being installed */
 		stats->tables[key & FLPT_KEY_LEVEL]++;
 		stats->parked += !!(key & FLPT_KEY_PARKED);
 		cond_resched();
 	}
-	swap(stats->shadows, stats->tables[0]);
 
 	while (flpt_next_leaf(flpt_root(pt), pt->cfg.levels, &iova, path, &level)) {
 		stats->leaves[level]++;

@@ -77,13 +77,11 @@ struct flpt_cfg {
  * struct flpt_stats - what a table is made of
  * @tables: table pages per level, [1] to [5]; parked ones included
  * @parked: of these, pages that wait for their slot to turn into a table again
- * @shadows: pages that hold the references to parked tables
  * @leaves: present leaves by level: [1] 4 KiB, [2] 2 MiB, [3] 1 GiB
  */
 struct flpt_stats {
 	unsigned long tables[FLPT_MAX_LEVELS + 1];
 	unsigned long parked;
-	unsigned long shadows;
 	unsigned long leaves[FLPT_MAX_LEVELS + 1];
 };
 
