@@ -165,6 +165,7 @@ struct iommu_domain *fl_domain_alloc(struct device *dev, gfp_t gfp)
 		.owner		= domain,
 		.levels		= caps.levels,
 		.pgsize_bitmap	= caps.pgsize_bitmap,
+		.last_iova	= GENMASK_ULL(caps.mgaw - 1, 0),
 		.coherent	= caps.coherent,
 		.nid		= dev ? dev_to_node(dev) : NUMA_NO_NODE,
 		.gfp		= gfp,
@@ -181,8 +182,7 @@ struct iommu_domain *fl_domain_alloc(struct device *dev, gfp_t gfp)
 	domain->domain.pgsize_bitmap = caps.pgsize_bitmap;
 	geometry = &domain->domain.geometry;
 	geometry->aperture_start = 0;
-	geometry->aperture_end = min(flpt_last_iova(domain->flpt),
-				     GENMASK_ULL(caps.mgaw - 1, 0));
+	geometry->aperture_end = flpt_last_iova(domain->flpt);
 	geometry->force_aperture = true;
 	fl_debugfs_add(domain);
 

@@ -661,18 +661,32 @@ static void alloc_is_final(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, root, flpt_root(domain->flpt));
 }
 
-/* What lies beyond the aperture is refused, what lies at its end is not. */
+/*
+ * What lies beyond the aperture is refused, what lies at its end is not: of what the
+ * depth allows, and of what hardware can address.
+ */
 static void alloc_aperture(struct kunit *test)
 {
-	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
-	struct iommu_domain *domain = &fl_domain(test, dev)->domain;
-	u64 end = domain->geometry.aperture_end + 1;
+	static const struct { u64 cap, end; } cases[] = {
+		{ CAP_PLAIN, BIT_ULL(47) },
+		{ CAP_ND_256 | CAP_MGAW(39), BIT_ULL(39) },
+	};
+	unsigned int i;
 
-	KUNIT_EXPECT_EQ(test, 0, iommu_map(domain, end - SZ_4K, PA, SZ_4K, RW,
-					   GFP_KERNEL));
-	KUNIT_EXPECT_EQ(test, PA, iommu_iova_to_phys(domain, end - SZ_4K));
-	KUNIT_EXPECT_EQ(test, -ERANGE, iommu_map(domain, end, PA, SZ_4K, RW,
-						 GFP_KERNEL));
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct device *dev = fake_pair(test, cases[i].cap, ECAP_PLAIN);
+		struct iommu_domain *domain = &fl_domain(test, dev)->domain;
+		u64 end = cases[i].end;
+
+		KUNIT_EXPECT_EQ(test, end - 1, domain->geometry.aperture_end);
+		KUNIT_EXPECT_EQ(test, 0, iommu_map(domain, end - SZ_4K, PA, SZ_4K, RW,
+						   GFP_KERNEL));
+		KUNIT_EXPECT_EQ(test, PA, iommu_iova_to_phys(domain, end - SZ_4K));
+		KUNIT_EXPECT_EQ(test, -ERANGE, iommu_map(domain, end, PA, SZ_4K, RW,
+							 GFP_KERNEL));
+		KUNIT_EXPECT_EQ(test, 0, iommu_unmap(domain, end, SZ_4K));
+		KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, end));
+	}
 }
 
 static void alloc_charges_users_only(struct kunit *test)

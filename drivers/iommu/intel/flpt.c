@@ -1207,8 +1207,8 @@ static noinline int flpt_map_any(struct flpt *pt, u64 iova, phys_addr_t paddr,
  * Return:
  * * 0		- all is mapped
  * * -EINVAL	- size unknown, misaligned or nothing, or no access allowed
- * * -ERANGE	- outside of the aperture (VT-d section 3.6: canonical addresses,
- *		  of which the lower half is offered), or of physical addresses
+ * * -ERANGE	- outside of the aperture (see flpt_last_iova()), or of physical
+ *		  addresses
  * * -EADDRINUSE - something is mapped there already; it stays, and what this
  *		  call had mapped has been taken back and invalidated
  * * -ENOMEM	- no memory for a table, or none left of &flpt_cfg.max_pages; what
@@ -1400,15 +1400,17 @@ EXPORT_SYMBOL_IF_KUNIT(flpt_iova_to_phys);
  * Context: may sleep.
  *
  * Return: the table, or ERR_PTR: -EINVAL if @cfg asks for what the format does
- * not have, -ENOMEM.
+ * not have, or for an aperture of no whole GiB; -ENOMEM.
  */
 struct flpt *flpt_create(const struct flpt_cfg *cfg)
 {
+	u64 last = cfg->last_iova ?: U64_MAX;
 	struct flpt *pt;
 
 	if ((cfg->levels != 4 && cfg->levels != 5) ||
 	    !(cfg->pgsize_bitmap & SZ_4K) ||
-	    (cfg->pgsize_bitmap & ~(unsigned long)(SZ_4K | SZ_2M | SZ_1G)))
+	    (cfg->pgsize_bitmap & ~(unsigned long)(SZ_4K | SZ_2M | SZ_1G)) ||
+	    !IS_ALIGNED(last + 1, SZ_1G))
 		return ERR_PTR(-EINVAL);
 
 	pt = kzalloc(sizeof(*pt), GFP_KERNEL | cfg->gfp);
@@ -1416,7 +1418,7 @@ struct flpt *flpt_create(const struct flpt_cfg *cfg)
 		return ERR_PTR(-ENOMEM);
 
 	pt->cfg = *cfg;
-	pt->last = fl_size(cfg->levels + 1) / 2 - 1;
+	pt->last = min(last, fl_size(cfg->levels + 1) / 2 - 1);
 	pt->hints = alloc_percpu_gfp(struct flpt_hints, GFP_KERNEL | cfg->gfp);
 	if (!pt->hints)
 		goto err_free;
@@ -1531,7 +1533,8 @@ EXPORT_SYMBOL_IF_KUNIT(flpt_config);
  * @pt: the table
  *
  * First-level addresses are canonical (VT-d section 3.6). Only the lower half is
- * offered: 47 bits with 4 levels, 56 bits with 5.
+ * offered: 47 bits with 4 levels, 56 bits with 5, or what &flpt_cfg.last_iova leaves
+ * of it.
  *
  * Return: the address in bytes, inclusive.
  */

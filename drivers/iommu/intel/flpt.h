@@ -55,6 +55,8 @@ struct flpt_ops {
  * @levels: 4 or 5 (VT-d section 3.6; 5 needs CAP.FL5LP)
  * @pgsize_bitmap: leaf sizes in bytes, OR-ed: SZ_4K always, SZ_2M, and SZ_1G
  *	(needs CAP.FL1GP)
+ * @last_iova: last address of the aperture, which is a number of whole GiB; 0, or more
+ *	than the depth allows, means all that the depth allows
  * @coherent: page walks snoop the caches (ECAP.SMPWC)
  * @nid: NUMA node of the tables, or NUMA_NO_NODE
  * @gfp: added to the gfp of every table: __GFP_ACCOUNT if a user is to be
@@ -67,6 +69,7 @@ struct flpt_cfg {
 	void *owner;
 	unsigned int levels;
 	unsigned long pgsize_bitmap;
+	u64 last_iova;
 	bool coherent;
 	int nid;
 	gfp_t gfp;

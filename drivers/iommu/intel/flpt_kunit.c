@@ -1419,10 +1419,12 @@ static void create_refuses(struct kunit *test)
 	static const struct {
 		unsigned int levels;
 		unsigned long pgsizes;
+		u64 last;
 	} bad[] = {
 		{ 0, SZ_4K }, { 3, SZ_4K }, { 6, SZ_4K },
 		{ 4, 0 }, { 4, SZ_2M }, { 4, SZ_4K | SZ_8K },
 		{ 4, SIZES_1G | BIT(39) }, { 5, SIZES_2M | BIT(0) },
+		{ 4, SZ_4K, SZ_1G }, { 4, SZ_4K, SZ_2M - 1 },
 	};
 	unsigned int i;
 
@@ -1431,6 +1433,7 @@ static void create_refuses(struct kunit *test)
 			.ops = &lab_ops,
 			.levels = bad[i].levels,
 			.pgsize_bitmap = bad[i].pgsizes,
+			.last_iova = bad[i].last,
 			.coherent = true,
 			.nid = NUMA_NO_NODE,
 		};
@@ -1438,6 +1441,32 @@ static void create_refuses(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, PTR_ERR_OR_ZERO(flpt_create(&cfg)),
 				    -EINVAL, "%u levels, sizes %lx",
 				    bad[i].levels, bad[i].pgsizes);
+	}
+}
+
+/* What hardware cannot address is refused, though the depth would allow it. */
+static void create_with_an_aperture(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 end = 39ULL * SZ_1G, size;
+
+	lab->cfg.last_iova = U64_MAX;
+	lab_renew(lab);
+	KUNIT_EXPECT_EQ(test, lab_end(lab), 1ULL << (lab->param->levels * 9 + 11));
+	lab->cfg.last_iova = end - 1;
+	lab_renew(lab);
+	KUNIT_EXPECT_EQ(test, lab_end(lab), end);
+
+	for (size = SZ_4K; size; size = next_size(lab, size)) {
+		must_map(lab, end - size, size, 1);
+		KUNIT_EXPECT_EQ(test, -ERANGE, lab_map(lab, end, 0, size, 1, RW));
+		KUNIT_EXPECT_EQ(test, -ERANGE,
+				lab_map(lab, end - 2 * size, 0, size, 3, RW));
+		KUNIT_EXPECT_EQ(test, 0, flpt_unmap(lab->pt, end, size));
+		KUNIT_EXPECT_EQ(test, 0, flpt_unmap(lab->pt, end - size, 2 * size));
+		KUNIT_EXPECT_EQ(test, -ERANGE, flpt_split(lab->pt, end, GFP_KERNEL));
+		KUNIT_EXPECT_EQ(test, 0, flpt_iova_to_phys(lab->pt, end));
+		must_unmap(lab, end - size, size);
 	}
 }
 
@@ -3458,6 +3487,7 @@ static struct kunit_case flpt_test_cases[] = {
 	KUNIT_CASE(spec_scans_everything),
 	KUNIT_CASE(create_refuses),
 	KUNIT_CASE_PARAM(create_makes_an_empty_table, all_gen_params),
+	KUNIT_CASE_PARAM(create_with_an_aperture, all_gen_params),
 	KUNIT_CASE_PARAM(create_without_memory, all_gen_params),
 	KUNIT_CASE_PARAM(pages_are_accounted, all_gen_params),
 	KUNIT_CASE_PARAM(map_across_tables, all_gen_params),

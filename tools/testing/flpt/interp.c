@@ -203,8 +203,9 @@ static void walk_to(u64 iova, struct spec_walk *walk,
 
 static void cache(u64 iova, u64 size, u64 pa, unsigned int level, bool write)
 {
+	/* Nothing is behind the aperture, though the table may reach there. */
 	const struct cached new = {
-		.first = iova & -size, .last = iova | (size - 1), .pa = pa,
+		.first = iova & -size, .last = min(iova | (size - 1), t.last), .pa = pa,
 		.level = level, .write = write,
 	};
 	unsigned int i;
@@ -1110,6 +1111,10 @@ static void begin(void)
 	shim_hook = t.watch || t.preempt ? step : NULL;
 	t.sizes = cfg.pgsize_bitmap;
 	t.last = cfg.levels == 5 ? (1ULL << 56) - 1 : (1ULL << 47) - 1;
+	if (b2 & 64) {
+		t.last = (1ULL << 39) + 5ULL * SZ_1G - 1;
+		cfg.last_iova = t.last;
+	}
 	t.pt = flpt_create(&cfg);
 	BUG_ON(IS_ERR(t.pt));
 	model_init(&t.model, t.pt, !cfg.coherent && b & 32);

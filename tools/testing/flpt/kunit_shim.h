@@ -33,7 +33,6 @@ typedef signed char s8;
 #define SZ_8K			0x2000
 #define SZ_1M			0x100000
 #define SZ_4M			0x400000
-#define U64_MAX			(~0ULL)
 #define IOMMU_CACHE		4
 #define IOMMU_NOEXEC		8
 #define IOMMU_MMIO		16

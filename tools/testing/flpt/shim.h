@@ -47,6 +47,7 @@ typedef unsigned int gfp_t;
 #define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
 #define min(a, b)		min_t(__typeof__(a), a, b)
 
+#define U64_MAX			(~0ULL)
 #define BIT(n)			(1UL << (n))
 #define BIT_ULL(n)		(1ULL << (n))
 #define GENMASK(high, low)	((~0UL >> (63 - (high))) & (~0UL << (low)))
