@@ -22,8 +22,9 @@
  *   until the slot turns into a table again.
  *
  * Callers that break the first rule (two operations on overlapping ranges at the
- * same time) may find either result in the table, and may lose a table page: a
- * large leaf that is stored where another has just installed a table.
+ * same time) may find either result in their ranges, and may lose a table page until
+ * the end: a 2 MiB leaf that is stored where another has just installed a table.
+ * Nothing else is harmed.
  *
  * Syncing a table
  * ---------------
@@ -50,8 +51,8 @@
  * lacks FL_SYNCED. One that finds it missing does not wait, but does 3 to 5 (but
  * for the key) itself. All of that may be done twice, and what is below changes
  * only after it: a CPU goes on after its own 5, or after it has seen FL_SYNCED or
- * the key, which come after another's 4 (cmpxchg() is fully ordered, and the key
- * is a release). A CPU that did not install the entry cannot tell what was there
+ * the key, which come after another's 4, as both are exchanges, which are fully
+ * ordered. A CPU that did not install the entry cannot tell what was there
  * before, so it invalidates where a large page may have been.
  *
  * FL_SYNCED is for CPUs only, so it does not matter whether it reaches memory. If
@@ -65,8 +66,8 @@
  * have been parked since; what counts is its key, which says for what region it is
  * in use. Parking takes that away, before the owner of the region who mapped the
  * large page returns. Installing sets it as the last step, so whoever
- * finds the key finds all that the walk would have shown: smp_store_release()
- * there pairs with smp_load_acquire() here.
+ * finds the key finds all that the walk would have shown: the exchange there, which
+ * is fully ordered, pairs with smp_load_acquire() here.
  */
 
 #include <kunit/static_stub.h>
@@ -429,8 +430,8 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 {
 	struct flpt_page *page = flpt_page(table);
 	u64 new = fl_make_table(virt_to_phys(table));
+	unsigned long key = READ_ONCE(page->key);
 	bool replaced = fl_present(*old);
-	unsigned long key;
 
 	if (pt->cfg.coherent && !replaced)
 		new |= FL_SYNCED;
@@ -443,11 +444,14 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 	if (!(new & FL_SYNCED))
 		flpt_sync(pt, slot, level, iova, new, replaced);
 
-	key = READ_ONCE(page->key) & FLPT_KEY_LISTED;
-	if (!key)
+	if (!(key & FLPT_KEY_LISTED))
 		flpt_keep_page(pt, page);
-	/* All of the above before whoever remembers it goes by it. */
-	smp_store_release(&page->key, key | flpt_key(iova, level - 1));
+	/*
+	 * All of the above before whoever remembers it goes by it. Fully ordered; it
+	 * fails if a caller that owns nothing here has parked the table.
+	 */
+	try_cmpxchg(&page->key, &key,
+		    (key & FLPT_KEY_LISTED) | flpt_key(iova, level - 1));
 
 	return true;
 }
@@ -587,6 +591,23 @@ static __always_inline unsigned int flpt_run(unsigned int level, u64 iova, u64 l
 	u64 run = (last >> fl_shift(level)) - (iova >> fl_shift(level)) + 1;
 
 	return min_t(u64, run, FL_ENTRIES - fl_index(iova, level));
+}
+
+/*
+ * Store @new at @slot, an entry of @level that held @old, a leaf or nothing. The caller
+ * owns all of it, so nobody else changes it. Should two callers break that rule, then
+ * what they break is their range; but a 1 GiB page that took the place of a directory
+ * while CPUs remember it would lead everybody astray, for as long as the table lives.
+ * So that is exchanged.
+ */
+static __always_inline bool flpt_replace_leaf(u64 *slot, unsigned int level, u64 old,
+					      u64 new)
+{
+	if (level > FLPT_HINT_LEVEL)
+		return try_cmpxchg64(slot, &old, new);
+
+	fl_store(slot, new);
+	return true;
 }
 
 /* Entries that are looked at together, or stored, rather than each by itself. */
@@ -861,25 +882,25 @@ static bool flpt_stride_has_leaves_only(u64 *slot)
  * one at any time if it is empty. Returns how many entries are done; fewer than @n
  * where a table is in the way.
  */
-static unsigned int flpt_clear_large(u64 *slot, unsigned int n)
+static unsigned int flpt_clear_large(u64 *slot, unsigned int level, unsigned int n)
 {
 	unsigned int i = 0;
 
 	while (i < n) {
 		u64 entry;
 
-		if (n - i >= FLPT_STRIDE && flpt_stride_has_leaves_only(slot + i)) {
+		if (level == FLPT_HINT_LEVEL && n - i >= FLPT_STRIDE &&
+		    flpt_stride_has_leaves_only(slot + i)) {
 			flpt_clear_pages(slot + i, FLPT_STRIDE);
 			i += FLPT_STRIDE;
 			continue;
 		}
 
 		entry = fl_load(slot + i);
-		if (fl_is_table(entry, 2))
+		if (fl_is_table(entry, level))
 			break;
-		if (entry)
-			fl_store(slot + i, 0);
-		i++;
+		if (!entry || flpt_replace_leaf(slot + i, level, entry, 0))
+			i++;
 	}
 
 	return i;
@@ -895,7 +916,7 @@ static void flpt_clear(struct flpt *pt, u64 *slot, unsigned int level, u64 iova,
 		if (level == 1)
 			flpt_clear_pages(slot, n);
 		else
-			n = flpt_clear_large(slot, n);
+			n = flpt_clear_large(slot, level, n);
 
 		/* Nothing, if a hole has just become a neighbour's table. */
 		if (n) {
@@ -926,23 +947,24 @@ static void flpt_take_back(struct flpt *pt, u64 iova, u64 end)
 
 /* Map */
 
-/* Fill @n slots. Returns how many are filled before one is in use. */
-static __always_inline unsigned int flpt_fill(u64 *slot, u64 leaf, u64 step,
+/* Fill @n slots of @level. Returns how many are filled before one is in use. */
+static __always_inline unsigned int flpt_fill(u64 *slot, u64 leaf, unsigned int level,
 					      unsigned int n)
 {
+	u64 step = fl_size(level);
 	unsigned int i = 0;
 
 	while (i < n) {
-		if (n - i >= FLPT_STRIDE && flpt_stride_is_free(slot + i)) {
+		if (level <= FLPT_HINT_LEVEL && n - i >= FLPT_STRIDE &&
+		    flpt_stride_is_free(slot + i)) {
 			flpt_store_stride(slot + i, leaf, step);
 			leaf += FLPT_STRIDE * step;
 			i += FLPT_STRIDE;
 			continue;
 		}
 
-		if (fl_load(slot + i))
+		if (fl_load(slot + i) || !flpt_replace_leaf(slot + i, level, 0, leaf))
 			break;
-		fl_store(slot + i, leaf);
 		leaf += step;
 		i++;
 	}
@@ -998,7 +1020,7 @@ static int flpt_map_run(struct flpt *pt, u64 iova, u64 leaf, unsigned int level,
 		return PTR_ERR(table);
 
 	slot = table + fl_index(iova, level);
-	done = flpt_fill(slot, leaf, fl_size(level), n);
+	done = flpt_fill(slot, leaf, level, n);
 	if (likely(done)) {
 		flpt_write_back(pt, slot, done * sizeof(*slot));
 		return done;
@@ -1013,13 +1035,13 @@ static bool flpt_in_aperture(struct flpt *pt, u64 iova, size_t size)
 	return iova <= pt->last && size - 1 <= pt->last - iova;
 }
 
-/* Map one leaf at @slot, if it is free. */
-static __always_inline bool flpt_map_slot(struct flpt *pt, u64 *slot, u64 leaf)
+/* Map one leaf at @slot, of @level, if it is free. */
+static __always_inline bool flpt_map_slot(struct flpt *pt, u64 *slot, unsigned int level,
+					  u64 leaf)
 {
-	if (unlikely(fl_load(slot)))
+	if (unlikely(fl_load(slot) || !flpt_replace_leaf(slot, level, 0, leaf)))
 		return false;
 
-	fl_store(slot, leaf);
 	flpt_write_back(pt, slot, sizeof(*slot));
 	return true;
 }
@@ -1033,7 +1055,7 @@ static noinline int flpt_map_below(struct flpt *pt, u64 *slot, u64 iova, u64 lea
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 
-	return flpt_map_slot(pt, table + fl_index(iova, 1), leaf);
+	return flpt_map_slot(pt, table + fl_index(iova, 1), 1, leaf);
 }
 
 /*
@@ -1060,10 +1082,10 @@ static __always_inline int flpt_map_one(struct flpt *pt, u64 iova, phys_addr_t p
 
 		if (unlikely(!fl_is_synced_table(entry)))
 			return flpt_map_below(pt, slot, iova, leaf, gfp);
-		return flpt_map_slot(pt, flpt_table(entry) + fl_index(iova, 1), leaf);
+		return flpt_map_slot(pt, flpt_table(entry) + fl_index(iova, 1), 1, leaf);
 	}
 	if (pgsize == SZ_2M && (pt->cfg.pgsize_bitmap & SZ_2M))
-		return flpt_map_slot(pt, slot, fl_make_leaf(paddr, 2, prot));
+		return flpt_map_slot(pt, slot, 2, fl_make_leaf(paddr, 2, prot));
 	return 0;
 }
 
@@ -1079,7 +1101,7 @@ static __always_inline size_t flpt_map_recalled(struct flpt *pt, u64 iova, u64 l
 	if (!slot || (iova ^ last) >> fl_shift(level + 1))
 		return 0;
 
-	n = flpt_fill(slot, leaf, fl_size(level), n);
+	n = flpt_fill(slot, leaf, level, n);
 	if (n)
 		flpt_write_back(pt, slot, n * sizeof(*slot));
 
@@ -1127,7 +1149,7 @@ static noinline int flpt_map_new(struct flpt *pt, u64 iova, u64 leaf,
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 
-	return flpt_map_slot(pt, table + fl_index(iova, level), leaf);
+	return flpt_map_slot(pt, table + fl_index(iova, level), level, leaf);
 }
 
 /* flpt_map() of leaves of @level, for which the table is configured. */
@@ -1260,7 +1282,7 @@ static __always_inline bool flpt_unmap_recalled(struct flpt *pt, u64 iova, u64 l
 
 	if (level == 1)
 		flpt_clear_pages(slot, n);
-	else if (flpt_clear_large(slot, n) < n)
+	else if (flpt_clear_large(slot, level, n) < n)
 		return false;
 
 	flpt_write_back(pt, slot, n * sizeof(*slot));
