@@ -323,3 +323,24 @@ phys_addr_t fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 {
 	return flpt_iova_to_phys(to_dmar_domain(domain)->flpt, iova);
 }
+
+/*
+ * Fewer tables than these, 256 KiB, are not worth an invalidation of everything: a
+ * user who maps and unmaps one buffer keeps them.
+ */
+#define FL_KEEP_TABLES	64
+
+/**
+ * fl_domain_free_empty_tables() - &iommu_domain_ops.free_empty_tables
+ * @domain: first-level domain in which nothing is mapped, and nobody is at work
+ *
+ * Context: may sleep; see flpt_free_empty_tables().
+ */
+void fl_domain_free_empty_tables(struct iommu_domain *domain)
+{
+	struct flpt *pt = to_dmar_domain(domain)->flpt;
+
+	/* It refuses if anything is mapped after all. */
+	if (flpt_nr_tables(pt) > FL_KEEP_TABLES)
+		flpt_free_empty_tables(pt);
+}

@@ -46,6 +46,7 @@ size_t fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 void fl_domain_iotlb_sync(struct iommu_domain *domain,
 			  struct iommu_iotlb_gather *gather);
 phys_addr_t fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
+void fl_domain_free_empty_tables(struct iommu_domain *domain);
 
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS
 void fl_debugfs_add(struct dmar_domain *domain);

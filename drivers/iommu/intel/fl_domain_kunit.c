@@ -1342,6 +1342,40 @@ static void inv_beyond_mamv(struct kunit *test)
 }
 
 /*
+ * One page at a time, at ever new places: when nothing is mapped, the owner of the
+ * address space gets the tables freed, but not the few of one buffer.
+ */
+static void free_empty_tables(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	struct dmar_domain *domain = fl_domain(test, dev);
+	struct flpt_stats stats;
+	u64 iova;
+
+	map(test, &domain->domain, IOVA, SZ_4K);
+	unmap(test, &domain->domain, IOVA, SZ_4K);
+	iommu_free_empty_tables(&domain->domain);
+	KUNIT_EXPECT_EQ(test, 4, flpt_nr_tables(domain->flpt));
+
+	for (iova = IOVA; iova < IOVA + SZ_1G; iova += SZ_2M) {
+		map(test, &domain->domain, iova, SZ_4K);
+		if (iova < IOVA + SZ_1G - SZ_2M)
+			unmap(test, &domain->domain, iova, SZ_4K);
+	}
+	KUNIT_EXPECT_LT(test, 512, flpt_nr_tables(domain->flpt));
+	iommu_free_empty_tables(&domain->domain);	/* there is one left */
+	KUNIT_EXPECT_LT(test, 512, flpt_nr_tables(domain->flpt));
+
+	unmap(test, &domain->domain, IOVA + SZ_1G - SZ_2M, SZ_4K);
+	iommu_free_empty_tables(&domain->domain);
+	KUNIT_EXPECT_EQ(test, 1, flpt_nr_tables(domain->flpt));
+	flpt_get_stats(domain->flpt, &stats);
+	KUNIT_EXPECT_EQ(test, 0, stats.leaves[1]);
+	map(test, &domain->domain, IOVA, SZ_4K);
+	KUNIT_EXPECT_NE(test, 0, iommu_iova_to_phys(&domain->domain, IOVA));
+}
+
+/*
  * Second-level domains cannot split superpages. One that begins in the range goes as a
  * whole, which 6.12's callers and mainline's are used to; one that begins before it
  * stays, and so does everything else.
@@ -1477,6 +1511,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(caps_common_part),
 	KUNIT_CASE_PARAM(alloc_is_final, alloc_gen_params),
 	KUNIT_CASE(alloc_aperture),
+	KUNIT_CASE(free_empty_tables),
 	KUNIT_CASE(alloc_charges_users_only),
 	KUNIT_CASE(alloc_without_memory),
 	KUNIT_CASE(alloc_without_device),

@@ -72,6 +72,7 @@
 
 #include <kunit/static_stub.h>
 #include <linux/cache.h>
+#include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/mm.h>
@@ -142,6 +143,8 @@ struct flpt {
 	/* Written when a table comes, never by a plain map or unmap. */
 	struct flpt_page *pages ____cacheline_aligned_in_smp;
 	atomic_long_t nr_pages;	/* of the list, or on their way into it */
+	atomic_long_t nr_tables[FLPT_MAX_LEVELS + 1];	/* of the list, by level */
+	atomic_long_t nr_parked;	/* of these */
 };
 
 /* The most tables that one cut can take: 1 GiB to 4 KiB at both ends. */
@@ -180,18 +183,16 @@ static u64 *flpt_page_table(const struct flpt_page *page)
 	return page_address((const struct page *)page);
 }
 
-/* Pages are counted where there is a bound. */
 static bool flpt_charge(struct flpt *pt)
 {
-	unsigned long max = pt->cfg.max_pages;
+	unsigned long nr = atomic_long_inc_return(&pt->nr_pages);
 
-	return !max || atomic_long_inc_return(&pt->nr_pages) <= max;
+	return !pt->cfg.max_pages || nr <= pt->cfg.max_pages;
 }
 
 static void flpt_uncharge(struct flpt *pt)
 {
-	if (pt->cfg.max_pages)
-		atomic_long_dec(&pt->nr_pages);
+	atomic_long_dec(&pt->nr_pages);
 }
 
 /* A page to become a table. */
@@ -221,9 +222,10 @@ static void flpt_drop_page(struct flpt *pt, void *addr)
 	flpt_uncharge(pt);
 }
 
-/* Note a page that others can reach: it stays to the end. */
-static void flpt_keep_page(struct flpt *pt, struct flpt_page *page)
+/* Note a table of @level that others can reach: it stays to the end. */
+static void flpt_keep_page(struct flpt *pt, struct flpt_page *page, unsigned int level)
 {
+	atomic_long_inc(&pt->nr_tables[level]);
 	page->next = READ_ONCE(pt->pages);
 	while (!try_cmpxchg(&pt->pages, &page->next, page))
 		;
@@ -243,7 +245,7 @@ static void flpt_free_batch(struct rcu_head *rcu)
 }
 
 /*
- * Free @page and all behind it. Fault dumps walk from the PASID entry in
+ * Free @page and all behind it, which may be millions. Fault dumps walk from the PASID entry in
  * interrupt context, where they cannot keep the domain from going away.
  */
 static void flpt_free_pages(struct flpt_page *page)
@@ -259,6 +261,7 @@ static void flpt_free_pages(struct flpt_page *page)
 		page->next = NULL;
 		call_rcu(&batch->rcu, flpt_free_batch);
 		page = next;
+		cond_resched();
 	}
 }
 
@@ -365,7 +368,7 @@ static unsigned long flpt_parked_key(u64 *slot)
  * page at the same time and those that had a parked table lost against a new one.
  * Listing takes no memory, at the price of a search when a slot turns into a table.
  */
-static void flpt_park(u64 *slot, u64 *table)
+static void flpt_park(struct flpt *pt, u64 *slot, u64 *table)
 {
 	struct flpt_page *parent = flpt_page(slot), *page = flpt_page(table);
 	unsigned long key = READ_ONCE(page->key);
@@ -376,11 +379,12 @@ static void flpt_park(u64 *slot, u64 *table)
 			;
 	}
 
+	atomic_long_inc(&pt->nr_parked);
 	/* It is empty before it can be had. */
 	smp_store_release(&page->key, flpt_parked_key(slot) | (key & FLPT_KEY_LEVEL));
 }
 
-static u64 *flpt_unpark(u64 *slot)
+static u64 *flpt_unpark(struct flpt *pt, u64 *slot)
 {
 	struct flpt_page *page = READ_ONCE(flpt_page(slot)->parked);
 
@@ -388,8 +392,10 @@ static u64 *flpt_unpark(u64 *slot)
 		unsigned long key = READ_ONCE(page->key);
 
 		if ((key & ~FLPT_KEY_LEVEL) == flpt_parked_key(slot) &&
-		    try_cmpxchg(&page->key, &key, key & ~FLPT_KEY_PARKED))
+		    try_cmpxchg(&page->key, &key, key & ~FLPT_KEY_PARKED)) {
+			atomic_long_dec(&pt->nr_parked);
 			return flpt_page_table(page);
+		}
 	}
 
 	return NULL;
@@ -445,7 +451,7 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 		flpt_sync(pt, slot, level, iova, new, replaced);
 
 	if (!(key & FLPT_KEY_LISTED))
-		flpt_keep_page(pt, page);
+		flpt_keep_page(pt, page, level - 1);
 	/*
 	 * All of the above before whoever remembers it goes by it. Fully ordered; it
 	 * fails if a caller that owns nothing here has parked the table.
@@ -462,7 +468,7 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
  */
 static u64 *flpt_take_table(struct flpt *pt, u64 *slot, gfp_t gfp)
 {
-	u64 *table = flpt_unpark(slot);
+	u64 *table = flpt_unpark(pt, slot);
 
 	return table ?: flpt_new_page(pt, gfp);
 }
@@ -477,7 +483,7 @@ static void flpt_return_table(struct flpt *pt, u64 *slot, u64 *table, bool fille
 
 	if (filled)
 		memset(table, 0, PAGE_SIZE);
-	flpt_park(slot, table);
+	flpt_park(pt, slot, table);
 }
 
 /*
@@ -663,7 +669,7 @@ static bool flpt_is_empty(u64 *table, unsigned int level)
 }
 
 /* Park the tables below @table, which is no longer reachable for hardware. */
-static void flpt_park_children(u64 *table, unsigned int level)
+static void flpt_park_children(struct flpt *pt, u64 *table, unsigned int level)
 {
 	unsigned int i;
 
@@ -674,7 +680,7 @@ static void flpt_park_children(u64 *table, unsigned int level)
 			continue;
 
 		fl_store(table + i, 0);
-		flpt_park(table + i, flpt_table(entry));
+		flpt_park(pt, table + i, flpt_table(entry));
 	}
 }
 
@@ -704,8 +710,8 @@ static noinline int flpt_supersede(struct flpt *pt, u64 *slot, unsigned int leve
 	pt->cfg.ops->invalidate(pt->cfg.owner, iova, iova + fl_size(level) - 1,
 				FLPT_STRUCTURE);
 
-	flpt_park_children(table, level - 1);
-	flpt_park(slot, table);
+	flpt_park_children(pt, table, level - 1);
+	flpt_park(pt, slot, table);
 
 	return 0;
 }
@@ -728,7 +734,7 @@ static void flpt_fill_table(u64 *table, u64 leaf, u64 step)
 static int flpt_break_down(struct flpt *pt, u64 *slot, unsigned int level,
 			   u64 iova, struct flpt_spares *spares)
 {
-	u64 *parked = flpt_unpark(slot);
+	u64 *parked = flpt_unpark(pt, slot);
 	u64 *table = parked;
 	u64 leaf = fl_load(slot);
 
@@ -1449,7 +1455,7 @@ struct flpt *flpt_create(const struct flpt_cfg *cfg)
 	if (!pt->root)
 		goto err_free_hints;
 
-	flpt_keep_page(pt, flpt_page(pt->root));
+	flpt_keep_page(pt, flpt_page(pt->root), cfg->levels);
 	flpt_page(pt->root)->key = flpt_key(0, cfg->levels);
 	flpt_write_back(pt, pt->root, PAGE_SIZE);
 
@@ -1482,21 +1488,34 @@ void flpt_destroy(struct flpt *pt)
 EXPORT_SYMBOL_IF_KUNIT(flpt_destroy);
 
 /**
- * flpt_give_back() - free all tables of a table that has become empty
- * @pt: the table; nothing is mapped in it
+ * flpt_nr_tables() - how many tables there are, parked ones included
+ * @pt: the table
  *
- * Nothing is ever given back by itself. It is safe at a moment when nobody can be
- * on the way through these tables, and only the owner of the whole address space
- * knows one: no CPU is (the caller says so), and hardware is not when its caches are
- * invalidated after the root has become empty. Domains may stay attached.
+ * Return: the number of pages.
+ */
+unsigned long flpt_nr_tables(struct flpt *pt)
+{
+	return atomic_long_read(&pt->nr_pages);
+}
+EXPORT_SYMBOL_IF_KUNIT(flpt_nr_tables);
+
+/**
+ * flpt_free_empty_tables() - free all tables but the root, if nothing is mapped
+ * @pt: the table
  *
- * Context: no other function of this library may be at work on @pt, or begin before
- * this one is through; flpt_get_stats() is one of them. flpt_path() and
- * flpt_next_leaf() may be, under rcu_read_lock().
+ * Unmapping never frees a table. It is safe at a moment when nobody can be on the way
+ * through these tables, and only the owner of the whole address space knows one: no
+ * CPU is (the caller says so), and hardware is not when its caches are invalidated
+ * after the root has become empty. Domains may stay attached.
+ *
+ * Context: may sleep. No other function of this library may be at work on @pt, or
+ * begin before this one is through, but for those that only count or dump:
+ * flpt_count_leaves(), flpt_get_stats(), and under rcu_read_lock() flpt_path() and
+ * flpt_next_leaf().
  *
  * Return: 0, and only the root is left; -EBUSY if anything is mapped.
  */
-int flpt_give_back(struct flpt *pt)
+int flpt_free_empty_tables(struct flpt *pt)
 {
 	struct flpt_page *root = flpt_page(pt->root), *pages = pt->pages, **end;
 	unsigned int i;
@@ -1513,16 +1532,22 @@ int flpt_give_back(struct flpt *pt)
 		memset(per_cpu_ptr(pt->hints, i), 0, sizeof(*pt->hints));
 
 	/* The root was the first, and so is the last of the list. */
-	for (end = &pages; *end != root; end = &(*end)->next)
-		;
+	for (end = &pages, i = 0; *end != root; end = &(*end)->next) {
+		if (++i % 64 == 0)
+			cond_resched();
+	}
 	*end = NULL;
 	pt->pages = root;
+	root->parked = NULL;
 	atomic_long_set(&pt->nr_pages, 1);
+	for (i = 0; i < pt->cfg.levels; i++)
+		atomic_long_set(&pt->nr_tables[i], 0);
+	atomic_long_set(&pt->nr_parked, 0);
 	flpt_free_pages(pages);
 
 	return 0;
 }
-EXPORT_SYMBOL_IF_KUNIT(flpt_give_back);
+EXPORT_SYMBOL_IF_KUNIT(flpt_free_empty_tables);
 
 /* Look */
 
@@ -1634,36 +1659,87 @@ bool flpt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_next_leaf);
 
+static void flpt_count_table(u64 *table, unsigned int level, struct flpt_stats *stats)
+{
+	unsigned int i;
+
+	for (i = 0; i < FL_ENTRIES; i++) {
+		u64 entry = fl_load(table + i);
+
+		if (fl_is_table(entry, level))
+			flpt_count_table(flpt_table(entry), level - 1, stats);
+		else if (fl_present(entry))
+			stats->leaves[level]++;
+	}
+}
+
+/**
+ * flpt_count_leaves() - count the leaves of one GiB, or skip more where nothing is
+ * @pt: the table
+ * @iova: where to go on, a multiple of 1 GiB; set to where the next call goes on
+ * @stats: where to add
+ *
+ * Leaves are counted when somebody asks: counting them as they come would cost every
+ * map a store to a shared line. Concurrent operations are seen in part.
+ *
+ * Context: any but concurrently with flpt_destroy(). Takes less than a millisecond, so
+ * that the caller can let others go ahead in between.
+ *
+ * Return: true if there is more to come.
+ */
+bool flpt_count_leaves(struct flpt *pt, u64 *iova, struct flpt_stats *stats)
+{
+	unsigned int level = pt->cfg.levels;
+	u64 *table = pt->root, entry;
+
+	guard(rcu)();
+	for (;; level--) {
+		entry = fl_load(table + fl_index(*iova, level));
+		if (level == FL_MAX_LEAF || !fl_is_table(entry, level))
+			break;
+		table = flpt_table(entry);
+	}
+
+	if (fl_is_table(entry, level))
+		flpt_count_table(flpt_table(entry), level - 1, stats);
+	else if (fl_present(entry))
+		stats->leaves[level]++;
+	*iova = ALIGN_DOWN(*iova, fl_size(level)) + fl_size(level);
+
+	return *iova <= pt->last;
+}
+
+/**
+ * flpt_count_tables() - tell how many tables there are
+ * @pt: the table
+ * @stats: what was found; no leaves
+ *
+ * Context: as flpt_count_leaves().
+ */
+void flpt_count_tables(struct flpt *pt, struct flpt_stats *stats)
+{
+	unsigned int level;
+
+	memset(stats, 0, sizeof(*stats));
+	for (level = 1; level <= FLPT_MAX_LEVELS; level++)
+		stats->tables[level] = atomic_long_read(&pt->nr_tables[level]);
+	stats->parked = atomic_long_read(&pt->nr_parked);
+}
+
 /**
  * flpt_get_stats() - count tables and leaves
  * @pt: the table
  * @stats: what was found
  *
- * Leaves are counted when somebody asks, by a walk that sees concurrent operations
- * in part: counting them as they come would cost every map a store to a shared line.
- *
- * Context: may sleep; takes time in proportion to the table.
+ * Context: as flpt_count_leaves(), but takes time in proportion to the table, and may
+ * sleep.
  */
 void flpt_get_stats(struct flpt *pt, struct flpt_stats *stats)
 {
-	u64 path[FLPT_MAX_LEVELS + 1], iova = 0;
-	struct flpt_page *page;
-	unsigned int level;
+	u64 iova = 0;
 
-	memset(stats, 0, sizeof(*stats));
-	for (page = READ_ONCE(pt->pages); page; page = page->next) {
-		unsigned long key = READ_ONCE(page->key);
-
-		/* 0 if it is just being installed */
-		stats->tables[key & FLPT_KEY_LEVEL]++;
-		stats->parked += !!(key & FLPT_KEY_PARKED);
+	flpt_count_tables(pt, stats);
+	while (flpt_count_leaves(pt, &iova, stats))
 		cond_resched();
-	}
-
-	while (flpt_next_leaf(flpt_root(pt), pt->cfg.levels, &iova, path, &level)) {
-		stats->leaves[level]++;
-		iova += fl_size(level);
-		cond_resched();
-	}
 }
 EXPORT_SYMBOL_IF_KUNIT(flpt_get_stats);

@@ -90,7 +90,8 @@ struct flpt_stats {
 
 struct flpt *flpt_create(const struct flpt_cfg *cfg);
 void flpt_destroy(struct flpt *pt);
-int flpt_give_back(struct flpt *pt);
+unsigned long flpt_nr_tables(struct flpt *pt);
+int flpt_free_empty_tables(struct flpt *pt);
 
 int flpt_map(struct flpt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 	     size_t pgcount, int prot, gfp_t gfp, size_t *mapped);
@@ -101,6 +102,8 @@ phys_addr_t flpt_iova_to_phys(struct flpt *pt, u64 iova);
 phys_addr_t flpt_root(const struct flpt *pt);
 const struct flpt_cfg *flpt_config(const struct flpt *pt);
 u64 flpt_last_iova(const struct flpt *pt);
+void flpt_count_tables(struct flpt *pt, struct flpt_stats *stats);
+bool flpt_count_leaves(struct flpt *pt, u64 *iova, struct flpt_stats *stats);
 void flpt_get_stats(struct flpt *pt, struct flpt_stats *stats);
 
 unsigned int flpt_path(phys_addr_t root, unsigned int levels, u64 iova,

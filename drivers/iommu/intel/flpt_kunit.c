@@ -2196,7 +2196,7 @@ static void memory_is_bounded(struct kunit *test)
 	flpt_destroy(other);
 
 	/* What it may have stays what it was, after a failure, too. */
-	KUNIT_EXPECT_EQ(test, 0, flpt_give_back(lab->pt));
+	KUNIT_EXPECT_EQ(test, 0, flpt_free_empty_tables(lab->pt));
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), 1);
 	KUNIT_EXPECT_EQ(test, touch(lab, iova), 0);
 	rcu_barrier();
@@ -2234,7 +2234,7 @@ static void bound_stops_cuts(struct kunit *test)
 }
 
 /* Empty tables go back when their owner says so, and only then. */
-static void give_back(struct kunit *test)
+static void free_empty_tables(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size = max(next_size(lab, SZ_4K), SZ_4K), iova = 5ULL * SZ_1G;
@@ -2245,14 +2245,14 @@ static void give_back(struct kunit *test)
 	must_map(lab, iova + SZ_1G, SZ_4K, 1);
 	must_unmap(lab, iova, SZ_1G);
 	pages = lab_pages(lab);
-	KUNIT_EXPECT_EQ(test, -EBUSY, flpt_give_back(lab->pt));
+	KUNIT_EXPECT_EQ(test, -EBUSY, flpt_free_empty_tables(lab->pt));
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), pages);
 	lab_check(lab);
 
 	must_unmap(lab, iova + SZ_1G, SZ_4K);
 	op_begin(lab);
 	calls_add(lab->want, 0, flpt_last_iova(lab->pt), FLPT_STRUCTURE);
-	KUNIT_EXPECT_EQ(test, 0, flpt_give_back(lab->pt));
+	KUNIT_EXPECT_EQ(test, 0, flpt_free_empty_tables(lab->pt));
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), 1);
 	rcu_barrier();
 	op_end(lab);
@@ -3512,7 +3512,7 @@ static struct kunit_case flpt_test_cases[] = {
 	KUNIT_CASE_PARAM(hints_are_many, all_gen_params),
 	KUNIT_CASE_PARAM(memory_is_bounded, all_gen_params),
 	KUNIT_CASE_PARAM(bound_stops_cuts, large_gen_params),
-	KUNIT_CASE_PARAM(give_back, all_gen_params),
+	KUNIT_CASE_PARAM(free_empty_tables, all_gen_params),
 	KUNIT_CASE_PARAM(lookup, all_gen_params),
 	KUNIT_CASE_PARAM(paths, all_gen_params),
 	KUNIT_CASE_PARAM(next_leaves, all_gen_params),

@@ -104,9 +104,32 @@ static void another_cpu(void)
 	end("4K: map, and again", 3 + 1, 1);
 }
 
+/* Freeing many tables lets others go ahead, every 64 pages at least. */
+static void freeing(void)
+{
+	const unsigned long tables = 4096;
+	unsigned long i, rescheds;
+
+	for (i = 0; i < tables; i++) {
+		map(2 * BASE + i * SZ_2M, SZ_4K, 1);
+		unmap(2 * BASE + i * SZ_2M, SZ_4K);
+	}
+	unmap(BASE, SZ_1G);
+	atomic_long_set(&shim_rescheds, 0);
+	BUG_ON(flpt_free_empty_tables(pt));
+	rescheds = atomic_long_read(&shim_rescheds);
+	printf("freeing %lu tables: %lu times cond_resched()\n", tables, rescheds);
+	failed |= rescheds < tables / 64;
+	shim_rcu_barrier();
+}
+
+static void inv(void *unused, u64 start, u64 last, enum flpt_change change)
+{
+}
+
 int main(void)
 {
-	static const struct flpt_ops none;
+	static const struct flpt_ops none = { .invalidate = inv };
 	const struct flpt_cfg cfg = {
 		.ops = &none,
 		.levels = 4,
@@ -122,6 +145,7 @@ int main(void)
 
 	remembered();
 	another_cpu();
+	freeing();
 
 	flpt_destroy(pt);
 	shim_rcu_barrier();

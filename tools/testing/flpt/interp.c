@@ -164,7 +164,7 @@ static void invalidate(void *unused, u64 start, u64 last,
 {
 	shim_step(SHIM_LOAD);
 	BUG_ON(start > last || last > t.last);
-	/* A break-down is all that these invalidate for; nobody runs to give back. */
+	/* A break-down is all that these invalidate for; nobody runs to free tables. */
 	BUG_ON(t.running && t.running->kind != MAP && change != FLPT_STRUCTURE);
 	t.forgotten = !start && last == t.last && change == FLPT_STRUCTURE;
 	forget(start, last, change == FLPT_STRUCTURE);
@@ -976,8 +976,8 @@ static void do_judge(void)
 	judge(&t.model);
 }
 
-/* Only an empty table gives anything back, and then everything. */
-static void do_give_back(void)
+/* Only an empty address space has its tables freed, and then all but the root. */
+static void do_free_empty_tables(void)
 {
 	unsigned int i;
 
@@ -986,12 +986,12 @@ static void do_give_back(void)
 	for (i = 0; i < CPUS; i++)
 		t.cpus[i].nr_values = 0;
 	if (t.model.nr) {
-		BUG_ON(flpt_give_back(t.pt) != -EBUSY);
+		BUG_ON(flpt_free_empty_tables(t.pt) != -EBUSY);
 		return;
 	}
 
 	t.forgotten = false;
-	BUG_ON(flpt_give_back(t.pt));
+	BUG_ON(flpt_free_empty_tables(t.pt));
 	BUG_ON(!t.forgotten);
 	shim_rcu_barrier();
 	BUG_ON(shim_pages() != 1);
@@ -1077,7 +1077,7 @@ static void operation(void)
 	case JUDGE:
 		/* Judging takes as long as some thousand operations. */
 		if (op.flags & OPTION)
-			do_give_back();
+			do_free_empty_tables();
 		else if (op.flags || (!t.preempt && t.ops % 64))
 			resume_all();
 		else

@@ -30,7 +30,7 @@ unsigned long shim_max_pages = -1UL;
 _Thread_local u64 shim_fail;
 _Thread_local unsigned long shim_failed;
 _Thread_local bool shim_atomic;
-atomic_long_t shim_accounted;
+atomic_long_t shim_accounted, shim_rescheds;
 
 static char *arena, *memory;
 static struct page pages[PAGES];

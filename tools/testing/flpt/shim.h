@@ -139,6 +139,7 @@ typedef struct { long counter; } atomic_long_t;
 
 #define atomic_long_inc_return(v) \
 	(__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED) + 1)
+#define atomic_long_inc(v)	((void)atomic_long_inc_return(v))
 #define atomic_long_dec(v) \
 	((void)__atomic_fetch_sub(&(v)->counter, 1, __ATOMIC_RELAXED))
 #define atomic_long_read(v) \
@@ -191,6 +192,8 @@ extern unsigned long shim_max_pages;
 extern _Thread_local bool shim_atomic;
 /* Pages that are accounted as page tables. */
 extern atomic_long_t shim_accounted;
+/* How often the library has let others go ahead. */
+extern atomic_long_t shim_rescheds;
 
 void shim_reset(void);
 unsigned long shim_pages(void);
@@ -210,6 +213,10 @@ void __iommu_free_pages(struct page *page, int order);
 void *kzalloc(size_t size, gfp_t gfp);
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
+/* Callbacks run when shim_rcu_barrier() is called. */
+#define guard(name)			shim_guard_##name
+#define shim_guard_rcu()		do { } while (0)
+
 #define iommu_free_page(addr)		__iommu_free_pages(virt_to_page(addr), 0)
 #define kfree(ptr)			free(ptr)
 
@@ -219,7 +226,7 @@ void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 #define VISIBLE_IF_KUNIT	static
 #define EXPORT_SYMBOL_IF_KUNIT(symbol)
 #define KUNIT_STATIC_STUB_REDIRECT(...)
-#define cond_resched()		do { } while (0)
+#define cond_resched()		atomic_long_inc(&shim_rescheds)
 #endif
 
 #endif /* _FLPT_SHIM_H */
