@@ -6,6 +6,7 @@
 
 #include <linux/debugfs.h>
 #include <linux/mutex.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 
 #include "iommu.h"
@@ -88,15 +89,57 @@ static void fl_show_domain(struct seq_file *m, struct dmar_domain *domain,
 	spin_unlock_irqrestore(&domain->lock, flags);
 }
 
-static int flpt_stats_show(struct seq_file *m, void *unused)
+static struct dmar_domain *fl_domain_at(unsigned int nr)
 {
 	struct dmar_domain *domain;
-	struct flpt_stats stats;
 
-	guard(mutex)(&fl_domains_lock);
 	list_for_each_entry(domain, &fl_domains, fl_link) {
-		flpt_get_stats(domain->flpt, &stats);
-		fl_show_domain(m, domain, &stats);
+		if (!nr--)
+			return domain;
+	}
+
+	return NULL;
+}
+
+/*
+ * Show the domain that is number @nr of the list now. The lock is dropped over and
+ * over again, as counting may take seconds and domains have to come and go: a domain
+ * that is no longer number @nr is given up. Returns false at the end of the list.
+ */
+static bool fl_show_nth(struct seq_file *m, unsigned int nr)
+{
+	struct dmar_domain *domain = NULL;
+	struct flpt_stats stats;
+	bool more = true;
+	u64 iova = 0;
+
+	while (more) {
+		cond_resched();
+		guard(mutex)(&fl_domains_lock);
+		if (!domain) {
+			domain = fl_domain_at(nr);
+			if (!domain)
+				return false;
+			flpt_count_tables(domain->flpt, &stats);
+		}
+		if (domain != fl_domain_at(nr))
+			return true;
+
+		more = flpt_count_leaves(domain->flpt, &iova, &stats);
+		if (!more)
+			fl_show_domain(m, domain, &stats);
+	}
+
+	return true;
+}
+
+static int flpt_stats_show(struct seq_file *m, void *unused)
+{
+	unsigned int nr;
+
+	for (nr = 0; fl_show_nth(m, nr); nr++) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 	}
 
 	return 0;
