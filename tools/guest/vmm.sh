@@ -105,7 +105,7 @@ make_initrd() {
 	cp "$KERNEL" "$WORK/add/vmm/bzImage"
 	cp "$initrd" "$WORK/add/vmm/initrd"
 	iommu_device "$DEBIAN/run" guest >"$WORK/add/vmm/iommu"
-	echo "console=ttyS0 panic=-1 no_timer_check quiet intel_iommu=on,sm_on" \
+	echo "console=ttyS0 panic=-1 no_timer_check quiet $(emulated_tsc) intel_iommu=on,sm_on" \
 	     "iommu.strict=1 kunit.enable=1 kunit.filter_glob=none" \
 	     "guest=vmm-guest" >"$WORK/add/vmm/args"
 	{ cat "$initrd"; (cd "$WORK/add" && find . | cpio --quiet -o -H newc); } \

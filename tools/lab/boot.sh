@@ -31,8 +31,12 @@ QEMU=$(qemu_command) || die "no QEMU of version 10 or newer: make setup"
 device=$(iommu_device "$QEMU" "${MACHINE:-first}")
 
 cpus=2
+clock=
 case ${ACCEL:-tcg} in
-tcg) accel=(-accel 'tcg,thread=multi' -cpu 'max,la57=off') ;;
+tcg)
+	accel=(-accel 'tcg,thread=multi' -cpu 'max,la57=off')
+	clock=$(emulated_tsc)
+	;;
 kvm) accel=(-accel kvm -cpu 'host,la57=off') ;;
 icount)
 	accel=(-accel 'tcg,thread=single' -cpu 'max,la57=off'
@@ -57,7 +61,7 @@ if [ "${NODES:-1}" = 2 ]; then
 		 -device "pc-dimm,memdev=dimm,node=1")
 fi
 # last words win, so that ARGS can overrule
-command+=(-append "console=ttyS0 panic=-1 no_timer_check intel_iommu=on,sm_on ${ARGS:-}")
+command+=(-append "console=ttyS0 panic=-1 no_timer_check $clock intel_iommu=on,sm_on ${ARGS:-}")
 # QEMU_ARGS is one string with QEMU's own quoting rules, which has no spaces
 read -ra extra <<<"${QEMU_ARGS:-}"
 command+=(${extra[@]+"${extra[@]}"})

@@ -70,6 +70,18 @@ setup_qemu() {
 	fi
 }
 
+# emulated_tsc: the kernel argument that keeps an emulated guest on this host from
+# measuring its TSC (see tsc_khz.c).
+emulated_tsc() {
+	local program=$BUILD/tsc_khz
+	mkdir -p "$BUILD"
+	if [ ! "$program" -nt "$LAB/tsc_khz.c" ]; then
+		gcc -O2 -Wall -o "$program.$$" "$LAB/tsc_khz.c"
+		mv "$program.$$" "$program"
+	fi
+	echo "tsc_early_khz=$("$program")"
+}
+
 # iommu_device QEMU MACHINE: the -device argument for the vIOMMU.
 #   first   first-stage translation only    second  second-stage only
 #   legacy  no scalable mode                caching second, with caching mode
