@@ -9,7 +9,7 @@ MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	endure bench bench-record record bench-dma
+	endure bench bench-record record bench-dma bench-queue
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -41,6 +41,8 @@ help:
 ##   make record     record what real I/O maps and unmaps (tools/bench/patterns)
 ##   make bench-dma  the DMA API's benchmark, with and without the series: instructions
 ##                   and invalidations
+##   make bench-queue    what strict unmaps cost on one CPU and on two, while
+##                   invalidations take time
 ##
 ##   make setup      install what is missing (the others do it by themselves)
 ##   make kernel     build the patched kernel; the last line is the bzImage
@@ -134,6 +136,9 @@ record: setup
 
 bench-dma: setup
 	@tools/bench/dma.sh
+
+bench-queue: setup
+	@tools/guest/nested.sh bench
 
 tree: setup
 	@$(lab)/devtree.sh tree

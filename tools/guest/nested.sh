@@ -2,16 +2,25 @@
 # SPDX-License-Identifier: GPL-2.0
 # "make nested": nested translation and PASIDs from user space (vtd_nested.c) and by
 # a kernel driver (vtd_dma/), and page requests (vtd_iopf.c, vtd_iopf_abuse.c), on the
-# QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once as badly as it may.
+# QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once as badly as it may,
+# and slowly; then what the driver does when its invalidation queue has errors.
 # Prints a table of both, and one of page requests; the status tells.
-# Status 77: there is no such QEMU.  With "ktap normal" or "ktap strict": one of
-# them, as KTAP, which says that it is skipped if there is no such QEMU.  With "soak
-# SECONDS": random work for that long (vtd_soak.c), on the bad one.  KERNEL=, ACCEL=
-# and TIMEOUT= are as for tools/lab/boot.sh.
+# Status 77: there is no such QEMU.  With "ktap normal", "ktap strict" or "ktap queue":
+# one of them, as KTAP, which says that it is skipped if there is no such QEMU.  With
+# "soak SECONDS": random work for that long (vtd_soak.c), on the bad one.  With "bench":
+# what strict unmaps cost there.  KERNEL=, ACCEL= and TIMEOUT= are as for
+# tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
 RESULTS=$ROOT/build/results
+
+# How long invalidations take, in ns: the first, each further one, a device's own
+# TLB, and until it is given up
+SLOWLY='-global intel-iommu.x-inv-latency-ns=20000 -global intel-iommu.x-inv-further-ns=1000'
+SLOWLY+=' -global intel-iommu.x-inv-device-ns=50000 -global intel-iommu.x-inv-timeout-ns=100000000'
+# What the kernel has to say of the errors that are made on purpose
+QUEUE_ERRORS='VT-d detected Invalidation (Queue|Time-out) Error'
 
 say() { printf 'nested: %s\n' "$*" >&2; }
 
@@ -26,12 +35,12 @@ boot() {
 
 # run MODE [SUITE [ARGUMENTS]]: boots the guest; its console goes to $RESULTS.
 run() {
-	local suite=${2:-nested} log args more=
-	args='-device vtd-testdev,addr=4 -device vtd-testdev,addr=5'
+	local suite=${2:-nested} log args=${QEMU_ARGS:-} expected="" more=""
+	args+=' -device vtd-testdev,addr=4 -device vtd-testdev,addr=5'
 	args+=' -device vtd-testdev,addr=6,pri=off -device vtd-testdev,addr=7,vfs=2'
 	log=$RESULTS/$suite-$1.console
 	if [ "$1" = strict ]; then
-		args+=' -global intel-iommu.x-strict=on'
+		args+=" -global intel-iommu.x-strict=on $SLOWLY"
 		# there, domains of user space that nothing is nested on are first-level
 		more=intel_iommu=fl_user
 	fi
@@ -41,16 +50,17 @@ run() {
 		cat "$log.err" >&2
 		return 1
 	fi
-	"$GUEST/suite.sh" clean "$log" || return
+	[ "$suite" != queue ] || expected=$QUEUE_ERRORS
+	"$GUEST/suite.sh" clean "$log" "$expected" || return
 	grep -aqx $'guest: status 0\r*' "$log"
 }
 
-# results MODE: "name result" of each test, in the order of the tests; KUnit's lines
+# results CONSOLE: "name result" of each test, in the order of the tests; KUnit's lines
 # have the time before them, and are indented by how deep they are
 results() {
-	tr -d '\r' <"$RESULTS/nested-$1.console" | sed 's/^\[ *[0-9.]*\] //' | awk '
+	tr -d '\r' <"$RESULTS/$1.console" | sed 's/^\[ *[0-9.]*\] //' | awk '
 		/^    # Subtest: / { suite = $3 "." }
-		/^(not )?ok [0-9]+ vtd_(dma_api|pasid|gpasid)$/ { next }
+		/^(not )?ok [0-9]+ (vtd_(dma_api|pasid|gpasid)|invalidation_queue)$/ { next }
 		/^(    )?(not )?ok [0-9]+ / {
 			result = $1 == "ok" ? "ok" : "FAILED"
 			inside = /^ / ? suite : ""
@@ -63,13 +73,39 @@ table() {
 	printf '%-50s %-8s %s\n' test normal strict
 	awk 'NR == FNR { normal[$1] = $2; next }
 		{ printf "%-50s %-8s %s\n", $1, normal[$1], $2 }' \
-		<(results normal) <(results strict)
+		<(results nested-normal) <(results nested-strict)
+	awk '{ printf "%-50s %-8s %s\n", $1, "-", $2 }' <(results queue-strict)
 }
 
 # What vtd_iopf tells of page requests
 faults() {
 	printf '\n'
 	tr -d '\r' <"$RESULTS/nested-$1.console" | sed -n 's/^# | //p' | awk '!told[$0]++'
+}
+
+# What was unmapped between two marks of bench-queue, and what the queue had to do
+# meanwhile: in the guest's words, and in QEMU's trace.
+queue_costs() {
+	printf '%-12s %5s %9s  %s\n' '' '' '' 'for each unmap:'
+	printf '%-12s %5s %9s %9s %12s %6s %12s\n' device CPUs unmaps us descriptors \
+		waits 'tail writes'
+	tr -d '\r' <"$RESULTS/bench-queue-strict.console" |
+		awk 'FILENAME == "-" {
+			if ($1 == "bench:") line[++lines] = $0
+			next
+		}
+		/^pci_cfg_write .*@0x3c <- 0xf1$/ { n++; counting = 1 }
+		/^pci_cfg_write .*@0x3c <- 0xf2$/ { counting = 0 }
+		counting && /^vtd_inv_qi_tail / { tails[n]++ }
+		counting && /^vtd_inv_desc / { if (/ type wait /) waits[n]++; else descs[n]++ }
+		END {
+			for (i = 1; i <= lines; i++) {
+				split(line[i], w)
+				printf "%-12s %5d %9d %9.1f %12.2f %6.2f %12.2f\n", w[2], w[3],
+					w[5], w[4], descs[i] / w[5], waits[i] / w[5],
+					tails[i] / w[5]
+			}
+		}' - "$RESULTS/bench-queue.trace"
 }
 
 no_qemu() {
@@ -89,16 +125,24 @@ INITRD=$("$GUEST/mkinitrd.sh" | tail -1)
 export INITRD
 mkdir -p "$RESULTS"
 if [ "${1:-}" = ktap ]; then
-	run "$2" || status=1
-	cat "$RESULTS/nested-$2.console"
+	case $2 in
+	queue) run strict queue || status=1; cat "$RESULTS/queue-strict.console" ;;
+	*) run "$2" || status=1; cat "$RESULTS/nested-$2.console" ;;
+	esac
 	exit "$status"
 fi
-if [ "${1:-}" = soak ]; then
+if [ "${1:-}" = bench ]; then
+	QEMU_ARGS="-device edu,dma_mask=0xffffffffffffffff,addr=0x10 -trace vtd_inv_desc"
+	QEMU_ARGS+=" -trace vtd_inv_qi_tail -trace pci_cfg_write -D $RESULTS/bench-queue.trace"
+	run strict bench-queue quiet || status=1
+	queue_costs
+elif [ "${1:-}" = soak ]; then
 	TIMEOUT=$(($2 + 1200)) run strict soak "seconds=$2" || status=1
 	tr -d '\r' <"$RESULTS/soak-strict.console" | sed -n '/^TAP/,/^guest:/p'
 else
 	run normal || status=1
 	run strict || status=1
+	run strict queue || status=1
 	table
 	faults normal
 fi

@@ -23,6 +23,7 @@
 #define VTDT_LIST_PASID		0x34
 #define VTDT_LIST_HAS_PASID	(1u << 31)
 #define VTDT_LIST_STATUS	0x38
+#define VTDT_ATC_DELAY		0x3c	/* ns to invalidate its TLB, ~0 for ever */
 #define VTDT_COMMAND		0x40
 #define VTDT_STATUS		0x60	/* of the command */
 #define VTDT_GROUP_SIZE		0x88

@@ -126,7 +126,7 @@ guest_suites() {
 # any_wanted PREFIX: a suite that runs on the kernel with this prefix?
 any_wanted() {
 	local name
-	for name in kunit-first kunit-second nested-strict \
+	for name in kunit-first kunit-second nested-strict nested-queue \
 		    $("$ROOT/tools/guest/suite.sh" list); do
 		! is_wanted "$1$name" || return 0
 	done
@@ -138,8 +138,9 @@ any_wanted() {
 # lock of its own: who needs it earlier waits for it, or does it first.
 builds() {
 	chrt --idle --pid 0 "$BASHPID" || say "the builds go on at normal priority"
-	! is_wanted nested-normal && ! is_wanted nested-strict && ! is_wanted vmm &&
-		! is_wanted qtest || timed qemu "$ROOT/tools/qemu/build.sh" >/dev/null || true
+	! is_wanted nested-normal && ! is_wanted nested-strict &&
+		! is_wanted nested-queue && ! is_wanted vmm && ! is_wanted qtest ||
+		timed qemu "$ROOT/tools/qemu/build.sh" >/dev/null || true
 	! is_wanted kasan-kunit-first ||
 		LAB_CONFIG=kasan timed kernel-kasan "$LAB/kernel.sh" >/dev/null || true
 	perform native "$ROOT/tools/testing/flpt/run.sh"
@@ -159,6 +160,7 @@ if [ "${1:-}" = --debug ]; then
 		suite "$variant-kunit-second" kunit_suite second
 		guest_suites "$variant-"
 		suite "$variant-nested-strict" "$ROOT/tools/guest/nested.sh" ktap strict
+		suite "$variant-nested-queue" "$ROOT/tools/guest/nested.sh" ktap queue
 	done
 else
 	# KASAN's machine has those that are not slow. --debug has it all.
@@ -176,6 +178,7 @@ else
 	suite qtest "$ROOT/tools/qemu/qtest.sh" ktap
 	suite nested-normal "$ROOT/tools/guest/nested.sh" ktap normal
 	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
+	suite nested-queue "$ROOT/tools/guest/nested.sh" ktap queue
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
 	if is_wanted kasan-kunit-first; then
 		export ARGS="$quick ${ARGS:-}"

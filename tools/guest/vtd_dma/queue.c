@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The invalidation queue when something goes wrong: descriptors that hardware does not
+ * know, and a device that does not answer. Wants an IOMMU whose invalidations take time
+ * (x-inv-*-ns), so that what is not waited for is seen.
+ */
+#include <linux/delay.h>
+#include <linux/dma-mapping.h>
+#include <linux/kthread.h>
+
+#include "iommu.h"
+#include "vtd_dma.h"
+
+#define NEVER		(~0u)			/* of ATC_DELAY */
+#define PATIENCE	(5 * HZ)
+#define SLOW		(50 * USEC_PER_MSEC)	/* us, half of what makes it mute */
+#define MOST_PENDING	32			/* fetched by QEMU and not complete */
+
+struct queue {
+	struct testdev *dev;
+	struct intel_iommu *iommu;
+	u16 sid;
+	u64 *page;		/* mapped for the device at addr */
+	dma_addr_t addr;
+};
+
+/* A submission on the other CPU, as it may never return */
+struct job {
+	struct queue *queue;
+	struct qi_desc *desc;
+	unsigned int count, times;
+	int ret;
+	struct completion done;
+};
+
+static int job_thread(void *data)
+{
+	struct job *job = data;
+
+	while (job->times--)
+		job->ret = qi_submit_sync(job->queue->iommu, job->desc, job->count, 0);
+	complete(&job->done);
+	return 0;
+}
+
+static void start_job(struct kunit *test, struct job *job)
+{
+	struct task_struct *task = kthread_create(job_thread, job, "submitter");
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	init_completion(&job->done);
+	kthread_bind(task, 1);
+	wake_up_process(task);
+}
+
+/* What goes on for ever also holds the queue: there is no use in further tests. */
+static bool stuck;
+
+static int end_job(struct kunit *test, struct job *job)
+{
+	stuck = !wait_for_completion_timeout(&job->done, PATIENCE);
+	KUNIT_ASSERT_FALSE_MSG(test, stuck, "the submission does not return");
+	return job->ret;
+}
+
+static int submit(struct kunit *test, struct qi_desc *desc, unsigned int count)
+{
+	/* not on the stack: if it is stuck, it is used for ever */
+	struct job *job = kmemdup(&(struct job) {
+		.queue = test->priv, .count = count, .times = 1,
+	}, sizeof(*job), GFP_KERNEL);
+	int ret;
+
+	KUNIT_ASSERT_NOT_NULL(test, job);
+	job->desc = kmemdup(desc, count * sizeof(*desc), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, job->desc);
+	start_job(test, job);
+	ret = end_job(test, job);
+	kfree(job->desc);
+	kfree(job);
+	return ret;
+}
+
+static struct qi_desc invalid(void)
+{
+	return (struct qi_desc) { .qw0 = 0xf };
+}
+
+static struct qi_desc flush_iotlb(void)
+{
+	return (struct qi_desc) { .qw0 = QI_IOTLB_TYPE | QI_IOTLB_GRAN(DMA_TLB_GLOBAL_FLUSH) };
+}
+
+static struct qi_desc flush_device(struct queue *queue)
+{
+	struct qi_desc desc;
+
+	qi_desc_dev_iotlb(queue->sid, 0, 1, 0, MAX_AGAW_PFN_WIDTH, &desc);
+	return desc;
+}
+
+/* How many entries the device's TLB has */
+static u32 entries(struct queue *queue)
+{
+	return readl(queue->dev->regs + VTDT_TLB);
+}
+
+static void fill_tlb(struct kunit *test)
+{
+	struct queue *queue = test->priv;
+
+	KUNIT_ASSERT_TRUE(test, testdev_reads(queue->dev, BY_TLB, RID, queue->addr,
+					      queue->page));
+	KUNIT_ASSERT_NE(test, 0, entries(queue));
+}
+
+static void set_delay(struct queue *queue, u32 ns)
+{
+	writel(ns, queue->dev->regs + VTDT_ATC_DELAY);
+}
+
+/* The queue works, and no slot is lost, even if hardware has written late. */
+static void expect_usable(struct kunit *test)
+{
+	struct qi_desc desc = flush_iotlb();
+	struct queue *queue = test->priv;
+
+	fsleep(USEC_PER_MSEC);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, &desc, 1));
+	KUNIT_EXPECT_EQ(test, QI_LENGTH, READ_ONCE(queue->iommu->qi->free_cnt));
+}
+
+static void invalid_descriptor(struct kunit *test)
+{
+	struct qi_desc desc = invalid();
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, submit(test, &desc, 1));
+	expect_usable(test);
+}
+
+static void invalid_in_a_batch(struct kunit *test)
+{
+	struct qi_desc desc[3];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(desc); i++) {
+		desc[0] = desc[1] = desc[2] = flush_iotlb();
+		desc[i] = invalid();
+		KUNIT_EXPECT_EQ(test, -EINVAL, submit(test, desc, ARRAY_SIZE(desc)));
+		expect_usable(test);
+	}
+}
+
+/* What is behind it is executed before the submission returns. */
+static void behind_an_invalid_descriptor(struct kunit *test)
+{
+	struct queue *queue = test->priv;
+	struct qi_desc desc[] = { invalid(), flush_device(queue) };
+
+	fill_tlb(test);
+	set_delay(queue, SLOW * NSEC_PER_USEC);
+	KUNIT_EXPECT_EQ(test, -EINVAL, submit(test, desc, ARRAY_SIZE(desc)));
+	KUNIT_EXPECT_EQ(test, 0, entries(queue));
+	expect_usable(test);
+}
+
+/* Start a submission that takes long; false if it was over before that was seen. */
+static bool start_slow(struct kunit *test, struct job *job, struct qi_desc *desc)
+{
+	struct queue *queue = test->priv;
+
+	*desc = flush_device(queue);
+	*job = (struct job) { .queue = queue, .desc = desc, .count = 1, .times = 1 };
+	start_job(test, job);
+	while (READ_ONCE(queue->iommu->qi->free_cnt) == QI_LENGTH &&
+	       !completion_done(&job->done))
+		cpu_relax();
+	if (!completion_done(&job->done))
+		return true;
+	end_job(test, job);
+	return false;
+}
+
+/* Its slots are freed while earlier ones are not, and not before hardware is through. */
+static void invalid_behind_a_slow_one(struct kunit *test)
+{
+	struct queue *queue = test->priv;
+	struct qi_desc desc = invalid();
+	static struct qi_desc slow;
+	static struct job job;
+	int tries;
+
+	/* the slow one may be over too early, on a host that is slow */
+	for (tries = 0; tries < 5; tries++) {
+		set_delay(queue, SLOW * NSEC_PER_USEC);
+		if (!start_slow(test, &job, &slow))
+			continue;
+		KUNIT_EXPECT_EQ(test, -EINVAL, qi_submit_sync(queue->iommu, &desc, 1, 0));
+		KUNIT_EXPECT_EQ(test, 0, end_job(test, &job));
+		expect_usable(test);
+	}
+}
+
+/* Nobody measures the time: the guest's clock may stand while interrupts are off. */
+static void slow_device(struct kunit *test)
+{
+	struct queue *queue = test->priv;
+	struct qi_desc desc[] = { flush_device(queue), flush_iotlb() };
+
+	fill_tlb(test);
+	set_delay(queue, SLOW * NSEC_PER_USEC);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, desc, ARRAY_SIZE(desc)));
+	KUNIT_EXPECT_EQ(test, 0, entries(queue));
+	expect_usable(test);
+}
+
+static void mute_device(struct kunit *test)
+{
+	struct queue *queue = test->priv;
+	struct qi_desc desc = flush_device(queue);
+
+	fill_tlb(test);
+	set_delay(queue, NEVER);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, &desc, 1));
+	KUNIT_EXPECT_NE(test, 0, entries(queue));
+	expect_usable(test);
+	set_delay(queue, 0);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, &desc, 1));
+	KUNIT_EXPECT_EQ(test, 0, entries(queue));
+}
+
+/* The time is up before the wait descriptor has been fetched. */
+static void mute_device_many(struct kunit *test)
+{
+	struct qi_desc desc[MOST_PENDING + 2];
+	struct queue *queue = test->priv;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(desc); i++)
+		desc[i] = i < MOST_PENDING ? flush_device(queue) : flush_iotlb();
+	set_delay(queue, NEVER);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, desc, ARRAY_SIZE(desc)));
+	expect_usable(test);
+}
+
+/* Those who do not wait for it are not given up. */
+static void mute_device_and_others(struct kunit *test)
+{
+	struct queue *queue = test->priv;
+	static struct qi_desc to_device;
+	static struct job job;
+	struct qi_desc desc = flush_iotlb();
+	int given_up = 0;
+
+	set_delay(queue, NEVER);
+	to_device = flush_device(queue);
+	job = (struct job) { .queue = queue, .desc = &to_device, .count = 1, .times = 3 };
+	start_job(test, &job);
+	while (!completion_done(&job.done))
+		given_up += !!qi_submit_sync(queue->iommu, &desc, 1, 0);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, end_job(test, &job));
+	KUNIT_EXPECT_EQ(test, 0, given_up);
+	expect_usable(test);
+}
+
+static int queue_init(struct kunit *test)
+{
+	struct queue *queue = kunit_kzalloc(test, sizeof(*queue), GFP_KERNEL);
+	struct device_domain_info *info;
+	struct device *dev;
+
+	if (stuck)
+		kunit_skip(test, "the queue is stuck");
+	KUNIT_ASSERT_NOT_NULL(test, queue);
+	queue->dev = testdev_get(test);
+	dev = &queue->dev->pdev->dev;
+	info = dev_iommu_priv_get(dev);
+	queue->iommu = info->iommu;
+	queue->sid = PCI_DEVID(info->bus, info->devfn);
+	queue->page = testdev_page(test);
+	queue->addr = dma_map_single(dev, queue->page, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	KUNIT_ASSERT_EQ(test, 0, dma_mapping_error(dev, queue->addr));
+	test->priv = queue;
+	return set_cpus_allowed_ptr(current, cpumask_of(0));
+}
+
+static void queue_exit(struct kunit *test)
+{
+	struct queue *queue = test->priv;
+
+	if (!queue || stuck)
+		return;
+	set_delay(queue, 0);
+	dma_unmap_single(&queue->dev->pdev->dev, queue->addr, PAGE_SIZE,
+			 DMA_BIDIRECTIONAL);
+}
+
+static struct kunit_case queue_cases[] = {
+	KUNIT_CASE(slow_device),
+	KUNIT_CASE(invalid_descriptor),
+	KUNIT_CASE(behind_an_invalid_descriptor),
+	KUNIT_CASE(invalid_behind_a_slow_one),
+	KUNIT_CASE(mute_device),
+	KUNIT_CASE(mute_device_and_others),
+	KUNIT_CASE(mute_device_many),
+	KUNIT_CASE(invalid_in_a_batch),
+	{ }
+};
+
+static struct kunit_suite queue_suite = {
+	.name = "invalidation_queue",
+	.init = queue_init,
+	.exit = queue_exit,
+	.test_cases = queue_cases,
+};
+kunit_test_suite(queue_suite);
+
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
