@@ -36,7 +36,7 @@ was_skipped() { grep -qE '^ok 1 (nested|vmm) # SKIP' "$1"; }
 repeat() {
 	local kind=$1 count=$2 i bad=0 log start=$SECONDS
 	for ((i = 1; i <= count; i++)); do
-		log=$KEPT/$kind-$(date +%m%d-%H%M%S).log
+		log=$KEPT/$kind-$(date +%m%d-%H%M%S)-$i.log
 		if "$kind" "$i" >"$log" 2>&1 </dev/null && ! was_skipped "$log"; then
 			say "$kind $i of $count: passed"
 			[ "$kind" != reproducer ] || tail -2 "$log" >&2
