@@ -318,9 +318,9 @@ static void start_parts(struct demand *d, unsigned int op, int buffer, unsigned 
 static bool serve_list(struct demand *d)
 {
 	word *status = reg(d->vm.dev, VTDT_LIST_STATUS);
-	long end = now_ms() + PATIENCE;
+	int rounds = PATIENCE;
 
-	while (*status == VTDT_LIST_RUNS && now_ms() < end) {
+	while (*status == VTDT_LIST_RUNS && rounds-- > 0) {
 		if (poll(d->vm.queue, 2, 1) > 0 &&
 		    (!serve_queue(d, FIRST) || !serve_queue(d, SECOND)))
 			return false;

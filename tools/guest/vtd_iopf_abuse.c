@@ -840,9 +840,9 @@ static void let_it_go_on(pthread_t *thread, int n)
 static bool is_answered_at_once(struct vm *vm)
 {
 	word *status = reg(vm->dev, VTDT_STATUS);
-	long end = now_ms() + PATIENCE;
+	int looks = 0;
 
-	while (*status == VTDT_PENDING && now_ms() < end)
+	while (*status == VTDT_PENDING && looks++ < 1000 * PATIENCE)
 		;
 	return status[0] == VTDT_OK && status[1] == SUCCESS;
 }

@@ -618,7 +618,7 @@ TEST_F(page_request, group)
 	EXPECT_EQ(VTDT_OK, c.status);
 	EXPECT_EQ(0, poll(&self->queue, 1, 50));
 	start_page_request(self->dev, 5, IOVA + PAGE);
-	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_TRUE(comes(&self->queue, 1));
 	ASSERT_EQ(2 * sizeof(fault[0]), read(self->queue.fd, fault, sizeof(fault)));
 	EXPECT_EQ(IOVA, fault[0].addr);
 	EXPECT_EQ(IOMMU_PGFAULT_PERM_READ, fault[0].perm);
@@ -642,7 +642,7 @@ TEST_F(page_request, refused)
 	struct vtdt_command c;
 
 	start_page_request(self->dev, 511, IOVA);
-	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_TRUE(comes(&self->queue, 1));
 	ASSERT_EQ(sizeof(fault), read(self->queue.fd, &fault, sizeof(fault)));
 	ASSERT_TRUE(respond(&self->queue, fault.cookie, IOMMUFD_PAGE_RESP_INVALID));
 	c = await(self->dev);
@@ -668,7 +668,7 @@ TEST_F(page_request, detached_meanwhile)
 	struct vtdt_command c;
 
 	start_page_request(self->dev, 7, IOVA);
-	ASSERT_EQ(1, poll(&self->queue, 1, 2000));
+	ASSERT_TRUE(comes(&self->queue, 1));
 	ASSERT_TRUE(detach(&self->vmm, 1));
 	c = await(self->dev);
 	EXPECT_EQ(VTDT_OK, c.status);
