@@ -590,13 +590,20 @@ TEST_F(flat, requests_switched_off)
 TEST_F(flat, device_reset)
 {
 	struct demand *d = &self->d;
+	word *regs = reg(d->vm.dev, 0);
 	struct part part[4];
 
+	ASSERT_TRUE(map_on_demand(d, FIRST, BUFFER(1), buffer_page(d, 1, 0)));
+	EXPECT_EQ(VTDT_OK, execute(d->vm.dev, VTDT_TRANSLATE, variant->pasid, BUFFER(1),
+				   0).status);
 	ASSERT_TRUE(hold_all(d, part, 4));
+	EXPECT_EQ(4, regs[VTDT_BUSY / 4]);
+	EXPECT_EQ(4, regs[VTDT_CREDITS / 4]);
+	EXPECT_EQ(1, regs[VTDT_TLB / 4]);
 	ASSERT_EQ(0, ioctl(d->vm.dev->fd, VFIO_DEVICE_RESET));
-	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_BUSY));
-	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_CREDITS));
-	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_TLB));
+	EXPECT_EQ(0, regs[VTDT_BUSY / 4]);
+	EXPECT_EQ(0, regs[VTDT_CREDITS / 4]);
+	EXPECT_EQ(0, regs[VTDT_TLB / 4]);
 	EXPECT_TRUE(all_have(d, VTDT_PENDING, 4));
 }
 
