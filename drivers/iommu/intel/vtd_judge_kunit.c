@@ -547,13 +547,12 @@ KUNIT_ARRAY_PARAM_DESC(legacy, legacy_settings, name);
 
 static struct iommu_domain *legacy_domain(struct kunit *test, struct device *dev)
 {
-	struct iommu_domain *domain;
+	struct dmar_domain *domain = vtd_fake_domain(test, dev, 0);
 
-	domain = keep(test, intel_iommu_ops.domain_alloc_user(dev, 0, NULL, NULL));
 	/* whatever the machine's own IOMMUs are like */
-	to_dmar_domain(domain)->iotlb_sync_map = true;
+	domain->iotlb_sync_map = true;
 
-	return domain;
+	return &domain->domain;
 }
 
 static void judge_legacy_map(struct kunit *test)
@@ -640,15 +639,22 @@ static void judge_legacy_attach(struct kunit *test)
 /* Tables are freed with the domain, and hardware has forgotten them. */
 static void judge_legacy_free(struct kunit *test)
 {
-	struct iommu_domain *domain = settle(test, legacy_domain);
+	struct device *dev = furnish(test);
 	struct judge_test *ctx = test->priv;
+	struct iommu_domain *domain;
 	unsigned int i;
 
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	domain = intel_iommu_ops.domain_alloc_user(dev, 0, NULL, NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
+	to_dmar_domain(domain)->iotlb_sync_map = true;
 	watch_range(test, IOVA, SZ_64K);
+	for (i = 0; i < ctx->nr_seats; i++)
+		attach(test, &ctx->seats[i], domain);
 	map(test, domain, IOVA, SZ_64K);
 	for (i = 0; i < ctx->nr_seats; i++)
 		detach(test, &ctx->seats[i]);
-	kunit_release_action(test, free_domain, domain);
+	iommu_domain_free(domain);
 	judge(test);
 }
 
