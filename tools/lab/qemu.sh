@@ -14,12 +14,24 @@ new_enough() {
 	version=$(qemu_version "$1") && [ "${version:-0}" -ge 10 ]
 }
 
-# qemu_command: prints the QEMU to run; fails when there is none yet.
+# qemu_command: prints the QEMU to run; fails when there is none yet. The lab's own
+# comes first, once it is built, unless it is to use KVM, which it has not: emulated
+# CPUs of QEMU 10 can lose an interrupt, or abort, when a guest of two CPUs switches a
+# PCI BAR (tools/qemu/0101-*.patch).
 qemu_command() {
-	local system
 	if [ -n "${QEMU:-}" ]; then
 		echo "$QEMU"
-	elif system=$(command -v qemu-system-x86_64) && new_enough "$system"; then
+	elif [ -x "$BUILD/qemu/qemu-system-x86_64" ] && [ "${ACCEL:-tcg}" != kvm ]; then
+		echo "$BUILD/qemu/qemu-system-x86_64"
+	else
+		distribution_qemu
+	fi
+}
+
+# distribution_qemu: Debian's, installed or in the cache; has the firmware, too.
+distribution_qemu() {
+	local system
+	if system=$(command -v qemu-system-x86_64) && new_enough "$system"; then
 		echo "$system"
 	elif [ -x "$QEMU_DIR/qemu-system-x86_64" ]; then
 		echo "$QEMU_DIR/qemu-system-x86_64"
@@ -58,7 +70,7 @@ unpack_qemu() {
 
 setup_qemu() {
 	local candidate
-	! qemu_command >/dev/null || return 0
+	! distribution_qemu >/dev/null || return 0
 	candidate=$(apt-cache policy qemu-system-x86 |
 		sed -n 's/.*Candidate: [0-9]*:\([0-9]*\).*/\1/p')
 	if [ "${candidate:-0}" -ge 10 ]; then

@@ -138,9 +138,6 @@ any_wanted() {
 # lock of its own: who needs it earlier waits for it, or does it first.
 builds() {
 	chrt --idle --pid 0 "$BASHPID" || say "the builds go on at normal priority"
-	! is_wanted nested-normal && ! is_wanted nested-strict &&
-		! is_wanted nested-queue && ! is_wanted vmm && ! is_wanted qtest ||
-		timed qemu "$ROOT/tools/qemu/build.sh" >/dev/null || true
 	! is_wanted kasan-kunit-first ||
 		LAB_CONFIG=kasan timed kernel-kasan "$LAB/kernel.sh" >/dev/null || true
 	perform native "$ROOT/tools/testing/flpt/run.sh"
@@ -166,6 +163,8 @@ else
 	# KASAN's machine has those that are not slow. --debug has it all.
 	quick='kunit.filter=speed>slow kunit.filter_action=skip'
 	kernel lab
+	# All machines run on it; without a source, on Debian's.
+	timed qemu "$ROOT/tools/qemu/build.sh" >/dev/null || true
 	suite lab "$LAB/selftest.sh"	# which wants the lab for itself
 	set -m			# a process group of its own, to be stopped with
 	builds &

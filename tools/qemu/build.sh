@@ -12,10 +12,10 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/source.sh"
 
 PACKAGES=(gcc libc6-dev make ninja-build pkg-config libglib2.0-dev zlib1g-dev
-	  flex bison python3-venv dpkg-dev patch rsync)
+	  flex bison python3-venv dpkg-dev patch rsync libslirp-dev)
 OPTIONS=(--python=/usr/bin/python3 --target-list=x86_64-softmmu
 	 --without-default-features --without-default-devices
-	 --with-devices-x86_64=vtd-lab --enable-system --enable-tcg
+	 --with-devices-x86_64=vtd-lab --enable-system --enable-tcg --enable-slirp
 	 --disable-download --disable-install-blobs)
 
 # ---- meson: 1.5 or newer, which Debian 12 has in its backports only ----
