@@ -40,7 +40,8 @@ run_guest() {
 	rm -f "$WORK/go"
 	mkfifo "$WORK/go"
 	exec {go}<>"$WORK/go"
-	{ sleep "$seconds"; echo >&"$go"; } &
+	# ends the sleep, too, when it is stopped: nothing is left behind
+	{ sleep "$seconds" & trap 'kill $!; exit' TERM; wait $!; echo >&"$go"; } &
 	beside+=($!)
 	timeout $((seconds + 120)) "$QEMU" -machine q35,kernel-irqchip=split \
 		-accel tcg,thread=multi -cpu max -smp 2 -m 64M -nodefaults \

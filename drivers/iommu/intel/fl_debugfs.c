@@ -24,7 +24,10 @@ static LIST_HEAD(fl_domains);
  */
 void fl_debugfs_add(struct dmar_domain *domain)
 {
+	static u64 nr;
+
 	guard(mutex)(&fl_domains_lock);
+	domain->fl_nr = nr++;
 	list_add_tail(&domain->fl_link, &fl_domains);
 }
 
@@ -89,12 +92,13 @@ static void fl_show_domain(struct seq_file *m, struct dmar_domain *domain,
 	spin_unlock_irqrestore(&domain->lock, flags);
 }
 
-static struct dmar_domain *fl_domain_at(unsigned int nr)
+/* The first domain of the list from number @nr on */
+static struct dmar_domain *fl_domain_from(u64 nr)
 {
 	struct dmar_domain *domain;
 
 	list_for_each_entry(domain, &fl_domains, fl_link) {
-		if (!nr--)
+		if (domain->fl_nr >= nr)
 			return domain;
 	}
 
@@ -102,47 +106,38 @@ static struct dmar_domain *fl_domain_at(unsigned int nr)
 }
 
 /*
- * Show the domain that is number @nr of the list now. The lock is dropped over and
- * over again, as counting may take seconds and domains have to come and go: a domain
- * that is no longer number @nr is given up. Returns false at the end of the list.
+ * Counting may take seconds, and domains have to come and go meanwhile. So the lock is
+ * dropped after each GiB. A domain that is freed by then is not shown; no other is
+ * skipped, as the numbers do not change.
  */
-static bool fl_show_nth(struct seq_file *m, unsigned int nr)
-{
-	struct dmar_domain *domain = NULL;
-	struct flpt_stats stats;
-	bool more = true;
-	u64 iova = 0;
-
-	while (more) {
-		cond_resched();
-		guard(mutex)(&fl_domains_lock);
-		if (!domain) {
-			domain = fl_domain_at(nr);
-			if (!domain)
-				return false;
-			flpt_count_tables(domain->flpt, &stats);
-		}
-		if (domain != fl_domain_at(nr))
-			return true;
-
-		more = flpt_count_leaves(domain->flpt, &iova, &stats);
-		if (!more)
-			fl_show_domain(m, domain, &stats);
-	}
-
-	return true;
-}
-
 static int flpt_stats_show(struct seq_file *m, void *unused)
 {
-	unsigned int nr;
+	struct flpt_stats stats;
+	bool counting = false;
+	u64 nr = 0, iova = 0;
 
-	for (nr = 0; fl_show_nth(m, nr); nr++) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
+	while (!fatal_signal_pending(current)) {
+		struct dmar_domain *domain;
+
+		cond_resched();
+		guard(mutex)(&fl_domains_lock);
+		domain = fl_domain_from(nr);
+		if (!domain)
+			return 0;
+		if (!counting || domain->fl_nr != nr) {
+			nr = domain->fl_nr;
+			iova = 0;
+			flpt_count_tables(domain->flpt, &stats);
+		}
+
+		counting = flpt_count_leaves(domain->flpt, &iova, &stats);
+		if (!counting) {
+			fl_show_domain(m, domain, &stats);
+			nr++;
+		}
 	}
 
-	return 0;
+	return -EINTR;
 }
 DEFINE_SHOW_ATTRIBUTE(flpt_stats);
 

@@ -12,7 +12,6 @@
 #include "vtd_dma.h"
 
 #define NEVER		(~0u)			/* of ATC_DELAY */
-#define PATIENCE	(5 * HZ)
 #define SLOW		(50 * USEC_PER_MSEC)	/* us, half of what makes it mute */
 #define MOST_PENDING	32			/* fetched by QEMU and not complete */
 
@@ -58,7 +57,7 @@ static bool stuck;
 
 static int end_job(struct kunit *test, struct job *job)
 {
-	stuck = !wait_for_completion_timeout(&job->done, PATIENCE);
+	stuck = !wait_in_rounds(completion_done(&job->done));
 	KUNIT_ASSERT_FALSE_MSG(test, stuck, "the submission does not return");
 	return job->ret;
 }
@@ -188,17 +187,20 @@ static void invalid_behind_a_slow_one(struct kunit *test)
 	struct qi_desc desc = invalid();
 	static struct qi_desc slow;
 	static struct job job;
-	int tries;
+	int tries, met = 0;
 
 	/* the slow one may be over too early, on a host that is slow */
-	for (tries = 0; tries < 5; tries++) {
+	for (tries = 0; tries < 5 || (!met && tries < 100); tries++) {
 		set_delay(queue, SLOW * NSEC_PER_USEC);
 		if (!start_slow(test, &job, &slow))
 			continue;
+		met++;
 		KUNIT_EXPECT_EQ(test, -EINVAL, qi_submit_sync(queue->iommu, &desc, 1, 0));
 		KUNIT_EXPECT_EQ(test, 0, end_job(test, &job));
 		expect_usable(test);
 	}
+	if (!met)
+		kunit_skip(test, "the slow one was over each time");
 }
 
 /* Nobody measures the time: the guest's clock may stand while interrupts are off. */
