@@ -209,7 +209,7 @@ static void *flpt_new_page(struct flpt *pt, gfp_t gfp)
 	}
 
 	page = flpt_page(addr);
-	page->key = 0;
+	WRITE_ONCE(page->key, 0);
 	page->parked = NULL;
 
 	return addr;
@@ -276,6 +276,37 @@ static void flpt_write_back(struct flpt *pt, void *addr, size_t size)
 		pt->cfg.ops->write_back(pt->cfg.owner, addr, size);
 }
 
+/* Entries */
+
+/* Entries that are looked at together, or stored, rather than each by itself. */
+#define FLPT_STRIDE	8
+
+/* In pairs, as each sum waits for the one before it. */
+static __always_inline void flpt_store_stride(u64 *slot, u64 leaf, u64 step)
+{
+	unsigned int i;
+
+#pragma GCC unroll 8
+	for (i = 0; i < FLPT_STRIDE; i += 2, leaf += 2 * step) {
+		fl_store(slot + i, leaf);
+		fl_store(slot + i + 1, leaf + step);
+	}
+}
+
+/*
+ * Clear @n entries of the caller's. All of a page table's are, as they are not
+ * larger than what can be owned.
+ */
+static void flpt_clear_pages(u64 *slot, unsigned int n)
+{
+	unsigned int i;
+
+	for (; n >= FLPT_STRIDE; n -= FLPT_STRIDE, slot += FLPT_STRIDE)
+		flpt_store_stride(slot, 0, 0);
+	for (i = 0; i < n; i++)
+		fl_store(slot + i, 0);
+}
+
 /* Remembering: see "Remembering a table" above. */
 
 static u64 **flpt_hint(struct flpt *pt, u64 iova)
@@ -333,7 +364,10 @@ static void flpt_remember(struct flpt *pt, u64 iova, unsigned int level, u64 *ta
 	if (level != FLPT_HINT_LEVEL)
 		return;
 
-	/* The table's key before the table: who was migrated is another CPU. */
+	/*
+	 * The table's key before the table: a task that was migrated stores for another
+	 * CPU, which must not find what the page's last owner has left there.
+	 */
 	smp_store_release(flpt_hint(pt, iova), table);
 }
 
@@ -380,8 +414,12 @@ static void flpt_park(struct flpt *pt, u64 *slot, u64 *table)
 	}
 
 	atomic_long_inc(&pt->nr_parked);
-	/* It is empty before it can be had. */
-	smp_store_release(&page->key, flpt_parked_key(slot) | (key & FLPT_KEY_LEVEL));
+	/*
+	 * Nothing has to come before this: the slot holds a large page or a table now,
+	 * so whoever takes @table owns all of the slot after this caller, and has to
+	 * know what the caller has done.
+	 */
+	WRITE_ONCE(page->key, flpt_parked_key(slot) | (key & FLPT_KEY_LEVEL));
 }
 
 static u64 *flpt_unpark(struct flpt *pt, u64 *slot)
@@ -444,7 +482,7 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 
 	flpt_write_back(pt, table, PAGE_SIZE);
 	smp_wmb();	/* the table's content before the table */
-	if (!try_cmpxchg64(slot, old, new))
+	if (!try_cmpxchg64_relaxed(slot, old, new))
 		return false;
 
 	if (!(new & FL_SYNCED))
@@ -482,7 +520,7 @@ static void flpt_return_table(struct flpt *pt, u64 *slot, u64 *table, bool fille
 	}
 
 	if (filled)
-		memset(table, 0, PAGE_SIZE);
+		flpt_clear_pages(table, FL_ENTRIES);
 	flpt_park(pt, slot, table);
 }
 
@@ -614,21 +652,6 @@ static __always_inline bool flpt_replace_leaf(u64 *slot, unsigned int level, u64
 
 	fl_store(slot, new);
 	return true;
-}
-
-/* Entries that are looked at together, or stored, rather than each by itself. */
-#define FLPT_STRIDE	8
-
-/* In pairs, as each sum waits for the one before it. */
-static __always_inline void flpt_store_stride(u64 *slot, u64 leaf, u64 step)
-{
-	unsigned int i;
-
-#pragma GCC unroll 8
-	for (i = 0; i < FLPT_STRIDE; i += 2, leaf += 2 * step) {
-		fl_store(slot + i, leaf);
-		fl_store(slot + i + 1, leaf + step);
-	}
 }
 
 /* A large page over a table that has become empty */
@@ -856,20 +879,6 @@ static noinline int flpt_cut(struct flpt *pt, u64 iova, u64 end, gfp_t gfp)
 }
 
 /* Clear */
-
-/*
- * Clear @n entries of the caller's. All of a page table's are, as they are not
- * larger than what can be owned.
- */
-static void flpt_clear_pages(u64 *slot, unsigned int n)
-{
-	unsigned int i;
-
-	for (; n >= FLPT_STRIDE; n -= FLPT_STRIDE, slot += FLPT_STRIDE)
-		flpt_store_stride(slot, 0, 0);
-	for (i = 0; i < n; i++)
-		fl_store(slot + i, 0);
-}
 
 static bool flpt_stride_has_leaves_only(u64 *slot)
 {
