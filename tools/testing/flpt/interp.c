@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "model.h"
+#include "weak.h"
 
 #ifdef ASAN
 #include <sanitizer/common_interface_defs.h>
@@ -30,6 +31,7 @@
 #define VALUES		16
 #define TOUCHED		8
 #define CACHED		128
+#define FINISHED	64
 #define NEVER		(~0ULL)
 
 enum kind {
@@ -69,7 +71,7 @@ struct op {
 	u64 own, own_end;	/* what no other operation may own meanwhile */
 
 	bool active, done, stored;
-	bool cuts;		/* needed memory when it began */
+	bool cuts;		/* needed memory when it began; it may not know better */
 	u64 fail;
 	unsigned long failed;
 	unsigned int steps, looks;
@@ -105,6 +107,10 @@ static struct test {
 	/* Entries stay until an invalidation covers all of them. */
 	struct cached cached[CACHED];
 	unsigned int nr_cached, oldest;
+	/* Operations that are over, and when: whoever owns the range next knows. */
+	struct { u64 own, own_end, time; } finished[FINISHED];
+	unsigned int nr_finished;
+	u64 all_finished;	/* of those that are forgotten */
 } t;
 
 static u8 byte(void)
@@ -140,7 +146,9 @@ static void write_back(void *unused, void *addr, size_t size)
 {
 	BUG_ON(t.coherent);
 	shim_step(SHIM_LOAD);
+	weak_write_back(addr, size);
 	memory_write_back(addr, size);
+	weak_full_wmb();
 }
 
 /* A cached page or table goes only by an invalidation that covers all of it. */
@@ -163,6 +171,7 @@ static void invalidate(void *unused, u64 start, u64 last,
 		       enum flpt_change change)
 {
 	shim_step(SHIM_LOAD);
+	weak_mb();
 	BUG_ON(start > last || last > t.last);
 	/* A break-down is all that these invalidate for; nobody runs to free tables. */
 	BUG_ON(t.running && t.running->kind != MAP && change != FLPT_STRUCTURE);
@@ -351,10 +360,14 @@ static void begin_running(struct op *op)
 	shim_atomic = op->flags & ATOMIC || op->kind == UNMAP;
 	/* Two of them share a CPU: one preempts the other. */
 	shim_cpu = (op - t.cpus) % 2;
+	weak_switch(op - t.cpus);
+	/* The worst: the key that a directory for this region would have. */
+	shim_leftover = op->iova >> 30 << 6 | 1 << 3 | 2;
 }
 
 static void end_running(struct op *op)
 {
+	weak_switch(-1);
 	op->fail = shim_fail;
 	op->failed = shim_failed;
 	shim_fail = 0;
@@ -379,6 +392,7 @@ static void step(enum shim_access access)
 
 	if (!op)
 		return;
+	weak_step();
 	/* Store after store fills a table that nobody sees yet: one step. */
 	if (store && op->stored)
 		return;
@@ -501,7 +515,7 @@ static void finish_unmap(struct op *op)
 {
 	if (!op->ret) {
 		BUG_ON(!op->failed && !near_bound());
-		BUG_ON(!op->cuts);
+		BUG_ON(!op->cuts && !WEAK_ORDER);
 		return;
 	}
 
@@ -514,7 +528,7 @@ static void finish_split(struct op *op)
 {
 	if (op->ret == -ENOMEM) {
 		BUG_ON(!op->failed && !near_bound());
-		BUG_ON(!op->cuts);
+		BUG_ON(!op->cuts && !WEAK_ORDER);
 		return;
 	}
 
@@ -522,11 +536,43 @@ static void finish_split(struct op *op)
 	model_cut(&t.model, op->iova);
 }
 
+/* Who owns a range knows all that its owners have done before, and no more. */
+static void begin_order(const struct op *op)
+{
+	u64 bound = t.all_finished;
+	unsigned int i;
+
+	for (i = 0; i < FINISHED && i < t.nr_finished; i++) {
+		if (op->own < t.finished[i].own_end && t.finished[i].own < op->own_end &&
+		    t.finished[i].time > bound)
+			bound = t.finished[i].time;
+	}
+	/* A look-up owns nothing, but does not look into the past. */
+	if (op->own >= op->own_end)
+		bound = weak_now();
+	weak_begin(op - t.cpus, bound);
+}
+
+static void end_order(const struct op *op)
+{
+	unsigned int n = t.nr_finished % FINISHED;
+	u64 time = weak_end(op - t.cpus);
+
+	if (op->own >= op->own_end)
+		return;
+	if (t.nr_finished++ >= FINISHED && t.finished[n].time > t.all_finished)
+		t.all_finished = t.finished[n].time;
+	t.finished[n].own = op->own;
+	t.finished[n].own_end = op->own_end;
+	t.finished[n].time = time;
+}
+
 static void finish(struct op *op)
 {
 	unsigned int i;
 
 	t.ops++;
+	end_order(op);
 	op->active = false;
 	switch (op->kind) {
 	case MAP:
@@ -624,6 +670,7 @@ static void start(const struct op *what)
 	op->cuts = model_must_cut(&t.model, op->iova) ||
 		   model_must_cut(&t.model, op->end);
 	op->active = true;
+	begin_order(op);
 	watch(op);
 	note_values();
 
@@ -992,6 +1039,7 @@ static void do_free_empty_tables(void)
 
 	t.forgotten = false;
 	BUG_ON(flpt_free_empty_tables(t.pt));
+	t.all_finished = weak_now();
 	BUG_ON(!t.forgotten);
 	shim_rcu_barrier();
 	BUG_ON(shim_pages() != 1);
@@ -1105,10 +1153,12 @@ static void begin(void)
 	cfg.max_pages = b & 128 ? shim_max_pages : 0;
 	shim_reset();
 	forget(0, -1ULL, true);
+	t.nr_finished = 0;
+	t.all_finished = 0;
 	t.coherent = cfg.coherent;
 	t.watch = b & 64;
 	t.preempt = !(b2 & 128);
-	shim_hook = t.watch || t.preempt ? step : NULL;
+	shim_hook = t.watch || t.preempt || WEAK_ORDER ? step : NULL;
 	t.sizes = cfg.pgsize_bitmap;
 	t.last = cfg.levels == 5 ? (1ULL << 56) - 1 : (1ULL << 47) - 1;
 	if (b2 & 64) {
@@ -1122,6 +1172,7 @@ static void begin(void)
 
 static void run_bytes(const u8 *bytes, size_t size)
 {
+	u64 seed = size;
 	unsigned int i;
 
 	for (i = 0; i < CPUS; i++) {
@@ -1129,6 +1180,10 @@ static void run_bytes(const u8 *bytes, size_t size)
 			t.cpus[i].stack = malloc(STACK);
 	}
 
+	/* The same bytes make the same order. */
+	for (i = 0; i < size; i++)
+		seed = (seed ^ bytes[i]) * 0x100000001b3ULL;
+	weak_reset(seed);
 	t.bytes = bytes;
 	t.end = bytes + size;
 	t.near = 0;

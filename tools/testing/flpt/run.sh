@@ -14,7 +14,7 @@ SEED=${SEED:-$(date +%s)}
 export SEED
 
 build() {
-	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,threads,accesses,stepwise,fuzz} \
+	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,test-weak,threads,accesses,stepwise,fuzz} \
 		"$O"/{kunit-asan,kunit-tsan} >"$O.log" 2>&1 ||
 		{ tail -30 "$O.log" >&2; die "the native tests cannot be built"; }
 }
@@ -40,6 +40,11 @@ corpus() { "$O/test-asan" corpus "$NATIVE/corpus.txt"; }
 # operations that are interrupted by others, hardware looking on
 interleaved_asan() { "$O/test-asan" random 12; }
 interleaved() { "$O/test-gcc" random 12; }
+# the same, with stores that pass each other and loads that find what was
+weak_corpus() { "$O/test-weak" corpus "$NATIVE/corpus.txt"; }
+weak() { "$O/test-weak" random 20; }
+# that a barrier, a release or an invalidation that is left out is seen
+mutations() { python3 -B "$NATIVE/mutate.py" "$ROOT/drivers/iommu/intel" "$NATIVE" "$O/mutations"; }
 # many operations, one after the other
 sequential() { "$O/test-gcc" plain 12; }
 # real threads, under ThreadSanitizer
@@ -65,6 +70,7 @@ for suite in kunit_asan kunit_tsan; do
 	say "$suite"
 	"$suite" || status=1
 done
-ktap litmus litmus_known corpus interleaved_asan interleaved sequential threads \
+ktap litmus litmus_known corpus interleaved_asan interleaved weak_corpus weak \
+	mutations sequential threads \
 	accesses stepwise coverage fuzzer || status=1
 exit "$status"

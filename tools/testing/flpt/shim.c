@@ -27,6 +27,7 @@
 void (*shim_hook)(enum shim_access access);
 _Thread_local unsigned int shim_cpu;
 unsigned long shim_max_pages = -1UL;
+unsigned long shim_leftover = 0x5a5a5a5a5a5a5a5a;
 _Thread_local u64 shim_fail;
 _Thread_local unsigned long shim_failed;
 _Thread_local bool shim_atomic;
@@ -130,6 +131,19 @@ u64 *shim_memory(u64 addr)
 	return (u64 *)(memory + offset);
 }
 
+/* The page that @val is an address in, if it is one in any form; or -1. */
+long shim_page_of_value(u64 val)
+{
+	u64 offset = val - (uintptr_t)arena;
+
+	if (val - (uintptr_t)pages < sizeof(pages))
+		return (val - (uintptr_t)pages) / sizeof(*pages);
+	if (offset >= ARENA)
+		offset = val & 1 ? phys_offset(val & 0xffffffffff000) : ARENA;
+
+	return offset < ARENA ? offset / STRIDE : -1;
+}
+
 static bool must_fail(void)
 {
 	bool fail = shim_fail & 1;
@@ -165,6 +179,7 @@ struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 	page = new_page(gfp);
 	addr = page_address(page);
 	memset(page, 0x5a, sizeof(*page));
+	page->rcu_head.func = (void *)shim_leftover;
 	page->mapping = 0;
 	page->refs = 1;
 	page->state = SHIM_LIVE;

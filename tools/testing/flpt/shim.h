@@ -114,6 +114,40 @@ static inline void shim_step(enum shim_access access)
 		shim_hook(access);
 }
 
+#ifdef WEAK
+u64 weak_load(void *addr, unsigned int size, bool acquire);
+void weak_store(void *addr, unsigned int size, u64 val, bool release);
+bool weak_cmpxchg(void *addr, unsigned int size, u64 *old, u64 new, bool full);
+void weak_wmb(void);
+
+#define weak_value(type, val)	((type)(uintptr_t)(val))
+#define READ_ONCE(x)							\
+	(shim_step(SHIM_LOAD),						\
+	 weak_value(__typeof__(x), weak_load((void *)&(x), sizeof(x), false)))
+#define WRITE_ONCE(x, val)						\
+	(shim_step(SHIM_STORE),						\
+	 weak_store(&(x), sizeof(x), (uintptr_t)(val), false))
+#define smp_load_acquire(ptr)						\
+	(shim_step(SHIM_LOAD),						\
+	 weak_value(__typeof__(*(ptr)), weak_load(ptr, sizeof(*(ptr)), true)))
+#define smp_store_release(ptr, val)					\
+	(shim_step(SHIM_RELEASE),					\
+	 weak_store(ptr, sizeof(*(ptr)), (uintptr_t)(val), true))
+#define weak_try_cmpxchg(ptr, oldp, new, full) ({			\
+	u64 was = (uintptr_t)*(oldp);					\
+	bool done;							\
+									\
+	shim_step(SHIM_ATOMIC);						\
+	done = weak_cmpxchg(ptr, sizeof(*(ptr)), &was, (uintptr_t)(new), full); \
+	if (!done)							\
+		*(oldp) = weak_value(__typeof__(*(oldp)), was);		\
+	done;								\
+})
+#define try_cmpxchg(ptr, oldp, new)	weak_try_cmpxchg(ptr, oldp, new, true)
+#define try_cmpxchg64_relaxed(ptr, oldp, new) \
+	weak_try_cmpxchg(ptr, oldp, new, false)
+#define smp_wmb()			weak_wmb()
+#else
 #define READ_ONCE(x)							\
 	(shim_step(SHIM_LOAD), __atomic_load_n(&(x), __ATOMIC_CONSUME))
 #define WRITE_ONCE(x, val)						\
@@ -122,12 +156,17 @@ static inline void shim_step(enum shim_access access)
 	(shim_step(SHIM_ATOMIC),						\
 	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_SEQ_CST,	\
 				     __ATOMIC_CONSUME))
-#define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
+#define try_cmpxchg64_relaxed(ptr, old, new)				\
+	(shim_step(SHIM_ATOMIC),						\
+	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_RELAXED,	\
+				     __ATOMIC_RELAXED))
 #define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
 #define smp_load_acquire(ptr)						\
 	(shim_step(SHIM_LOAD), __atomic_load_n(ptr, __ATOMIC_ACQUIRE))
 #define smp_store_release(ptr, val)					\
 	(shim_step(SHIM_RELEASE), __atomic_store_n(ptr, val, __ATOMIC_RELEASE))
+#endif
+#define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
 
 static inline u64 cmpxchg64(u64 *ptr, u64 old, u64 new)
 {
@@ -188,6 +227,8 @@ extern _Thread_local u64 shim_fail;
 extern _Thread_local unsigned long shim_failed;
 /* Nobody may ever have more. */
 extern unsigned long shim_max_pages;
+/* What the last owner of a page has left in its struct page, as a word. */
+extern unsigned long shim_leftover;
 /* This thread must not sleep. */
 extern _Thread_local bool shim_atomic;
 /* Pages that are accounted as page tables. */
@@ -200,6 +241,7 @@ unsigned long shim_pages(void);
 unsigned long shim_reclaim(void);
 void shim_rcu_barrier(void);
 u64 *shim_memory(u64 addr);
+long shim_page_of_value(u64 val);
 
 struct page *virt_to_page(const void *addr);
 phys_addr_t virt_to_phys(const void *addr);
