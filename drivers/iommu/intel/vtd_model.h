@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A model of VT-d hardware for KUnit tests, as hostile as the specification
- * allows. It shares nothing with the driver that it judges.
+ * A model of VT-d hardware for KUnit tests. It shares nothing with the driver that
+ * it judges.
  *
  * Hardware may have cached, or not, whatever it was able to see since the last
  * invalidation that covered it. So a question has a set of answers, and a test
