@@ -3169,7 +3169,7 @@ static u64 cut_place(struct lab *lab, unsigned int id)
 /* It takes time, and goes only if all of it is covered. */
 static void forget_large(struct lab *lab, u64 start, u64 last)
 {
-	unsigned int n = 64;
+	unsigned int n = 16;
 
 	while (n--)
 		cpu_relax();
