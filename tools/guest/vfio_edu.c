@@ -838,6 +838,13 @@ TEST_F(iommufd, tables_are_bounded)
 	seed = fill_new(memory);
 	EXPECT_TRUE(reads(&other, IOVA + regions * SZ_2M, seed));
 
+	/* when nothing is mapped any more, it begins anew */
+	EXPECT_EQ(3 * PAGE, ioas_unmap(self->fd, self->ioas, 0, UINT64_MAX));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE,
+			      IOVA + regions * SZ_2M, RW));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, self->edu.page, PAGE, BOUNCE_IOVA, RW));
+	EXPECT_TRUE(reads(&self->edu, IOVA + regions * SZ_2M, seed));
+
 	munmap((void *)self->edu.regs, 1 << 20);
 	close(self->edu.fd);
 	close(self->fd);
@@ -845,6 +852,17 @@ TEST_F(iommufd, tables_are_bounded)
 	EXPECT_TRUE(reads(&other, IOVA + regions * SZ_2M, seed));
 	close(other.fd);
 	close(other_fd);
+}
+
+/* One page at a time at ever new places, with nothing else mapped, goes on for ever. */
+TEST_F(iommufd, one_page_wanders)
+{
+	const long most = table_bound() * 5 / 4;
+	void *memory = new_memory(PAGE, 0);
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(PAGE, ioas_unmap(self->fd, self->ioas, BOUNCE_IOVA, PAGE));
+	EXPECT_EQ(most, touch_regions(self->fd, self->ioas, memory, most));
 }
 
 /* ---- tests: the older interface, a group in a type 1 container ---- */
@@ -924,6 +942,34 @@ TEST_F(container, map_dma_unmap_refused)
 	EXPECT_TRUE(cannot_read(&self->edu, IOVA + SZ_2M + PAGE, seed));
 	seed = fill_new(memory);
 	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
+}
+
+/* The same as iommufd.one_page_wanders */
+TEST_F(container, one_page_wanders)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map), .size = PAGE,
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+	};
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .iova = BOUNCE_IOVA, .size = PAGE,
+	};
+	const long most = table_bound() * 5 / 4;
+	void *memory = new_memory(PAGE, 0);
+	long i;
+
+	if (variant->huge)
+		SKIP(return, "only small pages wander");
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
+	map.vaddr = (uintptr_t)memory;
+	for (i = 0; i < most; i++) {
+		map.iova = IOVA + i * SZ_2M;
+		unmap.iova = map.iova;
+		unmap.size = PAGE;
+		ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &map));
+		ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
+	}
 }
 
 TEST_HARNESS_MAIN
