@@ -156,10 +156,14 @@ void weak_wmb(void);
 	(shim_step(SHIM_ATOMIC),						\
 	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_SEQ_CST,	\
 				     __ATOMIC_CONSUME))
+/*
+ * ThreadSanitizer does not know of fences, so this stands for smp_wmb() before it, too,
+ * and for the address dependency behind it. weak.c sees whether the barrier is there.
+ */
 #define try_cmpxchg64_relaxed(ptr, old, new)				\
 	(shim_step(SHIM_ATOMIC),						\
-	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_RELAXED,	\
-				     __ATOMIC_RELAXED))
+	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_ACQ_REL,	\
+				     __ATOMIC_CONSUME))
 #define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
 #define smp_load_acquire(ptr)						\
 	(shim_step(SHIM_LOAD), __atomic_load_n(ptr, __ATOMIC_ACQUIRE))
