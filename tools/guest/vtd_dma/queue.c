@@ -8,6 +8,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/kthread.h>
 
+#include "../dma_test.h"
 #include "iommu.h"
 #include "vtd_dma.h"
 
