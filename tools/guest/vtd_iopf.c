@@ -609,7 +609,7 @@ TEST_F(flat, device_reset)
 
 /* ---- groups ---- */
 
-/* A request that needs nothing: of nobody's business, answered at once */
+/* A request that needs nothing is answered at once, and reported to no client. */
 TEST_F(iopf, mapped_already)
 {
 	static const char *const letters[] = { "M", "MMM" };

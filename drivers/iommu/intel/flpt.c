@@ -15,7 +15,7 @@
  * - An entry that covers more than one owner's range is only ever changed by
  *   cmpxchg, and but for FL_SYNCED only in two ways: from nothing to a table
  *   (populate), and from a leaf to a table that translates the same (break-
- *   down). Whoever comes second finds a table and goes on from there.
+ *   down). The loser frees its page and uses the winner's table.
  * - A table belongs to its slot until flpt_destroy(). A pointer to it stays good,
  *   and stays a pointer to the table of that region. When a large page takes the
  *   place of an empty table, the table is parked: kept for that slot, empty,
@@ -65,9 +65,9 @@
  * not walk to them again. Such a hint is never wrong about where the table is. It may
  * have been parked since; what counts is its key, which says for what region it is
  * in use. Parking takes that away, before the owner of the region who mapped the
- * large page returns. Installing sets it as the last step, so whoever
- * finds the key finds all that the walk would have shown: the exchange there, which
- * is fully ordered, pairs with smp_load_acquire() here.
+ * large page returns. Installing sets it as the last step, so a CPU that finds the
+ * key finds all that the walk would have shown: the exchange there, which is fully
+ * ordered, pairs with smp_load_acquire() here.
  */
 
 #include <kunit/static_stub.h>
@@ -416,8 +416,8 @@ static void flpt_park(struct flpt *pt, u64 *slot, u64 *table)
 	atomic_long_inc(&pt->nr_parked);
 	/*
 	 * Nothing has to come before this: the slot holds a large page or a table now,
-	 * so whoever takes @table owns all of the slot after this caller, and has to
-	 * know what the caller has done.
+	 * so the CPU that takes @table next owns all of the slot, and has ordered
+	 * itself behind this one.
 	 */
 	WRITE_ONCE(page->key, flpt_parked_key(slot) | (key & FLPT_KEY_LEVEL));
 }
@@ -491,8 +491,8 @@ static bool flpt_install(struct flpt *pt, u64 *slot, unsigned int level, u64 iov
 	if (!(key & FLPT_KEY_LISTED))
 		flpt_keep_page(pt, page, level - 1);
 	/*
-	 * All of the above before whoever remembers it goes by it. Fully ordered; it
-	 * fails if a caller that owns nothing here has parked the table.
+	 * All of the above before another CPU finds the key. Fully ordered; it fails
+	 * if a caller that owns nothing here has parked the table.
 	 */
 	try_cmpxchg(&page->key, &key,
 		    (key & FLPT_KEY_LISTED) | flpt_key(iova, level - 1));

@@ -13,7 +13,7 @@
 #include "vtd_dma.h"
 
 #define NEVER		(~0u)			/* of ATC_DELAY */
-#define SLOW		(50 * USEC_PER_MSEC)	/* us, half of what makes it mute */
+#define SLOW		(50 * USEC_PER_MSEC)	/* us, half of what makes it silent */
 #define MOST_PENDING	32			/* fetched by QEMU and not complete */
 
 struct queue {
@@ -217,7 +217,7 @@ static void slow_device(struct kunit *test)
 	expect_usable(test);
 }
 
-static void mute_device(struct kunit *test)
+static void silent_device(struct kunit *test)
 {
 	struct queue *queue = test->priv;
 	struct qi_desc desc = flush_device(queue);
@@ -233,7 +233,7 @@ static void mute_device(struct kunit *test)
 }
 
 /* The time is up before the wait descriptor has been fetched. */
-static void mute_device_many(struct kunit *test)
+static void silent_device_many(struct kunit *test)
 {
 	struct qi_desc desc[MOST_PENDING + 2];
 	struct queue *queue = test->priv;
@@ -247,7 +247,7 @@ static void mute_device_many(struct kunit *test)
 }
 
 /* Those who do not wait for it are not given up. */
-static void mute_device_and_others(struct kunit *test)
+static void silent_device_and_others(struct kunit *test)
 {
 	struct queue *queue = test->priv;
 	static struct qi_desc to_device;
@@ -303,9 +303,9 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(invalid_descriptor),
 	KUNIT_CASE(behind_an_invalid_descriptor),
 	KUNIT_CASE(invalid_behind_a_slow_one),
-	KUNIT_CASE(mute_device),
-	KUNIT_CASE(mute_device_and_others),
-	KUNIT_CASE(mute_device_many),
+	KUNIT_CASE(silent_device),
+	KUNIT_CASE(silent_device_and_others),
+	KUNIT_CASE(silent_device_many),
 	KUNIT_CASE(invalid_in_a_batch),
 	{ }
 };
