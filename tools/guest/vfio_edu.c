@@ -11,6 +11,7 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -694,6 +695,60 @@ TEST_F(iommufd, closed_with_live_mappings)
 	ASSERT_TRUE(attach(&self->edu, self->ioas));
 	EXPECT_TRUE(cannot_read(&self->edu, IOVA, seed));
 	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
+}
+
+/* Allocates HWPTs for a device that may go at any time, until @stop. */
+struct allocator {
+	int iommufd;
+	unsigned int ioas;
+	volatile unsigned int dev_id;
+	volatile bool stop;
+};
+
+static void *allocate(void *data)
+{
+	struct allocator *a = data;
+
+	while (!a->stop) {
+		struct edu edu = { .dev_id = a->dev_id };
+		unsigned int hwpt = hwpt_alloc(a->iommufd, &edu, a->ioas, 0);
+
+		if (hwpt)
+			destroy(a->iommufd, hwpt);
+	}
+	return NULL;
+}
+
+/*
+ * Closing the device waits for those that use it at this moment, and no longer. A
+ * waiter that is not woken waits for the kernel's time-out of 60 s.
+ */
+TEST_F(iommufd, closed_while_hwpts_are_allocated)
+{
+	struct allocator a = {
+		.iommufd = self->fd, .ioas = self->ioas, .dev_id = self->edu.dev_id,
+	};
+	pthread_t thread[2];
+	long worst = 0, start;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&thread[i], NULL, allocate, &a));
+	for (i = 0; i < 100 && worst < 30000; i++) {
+		usleep(1000 + i % 7 * 300);
+		munmap((void *)self->edu.regs, 1 << 20);
+		start = now_ms();
+		close(self->edu.fd);
+		if (now_ms() - start > worst)
+			worst = now_ms() - start;
+		ASSERT_TRUE(edu_open(&self->edu, "EDU", self->fd));
+		a.dev_id = self->edu.dev_id;
+	}
+	a.stop = true;
+	for (i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	TH_LOG("a close took up to %ld ms", worst);
+	EXPECT_GT(30000, worst);
 }
 
 /* Bytes of page tables for devices that our memory cgroup is charged for. */
