@@ -82,8 +82,9 @@ setup_qemu() {
 	fi
 }
 
-# emulated_tsc: the kernel argument that keeps an emulated guest on this host from
-# measuring its TSC (see tsc_khz.c).
+# emulated_tsc: the kernel arguments that keep an emulated guest on this host from
+# measuring its TSC (see tsc_khz.c), and from giving it up because the jiffies that it
+# is compared with are late.
 emulated_tsc() {
 	local program=$BUILD/tsc_khz
 	mkdir -p "$BUILD"
@@ -91,7 +92,7 @@ emulated_tsc() {
 		gcc -O2 -Wall -o "$program.$$" "$LAB/tsc_khz.c"
 		mv "$program.$$" "$program"
 	fi
-	echo "tsc_early_khz=$("$program")"
+	echo "tsc_early_khz=$("$program") tsc=reliable"
 }
 
 # iommu_device QEMU MACHINE: the -device argument for the vIOMMU.
