@@ -134,7 +134,6 @@ fi
 if [ "${1:-}" = bench ]; then
 	QEMU_ARGS="-device edu,dma_mask=0xffffffffffffffff,addr=0x10 -trace vtd_inv_desc"
 	QEMU_ARGS+=" -trace vtd_inv_qi_tail -trace pci_cfg_write -D $RESULTS/bench-queue.trace"
-	# with interrupts off on all CPUs, a clock of jiffies would stand
 	run strict bench-queue quiet || status=1
 	queue_costs
 elif [ "${1:-}" = soak ]; then
