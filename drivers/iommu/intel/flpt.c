@@ -1517,7 +1517,7 @@ static bool flpt_maps_nothing(struct flpt *pt)
 
 	do {
 		more = flpt_count_leaves(pt, &iova, &stats);
-		if (stats.leaves[1] || stats.leaves[2] || stats.leaves[3])
+		if (stats.leaves[1] + stats.leaves[2] + stats.leaves[3])
 			return false;
 		cond_resched();
 	} while (more);
