@@ -662,8 +662,8 @@ static void alloc_is_final(struct kunit *test)
 }
 
 /*
- * What lies beyond the aperture is refused, what lies at its end is not: of what the
- * depth allows, and of what hardware can address.
+ * Addresses beyond the aperture are refused, the last one in it is not, whether the
+ * depth of the table or the width of the hardware's addresses ends it.
  */
 static void alloc_aperture(struct kunit *test)
 {

@@ -1444,7 +1444,7 @@ static void create_refuses(struct kunit *test)
 	}
 }
 
-/* What hardware cannot address is refused, though the depth would allow it. */
+/* Addresses beyond the aperture are refused, though the depth would allow them. */
 static void create_with_an_aperture(struct kunit *test)
 {
 	struct lab *lab = test->priv;

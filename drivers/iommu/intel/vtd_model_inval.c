@@ -96,7 +96,8 @@ static bool covers_page(const struct vtd_item *item, const struct inval *inval)
 
 /*
  * In legacy mode entries belong to a domain, which a device-selective invalidation
- * has to name as well. What is not valid is cached, with caching mode, for domain 0.
+ * has to name as well. With caching mode, an entry that is not valid is cached for
+ * domain 0.
  */
 static bool context_covers(const struct vtd_item *item, const void *data)
 {
