@@ -30,7 +30,8 @@ help:
 ##   make qtest      its tests that need no guest
 ##   make nested     nested translation and PASIDs on it, from user space and by a
 ##                   kernel driver
-##   make soak       the same at random, for ten minutes (TIME=seconds)
+##   make soak       the same at random, and random calls of hostile users, for ten
+##                   minutes each (TIME=seconds)
 ##   make vmm        the same by Debian 13's newest QEMU, for a guest of its own
 ##   make endure     what has to pass every time, again and again, for many hours;
 ##                   in parts: WHAT="reproducer strict vmm kunit" COUNT=n TIME=s

@@ -8,7 +8,8 @@ BUSYBOX := $(shell command -v busybox)
 
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
-PROGRAMS := vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_sriov vtd_soak iommufd iommufd_fail_nth \
+PROGRAMS := vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_sriov vtd_soak vtd_attack \
+	    iommufd iommufd_fail_nth \
 	    dma_map_benchmark pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
@@ -36,6 +37,8 @@ $(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(addprefix $(GUEST)/,clock.h edu.h fau
 VMM := $(addprefix $(GUEST)/,clock.h vfio_cdev.h vtd_testdev.h vtd_vmm.h)
 $(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(GUEST)/fault_log.h $(VMM)
 $(OUT)/bin/vtd_soak: $(GUEST)/vtd_soak.c $(VMM)
+$(OUT)/bin/vtd_attack: $(GUEST)/vtd_attack.c $(VMM)
+$(OUT)/bin/vtd_attack: CFLAGS += -pthread
 $(OUT)/bin/vtd_sriov: $(GUEST)/vtd_sriov.c $(VMM)
 IOPF := $(GUEST)/vtd_iopf.h $(VMM)
 $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)

@@ -5,10 +5,11 @@
 # QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once as badly as it may,
 # and slowly; then what the driver does when its invalidation queue has errors.
 # Prints a table of both, and one of page requests; the status tells.
-# Status 77: there is no such QEMU.  With "ktap normal", "ktap strict" or "ktap queue":
-# one of them, as KTAP, which says that it is skipped if there is no such QEMU.  With
-# "soak SECONDS": random work for that long (vtd_soak.c), on the bad one.  With "bench":
-# what strict unmaps cost there.  KERNEL=, ACCEL= and TIMEOUT= are as for
+# Status 77: there is no such QEMU.  With "ktap normal", "ktap strict", "ktap queue" or
+# "ktap attack": one of them, as KTAP, which says that it is skipped if there is no such
+# QEMU.  With "soak SECONDS": random work (vtd_soak.c) and random calls of hostile users
+# (vtd_attack.c), each for that long, on the bad one.  With "bench": what strict unmaps
+# cost there.  KERNEL=, ACCEL= and TIMEOUT= are as for
 # tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
@@ -127,6 +128,7 @@ mkdir -p "$RESULTS"
 if [ "${1:-}" = ktap ]; then
 	case $2 in
 	queue) run strict queue || status=1; cat "$RESULTS/queue-strict.console" ;;
+	attack) run strict attack || status=1; cat "$RESULTS/attack-strict.console" ;;
 	*) run "$2" || status=1; cat "$RESULTS/nested-$2.console" ;;
 	esac
 	exit "$status"
@@ -137,8 +139,10 @@ if [ "${1:-}" = bench ]; then
 	run strict bench-queue quiet || status=1
 	queue_costs
 elif [ "${1:-}" = soak ]; then
-	TIMEOUT=$(($2 + 1200)) run strict soak "seconds=$2" || status=1
-	tr -d '\r' <"$RESULTS/soak-strict.console" | sed -n '/^TAP/,/^guest:/p'
+	for suite in soak attack; do
+		TIMEOUT=$(($2 + 1200)) run strict $suite "seconds=$2" || status=1
+		tr -d '\r' <"$RESULTS/$suite-strict.console" | sed -n '/^TAP/,/^guest:/p'
+	done
 else
 	run normal || status=1
 	run strict || status=1

@@ -127,7 +127,7 @@ guest_suites() {
 any_wanted() {
 	local name
 	for name in kunit-first kunit-second nested-strict nested-queue \
-		    $("$ROOT/tools/guest/suite.sh" list); do
+		    nested-attack $("$ROOT/tools/guest/suite.sh" list); do
 		! is_wanted "$1$name" || return 0
 	done
 	return 1
@@ -158,6 +158,7 @@ if [ "${1:-}" = --debug ]; then
 		guest_suites "$variant-"
 		suite "$variant-nested-strict" "$ROOT/tools/guest/nested.sh" ktap strict
 		suite "$variant-nested-queue" "$ROOT/tools/guest/nested.sh" ktap queue
+		suite "$variant-nested-attack" "$ROOT/tools/guest/nested.sh" ktap attack
 	done
 else
 	# KASAN's machine has those that are not slow. --debug has it all.
@@ -178,6 +179,7 @@ else
 	suite nested-normal "$ROOT/tools/guest/nested.sh" ktap normal
 	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
 	suite nested-queue "$ROOT/tools/guest/nested.sh" ktap queue
+	suite nested-attack "$ROOT/tools/guest/nested.sh" ktap attack
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
 	if is_wanted kasan-kunit-first; then
 		export ARGS="$quick ${ARGS:-}"
