@@ -45,31 +45,22 @@ typedef uint32_t u32;
 
 #define COM1			0x3f8
 
-static inline void outb(u16 port, u8 value)
-{
-	asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+#define DEFINE_PORT_IO(suffix, type)					\
+static inline void out##suffix(u16 port, type value)			\
+{									\
+	asm volatile("out" #suffix " %0, %1" : : "a"(value), "Nd"(port)); \
+}									\
+									\
+static inline type in##suffix(u16 port)					\
+{									\
+	type value;							\
+									\
+	asm volatile("in" #suffix " %1, %0" : "=a"(value) : "Nd"(port)); \
+	return value;							\
 }
 
-static inline u8 inb(u16 port)
-{
-	u8 value;
-
-	asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline void outl(u16 port, u32 value)
-{
-	asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline u32 inl(u16 port)
-{
-	u32 value;
-
-	asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
+DEFINE_PORT_IO(b, u8)
+DEFINE_PORT_IO(l, u32)
 
 static inline u32 mmio_read(u32 address)
 {
