@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The vtd-testdev device of tools/qemu: see tools/qemu/vtd-testdev.rst. */
+/* The vtd-testdev device of tools/qemu: see docs/specs/vtd-testdev.rst there. */
 #ifndef VTD_TESTDEV_H
 #define VTD_TESTDEV_H
 

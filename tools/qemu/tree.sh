@@ -76,24 +76,41 @@ check_commits() {
 	done < <(tree_git log --format=%s lab-base..HEAD)
 }
 
+# keep_names DIR: prints the names of its patches, in order. A patch whose subject is
+# in the series keeps its name there; a new one has that of the one before, and "x".
+keep_names() {
+	local patch slug name last=0000
+	for patch in "$1"/*.patch; do
+		slug=${patch##*/[0-9][0-9][0-9][0-9]-}
+		name=$(grep -Ex "[0-9]{4}[a-z]*-${slug//./[.]}" "$HERE/series") ||
+			name=${last}x-$slug
+		last=${name%%-*}
+		mv -T "$patch" "$1/named/$name"
+		echo "$name"
+	done
+}
+
 refresh() {
-	local new=$TREE/.git/lab-patches patch name
+	local made=$TREE/.git/lab-patches new names patch name
 	has_tree || die "$TREE is not there: make qemu-tree"
 	check_commits
-	rm -rf "$new"
-	tree_git format-patch -q -N --zero-commit --signature= -o "$new" lab-base
+	new=$made/named
+	rm -rf "$made"
+	tree_git format-patch -q -N --zero-commit --signature= -o "$made" lab-base
+	mkdir "$new"
+	names=$(keep_names "$made")
 	for patch in "$new"/*.patch; do
 		sed -i 1d "$patch"	# the line that only mailboxes have
 	done
 	while read -r name; do
 		[ -f "$new/$name" ] || rm -f "$HERE/$name"
 	done < <(grep -v '^#' "$HERE/series")
-	{ grep '^#' "$HERE/series"; (cd "$new" && printf '%s\n' *.patch); } |
+	{ grep '^#' "$HERE/series"; echo "$names"; } |
 		write_if_changed "$HERE/series"
 	for patch in "$new"/*.patch; do
 		write_if_changed "$HERE/${patch##*/}" <"$patch"
 	done
-	rm -rf "$new"
+	rm -rf "$made"
 	tree_git tag -f lab-made >/dev/null
 }
 
