@@ -7,7 +7,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lab/lib.sh"
 . "$HERE/source.sh"
 
-PROGRAMS=(intel-iommu-nested-test intel-iommu-queue-test vtd-testdev-test)
+PROGRAMS=(intel-iommu-test intel-iommu-nested-test intel-iommu-queue-test vtd-testdev-test)
 # A QEMU that hangs does not end: seconds of CPU time for each process, which a busy
 # host does not use up, and far away by the clock, for one that waits for ever.
 CPU_LIMIT=60
