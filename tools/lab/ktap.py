@@ -3,8 +3,9 @@
 """Counts the tests in logs, with the kernel's own KTAP parser.
 
 A log may hold several KTAP documents (one a program) among console output.
-A kernel that complained in the log, a log without a single test, and a
-document that breaks off are failures, whatever the other lines say."""
+A kernel that complained in the log, a log without a single test, a document
+that breaks off, and results or a plan that have lost the lines that they belong
+to are failures, whatever the other lines say."""
 
 import argparse
 import contextlib
@@ -16,6 +17,8 @@ import sys
 STAMP = r"(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?"
 NOTHING = re.compile(r"\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? 1\.\.0\s*$")
 START = re.compile(STAMP + r"(?:K?TAP version \d+)\s*$")
+PLAN = re.compile(STAMP + r"1\.\.(\d+)\s*$")
+RESULT = re.compile(STAMP + r"(?:not )?ok \d+\b")
 # the kernel's lines carry a time, and may begin within one of a program's
 SPLAT = re.compile(
     r"\[ *\d+\.\d{6}\].*(?:BUG: |WARNING: |Oops[: ]|Kernel panic|general protection fault"
@@ -43,15 +46,27 @@ def is_ours(kernel, line):
 
 
 def documents(lines):
-    """Split a console at the top-level KTAP headers. KUnit's report of having run
-    nothing at boot, where its suites are in modules, is no document."""
-    found = []
+    """Split a console at the top-level KTAP headers, and tell what has none. KUnit's
+    report of having run nothing at boot, where its suites are in modules, is no
+    document."""
+    found = [[]]
     for line in lines:
         if START.match(line):
             found.append([])
-        if found:
-            found[-1].append(line)
-    return [d for d in found if len(d) < 2 or not NOTHING.match(d[1])]
+        found[-1].append(line)
+    return [d for d in found[1:] if len(d) < 2 or not NOTHING.match(d[1])], found[0]
+
+
+def is_whole(document):
+    """As many results as are planned. The parser ignores those behind the last, and
+    does without a plan: lines that belong to another document, whose header was
+    lost, would count for nothing. A KUnit suite that a program runs by debugfs has
+    neither header nor plan: the kernel's results are not the program's."""
+    kernel = document[0].startswith("[")
+    plans = [plan.group(1) for plan in map(PLAN.match, document) if plan]
+    results = [line for line in document
+               if RESULT.match(line) and line.startswith("[") == kernel]
+    return plans == [str(len(results))]
 
 
 def failures(parser, test, path=()):
@@ -66,8 +81,17 @@ def failures(parser, test, path=()):
 
 def count(parser, lines, label):
     passed = failed = skipped = 0
-    for document in documents(lines):
-        test = parser.parse_run_tests(document)
+    found, rest = documents(lines)
+    if any(PLAN.match(line) or RESULT.match(line) for line in rest):
+        print(f"{label}: not ok: results without a header")
+        failed += 1
+    for document in found:
+        try:
+            test = parser.parse_run_tests(document)
+        except ValueError as error:     # it has gone past the end
+            print(f"{label}: not ok: {error}")
+            failed += 1
+            continue
         for path, said in failures(parser, test):
             print(f"{label}: not ok: {path}")
             for line in said:
@@ -77,6 +101,9 @@ def count(parser, lines, label):
         skipped += counts.skipped
         bad = counts.failed + counts.crashed
         # a document with an error in it is a failure, if nothing in it is
+        if not bad and not counts.errors and not is_whole(document):
+            print(f"{label}: not ok: other results than planned")
+            bad = 1
         failed += bad or min(counts.errors, 1)
     return passed, failed, skipped
 

@@ -405,6 +405,50 @@ every_kind_of_result_is_counted() {
 		totals '1 passed, 1 failed, 0 skipped'
 }
 
+lines_that_get_lost_are_failures() {
+	fresh
+	# the plan
+	printf 'KTAP version 1\nok 1 a\n' | totals '1 passed, 1 failed, 0 skipped'
+	# the header of the second document, with its plan, and of the first
+	printf 'KTAP version 1\n1..1\nok 1 a\n1..2\nok 1 a\nnot ok 2 b\n' |
+		totals '1 passed, 1 failed, 0 skipped'
+	printf 'KTAP version 1\n1..1\nok 1 a\nok 1 a\nnot ok 2 b\n' |
+		totals '1 passed, 1 failed, 0 skipped'
+	printf '1..2\nok 1 a\nnot ok 2 b\nKTAP version 1\n1..1\nok 1 a\n' |
+		totals '1 passed, 1 failed, 0 skipped'
+	# the last result of a subtest, which the kernel's parser dies of
+	printf 'KTAP version 1\n1..1\n    KTAP version 1\n    1..2\n    ok 1 x\nok 1 a\n' |
+		totals '0 passed, 1 failed, 0 skipped'
+	# nothing is lost where a program has the kernel run a suite
+	printf 'KTAP version 1\n1..1\n[    1.000000] ok 1 suite\nok 1 a\n' |
+		totals '1 passed, 0 failed, 0 skipped'
+}
+
+# all_tests EXPECTED SUITE: the last line of test.sh with a make-believe kernel, and a
+# suite called "lab"
+all_tests() {
+	local status=0 expected=1
+	[[ $1 != *', 0 failed,'* ]] || expected=0
+	SUITE=$2 in_copy "$copy/tools/lab/test.sh" >"$scratch/said" 2>&1 || status=$?
+	[ "$(tail -1 "$scratch/said")" = "$1" ] && [ "$status" = "$expected" ] ||
+		{ cat "$scratch/said"; return 1; }
+}
+
+what_is_not_counted_fails() {
+	fresh
+	mkdir -p "$copy/tools/qemu"
+	printf '#!/bin/sh\necho %s\n' "$kernel" >"$copy/tools/lab/kernel.sh"
+	printf '#!/bin/sh\nprintf "KTAP version 1\\n1..1\\nok 1 a\\n"\n' \
+		>"$copy/tools/lab/selftest.sh"
+	printf '#!/bin/sh\n' >"$copy/tools/qemu/build.sh"
+	chmod +x "$copy/tools/qemu/build.sh"
+	all_tests '1 passed, 0 failed, 0 skipped' lab
+	all_tests '1 passed, 1 failed, 0 skipped' 'lab laboratory'
+	echo 'raise SystemExit(1)' >"$copy/tools/lab/ktap.py"
+	all_tests '0 passed, 1 failed, 0 skipped' lab
+	grep -qx 'lab: cannot be counted' "$scratch/said"
+}
+
 boot_tells_how_the_guest_ended() {
 	local status=0
 	export KERNEL=$kernel LOG=$scratch/console
@@ -484,6 +528,7 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	mistakes_in_the_series_are_named mails_give_the_same_tree \
 	refresh_changes_nothing_by_itself refresh_takes_changes_back \
 	refresh_refuses_what_is_no_series qemu_tree_and_back configuration_must_stick \
-	every_kind_of_result_is_counted boot_tells_how_the_guest_ended \
+	every_kind_of_result_is_counted lines_that_get_lost_are_failures \
+	what_is_not_counted_fails boot_tells_how_the_guest_ended \
 	a_silent_guest_is_given_up a_slow_guest_is_not_given_up \
 	machines_differ_in_what_they_offer
