@@ -56,16 +56,17 @@ class Clock:
 
 
 def watch(machine, patience):
-    """Pass its output through; False when it is given up"""
+    """Pass its output through until it ends; False when it is given up"""
     clock = Clock(machine.pid)
     heard = 0
-    while True:
-        readable = select.select([machine.stdout], [], [], 1)[0]
+    pipes = [machine.stdout]
+    while pipes or machine.poll() is None:
+        readable = select.select(pipes, [], [], 1 if pipes else 0.1)[0]
         clock.update()
         if readable:
             data = os.read(machine.stdout.fileno(), 65536)
             if not data:
-                return True
+                pipes = []      # it is about to end, which may take for ever, too
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             heard = clock.seconds
@@ -73,6 +74,7 @@ def watch(machine, patience):
             return False
         if patience and clock.seconds > TALKS_FOREVER * patience:
             return False
+    return True
 
 
 def stop(machine):
@@ -88,11 +90,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     machine = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE)
     try:
-        ended = watch(machine, float(sys.argv[1]))
-        if ended:
-            status = machine.wait()
-            return status if status >= 0 else 128 - status
-        return 124
+        if not watch(machine, float(sys.argv[1])):
+            return 124
+        status = machine.wait()
+        return status if status >= 0 else 128 - status
     except KeyboardInterrupt:
         return 130
     finally:

@@ -473,6 +473,9 @@ a_silent_guest_is_given_up() {
 	given_up 3 0 'sleep 2; exit 3'
 	given_up 124 1 'exec sleep 60'
 	given_up 124 .2 'while :; do echo; sleep .1; done'
+	# QEMU that hangs while it ends, when its console is closed already
+	given_up 124 1 'exec sleep 60 >&-'
+	given_up 3 1 'exec >&-; exit 3'
 }
 
 # Silent work that goes on for eight seconds, of which it gets the CPU for a fraction,
