@@ -46,13 +46,16 @@ whole() {
 	rm -rf "$dir.part"
 	mkdir -p "$dir.part"
 	"$@" "$dir.part"
+	# errexit is off in $(...), and in a list
+	# shellcheck disable=SC2181
+	[ $? = 0 ] || return
 	rm -rf "$dir"
 	mv -T "$dir.part" "$dir"
 }
 
 # write_if_changed FILE: stdin to FILE, leaving its time alone when equal.
 write_if_changed() {
-	cat >"$1.new"
+	cat >"$1.new" || return
 	if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1"; fi
 }
 

@@ -160,6 +160,17 @@ half_unpacked_kernel_is_redone() {
 	grep -qx ten "$(chosen)/drivers/iommu/intel/iommu.c"
 }
 
+# as on a full disk
+kernel_that_cannot_be_unpacked_is_redone() {
+	fresh
+	printf '#!/bin/sh\n/bin/tar "$@"; exit 2\n' >"$scratch/bin/tar"
+	chmod +x "$scratch/bin/tar"
+	fails_saying 'cannot fetch or unpack' chosen
+	[ ! -e "$scratch/cache/src/debian-1-older" ]
+	rm "$scratch/bin/tar"
+	grep -qx ten "$(chosen)/drivers/iommu/intel/iommu.c"
+}
+
 newest_kernel_is_preferred_and_kept() {
 	fresh
 	make_package 2-newer ten
@@ -525,7 +536,8 @@ unset KERNEL_SRC
 kernel=${KERNEL:-$("$LAB/kernel.sh" | tail -1)}
 source=${kernel%/arch/x86/boot/bzImage}/source
 ktap setup_has_nothing_to_do interrupted_download_is_redone \
-	half_unpacked_kernel_is_redone newest_kernel_is_preferred_and_kept \
+	half_unpacked_kernel_is_redone kernel_that_cannot_be_unpacked_is_redone \
+	newest_kernel_is_preferred_and_kept \
 	tested_kernel_is_the_fallback no_kernel_takes_the_series \
 	fuzz_is_refused only_what_changed_is_touched named_tree_follows_its_owner \
 	mistakes_in_the_series_are_named mails_give_the_same_tree \

@@ -36,7 +36,7 @@ debian_source() {
 	if [ ! -d "$dir" ]; then
 		lock "$SRC/.lock"
 		deb=$(deb_file linux-source-6.12 "$version" "$suite") || return 1
-		[ -d "$dir" ] || whole "$dir" unpack_deb "$deb"
+		[ -d "$dir" ] || whole "$dir" unpack_deb "$deb" || return 1
 		exec {LOCK_FD}>&-
 	fi
 	echo "$dir"
@@ -66,7 +66,7 @@ choose_debian() {
 	on_mirror=$(mirror_versions)
 	newest=${on_mirror%%$'\n'*}
 	[ -n "$newest" ] || die "this machine's mirror has no linux-source-6.12"
-	dir=$(debian_source "$newest") || die "cannot fetch linux-source-6.12 $newest"
+	dir=$(debian_source "$newest") || die "cannot fetch or unpack linux-source-6.12 $newest"
 	if complaint=$(takes_series "$dir" 2>&1); then
 		use_debian "$newest" "$dir"
 		return
