@@ -460,6 +460,22 @@ what_is_not_counted_fails() {
 	grep -qx 'lab: cannot be counted' "$scratch/said"
 }
 
+endurance_wants_results() {
+	local fake=$copy/tools/guest/nested.sh
+	fresh
+	mkdir -p "$copy/tools/guest"
+	printf '#!/bin/sh\necho %s\n' "$kernel" >"$copy/tools/lab/kernel.sh"
+	printf '#!/bin/sh\n' >"$copy/tools/lab/setup.sh"
+	printf '#!/bin/sh\nprintf "KTAP version 1\\n1..1\\nok 1 a\\n"\n' >"$fake"
+	chmod +x "$fake"
+	WHAT=strict COUNT=2 in_copy "$copy/tools/lab/endure.sh"
+	sed -i 's/1\.\.1/1..2/' "$fake"
+	fails_saying '2 runs, 2 failed' env WHAT=strict COUNT=2 \
+		VTD_CACHE="$scratch/cache" "$copy/tools/lab/endure.sh"
+	fails_saying 'no number of runs' env WHAT=strict COUNT=0 \
+		VTD_CACHE="$scratch/cache" "$copy/tools/lab/endure.sh"
+}
+
 boot_tells_how_the_guest_ended() {
 	local status=0
 	export KERNEL=$kernel LOG=$scratch/console
@@ -544,6 +560,7 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	refresh_changes_nothing_by_itself refresh_takes_changes_back \
 	refresh_refuses_what_is_no_series qemu_tree_and_back configuration_must_stick \
 	every_kind_of_result_is_counted lines_that_get_lost_are_failures \
-	what_is_not_counted_fails boot_tells_how_the_guest_ended \
+	what_is_not_counted_fails endurance_wants_results \
+	boot_tells_how_the_guest_ended \
 	a_silent_guest_is_given_up a_slow_guest_is_not_given_up \
 	machines_differ_in_what_they_offer
