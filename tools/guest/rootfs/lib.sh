@@ -33,8 +33,10 @@ tap() {
 	"$@" >/tmp/tap 2>&1
 	status=$?
 	show /tmp/tap
-	grep -q '^1\.\.[1-9]' /tmp/tap && ! grep -q '^not ok' /tmp/tap &&
-		[ "$status" = 0 ]
+	[ "$status" = 0 ] && awk '/^1\.\.[1-9]/ { plan = substr($1, 4) }
+		/^ok [1-9]/ { passed++ }
+		/^not ok/ { failed++ }
+		END { exit failed || !plan || passed != plan }' /tmp/tap
 }
 
 n=0
