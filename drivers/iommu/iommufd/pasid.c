@@ -49,38 +49,10 @@ pasid_attach_handle(struct iommufd_group *igroup, ioasid_t pasid)
 							 0));
 }
 
-static void pasid_iopf_disable(struct iommufd_pasid_attach *attach,
-			       struct iommufd_device *end)
-{
-	struct iommufd_device *idev;
-	unsigned long index;
-
-	xa_for_each(&attach->devices, index, idev) {
-		if (idev == end)
-			return;
-		iommufd_fault_iopf_disable(idev);
-	}
-}
-
-static int pasid_iopf_enable(struct iommufd_pasid_attach *attach)
-{
-	struct iommufd_device *idev;
-	unsigned long index;
-	int rc;
-
-	xa_for_each(&attach->devices, index, idev) {
-		rc = iommufd_fault_iopf_enable(idev);
-		if (rc) {
-			pasid_iopf_disable(attach, idev);
-			return rc;
-		}
-	}
-	return 0;
-}
-
-/* The group's PASID has no hwpt yet: attach it. */
+/* The group's PASID has no hwpt yet: attach it, for @devices. */
 static int pasid_attach_group(struct iommufd_device *idev, ioasid_t pasid,
-			      struct iommufd_hw_pagetable *hwpt)
+			      struct iommufd_hw_pagetable *hwpt,
+			      struct xarray *devices)
 {
 	struct iommufd_attach_handle *handle;
 	int rc;
@@ -93,7 +65,7 @@ static int pasid_attach_group(struct iommufd_device *idev, ioasid_t pasid,
 	if (!handle)
 		return -ENOMEM;
 
-	handle->idev = idev;
+	handle->devices = devices;
 	rc = iommu_attach_device_pasid(hwpt->domain, idev->dev, pasid,
 				       &handle->handle);
 	if (rc)
@@ -109,26 +81,8 @@ static void pasid_detach_group(struct iommufd_device *idev, ioasid_t pasid,
 	handle = pasid_attach_handle(idev->igroup, pasid);
 	iommu_detach_device_pasid(hwpt->domain, idev->dev, pasid);
 	/* No page request gets the handle any more */
-	iommufd_auto_response_faults(hwpt, handle);
+	iommufd_auto_response_faults(hwpt, handle, NULL);
 	kfree(handle);
-}
-
-/*
- * Page requests of the group are reported with the device of its handle. When
- * that one leaves first, @other takes its place.
- */
-static void pasid_leave_group(struct iommufd_device *idev, ioasid_t pasid,
-			      struct iommufd_hw_pagetable *hwpt,
-			      struct iommufd_device *other)
-{
-	struct iommufd_attach_handle *handle;
-
-	handle = pasid_attach_handle(idev->igroup, pasid);
-	if (handle->idev != idev)
-		return;
-
-	WRITE_ONCE(handle->idev, other);
-	iommufd_fault_wait_readers(hwpt);
 }
 
 static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
@@ -155,26 +109,31 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 			goto out_free;
 	}
 
-	/* -EBUSY if this device has attached its PASID already */
-	rc = xa_insert(&attach->devices, idev->obj.id, idev, GFP_KERNEL);
-	if (rc)
-		goto out_release;
+	if (xa_load(&attach->devices, idev->obj.id)) {
+		rc = -EBUSY;
+		goto out_unlock;
+	}
 
 	if (attach->hwpt != hwpt) {
 		rc = -EINVAL;
-		goto out_erase;
+		goto out_unlock;
 	}
 
 	if (hwpt_wants_faults(hwpt)) {
 		rc = iommufd_fault_iopf_enable(idev);
 		if (rc)
-			goto out_erase;
+			goto out_release;
 	}
 
+	/* Before the device can make a page request */
+	rc = xa_insert(&attach->devices, idev->obj.id, idev, GFP_KERNEL);
+	if (rc)
+		goto out_iopf;
+
 	if (first) {
-		rc = pasid_attach_group(idev, pasid, hwpt);
+		rc = pasid_attach_group(idev, pasid, hwpt, &attach->devices);
 		if (rc)
-			goto out_iopf;
+			goto out_erase;
 		/* Reserved above: cannot fail */
 		WARN_ON(xa_is_err(xa_store(&igroup->pasid_attach, pasid, attach,
 					   GFP_KERNEL)));
@@ -184,11 +143,11 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 	mutex_unlock(&igroup->lock);
 	return 0;
 
+out_erase:
+	xa_erase(&attach->devices, idev->obj.id);
 out_iopf:
 	if (hwpt_wants_faults(hwpt))
 		iommufd_fault_iopf_disable(idev);
-out_erase:
-	xa_erase(&attach->devices, idev->obj.id);
 out_release:
 	if (first)
 		xa_release(&igroup->pasid_attach, pasid);
@@ -237,21 +196,21 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 	}
 
 	if (hwpt_wants_faults(hwpt) && !hwpt_wants_faults(old)) {
-		rc = pasid_iopf_enable(attach);
+		rc = iommufd_fault_iopf_enable_all(&attach->devices);
 		if (rc)
 			goto out_free;
 	}
 
 	old_handle = pasid_attach_handle(igroup, pasid);
-	handle->idev = idev;
+	handle->devices = &attach->devices;
 	rc = iommu_replace_device_pasid(hwpt->domain, idev->dev, pasid,
 					&handle->handle);
 	if (rc)
 		goto out_iopf;
 
-	iommufd_auto_response_faults(old, old_handle);
+	iommufd_auto_response_faults(old, old_handle, NULL);
 	if (hwpt_wants_faults(old) && !hwpt_wants_faults(hwpt))
-		pasid_iopf_disable(attach, NULL);
+		iommufd_fault_iopf_disable_all(&attach->devices, NULL);
 	kfree(old_handle);
 
 	attach->hwpt = hwpt;
@@ -264,7 +223,7 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 
 out_iopf:
 	if (hwpt_wants_faults(hwpt) && !hwpt_wants_faults(old))
-		pasid_iopf_disable(attach, NULL);
+		iommufd_fault_iopf_disable_all(&attach->devices, NULL);
 out_free:
 	kfree(handle);
 out_unlock:
@@ -277,8 +236,6 @@ static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_pasid_attach *attach;
 	struct iommufd_hw_pagetable *hwpt;
-	struct iommufd_device *other;
-	unsigned long index = 0;
 
 	mutex_lock(&igroup->lock);
 	attach = xa_load(&igroup->pasid_attach, pasid);
@@ -288,14 +245,15 @@ static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
 	}
 
 	hwpt = attach->hwpt;
-	other = xa_find(&attach->devices, &index, ULONG_MAX, XA_PRESENT);
-	if (other) {
-		pasid_leave_group(idev, pasid, hwpt, other);
-	} else {
+	if (xa_empty(&attach->devices)) {
 		pasid_detach_group(idev, pasid, hwpt);
 		xa_erase(&igroup->pasid_attach, pasid);
 		xa_destroy(&attach->devices);
 		kfree(attach);
+	} else {
+		iommufd_auto_response_faults(hwpt,
+					     pasid_attach_handle(igroup, pasid),
+					     idev);
 	}
 	if (hwpt_wants_faults(hwpt))
 		iommufd_fault_iopf_disable(idev);
