@@ -9,7 +9,7 @@ MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	endure bench bench-record record bench-dma bench-queue
+	endure field bench bench-record record bench-dma bench-queue
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -33,6 +33,8 @@ help:
 ##   make soak       the same at random, and random calls of hostile users, for ten
 ##                   minutes each (TIME=seconds)
 ##   make vmm        the same by Debian 13's newest QEMU, for a guest of its own
+##   make field      what people do in the field, on more machines than "make test":
+##                   limits, types of domains, an untrusted port, kexec
 ##   make endure     what has to pass every time, again and again, for many hours;
 ##                   in parts: WHAT="reproducer strict vmm kunit" COUNT=n TIME=s
 ##
@@ -122,6 +124,9 @@ soak: setup
 
 vmm: setup
 	@tools/guest/vmm.sh
+
+field: setup
+	@SUITE="field-* kexec-*" $(lab)/test.sh
 
 endure: setup
 	@$(lab)/endure.sh

@@ -15,6 +15,7 @@
 
 #define EDU_ID		0x00	/* reads 0x010000ed */
 #define EDU_ID_VALUE	0x010000edU
+#define EDU_LIVENESS	0x04	/* reads what was written, inverted */
 #define EDU_DMA_SRC	0x80	/* 64 bits */
 #define EDU_DMA_DST	0x88	/* 64 bits */
 #define EDU_DMA_COUNT	0x90	/* 64 bits */

@@ -8,12 +8,12 @@ BUSYBOX := $(shell command -v busybox)
 
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
-PROGRAMS := vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_sriov vtd_soak vtd_attack \
-	    iommufd iommufd_fail_nth \
+PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_sriov \
+	    vtd_soak vtd_attack iommufd iommufd_fail_nth \
 	    dma_map_benchmark pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-MODULES := edu_dma vtd_dma
+MODULES := edu_dma vtd_dma external_port
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
 $(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(KERNEL_MODULES) $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
@@ -33,7 +33,10 @@ $(OUT)/include.stamp: $(wildcard $(SRC)/include/uapi/linux/iommufd.h $(SRC)/incl
 	touch $@
 
 $(OUT)/bin/instructions: $(GUEST)/instructions.c
-$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(addprefix $(GUEST)/,clock.h edu.h fault_log.h vfio_cdev.h)
+EDU := $(addprefix $(GUEST)/,clock.h edu.h fault_log.h vfio_cdev.h vfio_edu.h)
+$(OUT)/bin/vfio_edu: $(GUEST)/vfio_edu.c $(EDU)
+$(OUT)/bin/field: $(GUEST)/field.c $(EDU)
+$(OUT)/bin/next_kernel: $(GUEST)/next_kernel.c
 VMM := $(addprefix $(GUEST)/,clock.h vfio_cdev.h vtd_testdev.h vtd_vmm.h)
 $(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(GUEST)/fault_log.h $(VMM)
 $(OUT)/bin/vtd_soak: $(GUEST)/vtd_soak.c $(VMM)
@@ -52,7 +55,7 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
-HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu vtd_nested vtd_iopf vtd_iopf_abuse vtd_sriov iommufd \
+HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_sriov iommufd \
 	       iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h

@@ -23,6 +23,14 @@ vfio-legacy       legacy  vfio           4G      hugepagesz=1G hugepages=1 hugep
 vfio-caching      caching vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 selftest          first   selftest       2G      hugepagesz=2M hugepages=64
 memory            first   memory         1G      hugepagesz=2M hugepages=8
+field-first       first   field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
+field-second      second  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
+field-legacy      legacy  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
+field-narrow      legacy  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
+field-1tib        first   field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
+kexec-first       first   kexec          2G      -
+kexec-second      second  kexec          2G      -
+kexec-legacy      legacy  kexec          2G      -
 fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-[np][er]*
 bench-first       first   bench          2G      iommu.strict=1
 bench-second      second  bench          2G      iommu.strict=1
@@ -43,8 +51,25 @@ clean() {
 	}
 }
 
+# The disk of "field" and "kexec" is the kernel, behind a port whose slot Linux controls.
+disk() {
+	printf '%s' " -drive file=$KERNEL,if=none,id=disk,format=raw,snapshot=on" \
+		" -device pcie-root-port,id=rp,addr=8,chassis=1,slot=1" \
+		" -device nvme,drive=disk,serial=lab,bus=rp" \
+		" -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
+}
+
+# A second node, whose only memory is a DIMM at 1 TiB
+above_1_tib() {
+	printf '%s' " -cpu max,la57=off,phys-bits=46 -m 4G,slots=1,maxmem=2T" \
+		" -object memory-backend-ram,id=ram,size=4G" \
+		" -numa node,memdev=ram,cpus=0-1 -numa node" \
+		" -object memory-backend-ram,id=dimm,size=256M" \
+		" -device pc-dimm,memdev=dimm,node=1,addr=0x10000000000"
+}
+
 run() {
-	local name=$1 stage suite memory args log edu
+	local name=$1 stage suite memory args log edu more=""
 	read -r _ stage suite memory args < <(awk -v n="$name" '$1 == n' <<<"$SUITES") ||
 		{ echo "guest: no suite '$name'" >&2; return 2; }
 	[ "$suite" != - ] || MACHINE=$stage exec "$GUEST/run.sh"
@@ -53,6 +78,7 @@ run() {
 	# The arena of edu_dma: the third GiB, which this machine has at 4 GiB.
 	[ "$suite" != dma ] || args+=' memmap=1G$0x100000000'
 	[ "$suite" != memory ] || export NODES=2
+	[ "$name" != field-narrow ] || export AW_BITS=39
 
 	KERNEL=${KERNEL:-$("$LAB/kernel.sh" | tail -1)}
 	INITRD=$("$GUEST/mkinitrd.sh" | tail -1)
@@ -60,9 +86,14 @@ run() {
 	log=${LOG:-$(mktemp)}
 	[ -n "${LOG:-}" ] || trap "rm -f '$log'" EXIT
 	export KERNEL INITRD
+	if [ "$suite" = field ] || [ "$suite" = kexec ]; then
+		args+=" disk=$(stat -Lc %s "$KERNEL"),$(sha256sum <"$KERNEL" | cut -d' ' -f1)"
+		more=$(disk)
+	fi
+	[ "$name" != field-1tib ] || more+=$(above_1_tib)
 	MACHINE=$stage MEMORY=$memory LOG=$log \
 	ARGS="guest=$suite stage=$stage $args" \
-	QEMU_ARGS="-device $edu,addr=4 -device $edu,addr=5" \
+	QEMU_ARGS="-device $edu,addr=4 -device $edu,addr=5$more" \
 		"$LAB/boot.sh" || return
 	clean "$log"
 	# no pipe: its writer must not die of a reader that has seen enough

@@ -7,40 +7,17 @@
  * STAGE is the MACHINE: "first", or another, whose vIOMMU has the second level;
  * "legacy" is one without scalable mode.
  */
-#include <linux/iommufd.h>
 #include <linux/pci_regs.h>
-#include <linux/vfio.h>
-#include <poll.h>
 #include <pthread.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#include "clock.h"
-#include "edu.h"
-#include "fault_log.h"
-#include "vfio_cdev.h"
+#include "vfio_edu.h"
 #include "kselftest_harness.h"
 
 #define CGROUP		"/sys/fs/cgroup/vfio_edu"
-#define PAGE		4096UL
-#define SZ_2M		(2UL << 20)
-#define SZ_1G		(1UL << 30)
-#define BOUNCE_IOVA	0x10000UL
-#define IOVA		(4UL << 30)
-#define RW		(IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
-#define MAP_HUGE_BITS(size) (__builtin_ctzl(size) << 26)	/* MAP_HUGE_SHIFT */
 
 #define VTD_ECAP_SLTS	(1UL << 46)	/* second-stage translation, spec 11.4.3 */
 #define VTD_ECAP_FLTS	(1UL << 47)	/* first-stage translation */
-
-struct edu {
-	const char *name;
-	int fd;
-	unsigned int dev_id;		/* iommufd's */
-	volatile unsigned char *regs;
-	uint64_t *page;			/* where its buffer is seen by the CPU */
-	uint64_t iova;			/* and where the device finds that */
-};
 
 static bool stage_is(const char *stage)
 {
@@ -50,247 +27,6 @@ static bool stage_is(const char *stage)
 static bool first_stage(void)
 {
 	return stage_is("first");
-}
-
-/* ---- memory ---- */
-
-static void *new_memory(size_t size, size_t huge)
-{
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
-	void *memory;
-
-	if (huge)
-		flags |= MAP_HUGETLB | MAP_HUGE_BITS(huge);
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
-	return memory == MAP_FAILED ? NULL : memory;
-}
-
-/* Patterns that differ in every word, and from one seed to the next. */
-static uint64_t pattern(unsigned int seed, unsigned int word)
-{
-	return (((uint64_t)seed << 32) + word + 1) * 0x61c8864680b583ebULL;
-}
-
-static void fill(void *page, unsigned int seed)
-{
-	uint64_t *words = page;
-	unsigned int i;
-
-	for (i = 0; i < PAGE / sizeof(*words); i++)
-		words[i] = pattern(seed, i);
-}
-
-static bool holds(const void *page, unsigned int seed)
-{
-	const volatile uint64_t *words = page;
-	unsigned int i;
-
-	for (i = 0; i < PAGE / sizeof(*words); i++)
-		if (words[i] != pattern(seed, i))
-			return false;
-	return true;
-}
-
-static unsigned int fill_new(void *page)
-{
-	static unsigned int seed;
-
-	fill(page, ++seed);
-	return seed;
-}
-
-/* ---- the device's DMA engine ---- */
-
-static bool dma(struct edu *edu, uint64_t src, uint64_t dst, uint64_t count,
-		uint32_t dir)
-{
-	volatile uint32_t *cmd = (void *)(edu->regs + EDU_DMA_CMD);
-
-	*(volatile uint64_t *)(edu->regs + EDU_DMA_SRC) = src;
-	*(volatile uint64_t *)(edu->regs + EDU_DMA_DST) = dst;
-	*(volatile uint64_t *)(edu->regs + EDU_DMA_COUNT) = count;
-	*cmd = EDU_DMA_RUN | dir;
-	return wait_until(!(*cmd & EDU_DMA_RUN));
-}
-
-static bool copy_in(struct edu *edu, uint64_t iova)
-{
-	return dma(edu, iova, EDU_BUFFER, EDU_BUFFER_SIZE, 0);
-}
-
-static bool copy_out(struct edu *edu, uint64_t iova)
-{
-	return dma(edu, EDU_BUFFER, iova, EDU_BUFFER_SIZE, EDU_DMA_TO_RAM);
-}
-
-static unsigned int load_buffer(struct edu *edu)
-{
-	unsigned int seed = fill_new(edu->page);
-
-	return copy_in(edu, edu->iova) ? seed : 0;
-}
-
-static bool store_buffer(struct edu *edu)
-{
-	fill_new(edu->page);
-	return copy_out(edu, edu->iova);
-}
-
-/* The device reads a page at @iova and finds the pattern of @seed. */
-static bool reads(struct edu *edu, uint64_t iova, unsigned int seed)
-{
-	return copy_in(edu, iova) && store_buffer(edu) && holds(edu->page, seed);
-}
-
-/* What the device writes at @iova arrives in @page. */
-static bool writes(struct edu *edu, uint64_t iova, const void *page)
-{
-	unsigned int seed = load_buffer(edu);
-
-	return seed && copy_out(edu, iova) && holds(page, seed);
-}
-
-/* ---- faults, as the kernel's log has them ---- */
-
-/* The kernel reported a fault of this device at @iova since log_open(). */
-static bool log_has_fault(int log, struct edu *edu, uint64_t iova, bool write)
-{
-	char place[128];
-
-	count_fault();
-	/* 0000:00:03.0: the log leaves the segment out */
-	snprintf(place, sizeof(place), "Request device [%s] fault addr 0x%lx ",
-		 edu->name + 5, iova);
-	return log_has(log, write ? "[DMA Write" : "[DMA Read", place, "fault reason");
-}
-
-/* A read at @iova is refused: a fault, and the device never sees @secret. */
-static bool cannot_read(struct edu *edu, uint64_t iova, unsigned int secret)
-{
-	int log;
-
-	if (!load_buffer(edu))
-		return false;
-	log = log_open();
-	return copy_in(edu, iova) && log_has_fault(log, edu, iova, false) &&
-	       store_buffer(edu) && !holds(edu->page, secret);
-}
-
-/* A write at @iova is refused: a fault, and @page still holds @seed. */
-static bool cannot_write(struct edu *edu, uint64_t iova, const void *page,
-			 unsigned int seed)
-{
-	int log;
-
-	if (!load_buffer(edu))
-		return false;
-	log = log_open();
-	return copy_out(edu, iova) && log_has_fault(log, edu, iova, true) &&
-	       holds(page, seed);
-}
-
-/* ---- opening the device ---- */
-
-static bool edu_start(struct edu *edu)
-{
-	edu->regs = start_cdev(edu->fd);
-	if (!edu->regs)
-		return false;
-	edu->page = new_memory(PAGE, 0);
-	return edu->page && *(volatile uint32_t *)edu->regs == EDU_ID_VALUE;
-}
-
-static bool edu_open(struct edu *edu, const char *variable, int iommufd)
-{
-	struct vfio_device_bind_iommufd bind = {
-		.argsz = sizeof(bind), .iommufd = iommufd,
-	};
-
-	edu->name = getenv(variable);
-	if (!edu->name)
-		return false;
-	edu->fd = open_cdev(edu->name);
-	if (edu->fd < 0 || ioctl(edu->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
-		return false;
-	edu->dev_id = bind.out_devid;
-	return edu_start(edu);
-}
-
-static bool attach(struct edu *edu, unsigned int pt_id)
-{
-	struct vfio_device_attach_iommufd_pt attach = {
-		.argsz = sizeof(attach), .pt_id = pt_id,
-	};
-
-	return !ioctl(edu->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
-}
-
-static bool detach(struct edu *edu)
-{
-	struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
-
-	return !ioctl(edu->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
-}
-
-/* ---- iommufd ---- */
-
-static unsigned int ioas_alloc(int iommufd)
-{
-	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
-
-	return ioctl(iommufd, IOMMU_IOAS_ALLOC, &cmd) ? 0 : cmd.out_ioas_id;
-}
-
-static int ioas_map(int iommufd, unsigned int ioas, const void *memory,
-		    size_t length, uint64_t iova, unsigned int flags)
-{
-	struct iommu_ioas_map cmd = {
-		.size = sizeof(cmd), .flags = flags | IOMMU_IOAS_MAP_FIXED_IOVA,
-		.ioas_id = ioas, .user_va = (uintptr_t)memory, .length = length,
-		.iova = iova,
-	};
-
-	return ioctl(iommufd, IOMMU_IOAS_MAP, &cmd) ? -errno : 0;
-}
-
-/* Bytes unmapped, or a negative error. */
-static int64_t ioas_unmap(int iommufd, unsigned int ioas, uint64_t iova,
-			  uint64_t length)
-{
-	struct iommu_ioas_unmap cmd = {
-		.size = sizeof(cmd), .ioas_id = ioas, .iova = iova, .length = length,
-	};
-
-	return ioctl(iommufd, IOMMU_IOAS_UNMAP, &cmd) ? -errno : (int64_t)cmd.length;
-}
-
-static unsigned int hwpt_alloc(int iommufd, struct edu *edu, unsigned int ioas,
-			       unsigned int flags)
-{
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd), .flags = flags, .dev_id = edu->dev_id,
-		.pt_id = ioas,
-	};
-
-	return ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd) ? 0 : cmd.out_hwpt_id;
-}
-
-static bool destroy(int iommufd, unsigned int id)
-{
-	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
-
-	return !ioctl(iommufd, IOMMU_DESTROY, &cmd);
-}
-
-/* An IOAS with the device's bounce page in it. */
-static unsigned int new_ioas(int iommufd, struct edu *edu)
-{
-	unsigned int ioas = ioas_alloc(iommufd);
-
-	edu->iova = BOUNCE_IOVA;
-	if (!ioas || ioas_map(iommufd, ioas, edu->page, PAGE, BOUNCE_IOVA, RW))
-		return 0;
-	return ioas;
 }
 
 /* ---- tests: one device, bound, and an IOAS that it is attached to ---- */
@@ -925,44 +661,20 @@ TEST_F(iommufd, one_page_wanders)
 FIXTURE(container)
 {
 	int fd;
-	int group;
 	struct edu edu;
 };
 
 FIXTURE_SETUP(container)
 {
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map), .iova = BOUNCE_IOVA, .size = PAGE,
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-	};
-	char path[300], link[300];
-	ssize_t n;
-
-	self->edu.name = getenv("EDU");
-	ASSERT_NE(NULL, self->edu.name);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", self->edu.name);
-	n = readlink(path, link, sizeof(link) - 1);
-	ASSERT_LT(0, n);
-	link[n] = 0;
-	snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(link, '/'));
-	self->group = open(path, O_RDWR | O_CLOEXEC);
-	ASSERT_GE(self->group, 0);
 	self->fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 	ASSERT_GE(self->fd, 0);
-	ASSERT_EQ(0, ioctl(self->group, VFIO_GROUP_SET_CONTAINER, &self->fd));
-	ASSERT_EQ(0, ioctl(self->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
-	self->edu.fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.name);
-	ASSERT_GE(self->edu.fd, 0);
-	ASSERT_TRUE(edu_start(&self->edu));
-	self->edu.iova = BOUNCE_IOVA;
-	map.vaddr = (uintptr_t)self->edu.page;
-	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &map));
+	ASSERT_TRUE(edu_join(&self->edu, "EDU", self->fd, VFIO_TYPE1v2_IOMMU, BOUNCE_IOVA));
 }
 
 FIXTURE_TEARDOWN(container)
 {
 	close(self->edu.fd);
-	close(self->group);
+	close(self->edu.group);
 	close(self->fd);
 }
 
@@ -976,24 +688,15 @@ FIXTURE_VARIANT_ADD(container, pages_of_2m) { .huge = SZ_2M };
 
 TEST_F(container, map_dma_unmap_refused)
 {
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map), .iova = IOVA, .size = 2 * SZ_2M,
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-	};
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz = sizeof(unmap), .iova = IOVA, .size = 2 * SZ_2M,
-	};
 	void *memory = new_memory(2 * SZ_2M, variant->huge);
 	unsigned int seed;
 
 	ASSERT_NE(NULL, memory);
-	map.vaddr = (uintptr_t)memory;
-	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &map));
+	ASSERT_EQ(0, type1_map(self->fd, memory, 2 * SZ_2M, IOVA));
 	seed = fill_new(memory + SZ_2M + PAGE);
 	EXPECT_TRUE(reads(&self->edu, IOVA + SZ_2M + PAGE, seed));
 	EXPECT_TRUE(writes(&self->edu, IOVA + SZ_2M - PAGE, memory + SZ_2M - PAGE));
-	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
-	EXPECT_EQ(2 * SZ_2M, unmap.size);
+	ASSERT_EQ(2 * SZ_2M, type1_unmap(self->fd, IOVA, 2 * SZ_2M));
 	EXPECT_TRUE(cannot_read(&self->edu, IOVA + SZ_2M + PAGE, seed));
 	seed = fill_new(memory);
 	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
@@ -1002,13 +705,6 @@ TEST_F(container, map_dma_unmap_refused)
 /* The same as iommufd.one_page_wanders */
 TEST_F(container, one_page_wanders)
 {
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map), .size = PAGE,
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-	};
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz = sizeof(unmap), .iova = BOUNCE_IOVA, .size = PAGE,
-	};
 	const long most = table_bound() * 5 / 4;
 	void *memory = new_memory(PAGE, 0);
 	long i;
@@ -1016,14 +712,10 @@ TEST_F(container, one_page_wanders)
 	if (variant->huge)
 		SKIP(return, "only small pages wander");
 	ASSERT_NE(NULL, memory);
-	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
-	map.vaddr = (uintptr_t)memory;
+	ASSERT_EQ(PAGE, type1_unmap(self->fd, BOUNCE_IOVA, PAGE));
 	for (i = 0; i < most; i++) {
-		map.iova = IOVA + i * SZ_2M;
-		unmap.iova = map.iova;
-		unmap.size = PAGE;
-		ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &map));
-		ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
+		ASSERT_EQ(0, type1_map(self->fd, memory, PAGE, IOVA + i * SZ_2M));
+		ASSERT_EQ(PAGE, type1_unmap(self->fd, IOVA + i * SZ_2M, PAGE));
 	}
 }
 

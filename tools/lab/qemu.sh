@@ -95,7 +95,8 @@ emulated_tsc() {
 	echo "tsc_early_khz=$("$program") tsc=reliable"
 }
 
-# iommu_device QEMU MACHINE: the -device argument for the vIOMMU.
+# iommu_device QEMU MACHINE: the -device argument for the vIOMMU. AW_BITS=39: of 39
+# bits, which the first stage cannot have.
 #   first   first-stage translation only    second  second-stage only
 #   legacy  no scalable mode                caching second, with caching mode
 #   nested  both, and all that tools/qemu/series adds; needs "make qemu"
@@ -103,7 +104,7 @@ emulated_tsc() {
 #           needs QEMU 11.1
 # Other properties keep their defaults; -global intel-iommu.NAME=VALUE sets them.
 iommu_device() {
-	local known device=intel-iommu,intremap=on,aw-bits=48
+	local known device=intel-iommu,intremap=on,aw-bits=${AW_BITS:-48}
 	known=$("$1" -machine q35 -device intel-iommu,help </dev/null)
 	option() { grep -oE "^ +($1)=" <<<"$known" | tr -d ' =' | head -1; }
 	local scalable first

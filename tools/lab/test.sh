@@ -49,9 +49,13 @@ kernel() {
 }
 
 # What finds nothing that others do not find is left to --debug, and to those who
-# name it: KUnit on the other machine, which its tests do not look at, and figures of
-# the DMA API, on which there is no verdict.
-is_left_out() { [ "${wanted[*]}" = '*' ] && [[ $1 == kunit-second || $1 == bench-* ]]; }
+# name it: KUnit on the other machine, which its tests do not look at, figures of
+# the DMA API, on which there is no verdict, and what "make field" does on more machines.
+is_left_out() {
+	[ "${wanted[*]}" = '*' ] &&
+	[[ $1 == kunit-second || $1 == bench-* ||
+	   $1 == @(field|kexec)-* && $1 != *-first ]]
+}
 
 is_wanted() {
 	local pattern
