@@ -68,8 +68,14 @@ above_1_tib() {
 		" -device pc-dimm,memdev=dimm,node=1,addr=0x10000000000"
 }
 
+# Two more devices, behind a bridge that gives their requests an alias
+behind_a_bridge() {
+	printf ' -device %s' pcie-pci-bridge,id=bridge,addr=6 \
+		"$edu,bus=bridge,addr=1" "$edu,bus=bridge,addr=2"
+}
+
 run() {
-	local name=$1 stage suite memory args log edu more=""
+	local name=$1 stage suite memory args log edu devices
 	read -r _ stage suite memory args < <(awk -v n="$name" '$1 == n' <<<"$SUITES") ||
 		{ echo "guest: no suite '$name'" >&2; return 2; }
 	[ "$suite" != - ] || MACHINE=$stage exec "$GUEST/run.sh"
@@ -79,21 +85,23 @@ run() {
 	[ "$suite" != dma ] || args+=' memmap=1G$0x100000000'
 	[ "$suite" != memory ] || export NODES=2
 	[ "$name" != field-narrow ] || export AW_BITS=39
+	edu=edu,dma_mask=0xffffffffffffffff
+	devices="-device $edu,addr=4 -device $edu,addr=5"
+	[ "$suite" != dma ] || devices+=$(behind_a_bridge)
 
 	KERNEL=${KERNEL:-$("$LAB/kernel.sh" | tail -1)}
 	INITRD=$("$GUEST/mkinitrd.sh" | tail -1)
-	edu=edu,dma_mask=0xffffffffffffffff
 	log=${LOG:-$(mktemp)}
 	[ -n "${LOG:-}" ] || trap "rm -f '$log'" EXIT
 	export KERNEL INITRD
 	if [ "$suite" = field ] || [ "$suite" = kexec ]; then
 		args+=" disk=$(stat -Lc %s "$KERNEL"),$(sha256sum <"$KERNEL" | cut -d' ' -f1)"
-		more=$(disk)
+		devices+=$(disk)
 	fi
-	[ "$name" != field-1tib ] || more+=$(above_1_tib)
+	[ "$name" != field-1tib ] || devices+=$(above_1_tib)
 	MACHINE=$stage MEMORY=$memory LOG=$log \
 	ARGS="guest=$suite stage=$stage $args" \
-	QEMU_ARGS="-device $edu,addr=4 -device $edu,addr=5$more" \
+	QEMU_ARGS=$devices \
 		"$LAB/boot.sh" || return
 	clean "$log"
 	# no pipe: its writer must not die of a reader that has seen enough

@@ -67,14 +67,13 @@ static void watch_log(void *unused, const char *text, size_t len)
 
 static bool take_fault(struct edu *edu, u64 iova, bool write)
 {
-	unsigned int devfn = edu->pdev->devfn;
 	bool found = false;
 	int i;
 
 	raw_spin_lock_irq(&fault_lock);
 	for (i = 0; i < fault_count && !found; i++) {
-		found = faults[i].bus == edu->pdev->bus->number &&
-			PCI_DEVFN(faults[i].slot, faults[i].function) == devfn &&
+		found = PCI_DEVID(faults[i].bus, PCI_DEVFN(faults[i].slot,
+							   faults[i].function)) == edu->rid &&
 			faults[i].addr == iova && faults[i].write == write;
 		if (found)
 			faults[i] = faults[--fault_count];
@@ -227,6 +226,18 @@ struct edu *edu_get(struct kunit *test, int index)
 	return &edu_devices[index];
 }
 
+/* A PCIe-to-PCI bridge puts function 0 of slot 0 of its secondary bus in the place. */
+static u16 requester_id(struct pci_dev *pdev)
+{
+	struct pci_dev *bridge = pdev->bus->self;
+
+	if (bridge && pci_is_pcie(bridge) &&
+	    pci_pcie_type(bridge) == PCI_EXP_TYPE_PCI_BRIDGE)
+		return PCI_DEVID(pdev->bus->number, 0);
+
+	return pci_dev_id(pdev);
+}
+
 static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct edu *edu = &edu_devices[edu_count];
@@ -242,6 +253,7 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (!edu->page)
 		return -ENOMEM;
 	edu->pdev = pdev;
+	edu->rid = requester_id(pdev);
 	pci_set_master(pdev);
 	edu_count++;
 	return 0;

@@ -14,18 +14,21 @@
 #include "../dma_test.h"
 #include "../edu.h"
 
-#define EDU_MAX		2
+#define EDU_MAX		4
 
 /**
  * struct edu - one device and the page through which its buffer is seen
  * @pdev: the PCI device
  * @regs: BAR 0
+ * @rid: the requester ID that its DMA reaches the IOMMU with: its own, or that of a
+ *	bridge in front of it
  * @page: a page of RAM, bounce buffer between the CPU and the device's buffer
  * @iova: where the device finds @page: valid only while somebody maps it there
  */
 struct edu {
 	struct pci_dev *pdev;
 	void __iomem *regs;
+	u16 rid;
 	void *page;
 	u64 iova;
 };
