@@ -104,7 +104,8 @@ EXPORT_SYMBOL_GPL(iopf_path_ready);
 /**
  * iopf_reportable() - which page requests can be told of
  * @domain: what the device is going to be attached to
- * @dev: the device
+ * @dev: the device, or NULL for any that @domain can be attached to and that makes
+ *       page requests
  *
  * Of a domain that others can be nested on, %IOPF_REPORT_NESTED_L2 stands for the
  * requests of all of these.
@@ -114,8 +115,8 @@ EXPORT_SYMBOL_GPL(iopf_path_ready);
  */
 u32 iopf_reportable(struct iommu_domain *domain, struct device *dev)
 {
-	if (!dev->iommu || !dev->iommu->iommu_dev ||
-	    dev_iommu_ops(dev) != domain->owner)
+	if (dev && (!dev->iommu || !dev->iommu->iommu_dev ||
+		    dev_iommu_ops(dev) != domain->owner))
 		return 0;
 	if (domain->ops->iopf_reports)
 		return domain->ops->iopf_reports(domain, dev);
@@ -127,7 +128,8 @@ EXPORT_SYMBOL_GPL(iopf_reportable);
 /**
  * iopf_register() - let a client be told of page requests on a domain
  * @domain: the domain, not attached to anything yet, nor anything nested on it
- * @dev: a device that is going to be attached
+ * @dev: a device that is going to be attached, or NULL: attaching one that makes no
+ *       page requests then fails
  * @client: who is to be told, and of what; not needed after the call
  *
  * Attaching the domain, to @dev or to others, then switches page requests on, and

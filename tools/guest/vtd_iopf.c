@@ -783,27 +783,30 @@ TEST_F(one, two_devices)
 	close_device(&other);
 }
 
-/* One that makes no page requests: it is not promised that they will be told. */
+/* One that makes no page requests cannot be attached to what has a fault queue. */
 TEST_F(one, device_without)
 {
 	struct vm *vm = &self->vm, other = *vm;
 	struct vmm *vmm = &other.vmm;
+	unsigned int hwpt[5], i;
 
 	if (!getenv("TESTDEV3"))
 		SKIP(return, "no device without PRI");
 	other.dev = &vmm->dev;
 	ASSERT_TRUE(open_device(other.dev, getenv("TESTDEV3"), vmm->iommufd));
-	EXPECT_EQ(0, new_paging(vmm, 0, vm->fault[FIRST]));
-	EXPECT_EQ(EOPNOTSUPP, errno);
-	EXPECT_EQ(0, new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT, vm->fault[SECOND]));
-	EXPECT_EQ(EOPNOTSUPP, errno);
-	EXPECT_EQ(0, nest_faulting(vmm, vm->root, 0, vm->fault[FIRST]));
-	EXPECT_EQ(EOPNOTSUPP, errno);
-	/* nor by what others have allocated */
-	EXPECT_FALSE(attach(vmm, RID, vmm->parent));
-	EXPECT_FALSE(attach(vmm, 1, vmm->parent));
-	EXPECT_FALSE(attach(vmm, RID, vm->hwpt));
-	EXPECT_FALSE(attach(vmm, 1, vm->hwpt));
+	/* it allocates them, for others; what others have allocated is no better */
+	hwpt[0] = new_paging(vmm, 0, vm->fault[FIRST]);
+	hwpt[1] = new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT, vm->fault[SECOND]);
+	hwpt[2] = nest_faulting(vmm, vm->root, 0, vm->fault[FIRST]);
+	hwpt[3] = vmm->parent;
+	hwpt[4] = vm->hwpt;
+	for (i = 0; i < 5; i++) {
+		ASSERT_NE(0, hwpt[i]);
+		EXPECT_FALSE(attach(vmm, RID, hwpt[i]));
+		EXPECT_EQ(ENODEV, errno);
+		EXPECT_FALSE(attach(vmm, 1, hwpt[i]));
+		EXPECT_EQ(ENODEV, errno);
+	}
 	vmm->parent = new_parent(vmm, 0);
 	ASSERT_NE(0, vmm->parent);
 	EXPECT_TRUE(attach(vmm, RID, vmm->parent));

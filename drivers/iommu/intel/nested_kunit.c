@@ -203,13 +203,21 @@ static void nested_lacking(struct kunit *test)
 	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
 	struct iommu_domain *parent = &ctx->parent->domain;
 	struct dmar_domain *good = nested(test), *bad;
+	static const u32 lacking[] = {
+		IOMMU_GPASID_SRE, IOMMU_GPASID_EAFE, IOMMU_GPASID_SRE | IOMMU_GPASID_WPE,
+	};
+	unsigned int i;
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, good, PASID, NULL));
 
-	data.flags = IOMMU_GPASID_SRE;
-	bad = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent, &data));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, set_pasid(test, bad, PASID, good));
-	KUNIT_EXPECT_TRUE(test, xa_empty(&bad->iommu_array));
+	for (i = 0; i < ARRAY_SIZE(lacking); i++) {
+		data.flags = lacking[i];
+		bad = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent,
+									&data));
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL, set_pasid(test, bad, PASID, good), "%u",
+				    lacking[i]);
+		KUNIT_EXPECT_TRUE(test, xa_empty(&bad->iommu_array));
+	}
 	data.flags = 0;
 	data.addr_width = 57;
 	bad = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent, &data));
@@ -220,6 +228,49 @@ static void nested_lacking(struct kunit *test)
 	expect(test, PASID, GVA, HOST_DATA);
 	expect_gone(test, PASID + 1, GVA);
 	remove_pasid(test, good, PASID);
+	expect_gone(test, PASID, GVA);
+}
+
+/* WPE without SRE is taken for nothing, whether the IOMMU has SRS or not. */
+static void wpe_without_sre(struct kunit *test)
+{
+	static const u64 ecaps[] = { ECAP_NESTING, ECAP_NESTING | ECAP_SRS };
+	struct nested_test *ctx = test->priv;
+	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
+	struct iommu_domain *parent = &ctx->parent->domain;
+	struct dmar_domain *domain;
+	const u64 sre_wpe = BIT_ULL(0) | BIT_ULL(4);	/* bits 128 and 132 */
+	struct pasid_entry *entry;
+	unsigned int i;
+
+	data.flags = IOMMU_GPASID_WPE;
+	for (i = 0; i < ARRAY_SIZE(ecaps); i++) {
+		ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_NESTING,
+								ecaps[i]), false);
+		domain = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent,
+									   &data));
+		KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+		entry = intel_pasid_get_entry(ctx->dev, PASID);
+		KUNIT_EXPECT_EQ(test, 0, entry->val[2] & sre_wpe);
+		expect(test, PASID, GVA, HOST_DATA);
+		remove_pasid(test, domain, PASID);
+	}
+}
+
+/* An IOMMU that has too few levels for the parent */
+static void parent_too_deep(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	u64 cap = (CAP_NESTING & ~CAP_SAGAW_4) | CAP_SAGAW_3;
+	struct dmar_domain *domain = nested(test);
+
+	/* the width that both levels have would be none */
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, cap,
+							ECAP_NESTING & ~ECAP_FSTS), false);
+	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, domain, PASID, NULL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, domain->domain.ops->attach_dev(&domain->domain,
+								      ctx->dev));
+	KUNIT_EXPECT_TRUE(test, xa_empty(&domain->iommu_array));
 	expect_gone(test, PASID, GVA);
 }
 
@@ -787,6 +838,8 @@ static struct kunit_case nested_test_cases[] = {
 	KUNIT_CASE(invalidate_refuses),
 	KUNIT_CASE(nested_data_refused),
 	KUNIT_CASE(nested_lacking),
+	KUNIT_CASE(wpe_without_sre),
+	KUNIT_CASE(parent_too_deep),
 	KUNIT_CASE(replace_on_pasid),
 	KUNIT_CASE(parent_unmaps),
 	KUNIT_CASE(dirty_tracking_on_pasids),

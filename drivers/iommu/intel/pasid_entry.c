@@ -100,10 +100,12 @@ static int pasid_describe_nested(struct pasid_desc *desc, struct intel_iommu *io
 {
 	const struct iommu_hwpt_vtd_s1 *cfg = &domain->s1_cfg;
 
-	if (cfg->flags & IOMMU_VTD_S1_SRE)
+	/* WPE says what supervisor requests may do: nothing without SRE */
+	if (cfg->flags & IOMMU_VTD_S1_SRE) {
 		desc->flags |= PASID_DESC_SRE;
-	if (cfg->flags & IOMMU_VTD_S1_WPE)
-		desc->flags |= PASID_DESC_WPE;
+		if (cfg->flags & IOMMU_VTD_S1_WPE)
+			desc->flags |= PASID_DESC_WPE;
+	}
 	if (cfg->flags & IOMMU_VTD_S1_EAFE)
 		desc->flags |= PASID_DESC_EAFE;
 	if (domain->s2_domain->force_snooping)
@@ -206,9 +208,9 @@ static int pasid_build_first_level(const struct intel_iommu *iommu,
 		return -EINVAL;
 	if ((desc->flags & (PASID_DESC_SRE | PASID_DESC_WPE)) &&
 	    !ecap_srs(iommu->ecap))
-		return -EOPNOTSUPP;
+		return -EINVAL;
 	if ((desc->flags & PASID_DESC_EAFE) && !ecap_eafs(iommu->ecap))
-		return -EOPNOTSUPP;
+		return -EINVAL;
 
 	pasid_set_flptr(entry, desc->fl_root);
 	if (desc->fl_levels == 5)
@@ -286,8 +288,8 @@ static u32 pasid_flags_of(u8 pgtt)
  * * 0		 - built
  * * -EINVAL	 - malformed (unknown type, misaligned root, a flag of a level that
  *		   the type does not have), or @iommu cannot translate like that
- *		   (stage, number of levels, address width)
- * * -EOPNOTSUPP - @iommu lacks the feature of a flag
+ *		   (stage, number of levels, address width, SRE, WPE, EAFE)
+ * * -EOPNOTSUPP - @iommu lacks the feature of another flag
  */
 int pasid_entry_build(const struct intel_iommu *iommu, const struct pasid_desc *desc,
 		      struct pasid_entry *entry)
