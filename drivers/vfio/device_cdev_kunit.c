@@ -235,6 +235,36 @@ static void no_pasid(struct kunit *test)
 	expect_calls(test, 0, 0, 1, 1);
 }
 
+/*
+ * The functions that drivers have for these calls, without the bound that the calls
+ * have: no IDA of theirs has an ID that is none, or that was not attached.
+ */
+static void nothing_attached(struct kunit *test)
+{
+	static const u32 pasids[] = { 0, 1, (1 << 20) - 1, 1 << 20, INT_MAX };
+	struct fake *fake = test->priv;
+	struct vfio_device *device = &fake->device;
+	u32 pasid, pt_id = PT_ID;
+	unsigned int i;
+
+	/* Something that they must not look at */
+	device->iommufd_device = (struct iommufd_device *)fake;
+	ida_init(&device->pasids);
+	mutex_lock(&fake->set.lock);
+
+	for (pasid = -1; pasid >= (u32)-40; pasid--) {
+		KUNIT_EXPECT_EQ(test, -ENOSPC,
+				vfio_iommufd_physical_pasid_attach_ioas(device, pasid,
+									&pt_id));
+		vfio_iommufd_physical_pasid_detach_ioas(device, pasid);
+	}
+	for (i = 0; i < ARRAY_SIZE(pasids); i++)
+		vfio_iommufd_physical_pasid_detach_ioas(device, pasids[i]);
+
+	mutex_unlock(&fake->set.lock);
+	KUNIT_EXPECT_TRUE(test, ida_is_empty(&device->pasids));
+}
+
 static void driver_without_pasids(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -318,6 +348,7 @@ static struct kunit_case vfio_cdev_cases[] = {
 	KUNIT_CASE(with_pasid),
 	KUNIT_CASE(refused),
 	KUNIT_CASE(no_pasid),
+	KUNIT_CASE(nothing_attached),
 	KUNIT_CASE(driver_without_pasids),
 	KUNIT_CASE(driver_refuses),
 	KUNIT_CASE(answer_fails),

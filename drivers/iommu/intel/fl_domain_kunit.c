@@ -706,6 +706,36 @@ static void alloc_charges_users_only(struct kunit *test)
 			flpt_config(user->flpt)->max_pages);
 }
 
+/*
+ * The real allocator of pages, which the library's tests replace: tables lie on the
+ * device's node. Needs a machine with two.
+ */
+static void alloc_on_node(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	int nid;
+
+	if (nr_node_ids < 2)
+		kunit_skip(test, "this machine has one NUMA node");
+
+	for_each_node_state(nid, N_MEMORY) {
+		struct dmar_domain *domain;
+		unsigned int level;
+		phys_addr_t table;
+
+		set_dev_node(dev, nid);
+		domain = fl_domain(test, dev);
+		KUNIT_ASSERT_EQ(test, 0, iommu_map(&domain->domain, 0, PA, SZ_4K, RW,
+						   GFP_KERNEL));
+		table = flpt_root(domain->flpt);
+		for (level = 4; level; level--) {
+			KUNIT_EXPECT_EQ(test, nid, page_to_nid(pfn_to_page(PHYS_PFN(table))));
+			table = *(u64 *)phys_to_virt(table) & GENMASK_ULL(51, 12);
+		}
+		KUNIT_EXPECT_EQ(test, PA, table);
+	}
+}
+
 static void *no_page(const struct flpt_cfg *cfg, gfp_t gfp)
 {
 	return NULL;
@@ -1513,6 +1543,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(alloc_aperture),
 	KUNIT_CASE(free_empty_tables),
 	KUNIT_CASE(alloc_charges_users_only),
+	KUNIT_CASE(alloc_on_node),
 	KUNIT_CASE(alloc_without_memory),
 	KUNIT_CASE(alloc_without_device),
 	KUNIT_CASE(alloc_user),
