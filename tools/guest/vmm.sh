@@ -96,7 +96,9 @@ setup_lab() {
 }
 
 # make_initrd: the guest's, and behind it what it needs for a guest of its own:
-# the same kernel and initrd.
+# the same kernel and initrd.  The soft lockup detector there counts the seconds of a clock
+# that goes on while an emulated CPU, which itself is emulated, does not: it gets six times
+# as long (2 * watchdog_thresh).
 make_initrd() {
 	local initrd
 	initrd=$("$GUEST/mkinitrd.sh" | tail -1)
@@ -107,7 +109,7 @@ make_initrd() {
 	iommu_device "$DEBIAN/run" guest >"$WORK/add/vmm/iommu"
 	echo "console=ttyS0 panic=-1 no_timer_check quiet $(emulated_tsc) intel_iommu=on,sm_on" \
 	     "iommu.strict=1 kunit.enable=1 kunit.filter_glob=none" \
-	     "guest=vmm-guest" >"$WORK/add/vmm/args"
+	     "watchdog_thresh=60 guest=vmm-guest" >"$WORK/add/vmm/args"
 	{ cat "$initrd"; (cd "$WORK/add" && find . | cpio --quiet -o -H newc); } \
 		>"$WORK/initrd"
 }
