@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # "make nested": nested translation and PASIDs from user space (vtd_nested.c) and by
 # a kernel driver (vtd_dma/), and page requests (vtd_iopf.c, vtd_iopf_abuse.c), on the
-# QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once as badly as it may,
+# QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once strictly,
 # and slowly; then what the driver does when its invalidation queue has errors.
 # Prints a table of both, and one of page requests; the status tells.
 # Status 77: there is no such QEMU.  With "ktap normal", "ktap strict", "ktap queue" or
