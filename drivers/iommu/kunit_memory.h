@@ -7,6 +7,9 @@
 #ifndef __KUNIT_MEMORY_H
 #define __KUNIT_MEMORY_H
 
+#include <linux/dcache.h>
+#include <linux/debugfs.h>
+#include <linux/fs.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
 #include <linux/percpu.h>
@@ -50,9 +53,25 @@ static inline long kunit_iommu_memory(void)
 }
 
 #ifdef CONFIG_FAULT_INJECTION
+/* Fault injection spares allocations that may wait, which are most, unless it is told. */
+static inline void kunit_spare_waiting(bool spare)
+{
+	struct dentry *dir = debugfs_lookup("failslab", NULL), *file;
+
+	if (!dir)
+		return;
+
+	file = debugfs_lookup("ignore-gfp-wait", dir);
+	if (file)
+		*(bool *)d_inode(file)->i_private = spare;
+	dput(file);
+	dput(dir);
+}
+
 /* The allocation number @nth from now on is to fail. */
 static inline void kunit_fail_allocation(unsigned int nth)
 {
+	kunit_spare_waiting(false);
 	current->fail_nth = nth;
 }
 
@@ -62,6 +81,7 @@ static inline bool kunit_allocation_failed(void)
 	bool failed = !current->fail_nth;
 
 	current->fail_nth = 0;
+	kunit_spare_waiting(true);
 
 	return failed;
 }

@@ -206,8 +206,7 @@ void fl_domain_free(struct iommu_domain *domain)
 
 	fl_debugfs_remove(dmar_domain);
 	flpt_destroy(dmar_domain->flpt);
-	kfree(dmar_domain->qi_batch);
-	kfree(dmar_domain);
+	domain_free(dmar_domain);
 }
 
 /**

@@ -216,14 +216,14 @@ static void nested_lacking(struct kunit *test)
 									&data));
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL, set_pasid(test, bad, PASID, good), "%u",
 				    lacking[i]);
-		KUNIT_EXPECT_TRUE(test, xa_empty(&bad->iommu_array));
+		KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(bad));
 	}
 	data.flags = 0;
 	data.addr_width = 57;
 	bad = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent, &data));
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID, good));
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID + 1, NULL));
-	KUNIT_EXPECT_TRUE(test, xa_empty(&bad->iommu_array));
+	KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(bad));
 
 	expect(test, PASID, GVA, HOST_DATA);
 	expect_gone(test, PASID + 1, GVA);
@@ -304,7 +304,7 @@ static void replace_on_pasid(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&second->dev_pasids));
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->dev_pasids));
 	KUNIT_EXPECT_TRUE(test, list_empty(&second->cache_tags));
-	KUNIT_EXPECT_TRUE(test, xa_empty(&second->iommu_array));
+	KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(second));
 
 	remove_pasid(test, first, PASID);
 	expect_gone(test, PASID, GVA);
@@ -687,7 +687,7 @@ static void nested_without_memory(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, failed && ret == -ENOMEM);
 		expect_gone(test, PASID, GVA);
 		KUNIT_EXPECT_TRUE(test, list_empty(&first->cache_tags));
-		KUNIT_EXPECT_TRUE(test, xa_empty(&first->iommu_array));
+		KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(first));
 	}
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
@@ -803,7 +803,7 @@ static void race_with_invalidations(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(race.domains); i++) {
 		KUNIT_EXPECT_TRUE(test, list_empty(&race.domains[i]->dev_pasids));
 		KUNIT_EXPECT_TRUE(test, list_empty(&race.domains[i]->cache_tags));
-		KUNIT_EXPECT_TRUE(test, xa_empty(&race.domains[i]->iommu_array));
+		KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(race.domains[i]));
 	}
 	expect_gone(test, PASID, GVA);
 	KUNIT_EXPECT_TRUE(test, ctx->parent->dirty_tracking);

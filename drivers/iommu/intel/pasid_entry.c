@@ -325,7 +325,7 @@ int pasid_entry_build(const struct intel_iommu *iommu, const struct pasid_desc *
 	pasid_set_translation_type(entry, desc->pgtt);
 	pasid_set_address_width(entry, desc->aw);
 	pasid_set_domain_id(entry, desc->did);
-	pasid_set_page_snoop(entry, desc->flags & PASID_DESC_PWSNP);
+	pasid_set_pwsnp(entry, desc->flags & PASID_DESC_PWSNP);
 	if (desc->flags & PASID_DESC_PGSNP)
 		pasid_set_pgsnp(entry);
 	pasid_set_present(entry);
@@ -537,10 +537,10 @@ static struct intel_iommu *iommu_of_dev(struct device *dev)
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
  * @desc: what the entry is to say
  *
- * Context: the caller keeps other attachments of @pasid away.
+ * Context: may sleep. The caller keeps other attachments of @pasid away.
  *
- * Return: 0; -EBUSY if the entry is present; -ENOMEM without memory for the
- * PASID table; or what pasid_entry_build() says. Nothing has changed then.
+ * Return: 0; -EBUSY if the entry is present; or what pasid_entry_build() and
+ * intel_pasid_alloc_entry() say. Nothing has changed then.
  */
 int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc *desc)
 {
@@ -552,11 +552,13 @@ int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc
 	if (ret)
 		return ret;
 
+	ret = intel_pasid_alloc_entry(dev, pasid);
+	if (ret)
+		return ret;
+
 	spin_lock(&iommu->lock);
 	pte = intel_pasid_get_entry(dev, pasid);
-	if (!pte)
-		ret = -ENOMEM;
-	else if (pasid_pte_is_present(pte))
+	if (pasid_pte_is_present(pte))
 		ret = -EBUSY;
 	else
 		pasid_fill(iommu, pte, &new);
@@ -620,6 +622,13 @@ int intel_pasid_replace_entry(struct device *dev, u32 pasid,
 	return 0;
 }
 
+/* Whether an entry is in use for a process's page table */
+static bool pasid_is_of_process(struct pasid_entry *pte)
+{
+	return pasid_pte_is_present(pte) && pasid_pte_is_sva(pte) &&
+	       pasid_pte_get_pgtt(pte) == PASID_ENTRY_PGTT_FL_ONLY;
+}
+
 /**
  * intel_pasid_tear_down_entry() - make an entry go, and all that came of it
  * @iommu: IOMMU of the device
@@ -635,20 +644,16 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 				 u32 pasid, bool fault_ignore)
 {
 	static const struct pasid_entry nothing;
-	struct pasid_entry *pte, old;
+	struct pasid_entry *pte, old = {};
 	u16 did = FLPT_DEFAULT_DID;
 	u64 rest = 0;
 
 	spin_lock(&iommu->lock);
 	pte = intel_pasid_get_entry(dev, pasid);
-	if (WARN_ON(!pte)) {
-		spin_unlock(&iommu->lock);
-		return;
-	}
-	old = *pte;
+	if (pte)
+		old = *pte;
 	/* The process may be late: the PASID has been given to another domain. */
-	if (fault_ignore && (pasid_pte_get_pgtt(&old) != PASID_ENTRY_PGTT_FL_ONLY ||
-			     !pasid_pte_is_sva(&old)))
+	if (fault_ignore && !pasid_is_of_process(&old))
 		old.val[0] = 0;
 	if (pasid_pte_is_present(&old))
 		pasid_make_absent(iommu, pte);
@@ -664,10 +669,18 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 		rest = fault_ignore ? PASID_PTE_FPD : 0;
 	}
 
+	old.val[0] &= ~(u64)PASID_PTE_PRESENT;
 	spin_lock(&iommu->lock);
-	pasid_store_rest(iommu, pte, &nothing);
-	pasid_entry_store(iommu, &pte->val[0], rest);
-	pasid_entry_write_back(iommu, pte);
+	/*
+	 * The core's group mutex does not keep a process away: meanwhile the PASID
+	 * may have been detached or given to another domain. What is no longer the
+	 * process's entry without its Present bit is not touched.
+	 */
+	if (!fault_ignore || !memcmp(pte, &old, sizeof(old))) {
+		pasid_store_rest(iommu, pte, &nothing);
+		pasid_entry_store(iommu, &pte->val[0], rest);
+		pasid_entry_write_back(iommu, pte);
+	}
 	spin_unlock(&iommu->lock);
 
 	if (!fault_ignore)

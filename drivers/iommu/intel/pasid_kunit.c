@@ -475,6 +475,52 @@ static void pasid_faults_ignored(struct kunit *test)
 	}
 }
 
+static void set_other(struct kunit *test)
+{
+	struct pasid_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, 0, intel_pasid_set_entry(ctx->dev, PASID,
+						       &ctx->targets[FIRST][1].desc));
+}
+
+static void tear_down_meanwhile(struct kunit *test)
+{
+	tear_down(test, PASID);
+}
+
+/*
+ * While the entry of a process that goes is invalidated, the core gives the PASID to
+ * another domain, or detaches it: that stays as it is.
+ */
+static void pasid_process_is_late(struct kunit *test)
+{
+	struct pasid_test *ctx = test->priv;
+	struct target *t, *other;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
+		struct device *dev = machine(test, i);
+		struct intel_iommu *iommu = vtd_fake_iommu_of(dev);
+
+		t = &ctx->targets[FIRST][0];
+		other = &ctx->targets[FIRST][1];
+		t->desc.did = FLPT_DEFAULT_DID;
+
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, PASID, &t->desc));
+		ctx->fake.meanwhile = set_other;
+		intel_pasid_tear_down_entry(iommu, dev, PASID, true);
+		KUNIT_EXPECT_NULL(test, ctx->fake.meanwhile);
+		vtd_fake_expect(test, dev, PASID, ADDR, other->hpa);
+		tear_down(test, PASID);
+
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, PASID, &t->desc));
+		ctx->fake.meanwhile = tear_down_meanwhile;
+		intel_pasid_tear_down_entry(iommu, dev, PASID, true);
+		KUNIT_EXPECT_NULL(test, ctx->fake.meanwhile);
+		expect_cleared(test, PASID);
+	}
+}
+
 /* Fields of an entry in use change without a gap, and hardware gets to know. */
 static void pasid_dirty_tracking(struct kunit *test)
 {
@@ -754,6 +800,7 @@ static struct kunit_case pasid_test_cases[] = {
 	KUNIT_CASE_PARAM(pasid_replace_nothing, kind_gen_params),
 	KUNIT_CASE_PARAM(pasid_neighbours, kind_gen_params),
 	KUNIT_CASE(pasid_faults_ignored),
+	KUNIT_CASE(pasid_process_is_late),
 	KUNIT_CASE_PARAM(pasid_dirty_tracking, kind_gen_params),
 	KUNIT_CASE(pasid_dirty_tracking_is_seen),
 	KUNIT_CASE_PARAM(pasid_golden, golden_gen_params),

@@ -69,8 +69,14 @@ static void fake_fl_write_back(void *owner, void *addr, size_t size)
 static int fake_submit(struct intel_iommu *iommu, struct qi_desc *desc,
 		       unsigned int count, unsigned long options)
 {
-	struct vtd_fake *fake = current_fake();
+	struct kunit *test = kunit_get_current_test();
+	struct vtd_fake *fake = test->priv;
+	void (*meanwhile)(struct kunit *test) = fake->meanwhile;
 	unsigned int i;
+
+	fake->meanwhile = NULL;
+	if (meanwhile)
+		meanwhile(test);
 
 	for (i = 0; i < count; i++) {
 		if ((desc[i].qw0 & 0xf) != QI_PGRP_RESP_TYPE)
@@ -417,6 +423,25 @@ struct dmar_domain *vtd_fake_keep(struct kunit *test, struct iommu_domain *domai
 	domain->owner = &intel_iommu_ops;
 
 	return to_dmar_domain(domain);
+}
+
+/**
+ * vtd_fake_has_id() - whether a domain has a domain ID
+ * @domain: the domain
+ *
+ * Return: true if it has one on any IOMMU.
+ */
+bool vtd_fake_has_id(struct dmar_domain *domain)
+{
+	struct iommu_domain_info *info;
+	unsigned long i;
+
+	xa_for_each(&domain->iommu_array, i, info) {
+		if (info->refcnt)
+			return true;
+	}
+
+	return false;
 }
 
 /**

@@ -45,12 +45,14 @@ struct kunit;
  * @descs: invalidation descriptors
  * @responses: page group responses among them
  * @response: the last of these
+ * @meanwhile: if not NULL, called once, in front of the next invalidations
  */
 struct vtd_fake {
 	struct vtd_machine *machine;
 	unsigned int nr_iommus, nr_devs;
 	unsigned int stores, descs, responses;
 	u64 response[2];
+	void (*meanwhile)(struct kunit *test);
 };
 
 /**
@@ -82,6 +84,7 @@ void vtd_fake_expect(struct kunit *test, struct device *dev, u32 pasid, u64 addr
 void vtd_fake_expect_gone(struct kunit *test, struct device *dev, u32 pasid, u64 addr);
 
 struct dmar_domain *vtd_fake_keep(struct kunit *test, struct iommu_domain *domain);
+bool vtd_fake_has_id(struct dmar_domain *domain);
 struct dmar_domain *vtd_fake_domain(struct kunit *test, struct device *dev, u32 flags);
 void vtd_fake_store(struct kunit *test, u64 *slot, u64 val);
 struct vtd_table vtd_fake_table(struct kunit *test, unsigned int levels, u64 base,

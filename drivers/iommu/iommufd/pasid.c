@@ -61,7 +61,7 @@ static int pasid_attach_group(struct iommufd_device *idev, ioasid_t pasid,
 	if (rc)
 		return rc;
 
-	handle = kzalloc(sizeof(*handle), GFP_KERNEL);
+	handle = kzalloc(sizeof(*handle), GFP_KERNEL_ACCOUNT);
 	if (!handle)
 		return -ENOMEM;
 
@@ -97,14 +97,14 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 	attach = xa_load(&igroup->pasid_attach, pasid);
 	first = !attach;
 	if (first) {
-		attach = kzalloc(sizeof(*attach), GFP_KERNEL);
+		attach = kzalloc(sizeof(*attach), GFP_KERNEL_ACCOUNT);
 		if (!attach) {
 			rc = -ENOMEM;
 			goto out_unlock;
 		}
 		xa_init(&attach->devices);
 		attach->hwpt = hwpt;
-		rc = xa_reserve(&igroup->pasid_attach, pasid, GFP_KERNEL);
+		rc = xa_reserve(&igroup->pasid_attach, pasid, GFP_KERNEL_ACCOUNT);
 		if (rc)
 			goto out_free;
 	}
@@ -126,7 +126,7 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 	}
 
 	/* Before the device can make a page request */
-	rc = xa_insert(&attach->devices, idev->obj.id, idev, GFP_KERNEL);
+	rc = xa_insert(&attach->devices, idev->obj.id, idev, GFP_KERNEL_ACCOUNT);
 	if (rc)
 		goto out_iopf;
 
@@ -189,7 +189,7 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 	if (rc)
 		goto out_unlock;
 
-	handle = kzalloc(sizeof(*handle), GFP_KERNEL);
+	handle = kzalloc(sizeof(*handle), GFP_KERNEL_ACCOUNT);
 	if (!handle) {
 		rc = -ENOMEM;
 		goto out_unlock;

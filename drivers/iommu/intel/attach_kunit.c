@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of domains that take the place of others on RIDs and PASIDs: what
+ * fails leaves the old one attached and translating, and the way back is open. The
+ * VT-d model says what translates.
+ */
+
+#include <kunit/test.h>
+#include <linux/bitmap.h>
+#include <linux/iommu.h>
+#include <linux/iommu-gpasid.h>
+#include <linux/pci.h>
+#include <linux/sizes.h>
+#include <uapi/linux/iommufd.h>
+
+#include "../kunit_memory.h"
+#include "iommu.h"
+#include "pasid.h"
+#include "pasid_entry.h"
+#include "vtd_fake.h"
+
+#define CAP_LEGACY	CAP_NESTING
+#define ECAP_LEGACY	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC)
+
+#define PASID		5
+#define PASIDS		64		/* of each device, with PASID 0 */
+#define DOMAINS		256
+#define DEVS		4
+
+struct attach_test {
+	struct vtd_fake fake;
+	struct device *dev;		/* with a TLB */
+	struct dmar_domain *parent;	/* maps GUEST_DATA to HOST_DATA */
+	struct vtd_table table;		/* maps GVA to GUEST_DATA */
+};
+
+static struct dmar_domain *nested(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+
+	return vtd_guest_nested(test, ctx->dev, ctx->parent, ctx->table.root);
+}
+
+/* An IOMMU without supervisor requests cannot have it. */
+static struct dmar_domain *impossible(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
+
+	data.flags = IOMMU_GPASID_SRE;
+
+	return vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev,
+							&ctx->parent->domain, &data));
+}
+
+static int attach_to(struct device *dev, struct dmar_domain *domain)
+{
+	return domain->domain.ops->attach_dev(&domain->domain, dev);
+}
+
+static int attach(struct kunit *test, struct dmar_domain *domain)
+{
+	struct attach_test *ctx = test->priv;
+
+	return attach_to(ctx->dev, domain);
+}
+
+static int set_pasid(struct device *dev, u32 pasid, struct dmar_domain *domain,
+		     struct dmar_domain *old)
+{
+	return domain->domain.ops->set_dev_pasid(&domain->domain, dev, pasid,
+						 old ? &old->domain : NULL);
+}
+
+static void remove_pasid(struct device *dev, u32 pasid, struct dmar_domain *domain)
+{
+	intel_iommu_ops.remove_dev_pasid(dev, pasid, &domain->domain);
+}
+
+static void expect(struct kunit *test, u64 addr, u64 hpa)
+{
+	struct attach_test *ctx = test->priv;
+
+	vtd_fake_expect(test, ctx->dev, IOMMU_NO_PASID, addr, hpa);
+}
+
+static void expect_gone(struct kunit *test, u64 addr)
+{
+	struct attach_test *ctx = test->priv;
+
+	vtd_fake_expect_gone(test, ctx->dev, IOMMU_NO_PASID, addr);
+}
+
+static void expect_unused(struct kunit *test, struct dmar_domain *domain)
+{
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->devices));
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->dev_pasids));
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->cache_tags));
+	KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(domain));
+}
+
+/* RIDs */
+
+/* A domain that the IOMMU cannot have takes the place of nothing. */
+static void refused_on_rid(struct kunit *test)
+{
+	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
+	struct dmar_domain *bad = impossible(test);
+	struct attach_test *ctx = test->priv;
+	unsigned int stores, descs;
+
+	vtd_fake_watch(test, ctx->dev, IOMMU_NO_PASID, GUEST_DATA);
+	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	stores = ctx->fake.stores;
+	descs = ctx->fake.descs;
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, attach(test, bad));
+	KUNIT_EXPECT_EQ(test, stores, ctx->fake.stores);
+	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
+	expect(test, GUEST_DATA, HOST_DATA);
+	expect_unused(test, bad);
+
+	KUNIT_ASSERT_EQ(test, 0, identity->ops->attach_dev(identity, ctx->dev));
+	expect_unused(test, ctx->parent);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, attach(test, bad));
+	expect(test, GUEST_DATA, GUEST_DATA);
+	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	expect(test, GUEST_DATA, HOST_DATA);
+}
+
+/* The core attaches the old domain again after a failure. */
+static void attached_again(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	unsigned int stores, descs;
+
+	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	stores = ctx->fake.stores;
+	descs = ctx->fake.descs;
+	KUNIT_EXPECT_EQ(test, 0, attach(test, ctx->parent));
+	KUNIT_EXPECT_EQ(test, stores, ctx->fake.stores);
+	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
+	expect(test, GUEST_DATA, HOST_DATA);
+
+	device_block_translation(ctx->dev);
+	expect_gone(test, GUEST_DATA);
+	expect_unused(test, ctx->parent);
+}
+
+/* A domain that was not attached yet, with other memory at GUEST_DATA */
+static struct dmar_domain *new_domain(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct dmar_domain *domain = vtd_fake_domain(test, ctx->dev, 0);
+
+	vtd_guest_map(test, domain, GUEST_DATA, HOST_DATA + SZ_2M, SZ_4K);
+
+	return domain;
+}
+
+/*
+ * Replace @old by a new domain with each of the allocations failing in turn: either
+ * the new one works, or @old does.
+ */
+static void replace_without_memory(struct kunit *test, struct dmar_domain *old)
+{
+	unsigned int nth, failures = 0;
+	bool failed;
+	int ret;
+
+	KUNIT_ASSERT_EQ(test, 0, attach(test, old));
+	for (nth = 1, failed = true; failed; nth++) {
+		struct dmar_domain *new = new_domain(test);
+
+		kunit_fail_allocation(nth);
+		ret = attach(test, new);
+		failed = kunit_allocation_failed();
+		failures += !!ret;
+		if (!ret) {
+			expect(test, GUEST_DATA, HOST_DATA + SZ_2M);
+			expect_unused(test, old);
+			KUNIT_ASSERT_EQ(test, 0, attach(test, old));
+		}
+		KUNIT_EXPECT_TRUE(test, !ret || (failed && ret == -ENOMEM));
+		expect(test, GUEST_DATA, HOST_DATA);
+		expect_unused(test, new);
+	}
+	/* the domain's record, its batch, and two tags */
+	if (IS_ENABLED(CONFIG_FAULT_INJECTION))
+		KUNIT_EXPECT_LE(test, 4, failures);
+}
+
+static void rid_without_memory(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+
+	replace_without_memory(test, ctx->parent);
+}
+
+static void rid_without_memory_legacy(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct dmar_domain *old;
+
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_LEGACY, ECAP_LEGACY),
+				   true);
+	old = vtd_fake_domain(test, ctx->dev, 0);
+	vtd_guest_map(test, old, GUEST_DATA, HOST_DATA, SZ_4K);
+	replace_without_memory(test, old);
+}
+
+static void free_spare(void *dev)
+{
+	cache_tag_free_spare(dev_iommu_priv_get(dev));
+}
+
+/*
+ * A user gives the device back: the default domain comes back whatever allocation
+ * fails, after domains with two tags and with four.
+ */
+static void back_without_memory(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct dmar_domain *home, *user = nested(test);
+	unsigned int nth, failures = 0;
+	bool failed;
+
+	KUNIT_ASSERT_EQ(test, 0, cache_tag_alloc_spare(info));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_spare, ctx->dev));
+	home = vtd_fake_domain(test, ctx->dev, 0);
+	home->domain.type = IOMMU_DOMAIN_DMA;
+	vtd_guest_map(test, home, GUEST_DATA, HOST_DATA + SZ_2M, SZ_4K);
+
+	KUNIT_ASSERT_EQ(test, 0, attach(test, home));
+	for (nth = 1, failed = true; failed; nth++) {
+		KUNIT_ASSERT_EQ(test, 0, attach(test, nth & 1 ? user : ctx->parent));
+		kunit_fail_allocation(nth);
+		KUNIT_EXPECT_EQ(test, 0, attach(test, home));
+		failed = kunit_allocation_failed();
+		failures += failed;
+		expect(test, GUEST_DATA, HOST_DATA + SZ_2M);
+		KUNIT_EXPECT_EQ(test, info->nr_spare_tags, info->max_spare_tags);
+	}
+	if (IS_ENABLED(CONFIG_FAULT_INJECTION))
+		KUNIT_EXPECT_LT(test, 0, failures);
+}
+
+/* Domain IDs */
+
+struct ids {
+	struct device *dev[DEVS];
+	struct dmar_domain *on[DEVS][PASIDS];
+	unsigned int nr;
+};
+
+/* Attach nested domains to PASIDs until none can be had. */
+static int take_ids(struct kunit *test, struct ids *ids)
+{
+	unsigned int i, pasid;
+	int ret;
+
+	for (i = 0; i < DEVS; i++) {
+		for (pasid = 1; pasid < PASIDS; pasid++) {
+			struct dmar_domain *domain = nested(test);
+
+			ret = set_pasid(ids->dev[i], pasid, domain, NULL);
+			if (ret) {
+				expect_unused(test, domain);
+				return ret;
+			}
+			ids->on[i][pasid] = domain;
+			ids->nr++;
+		}
+		cond_resched();
+	}
+
+	return 0;
+}
+
+static void ids_for_rids(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
+	struct ids *ids = kunit_kzalloc(test, sizeof(*ids), GFP_KERNEL);
+	struct dmar_domain *user = nested(test), *other = nested(test);
+	unsigned int i, pasid;
+
+	KUNIT_ASSERT_NOT_NULL(test, ids);
+	bitmap_clear(iommu->domain_ids, 2, DOMAINS - 2);
+	for (i = 0; i < DEVS; i++)
+		ids->dev[i] = vtd_fake_device(test, iommu, false);
+
+	KUNIT_EXPECT_EQ(test, -ENOSPC, take_ids(test, ids));
+	KUNIT_EXPECT_EQ(test, DOMAINS / 4 * 3, ids->nr);
+
+	/* Nor for a replace; one that is used already is not another one. */
+	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[0], 1, user, ids->on[0][1]));
+	vtd_fake_expect(test, ids->dev[0], 1, GVA, HOST_DATA);
+	expect_unused(test, user);
+	KUNIT_EXPECT_EQ(test, 0, set_pasid(ids->dev[DEVS - 1], PASIDS - 1,
+					   ids->on[0][1], NULL));
+	remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
+
+	/* RIDs find theirs, also to replace one, but do not pass them on. */
+	for (i = 0; i < DEVS; i++)
+		KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[i], user));
+	KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[0], other));
+	vtd_fake_expect(test, ids->dev[0], IOMMU_NO_PASID, GVA, HOST_DATA);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[DEVS - 1], PASIDS - 1, user,
+						 NULL));
+
+	/* What a PASID gives back another one gets. */
+	remove_pasid(ids->dev[0], 1, ids->on[0][1]);
+	KUNIT_EXPECT_EQ(test, 0, set_pasid(ids->dev[0], 1, user, NULL));
+	ids->on[0][1] = user;
+	for (i = 0; i < DEVS; i++) {
+		device_block_translation(ids->dev[i]);
+		for (pasid = 1; pasid < PASIDS; pasid++) {
+			if (ids->on[i][pasid])
+				remove_pasid(ids->dev[i], pasid, ids->on[i][pasid]);
+		}
+	}
+	expect_unused(test, user);
+	KUNIT_EXPECT_EQ(test, 2, bitmap_weight(iommu->domain_ids, DOMAINS));
+	KUNIT_EXPECT_EQ(test, 0, iommu->nr_pasid_ids);
+}
+
+/* No domain ID at all: the RID keeps the domain that it has. */
+static void rid_without_id(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
+	struct dmar_domain *user = nested(test);
+
+	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	bitmap_fill(iommu->domain_ids, DOMAINS);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, attach(test, user));
+	expect(test, GUEST_DATA, HOST_DATA);
+	expect_unused(test, user);
+}
+
+/* PASID tables */
+
+/* While the table is a crashed kernel's, no PASID is attached; the RID leaves it. */
+static void copied_context(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
+	struct dmar_domain *user = nested(test);
+	struct intel_iommu *iommu = info->iommu;
+
+	iommu->copied_tables = kunit_kzalloc(test, BITS_TO_BYTES(BIT(16)), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, iommu->copied_tables);
+	set_context_copied(iommu, info->bus, info->devfn);
+
+	KUNIT_EXPECT_EQ(test, -EBUSY, set_pasid(ctx->dev, PASID, ctx->parent, NULL));
+	KUNIT_EXPECT_EQ(test, -EBUSY, set_pasid(ctx->dev, PASID, user, NULL));
+	KUNIT_EXPECT_TRUE(test, context_copied(iommu, info->bus, info->devfn));
+	expect_unused(test, user);
+
+	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	KUNIT_EXPECT_FALSE(test, context_copied(iommu, info->bus, info->devfn));
+	expect(test, GUEST_DATA, HOST_DATA);
+	KUNIT_EXPECT_EQ(test, 0, set_pasid(ctx->dev, PASID, user, NULL));
+	vtd_fake_expect(test, ctx->dev, PASID, GVA, HOST_DATA);
+	remove_pasid(ctx->dev, PASID, user);
+
+	device_block_translation(ctx->dev);
+	set_context_copied(iommu, info->bus, info->devfn);
+	KUNIT_ASSERT_EQ(test, 0, identity->ops->attach_dev(identity, ctx->dev));
+	KUNIT_EXPECT_FALSE(test, context_copied(iommu, info->bus, info->devfn));
+	expect(test, GUEST_DATA, GUEST_DATA);
+}
+
+/* A device that supports more PASIDs than any IOMMU: its registers read all ones. */
+static void table_for_all_pasids(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct pasid_table *table = info->pasid_table;
+	unsigned int pss;
+	struct pci_dev *pdev;
+
+	pdev = kunit_kzalloc(test, sizeof(*pdev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pdev);
+	pdev->error_state = pci_channel_io_perm_failure;
+	pdev->pasid_cap = PCI_CFG_SPACE_SIZE;
+	device_initialize(&pdev->dev);
+	pdev->dev.bus = &pci_bus_type;
+	pdev->dev.iommu = ctx->dev->iommu;
+
+	for (pss = 0; pss < 20; pss++) {
+		u32 max = 2U << pss;
+
+		info->iommu->iommu.max_pasids = max;
+		info->pasid_table = NULL;
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_alloc_table(&pdev->dev));
+		KUNIT_EXPECT_EQ(test, 0, intel_pasid_alloc_entry(&pdev->dev, max - 1));
+		KUNIT_EXPECT_NOT_NULL(test, intel_pasid_get_entry(&pdev->dev, max - 1));
+		max = info->pasid_table->max_pasid;
+		KUNIT_EXPECT_EQ(test, -EINVAL, intel_pasid_alloc_entry(&pdev->dev, max));
+		KUNIT_EXPECT_NULL(test, intel_pasid_get_entry(&pdev->dev, max));
+		KUNIT_EXPECT_EQ(test, -EINVAL, intel_pasid_alloc_entry(&pdev->dev, -1));
+		intel_pasid_free_table(&pdev->dev);
+	}
+	info->pasid_table = table;
+}
+
+static int attach_test_init(struct kunit *test)
+{
+	struct attach_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	int ret;
+
+	ret = vtd_fake_init(test, ctx ? &ctx->fake : NULL);
+	if (ret)
+		return ret;
+
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING),
+				   true);
+	ctx->parent = vtd_fake_domain(test, ctx->dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+	vtd_guest_map(test, ctx->parent, GUEST_DATA, HOST_DATA, SZ_4K);
+	ctx->table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA);
+
+	return 0;
+}
+
+/* Domains are freed after this. */
+static void attach_test_exit(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+
+	if (ctx && ctx->dev)
+		device_block_translation(ctx->dev);
+}
+
+static struct kunit_case attach_test_cases[] = {
+	KUNIT_CASE(refused_on_rid),
+	KUNIT_CASE(attached_again),
+	KUNIT_CASE(rid_without_memory),
+	KUNIT_CASE(rid_without_memory_legacy),
+	KUNIT_CASE(back_without_memory),
+	KUNIT_CASE(ids_for_rids),
+	KUNIT_CASE(rid_without_id),
+	KUNIT_CASE(copied_context),
+	KUNIT_CASE(table_for_all_pasids),
+	{}
+};
+
+static struct kunit_suite attach_test_suite = {
+	.name = "intel-iommu-attach",
+	.init = attach_test_init,
+	.exit = attach_test_exit,
+	.test_cases = attach_test_cases,
+};
+
+kunit_test_suite(attach_test_suite);
+
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
