@@ -113,7 +113,7 @@ static void refused_on_rid(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
 	stores = ctx->fake.stores;
 	descs = ctx->fake.descs;
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, attach(test, bad));
+	KUNIT_EXPECT_EQ(test, -EINVAL, attach(test, bad));
 	KUNIT_EXPECT_EQ(test, stores, ctx->fake.stores);
 	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
 	expect(test, GUEST_DATA, HOST_DATA);
@@ -121,7 +121,7 @@ static void refused_on_rid(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, identity->ops->attach_dev(identity, ctx->dev));
 	expect_unused(test, ctx->parent);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, attach(test, bad));
+	KUNIT_EXPECT_EQ(test, -EINVAL, attach(test, bad));
 	expect(test, GUEST_DATA, GUEST_DATA);
 	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
 	expect(test, GUEST_DATA, HOST_DATA);
