@@ -28,9 +28,9 @@ field-second      second  field          4G      hugepagesz=2M hugepages=8 pcie_
 field-legacy      legacy  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
 field-narrow      legacy  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
 field-1tib        first   field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
-kexec-first       first   kexec          2G      -
-kexec-second      second  kexec          2G      -
-kexec-legacy      legacy  kexec          2G      -
+kexec-first       first   kexec          2G      iommu.strict=1
+kexec-second      second  kexec          2G      iommu.strict=1
+kexec-legacy      legacy  kexec          2G      iommu.strict=1
 fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-[np][er]*
 bench-first       first   bench          2G      iommu.strict=1
 bench-second      second  bench          2G      iommu.strict=1
@@ -59,13 +59,13 @@ disk() {
 		" -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
 }
 
-# A second node, whose only memory is a DIMM at 1 TiB
+# A second node, whose memory is above 1 TiB: QEMU puts RAM there that it cannot have
+# below 4 GiB, if there may be so many DIMMs, for an AMD CPU, which this is.
 above_1_tib() {
 	printf '%s' " -cpu max,la57=off,phys-bits=46 -m 4G,slots=1,maxmem=2T" \
-		" -object memory-backend-ram,id=ram,size=4G" \
-		" -numa node,memdev=ram,cpus=0-1 -numa node" \
-		" -object memory-backend-ram,id=dimm,size=256M" \
-		" -device pc-dimm,memdev=dimm,node=1,addr=0x10000000000"
+		" -object memory-backend-ram,id=low,size=2G" \
+		" -object memory-backend-ram,id=high,size=2G" \
+		" -numa node,memdev=low,cpus=0-1 -numa node,memdev=high"
 }
 
 # Two more devices, behind a bridge that gives their requests an alias
