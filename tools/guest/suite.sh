@@ -28,9 +28,9 @@ field-second      second  field          4G      hugepagesz=2M hugepages=8 pcie_
 field-legacy      legacy  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
 field-narrow      legacy  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
 field-1tib        first   field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
-kexec-first       first   kexec          2G      iommu.strict=1
-kexec-second      second  kexec          2G      iommu.strict=1
-kexec-legacy      legacy  kexec          2G      iommu.strict=1
+kexec-first       first   kexec          2G      watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120
+kexec-second      second  kexec          2G      watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120
+kexec-legacy      legacy  kexec          2G      watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120
 fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-[np][er]*
 bench-first       first   bench          2G      iommu.strict=1
 bench-second      second  bench          2G      iommu.strict=1
