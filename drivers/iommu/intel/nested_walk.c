@@ -35,6 +35,8 @@
 #include <linux/mm.h>
 #include <linux/spinlock.h>
 
+#include <asm/asm.h>
+
 #include "flpt_fmt.h"
 #include "iommu.h"
 #include "nested_walk.h"
@@ -123,23 +125,51 @@ static struct host_page second_level(struct nested_walk *walk, u64 gpa)
 /* The first level */
 
 /*
+ * Load an entry once. Memory may have an error that nobody has met before, or have
+ * been taken out of the kernel's mapping since it was found to have one: then this
+ * returns false. (copy_mc_to_kernel() may load byte by byte.)
+ */
+static bool load_or_fail(const u64 *from, u64 *entry)
+{
+#ifdef CONFIG_X86_64
+	u64 value = 0;
+	bool failed = true;
+
+	asm volatile("1:	movq %[from], %[value]\n"
+		     "	movb $0, %[failed]\n"
+		     "2:\n"
+		     _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_DEFAULT_MCE_SAFE)
+		     : [value] "+r" (value), [failed] "+q" (failed)
+		     : [from] "m" (*from));
+	*entry = value;
+
+	return !failed;
+#else
+	*entry = READ_ONCE(*from);
+
+	return true;
+#endif
+}
+
+/*
  * Load a guest's entry. The second level may map anything, such as registers of a
  * device, where a load has effects; only memory is read that is known to be some.
  */
 static bool load_entry(struct nested_walk *walk, u64 hpa, u64 *entry)
 {
 	struct page *page = pfn_to_online_page(PHYS_PFN(hpa));
+	bool loaded;
 	u64 *table;
 
-	if (!page || PageReserved(page) || PageHWPoison(page))
+	if (!page || PageReserved(page) || is_page_hwpoison(page))
 		return false;
 
 	table = kmap_local_page(page);
-	*entry = READ_ONCE(table[offset_in_page(hpa) / sizeof(*table)]);
+	loaded = load_or_fail(&table[offset_in_page(hpa) / sizeof(*table)], entry);
 	kunmap_local(table);
 	walk->loads++;
 
-	return true;
+	return loaded;
 }
 
 /* VT-d 9.7: bits that have to be 0 in a table of @level */

@@ -22,6 +22,7 @@
 #include <linux/mm.h>
 #include <linux/prandom.h>
 #include <linux/random.h>
+#include <linux/set_memory.h>
 #include <linux/sizes.h>
 #include <uapi/linux/iommufd.h>
 
@@ -520,6 +521,56 @@ static void nested_walk_reserved_table(struct kunit *test)
 	*host_entry(ctx, gpa_table(3), 1) = reserved | H_RW;
 	KUNIT_EXPECT_EQ(test, 4 + 1 + 4, nested_walk(ctx->domain, WALK_VA, PERM_R, &stop));
 	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_REFUSED, stop.level);
+}
+
+#if defined(CONFIG_MEMORY_FAILURE) && defined(CONFIG_HUGETLB_PAGE)
+/* A table in a huge page with an error of memory, which the head page says */
+static void nested_walk_poisoned_table(struct kunit *test)
+{
+	struct walk_test *ctx = test->priv;
+	struct iopf_stop stop;
+	struct folio *folio;
+	struct page *table;
+
+	folio = folio_alloc(GFP_KERNEL, 1);
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	table = folio_page(folio, 1);
+	build_good(ctx, 4, 4);
+	copy_page(page_address(table), block_page(ctx, 3));
+	*host_entry(ctx, gpa_table(3), 1) = page_to_phys(table) | H_RW;
+	nested_walk(ctx->domain, WALK_VA, PERM_R, &stop);
+	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_NONE, stop.level);
+
+	__folio_set_hugetlb(folio);
+	SetPageHWPoison(folio_page(folio, 0));
+	nested_walk(ctx->domain, WALK_VA, PERM_R, &stop);
+	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_REFUSED, stop.level);
+
+	ClearPageHWPoison(folio_page(folio, 0));
+	__folio_clear_hugetlb(folio);
+	folio_put(folio);
+}
+#endif
+
+/*
+ * A table in a page that has left the kernel's mapping, as memory does in which an
+ * error was found. A machine check in the walk takes the same way out of it.
+ */
+static void nested_walk_unmapped_table(struct kunit *test)
+{
+	struct walk_test *ctx = test->priv;
+	struct iopf_stop stop;
+	unsigned long table;
+
+	build_good(ctx, 4, 4);
+	table = (unsigned long)block_page(ctx, 3);
+	KUNIT_ASSERT_EQ(test, 0, set_memory_np(table, 1));
+	nested_walk(ctx->domain, WALK_VA, PERM_R, &stop);
+	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_REFUSED, stop.level);
+
+	KUNIT_ASSERT_EQ(test, 0, set_memory_p(table, 1));
+	nested_walk(ctx->domain, WALK_VA, PERM_R, &stop);
+	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_NONE, stop.level);
 }
 
 /* Everything has been unmapped, and the topmost table is gone. */
@@ -1334,6 +1385,10 @@ static int walk_test_init(struct kunit *test)
 static struct kunit_case walk_test_cases[] = {
 	KUNIT_CASE_PARAM(nested_walk_rule, rule_gen_params),
 	KUNIT_CASE(nested_walk_reserved_table),
+#if defined(CONFIG_MEMORY_FAILURE) && defined(CONFIG_HUGETLB_PAGE)
+	KUNIT_CASE(nested_walk_poisoned_table),
+#endif
+	KUNIT_CASE(nested_walk_unmapped_table),
 	KUNIT_CASE(nested_walk_without_table),
 	KUNIT_CASE(nested_walk_only_reads),
 	KUNIT_CASE_SLOW(nested_walk_random),
