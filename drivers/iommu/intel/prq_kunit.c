@@ -684,6 +684,40 @@ static void client_refuses(struct kunit *test)
 	off_pasid(test, domain);
 }
 
+/* Suspend and resume, which clears the status; whether the queue had overflowed */
+static void sleep_with(struct kunit *test, u32 status)
+{
+	struct prq_test *ctx = test->priv;
+	void __iomem *prs = ctx->iommu->reg + DMAR_PRS_REG;
+
+	writel(status, prs);
+	intel_iommu_suspend_prq(ctx->iommu);
+	writel(0, prs);
+	intel_iommu_resume_prq(ctx->iommu);
+	writel(0, prs);
+	intel_iommu_handle_prq(ctx->iommu);
+}
+
+/* The last of a group may be lost before the suspend, and is lost only then. */
+static void suspended_overflow(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7));
+	pass(test);
+
+	sleep_with(test, 0);
+	KUNIT_EXPECT_EQ(test, 0, counted(test, IOPF_EVENT_OVERFLOW));
+	KUNIT_EXPECT_EQ(test, 1, open_requests(test));
+	sleep_with(test, DMA_PRS_PRO);
+	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_OVERFLOW));
+	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_DISCARDED));
+	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
+	sleep_with(test, 0);
+	KUNIT_EXPECT_EQ(test, 0, counted(test, IOPF_EVENT_OVERFLOW));
+	off_pasid(test, domain);
+}
+
 /*
  * Each allocation on the way of a group of two levels fails once: the device is told
  * to repeat what it needs, nothing stays, and the next try gets through.
@@ -1295,6 +1329,7 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(flood_of_parts),
 	KUNIT_CASE(groups_of_pasids),
 	KUNIT_CASE(client_refuses),
+	KUNIT_CASE(suspended_overflow),
 	KUNIT_CASE(group_without_memory),
 	KUNIT_CASE(reported_by_driver),
 	KUNIT_CASE(fault_tolerance),
