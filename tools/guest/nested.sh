@@ -5,11 +5,12 @@
 # QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once strictly,
 # and slowly; then what the driver does when its invalidation queue has errors.
 # Prints a table of both, and one of page requests; the status tells.
-# Status 77: there is no such QEMU.  With "ktap normal", "ktap strict", "ktap queue" or
-# "ktap attack": one of them, as KTAP, which says that it is skipped if there is no such
-# QEMU.  With "soak SECONDS": random work (vtd_soak.c) and random calls of hostile users
-# (vtd_attack.c), each for that long, on the bad one.  With "bench": what strict unmaps
-# cost there.  KERNEL=, ACCEL= and TIMEOUT= are as for
+# Status 77: there is no such QEMU.  With "ktap normal", "ktap strict" or "ktap queue":
+# one of them, as KTAP, which says that it is skipped if there is no such QEMU; "ktap
+# strict SUITE" is a suite of the guest by itself.  With "soak SECONDS": random work
+# (vtd_soak.c) and random calls of hostile users (vtd_attack.c), each for that long, on
+# the strict one.  With "bench": what strict unmaps cost there.  KERNEL=, ACCEL= and
+# TIMEOUT= are as for
 # tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
@@ -128,8 +129,7 @@ mkdir -p "$RESULTS"
 if [ "${1:-}" = ktap ]; then
 	case $2 in
 	queue) run strict queue || status=1; cat "$RESULTS/queue-strict.console" ;;
-	attack) run strict attack || status=1; cat "$RESULTS/attack-strict.console" ;;
-	*) run "$2" || status=1; cat "$RESULTS/nested-$2.console" ;;
+	*) run "$2" "${3:-}" || status=1; cat "$RESULTS/${3:-nested}-$2.console" ;;
 	esac
 	exit "$status"
 fi

@@ -165,7 +165,7 @@ if [ "${1:-}" = --debug ]; then
 		guest_suites "$variant-"
 		suite "$variant-nested-strict" "$ROOT/tools/guest/nested.sh" ktap strict
 		suite "$variant-nested-queue" "$ROOT/tools/guest/nested.sh" ktap queue
-		suite "$variant-nested-attack" "$ROOT/tools/guest/nested.sh" ktap attack
+		suite "$variant-nested-attack" "$ROOT/tools/guest/nested.sh" ktap strict attack
 	done
 else
 	# KASAN's machine has those that are not slow. --debug has it all.
@@ -186,7 +186,7 @@ else
 	suite nested-normal "$ROOT/tools/guest/nested.sh" ktap normal
 	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
 	suite nested-queue "$ROOT/tools/guest/nested.sh" ktap queue
-	suite nested-attack "$ROOT/tools/guest/nested.sh" ktap attack
+	suite nested-attack "$ROOT/tools/guest/nested.sh" ktap strict attack
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
 	if is_wanted kasan-kunit-first; then
 		export ARGS="$quick ${ARGS:-}"

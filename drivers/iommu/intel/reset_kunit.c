@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of resets: what a device reaches, and what is sent to it, between
+ * reset_prepare and reset_done, and afterwards. The devices are no PCI devices: page
+ * requests and ATS as PCI has them are left to tests on a machine.
+ */
+
+#include <kunit/test.h>
+#include <linux/iommu.h>
+#include <linux/sizes.h>
+
+#include "fl_domain.h"
+#include "iommu.h"
+#include "vtd_caps.h"
+#include "vtd_fake.h"
+
+#define CAP_RESET	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
+			 CAP_PSI | CAP_MAMV(18))
+#define ECAP_RESET	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_PASID | \
+			 ECAP_SMTS | ECAP_SSTS | ECAP_FSTS | ECAP_SMPWC)
+
+#define RW		(IOMMU_READ | IOMMU_WRITE)
+#define PASID		5
+#define IOVA		(16ULL * SZ_1G)
+#define PA		0x1000000000ULL		/* never accessed */
+
+struct reset_test {
+	struct vtd_fake fake;
+	struct device *dev;
+	struct iommu_domain *domain;
+	bool pasid;			/* is attached */
+};
+
+struct setting {
+	const char *name;
+	u64 cap, no_ecap;
+	bool ats;
+};
+
+static const struct setting settings[] = {
+	{ "coherent", CAP_RESET, 0 },
+	{ "not coherent", CAP_RESET, ECAP_C | ECAP_SMPWC },
+	{ "caching mode", CAP_RESET | CAP_CM, 0 },
+	{ "ATS", CAP_RESET, 0, .ats = true },
+	{ "legacy mode", CAP_RESET, ECAP_SMTS | ECAP_PASID | ECAP_FSTS | ECAP_SSTS },
+};
+
+KUNIT_ARRAY_PARAM_DESC(setting, settings, name);
+
+static void map(struct kunit *test, u64 iova)
+{
+	struct reset_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(ctx->domain, iova, PA + iova, SZ_4K, RW,
+					   GFP_KERNEL));
+}
+
+/* How many descriptors that takes */
+static unsigned int unmap(struct kunit *test, u64 iova)
+{
+	struct reset_test *ctx = test->priv;
+	unsigned int before = ctx->fake.descs;
+
+	KUNIT_ASSERT_EQ(test, SZ_4K, iommu_unmap(ctx->domain, iova, SZ_4K));
+	return ctx->fake.descs - before;
+}
+
+static void detach_pasid(struct kunit *test)
+{
+	struct reset_test *ctx = test->priv;
+
+	if (ctx->pasid)
+		intel_iommu_ops.remove_dev_pasid(ctx->dev, PASID, ctx->domain);
+	ctx->pasid = false;
+}
+
+/* Devices leave what they are attached to before domains are freed. */
+static void leave(void *test)
+{
+	struct reset_test *ctx = ((struct kunit *)test)->priv;
+
+	detach_pasid(test);
+	device_block_translation(ctx->dev);
+}
+
+static void furnish(struct kunit *test)
+{
+	const struct setting *c = test->param_value;
+	u64 ecap = ECAP_RESET & ~c->no_ecap;
+	struct reset_test *ctx = test->priv;
+	struct dmar_domain *domain;
+
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, c->cap, ecap), c->ats);
+	domain = vtd_fake_domain(test, ctx->dev, 0);
+	/* whatever the machine's own IOMMUs are like */
+	domain->iotlb_sync_map = true;
+	ctx->domain = &domain->domain;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave, test));
+	map(test, IOVA);
+	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, ctx->dev));
+	vtd_fake_watch(test, ctx->dev, IOMMU_NO_PASID, IOVA);
+	if (!(ecap & ECAP_PASID))
+		return;
+	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->set_dev_pasid(ctx->domain, ctx->dev,
+								 PASID, NULL));
+	ctx->pasid = true;
+	vtd_fake_watch(test, ctx->dev, PASID, IOVA);
+}
+
+static void expect_all(struct kunit *test, void (*expect)(struct kunit *test, u32 pasid))
+{
+	struct reset_test *ctx = test->priv;
+
+	expect(test, IOMMU_NO_PASID);
+	if (ctx->pasid)
+		expect(test, PASID);
+}
+
+static void expect_page(struct kunit *test, u32 pasid)
+{
+	struct reset_test *ctx = test->priv;
+
+	vtd_fake_expect(test, ctx->dev, pasid, IOVA, PA + IOVA);
+}
+
+static void expect_gone(struct kunit *test, u32 pasid)
+{
+	struct reset_test *ctx = test->priv;
+
+	vtd_fake_expect_gone(test, ctx->dev, pasid, IOVA);
+}
+
+/* Nothing is translated meanwhile, everything afterwards, and kept up to date. */
+static void reset_blocks(struct kunit *test)
+{
+	struct reset_test *ctx = test->priv;
+
+	furnish(test);
+	expect_all(test, expect_page);
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	expect_all(test, expect_gone);
+	intel_iommu_ops.reset_done(ctx->dev);
+	expect_all(test, expect_page);
+	unmap(test, IOVA);
+	expect_all(test, expect_gone);
+}
+
+/* A device that cannot answer is sent nothing: it has no TLB then. */
+static void reset_sends_nothing(struct kunit *test)
+{
+	const struct setting *c = test->param_value;
+	struct reset_test *ctx = test->priv;
+	unsigned int meanwhile, later;
+
+	furnish(test);
+	map(test, IOVA + SZ_2M);
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	meanwhile = unmap(test, IOVA + SZ_2M);
+	intel_iommu_ops.reset_done(ctx->dev);
+	map(test, IOVA + SZ_2M);
+	later = unmap(test, IOVA + SZ_2M);
+	KUNIT_EXPECT_NE(test, 0, meanwhile);
+	if (c->ats)	/* with and without PASID, and PASID 0 */
+		KUNIT_EXPECT_EQ(test, meanwhile + 3, later);
+	else
+		KUNIT_EXPECT_EQ(test, meanwhile, later);
+}
+
+/* What is detached meanwhile does not come back; other domains can be attached. */
+static void reset_and_detach(struct kunit *test)
+{
+	struct reset_test *ctx = test->priv;
+	struct vtd_request req;
+
+	furnish(test);
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	detach_pasid(test);
+	device_block_translation(ctx->dev);
+	intel_iommu_ops.reset_done(ctx->dev);
+	req = vtd_fake_request(ctx->dev, IOMMU_NO_PASID, IOVA);
+	req.ats = false;
+	vtd_expect_gone(test, vtd_fake_model(test, ctx->dev), &req);
+	req = vtd_fake_request(ctx->dev, PASID, IOVA);
+	req.ats = false;
+	vtd_expect_gone(test, vtd_fake_model(test, ctx->dev), &req);
+
+	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, ctx->dev));
+	expect_page(test, IOMMU_NO_PASID);
+}
+
+static int reset_init(struct kunit *test)
+{
+	return vtd_fake_init(test, kunit_kzalloc(test, sizeof(struct reset_test),
+						 GFP_KERNEL));
+}
+
+static struct kunit_case reset_cases[] = {
+	KUNIT_CASE_PARAM(reset_blocks, setting_gen_params),
+	KUNIT_CASE_PARAM(reset_sends_nothing, setting_gen_params),
+	KUNIT_CASE_PARAM(reset_and_detach, setting_gen_params),
+	{}
+};
+
+static struct kunit_suite reset_suite = {
+	.name = "intel-iommu-reset",
+	.init = reset_init,
+	.test_cases = reset_cases,
+};
+
+kunit_test_suite(reset_suite);
