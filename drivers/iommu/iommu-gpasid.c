@@ -66,7 +66,7 @@ static void gpasid_dissolve(struct iommu_group *group, struct xarray *bindings,
 	xa_erase(bindings, binding->pasid);
 	iommu_group_detach_pasid(group, binding->domain, binding->pasid);
 	if (gpasid_handle(binding))
-		iommu_group_forget_pasid(group, binding->pasid);
+		iommu_group_forget_handle(group);
 	iommu_domain_free(binding->domain);
 	kfree(binding);
 }

@@ -11,6 +11,7 @@
 
 #include <kunit/device.h>
 #include <kunit/test.h>
+#include <kunit/test-bug.h>
 #include <linux/atomic.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -19,6 +20,7 @@
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/pci.h>
 #include <linux/rbtree.h>
 #include <linux/sched.h>
@@ -99,7 +101,6 @@ static int take(struct iopf_group *group)
 
 	if (client->refuses)
 		return -EBUSY;
-	iopf_group_dequeue(group);
 	if (client->answers) {
 		atomic_inc(&client->nr);
 		iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS);
@@ -399,6 +400,37 @@ static void told_flat_first_level(struct kunit *test)
 	ctx->iommu->ecap |= ECAP_SSTS;
 }
 
+/* A process's tables: nothing is mapped for supervisors, nor to be executed by a device. */
+static void told_of_process(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct iommu_domain *domain;
+	unsigned long addr;
+
+	if (!IS_ENABLED(CONFIG_INTEL_IOMMU_SVM))
+		kunit_skip(test, "no SVA in this kernel");
+
+	addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, 0, addr);
+	domain = intel_iommu_ops.domain_alloc_sva(ctx->dev, current->mm);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
+	/* as the core does; SVA itself is switched off for x86 */
+	domain->type = IOMMU_DOMAIN_SVA;
+	domain->mm = current->mm;
+	domain->owner = &intel_iommu_ops;
+	domain->iopf_handler = take;
+	domain->iopf_reports = IOPF_REPORT_FLAT;
+	domain->fault_data = &ctx->flat;
+
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(ctx->dev, domain, PASID, &ctx->handle));
+	expect_told(test, &ctx->flat, PRQ_WRITE, addr, addr, IOMMU_FAULT_PERM_WRITE);
+	expect_untold(test, PRQ_PRIV, PRQ_READ, addr, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
+	expect_untold(test, PRQ_EXEC, PRQ_READ, addr, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
+	detach_pasid(ctx->dev, domain, PASID);
+	domain->ops->free(domain);
+}
+
 static void told_by_level(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -488,7 +520,7 @@ static int open_requests(struct kunit *test)
 
 	param = rcu_dereference_protected(ctx->dev->iommu->fault_param, true);
 
-	return atomic_read(&param->requests);
+	return param ? atomic_read(&param->requests) : 0;
 }
 
 /* One group, two levels: two clients, and one answer, the worse of theirs */
@@ -659,7 +691,7 @@ static void groups_of_pasids(struct kunit *test)
 
 	/* The core's group has no devices, so what it does for each is done here. */
 	detach_pasid(ctx->dev, &domain->domain, PASID + 1);
-	iopf_discard_pasid(ctx->dev, PASID + 1);
+	iopf_forget_handles(ctx->dev);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_DISCARDED));
 	KUNIT_EXPECT_EQ(test, 1, open_requests(test));
 
@@ -718,6 +750,108 @@ static void suspended_overflow(struct kunit *test)
 	off_pasid(test, domain);
 }
 
+/* What was kept for one client is not for the next, not for a moment. */
+static void parts_of_old_client(struct kunit *test)
+{
+	struct dmar_domain *old = flat_on_pasid(test), *domain = nested(test);
+	struct iommu_attach_handle handle = {};
+	struct prq_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1,
+				     IOPF_CLIENT_PINNED));
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | SZ_4K);
+	pass(test);
+
+	/* The core's group has no devices, so it forgets nothing: the moment lasts. */
+	replace_pasid(ctx->dev, &domain->domain, PASID, &handle, &old->domain);
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST | SZ_8K);
+	pass(test);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&ctx->flat.nr));
+	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->level1.nr));
+	KUNIT_EXPECT_EQ(test, 1, ctx->level1.group[0]->fault_count);
+	answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
+
+	KUNIT_EXPECT_EQ(test, 1, open_requests(test));
+	iopf_forget_handles(ctx->dev);
+	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_DISCARDED));
+	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
+	off_pasid(test, domain);
+}
+
+/* A client may keep a group after detach, and answer it as long as the path is there. */
+static void kept_after_detach(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+	struct prq_test *ctx = test->priv;
+
+	KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, ask(test, 0, PRQ_READ, GVA));
+	off_pasid(test, domain);
+	expect_answer(test, 0, NO_ANSWER);
+	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	expect_answer(test, 0, QI_RESP_SUCCESS);
+}
+
+/*
+ * The device leaves its queue while the client has groups of it, and comes back. The
+ * device has its answers when it has left; the client has its groups until it frees
+ * them, and what it says of them is of no account, to the device's new life either.
+ */
+static void kept_after_removal(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+	struct prq_test *ctx = test->priv;
+
+	KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, ask(test, 0, PRQ_READ, GVA));
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(2) | SZ_8K);
+	pass(test);
+	KUNIT_ASSERT_EQ(test, 2, atomic_read(&ctx->flat.nr));
+	off_pasid(test, domain);
+
+	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake.responses);
+	KUNIT_EXPECT_EQ(test, QI_RESP_INVALID, ANSWER_CODE(ctx->fake.response));
+	KUNIT_EXPECT_EQ(test, 2, counted(test, IOPF_EVENT_INVALID));
+	KUNIT_EXPECT_EQ(test, 1, ctx->flat.group[0]->fault_count);
+
+	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
+	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake.responses);
+	KUNIT_EXPECT_EQ(test, 0, counted(test, IOPF_EVENT_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
+}
+
+/* The same of a group that two clients share, one of whom has answered */
+static void shared_after_removal(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested(test);
+
+	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
+				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | GVA);
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(4) | SZ_1M);
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(4) | PRQ_LAST | GVA);
+	pass(test);
+	KUNIT_ASSERT_EQ(test, 2, atomic_read(&ctx->level1.nr));
+	KUNIT_ASSERT_EQ(test, 2, atomic_read(&ctx->level2.nr));
+
+	answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
+	off_pasid(test, domain);
+	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake.responses);
+	KUNIT_EXPECT_EQ(test, 2, counted(test, IOPF_EVENT_INVALID));
+
+	answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
+	answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
+	answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake.responses);
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
+}
+
 /*
  * Each allocation on the way of a group of two levels fails once: the device is told
  * to repeat what it needs, nothing stays, and the next try gets through.
@@ -759,12 +893,14 @@ static void group_without_memory(struct kunit *test)
 
 static struct iommu_page_response own_response;
 static unsigned int own_responses;
+static int own_open;		/* requests that are counted while it is answered */
 
 static void own_respond(struct device *dev, struct iopf_fault *evt,
 			struct iommu_page_response *msg)
 {
 	own_response = *msg;
 	own_responses++;
+	own_open = open_requests(kunit_get_current_test());
 }
 
 static void reported_by_driver(struct kunit *test)
@@ -797,10 +933,21 @@ static void reported_by_driver(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, own_responses);
 	KUNIT_EXPECT_EQ(test, 1000, own_response.grpid);
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, own_response.code);
+	/* A device with its answer may ask again at once. */
+	KUNIT_EXPECT_EQ(test, 0, own_open);
+
+	/* The driver takes its device from the queue, and goes. */
+	KUNIT_EXPECT_EQ(test, 0, iommu_report_device_fault(ctx->dev, &evt));
+	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	KUNIT_EXPECT_EQ(test, 2, own_responses);
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, own_response.code);
+	answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, 2, own_responses);
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
 	off_pasid(test, domain);
 
 	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_report_device_fault(ctx->dev, &evt));
-	KUNIT_EXPECT_EQ(test, 2, own_responses);
+	KUNIT_EXPECT_EQ(test, 3, own_responses);
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake.responses);
 }
 
@@ -1240,8 +1387,7 @@ static void race_with_requests(struct kunit *test)
 		   counted(test, IOPF_EVENT_FLAT), counted(test, IOPF_EVENT_MAPPED),
 		   counted(test, IOPF_EVENT_UNSERVED));
 	/* As the core would for each device of its group */
-	iopf_discard_pasid(ctx->dev, PASID);
-	iopf_discard_pasid(ctx->dev, IOMMU_NO_PASID);
+	iopf_forget_handles(ctx->dev);
 	param = rcu_dereference_protected(ctx->dev->iommu->fault_param, true);
 	KUNIT_EXPECT_TRUE(test, list_empty(&param->faults));
 	KUNIT_EXPECT_TRUE(test, list_empty(&param->partial));
@@ -1320,6 +1466,7 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(path_is_off),
 	KUNIT_CASE(told_flat_first_level),
 	KUNIT_CASE(told_flat_second_level),
+	KUNIT_CASE(told_of_process),
 	KUNIT_CASE(told_by_level),
 	KUNIT_CASE(level_unserved),
 	KUNIT_CASE(told_flat_by_parent),
@@ -1330,6 +1477,10 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(groups_of_pasids),
 	KUNIT_CASE(client_refuses),
 	KUNIT_CASE(suspended_overflow),
+	KUNIT_CASE(parts_of_old_client),
+	KUNIT_CASE(kept_after_detach),
+	KUNIT_CASE(kept_after_removal),
+	KUNIT_CASE(shared_after_removal),
 	KUNIT_CASE(group_without_memory),
 	KUNIT_CASE(reported_by_driver),
 	KUNIT_CASE(fault_tolerance),

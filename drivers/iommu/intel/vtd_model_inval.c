@@ -335,10 +335,9 @@ static void page_response(const u64 *desc, struct inval *inval)
 	bool has_pasid = desc[0] & BIT_ULL(4);
 
 	check_reserved(inval, desc, GENMASK_ULL(11, 5) | GENMASK_ULL(63, 52),
-		       GENMASK_ULL(63, 12) | GENMASK_ULL(1, 0));
+		       GENMASK_ULL(63, 12) | GENMASK_ULL(2, 0));
 	wrong_if(inval, code != 0 && code != 1 && code != 0xf,
 		 "there is no such response code");
-	wrong_if(inval, !(desc[1] & BIT_ULL(2)), "only the last request is answered");
 	wrong_if(inval, !has_pasid && inval->pasid, "a PASID that is not there");
 }
 
