@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of surprise removal: what is sent to a device that is not there any more.
+ */
+
+#include <kunit/test.h>
+#include <linux/iommu.h>
+#include <linux/pci.h>
+#include <linux/sizes.h>
+
+#include "iommu.h"
+#include "vtd_caps.h"
+#include "vtd_fake.h"
+
+#define CAP_REMOVAL	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
+			 CAP_PSI | CAP_MAMV(18))
+#define ECAP_REMOVAL	(ECAP_C | ECAP_QI | ECAP_DT | ECAP_PT | ECAP_SC | ECAP_PASID | \
+			 ECAP_SMTS | ECAP_SSTS | ECAP_FSTS | ECAP_SMPWC)
+
+#define RW		(IOMMU_READ | IOMMU_WRITE)
+#define IOVA		(16ULL * SZ_1G)
+#define PA		0x1000000000ULL		/* never accessed */
+#define PASIDS		8
+
+struct removal_test {
+	struct vtd_fake fake;
+	struct pci_dev *pdev;
+	struct iopf_queue *queue;
+	struct iommu_domain *domain;
+};
+
+static void map(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(ctx->domain, IOVA, PA, SZ_4K, RW, GFP_KERNEL));
+}
+
+/* How many descriptors that takes */
+static unsigned int unmap(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	unsigned int before = ctx->fake.descs;
+
+	KUNIT_ASSERT_EQ(test, SZ_4K, iommu_unmap(ctx->domain, IOVA, SZ_4K));
+	return ctx->fake.descs - before;
+}
+
+static unsigned int detach(struct kunit *test, u32 pasid)
+{
+	struct removal_test *ctx = test->priv;
+	unsigned int before = ctx->fake.descs;
+
+	if (pasid)
+		intel_iommu_ops.remove_dev_pasid(&ctx->pdev->dev, pasid, ctx->domain);
+	else
+		device_block_translation(&ctx->pdev->dev);
+	return ctx->fake.descs - before;
+}
+
+/*
+ * Of the invalidations only those of the IOMMU itself are left: with a TLB there are
+ * two more for requests without PASID, as it may keep those with PASID 0 apart, and
+ * one more for each other PASID. Draining page requests takes none at all.
+ */
+static void removed_is_sent_nothing(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	const struct iommu_domain_ops *ops = ctx->domain->ops;
+	unsigned int descs;
+	u32 pasid;
+
+	KUNIT_ASSERT_EQ(test, 0, ops->attach_dev(ctx->domain, &ctx->pdev->dev));
+	for (pasid = 1; pasid < PASIDS; pasid++)
+		KUNIT_ASSERT_EQ(test, 0, ops->set_dev_pasid(ctx->domain, &ctx->pdev->dev,
+							    pasid, NULL));
+	map(test);
+	descs = unmap(test);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	map(test);
+	KUNIT_EXPECT_EQ(test, descs - 2 - (PASIDS - 1), unmap(test));
+	for (pasid = PASIDS; pasid--; )	/* PASID cache and IOTLB */
+		KUNIT_EXPECT_EQ(test, 2, detach(test, pasid));
+}
+
+static void release(void *data)
+{
+	struct removal_test *ctx = data;
+
+	iopf_queue_remove_device(ctx->queue, &ctx->pdev->dev);
+	iopf_queue_free(ctx->queue);
+}
+
+/* A PCI device, with a TLB and page requests */
+static int removal_init(struct kunit *test)
+{
+	struct removal_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	struct device_domain_info *info;
+	struct intel_iommu *iommu;
+	struct device *dev;
+	int ret;
+
+	ret = vtd_fake_init(test, ctx ? &ctx->fake : NULL);
+	if (ret)
+		return ret;
+
+	iommu = vtd_fake_iommu(test, CAP_REMOVAL, ECAP_REMOVAL);
+	dev = vtd_fake_device(test, iommu, true);
+	ctx->domain = &vtd_fake_domain(test, dev, 0)->domain;
+
+	/* no request in its queue: head is tail */
+	iommu->reg = (void __force __iomem *)vtd_fake_page(test);
+	init_waitqueue_head(&iommu->prq_handled);
+	iommu->iommu.ops = &intel_iommu_ops;
+	ctx->queue = iopf_queue_alloc("vtd-fake");
+	KUNIT_ASSERT_NOT_NULL(test, ctx->queue);
+	iommu->iopf_queue = ctx->queue;
+
+	ctx->pdev = kunit_kzalloc(test, sizeof(*ctx->pdev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->pdev);
+	ctx->pdev->bus = kunit_kzalloc(test, sizeof(*ctx->pdev->bus), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->pdev->bus);
+	ctx->pdev->bus->sysdata = kunit_kzalloc(test, sizeof(struct pci_sysdata), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->pdev->bus->sysdata);
+	ctx->pdev->error_state = pci_channel_io_normal;
+	device_initialize(&ctx->pdev->dev);
+	ctx->pdev->dev.bus = &pci_bus_type;
+	ctx->pdev->dev.iommu = dev->iommu;
+	dev->iommu->iommu_dev = &iommu->iommu;
+	mutex_init(&dev->iommu->lock);
+	info = dev_iommu_priv_get(dev);
+	info->dev = &ctx->pdev->dev;
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->queue, &ctx->pdev->dev));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, release, ctx));
+	info->pri_enabled = 1;
+
+	return 0;
+}
+
+static struct kunit_case removal_cases[] = {
+	KUNIT_CASE(removed_is_sent_nothing),
+	{}
+};
+
+static struct kunit_suite removal_suite = {
+	.name = "intel-iommu-removal",
+	.init = removal_init,
+	.test_cases = removal_cases,
+};
+
+kunit_test_suite(removal_suite);
