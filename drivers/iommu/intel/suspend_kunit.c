@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of the page request queue's registers when the queue is set up, by this
+ * kernel after another one, and after suspend. The registers are memory of the test:
+ * of those that are written to clear, it sees what was written.
+ */
+
+#include <kunit/test.h>
+#include <linux/io.h>
+#include <linux/iommu.h>
+
+#include "iommu.h"
+#include "vtd_caps.h"
+#include "vtd_fake.h"
+
+#define PAGE_REQUEST	0x20	/* size of a descriptor, section 7.4.1 */
+
+struct suspend_test {
+	struct vtd_fake fake;
+	struct intel_iommu *iommu;
+};
+
+static u32 get(struct kunit *test, unsigned int reg)
+{
+	struct suspend_test *ctx = test->priv;
+
+	return readl(ctx->iommu->reg + reg);
+}
+
+static void set(struct kunit *test, unsigned int reg, u32 val)
+{
+	struct suspend_test *ctx = test->priv;
+
+	writel(val, ctx->iommu->reg + reg);
+}
+
+/* What the kernel before has left there is no request of this one's. */
+static void queue_begins_anew(struct kunit *test)
+{
+	struct suspend_test *ctx = test->priv;
+
+	set(test, DMAR_PQH_REG, 5 * PAGE_REQUEST);
+	set(test, DMAR_PQT_REG, 7 * PAGE_REQUEST);
+	KUNIT_ASSERT_EQ(test, 0, intel_iommu_enable_prq(ctx->iommu));
+	KUNIT_EXPECT_EQ(test, DMA_PRS_PPR | DMA_PRS_PRO, get(test, DMAR_PRS_REG));
+	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQH_REG));
+	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQT_REG));
+	KUNIT_EXPECT_EQ(test, (u32)virt_to_phys(ctx->iommu->prq) | PRQ_ORDER,
+			get(test, DMAR_PQA_REG));
+	intel_iommu_finish_prq(ctx->iommu);
+	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQA_REG));
+}
+
+/* They are as before, when all of them were lost. */
+static void queue_survives_suspend(struct kunit *test)
+{
+	static const unsigned int regs[] = {
+		DMAR_PQH_REG, DMAR_PQT_REG, DMAR_PQA_REG, DMAR_PECTL_REG,
+		DMAR_PEDATA_REG, DMAR_PEADDR_REG, DMAR_PEUADDR_REG,
+	};
+	struct suspend_test *ctx = test->priv;
+	u32 before[ARRAY_SIZE(regs)];
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, 0, intel_iommu_enable_prq(ctx->iommu));
+	set(test, DMAR_PQH_REG, 3 * PAGE_REQUEST);
+	set(test, DMAR_PQT_REG, 3 * PAGE_REQUEST);
+	set(test, DMAR_PEUADDR_REG, 0x123);
+	for (i = 0; i < ARRAY_SIZE(regs); i++)
+		before[i] = get(test, regs[i]);
+	KUNIT_EXPECT_NE(test, 0, get(test, DMAR_PEADDR_REG));
+
+	intel_iommu_suspend_prq(ctx->iommu);
+	for (i = 0; i < ARRAY_SIZE(regs); i++)
+		set(test, regs[i], 0);
+	set(test, DMAR_PRS_REG, 0);
+	/* as hardware resets it: masked */
+	set(test, DMAR_PECTL_REG, DMA_FECTL_IM);
+	intel_iommu_resume_prq(ctx->iommu);
+	for (i = 0; i < ARRAY_SIZE(regs); i++)
+		KUNIT_EXPECT_EQ_MSG(test, before[i], get(test, regs[i]), "register %#x",
+				    regs[i]);
+	KUNIT_EXPECT_EQ(test, DMA_PRS_PPR | DMA_PRS_PRO, get(test, DMAR_PRS_REG));
+	set(test, DMAR_PEUADDR_REG, 0);
+	intel_iommu_finish_prq(ctx->iommu);
+}
+
+/* An IOMMU without a queue has no registers either. */
+static void without_queue(struct kunit *test)
+{
+	struct suspend_test *ctx = test->priv;
+
+	ctx->iommu->reg = NULL;
+	intel_iommu_suspend_prq(ctx->iommu);
+	intel_iommu_resume_prq(ctx->iommu);
+}
+
+static int suspend_test_init(struct kunit *test)
+{
+	struct suspend_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	int ret;
+
+	ret = vtd_fake_init(test, ctx ? &ctx->fake : NULL);
+	if (ret)
+		return ret;
+
+	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING | ECAP_SRS);
+	ctx->iommu->reg = (void __force __iomem *)vtd_fake_page(test);
+
+	return 0;
+}
+
+static struct kunit_case suspend_cases[] = {
+	KUNIT_CASE(queue_begins_anew),
+	KUNIT_CASE(queue_survives_suspend),
+	KUNIT_CASE(without_queue),
+	{}
+};
+
+static struct kunit_suite suspend_suite = {
+	.name = "intel-iommu-suspend",
+	.init = suspend_test_init,
+	.test_cases = suspend_cases,
+};
+
+kunit_test_suite(suspend_suite);
