@@ -1076,65 +1076,6 @@ static void others_are_not_held_up(struct kunit *test)
 	take_domain(fake, PASID, &handle);
 }
 
-static void slow_response(struct device *dev, struct iopf_fault *evt,
-			  struct iommu_page_response *resp)
-{
-	struct fake *fake = to_fake(dev);
-
-	complete(&fake->handling);
-	if (wait_for_completion_timeout(&fake->taken, HZ / 10))
-		fake->too_early = true;
-	atomic_inc(&fake->responses);
-}
-
-/* The address space is not unbound before work that uses it is over. */
-static void sva_unbind_waits_for_work(struct kunit *test)
-{
-	struct iommu_domain_ops ops = fake_domain_ops;
-	struct iommu_mm_data mm_data = { .pasid = PASID };
-	struct fake *fake = test->priv;
-	struct iommu_domain *domain;
-	struct iommu_sva *sva;
-	struct mm_struct *mm;
-
-	if (!IS_ENABLED(CONFIG_IOMMU_SVA))
-		kunit_skip(test, "no SVA in this kernel");
-
-	send_requests(fake);
-	fake->ops.page_response = slow_response;
-
-	/* An mm without users, which no fault can be handled in */
-	mm = kunit_kzalloc(test, sizeof(*mm), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-	atomic_set(&mm->mm_count, 2);
-	mm->iommu_mm = &mm_data;
-	sva = kzalloc(sizeof(*sva), GFP_KERNEL);	/* freed by unbind */
-	KUNIT_ASSERT_NOT_NULL(test, sva);
-	domain = fake_domain(fake);
-	domain->ops = &ops;
-	domain->type = IOMMU_DOMAIN_SVA;
-	domain->mm = mm;
-	domain->iopf_handler = iommu_sva_iopf_handler;
-	domain->iopf_reports = IOPF_REPORT_FLAT;
-	domain->users = 1;
-	INIT_LIST_HEAD(&domain->next);
-	refcount_set(&sva->users, 1);
-	sva->dev = a_device(fake);
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake), PASID,
-							   &sva->handle));
-	fake->visible = &sva->handle;
-
-	request_page(fake, PASID, true);
-	wait_for_completion(&fake->handling);
-	iommu_sva_unbind_device(sva);
-	complete(&fake->taken);
-	fake->visible = NULL;
-	iopf_queue_flush_dev(a_device(fake));
-	KUNIT_EXPECT_FALSE(test, fake->too_early);
-	KUNIT_EXPECT_EQ(test, 1, atomic_read(&fake->responses));
-	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_INVALID));
-}
-
 /* A guest PASID's client is told as long as the binding lives. */
 static void gpasid_page_requests(struct kunit *test)
 {
@@ -1336,7 +1277,6 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE_PARAM(parts_are_forgotten, taken_gen_params),
 	KUNIT_CASE(parts_of_user_table_are_forgotten),
 	KUNIT_CASE(others_are_not_held_up),
-	KUNIT_CASE(sva_unbind_waits_for_work),
 	KUNIT_CASE(gpasid_page_requests),
 	KUNIT_CASE(race_with_requests),
 	KUNIT_CASE_SLOW(gpasid_stress),
