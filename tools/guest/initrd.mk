@@ -9,7 +9,7 @@ BUSYBOX := $(shell command -v busybox)
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
 PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
-	    vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth \
+	    vtd_field vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth \
 	    dma_map_benchmark pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
@@ -47,6 +47,7 @@ IOPF := $(GUEST)/vtd_iopf.h $(VMM)
 $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
 $(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
 $(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF)
+$(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
 $(OUT)/bin/memory: $(GUEST)/memory.c $(GUEST)/clock.h
 $(OUT)/bin/hmm-tests: $(SELF)/mm/hmm-tests.c $(SRC)/lib/test_hmm_uapi.h
 $(OUT)/bin/hmm-tests: CFLAGS += -idirafter $(SRC)
@@ -57,7 +58,7 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
-	       vtd_sriov iommufd iommufd_fail_nth memory hmm-tests)
+	       vtd_field vtd_sriov iommufd iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
 # Only where the selftests are ahead of the kernel's interface.

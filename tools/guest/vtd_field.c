@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What people who assign devices have met: each was a report.  Prints TAP.
+ */
+#include <sched.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+#include "vtd_vmm.h"
+
+/* ---- resets from sysfs ---- */
+
+static bool write_sysfs(const char *device, const char *name, const char *what)
+{
+	char path[100];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", device, name);
+	fd = open(path, O_WRONLY);
+	ok = fd >= 0 && write(fd, what, strlen(what)) == (ssize_t)strlen(what);
+	close(fd);
+	return ok;
+}
+
+/* What is in the device's own register, not what the kernel thinks of it */
+static uint32_t first_bar(const char *device)
+{
+	char path[100];
+	uint32_t bar = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", device);
+	fd = open(path, O_RDONLY);
+	if (pread(fd, &bar, sizeof(bar), 0x10) != sizeof(bar))
+		bar = 0;
+	close(fd);
+	return bar;
+}
+
+/* Who opens and closes the device, and who resets it, do not lose its state. */
+TEST(resets_beside_opens)
+{
+	const char *device = getenv("TESTDEV");
+	uint32_t bar = first_bar(device);
+	int i, opened = 0, status;
+	pid_t child;
+
+	ASSERT_NE(0, bar);
+	child = fork();
+	if (!child) {
+		for (i = 0; i < 30; i++) {
+			if (!write_sysfs(device, "reset", "1"))
+				_exit(1);
+			sleep_ms(i % 7 * 10);	/* for the others to begin */
+		}
+		_exit(0);
+	}
+	while (!waitpid(child, &status, WNOHANG)) {
+		struct vmm vmm;
+
+		/* refused while it is being reset */
+		opened += open_guest(&vmm, device);
+		if (vmm.dev.regs)
+			munmap((void *)vmm.dev.regs, 0x10000);
+		close(vmm.dev.fd);
+		close(vmm.iommufd);
+		munmap(vmm.guest, GUEST_PAGES * PAGE);
+	}
+	EXPECT_EQ(0, status);
+	EXPECT_NE(0, opened);
+	EXPECT_EQ(bar, first_bar(device));
+}
+
+/* ---- others run while much is unmapped ---- */
+
+#define AREAS	8192
+
+static void stay_on_cpu_0(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(0, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+/* Another process of the same CPU has its turns during a single call. */
+TEST(unmap_gives_way)
+{
+	volatile unsigned long *turns;
+	unsigned long before, after;
+	struct vmm vmm;
+	unsigned int i;
+	pid_t child;
+
+	turns = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, turns);
+	ASSERT_TRUE(open_vmm(&vmm));
+	stay_on_cpu_0();
+	for (i = 0; i < AREAS; i++)
+		ASSERT_TRUE(map_area(&vmm, (i + 1) * 0x40000000UL, vmm.guest[0], PAGE));
+	child = fork();
+	if (!child) {
+		while (getppid() != 1) {
+			sleep_ms(1);
+			++*turns;
+		}
+		_exit(0);
+	}
+	ASSERT_TRUE(wait_until(*turns > 10));
+	before = *turns;
+	ASSERT_TRUE(unmap_area(&vmm, 0x40000000, AREAS * 0x40000000UL));
+	after = *turns;
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	EXPECT_LE(before + 10, after);
+	close(vmm.dev.fd);
+	close(vmm.iommufd);
+}
+
+TEST_HARNESS_MAIN
