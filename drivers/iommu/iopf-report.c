@@ -205,10 +205,14 @@ static void hand_over(struct iopf_group *group, struct iommu_domain *domain,
 		return;
 	}
 
-	/* Afterwards it may be answered and gone. */
+	/*
+	 * Afterwards it may be answered and gone. A handler that does not want it is
+	 * no reason to answer with failure, which ends the page requests of all
+	 * functions that share the interface.
+	 */
 	iopf_count_group(group, levels[level].served);
 	if (domain->iopf_handler(group))
-		answer(group, IOMMU_PAGE_RESP_FAILURE);
+		answer(group, IOMMU_PAGE_RESP_INVALID);
 }
 
 /* Requests of a group by the level that stopped them */

@@ -711,7 +711,7 @@ static void client_refuses(struct kunit *test)
 	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7));
 	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
 	pass(test);
-	expect_answer(test, 0, QI_RESP_FAILURE);
+	expect_answer(test, 0, QI_RESP_INVALID);
 	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
 	off_pasid(test, domain);
 }
