@@ -783,6 +783,31 @@ TEST_F(one, two_devices)
 	close_device(&other);
 }
 
+#define CAP_IOPF_ALL	(IOMMU_HW_CAP_IOPF_FLAT | IOMMU_HW_CAP_IOPF_NESTED_L1 | \
+			 IOMMU_HW_CAP_IOPF_NESTED_L2)
+
+static uint64_t iopf_capabilities(struct vmm *vmm)
+{
+	struct iommu_hw_info info = { .size = sizeof(info), .dev_id = vmm->dev.dev_id };
+
+	return ioctl(vmm->iommufd, IOMMU_GET_HW_INFO, &info) ?
+	       ~0UL : info.out_capabilities & CAP_IOPF_ALL;
+}
+
+/* Records say nothing of the level: a nested hwpt has another queue than its parent. */
+TEST_F(one, queue_of_the_parent)
+{
+	struct vmm *vmm = &self->vm.vmm;
+
+	EXPECT_EQ(CAP_IOPF_ALL, iopf_capabilities(vmm));
+	EXPECT_EQ(0, nest_faulting(vmm, self->vm.root, 0, self->vm.fault[SECOND]));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_TRUE(is_served(&self->vm, 1));
+	/* of another parent's it may be */
+	vmm->parent = new_parent(vmm, 0);
+	EXPECT_NE(0, nest_faulting(vmm, self->vm.root, 0, self->vm.fault[SECOND]));
+}
+
 /* One that makes no page requests cannot be attached to what has a fault queue. */
 TEST_F(one, device_without)
 {
@@ -794,6 +819,7 @@ TEST_F(one, device_without)
 		SKIP(return, "no device without PRI");
 	other.dev = &vmm->dev;
 	ASSERT_TRUE(open_device(other.dev, getenv("TESTDEV3"), vmm->iommufd));
+	EXPECT_EQ(0, iopf_capabilities(vmm));
 	/* it allocates them, for others; what others have allocated is no better */
 	hwpt[0] = new_paging(vmm, 0, vm->fault[FIRST]);
 	hwpt[1] = new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT, vm->fault[SECOND]);
@@ -896,6 +922,31 @@ TEST_F(iopf, parent_itself)
 	EXPECT_TRUE(reply(vm, SECOND, &part, SUCCESS));
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB, vm->pasid, gpa, 0).status);
+}
+
+/* A VMM that says that it maps all: no level is looked for, even where it is wrong. */
+TEST_F(iopf, pinned_parent)
+{
+	const unsigned int pinned = IOMMU_HWPT_FAULT_PINNED;
+	struct group group = {};
+	struct vm *vm = &self->vm;
+	struct vmm *vmm = &vm->vmm;
+
+	/* a queue of the parent says otherwise */
+	EXPECT_EQ(0, nest_with(vmm, vm->root, 0, pinned, vm->fault[FIRST]));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, new_paging(vmm, pinned, vm->fault[FIRST]));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	vmm->parent = new_parent(vmm, 0);
+	EXPECT_EQ(0, nest_with(vmm, vm->root, 0, pinned, 0));
+	EXPECT_EQ(EINVAL, errno);
+
+	prepare(vm, &group, IOVA, 'S');
+	ASSERT_TRUE(attach_vm(vm, nest_faulting(vmm, vm->root, 0, vm->fault[FIRST])));
+	EXPECT_EQ(INVALID, request(vm, 1, IOVA, BOTH));
+	EXPECT_TRUE(is_empty(vm, FIRST));
+	ASSERT_TRUE(attach_vm(vm, nest_with(vmm, vm->root, 0, pinned, vm->fault[FIRST])));
+	EXPECT_TRUE(stops(vm, FIRST, IOVA, BOTH, BOTH));
 }
 
 /* Groups, their letters, who answers first and what: all at random, and all counted */

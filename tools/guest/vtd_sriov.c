@@ -182,41 +182,85 @@ static unsigned int page_in(struct vmm *vmm, unsigned int pasid)
 	return await(&vmm->dev).status;
 }
 
-/*
- * Those of virtual functions are not served by iommufd: it says so, and that is all.
- * Nor does the IOMMU take them, when the interface that they share is enabled.
- */
-TEST_F(sriov, page_requests_refused)
+/* A queue of its own for what the function does not find. */
+static bool with_queue(struct vmm *vmm, unsigned int pasid, struct pollfd *queue)
 {
-	struct vmm *vmm = &self->vmm[VF0], *pf = &self->vmm[PF];
-	unsigned int fault, pf_fault, hwpt;
-	struct pollfd queue, pf_queue;
+	unsigned int fault, hwpt;
 
-	ASSERT_TRUE(new_queue(vmm, &queue, &fault));
-	ASSERT_TRUE(new_queue(pf, &pf_queue, &pf_fault));
+	if (!new_queue(vmm, queue, &fault))
+		return false;
 	hwpt = new_paging(vmm, 0, fault);
-	if (hwpt) {
-		EXPECT_FALSE(attach(vmm, variant->pasid, hwpt));
-		EXPECT_EQ(EINVAL, errno);
-		EXPECT_TRUE(destroy(vmm, hwpt));
-	} else {
-		EXPECT_EQ(EOPNOTSUPP, errno);
-	}
-	EXPECT_TRUE(reads_own(self, VF0, variant->pasid, PLAIN));
-	EXPECT_TRUE(reads_own(self, VF0, variant->pasid, BY_TLB));
-	EXPECT_EQ(VTDT_NOT_SENT, page_in(vmm, variant->pasid));
+	return hwpt && attach(vmm, pasid, hwpt);
+}
 
-	hwpt = new_paging(pf, 0, pf_fault);
-	ASSERT_NE(0, hwpt);
-	ASSERT_TRUE(attach(pf, variant->pasid, hwpt));
-	EXPECT_EQ(VTDT_NOT_SENT, page_in(vmm, variant->pasid));
-	EXPECT_EQ(0, *reg(&pf->dev, VTDT_CREDITS));
-	EXPECT_EQ(0, poll(&queue, 1, 20));
-	EXPECT_EQ(0, poll(&pf_queue, 1, 0));
-	EXPECT_TRUE(reads_own(self, PF, variant->pasid, BY_TLB));
-	EXPECT_TRUE(reads_own(self, VF1, variant->pasid, BY_TLB));
-	close(queue.fd);
-	close(pf_queue.fd);
+/* The function asks its own VMM for the page, which is there when that says so. */
+static bool served(FIXTURE_DATA(sriov) *self, int i, unsigned int pasid,
+		   struct pollfd *queue, unsigned int code)
+{
+	struct vtdt_command c = command(VTDT_READ | VTDT_ATS | VTDT_PAGE_IN | VTDT_PATTERN,
+					pasid, IOVA + PAGE);
+	bool success = code == IOMMUFD_PAGE_RESP_SUCCESS;
+	struct iommu_hwpt_pgfault fault = {};
+	struct vmm *vmm = &self->vmm[i];
+	unsigned int status;
+
+	c.length = PAGE;
+	start(&vmm->dev, &c);
+	if (!comes(queue, 1) ||
+	    read(queue->fd, &fault, sizeof(fault)) != sizeof(fault) ||
+	    fault.dev_id != vmm->dev.dev_id || fault.addr != IOVA + PAGE) {
+		note("function %d: a request of %u for %#llx\n", i, fault.dev_id, fault.addr);
+		return false;
+	}
+	if ((success && !map_area(vmm, IOVA + PAGE, vmm->guest[self->page[i]], PAGE)) ||
+	    !respond(queue, fault.cookie, code))
+		return false;
+	status = await(&vmm->dev).status;
+	if (status != (success ? VTDT_OK : VTDT_DENIED))
+		note("function %d: status %u\n", i, status);
+	return status == (success ? VTDT_OK : VTDT_DENIED) &&
+	       (!success || unmap_area(vmm, IOVA + PAGE, PAGE));
+}
+
+/*
+ * All functions make page requests by the interface of the physical one, which is
+ * enabled as long as one of them needs it. Only those that want it are listened to.
+ */
+TEST_F(sriov, page_requests)
+{
+	const unsigned int yes = IOMMUFD_PAGE_RESP_SUCCESS, no = IOMMUFD_PAGE_RESP_INVALID;
+	struct pollfd queue[FUNCTIONS];
+	unsigned int pasid = variant->pasid;
+	struct vmm *vmm = self->vmm;
+
+	EXPECT_EQ(VTDT_NOT_SENT, page_in(&vmm[VF0], pasid));
+	ASSERT_TRUE(with_queue(&vmm[VF0], pasid, &queue[VF0]));
+	EXPECT_TRUE(served(self, VF0, pasid, &queue[VF0], yes));
+	EXPECT_EQ(VTDT_NOT_SENT, page_in(&vmm[VF1], pasid));
+	EXPECT_EQ(VTDT_NOT_SENT, page_in(&vmm[PF], pasid));
+	EXPECT_TRUE(reads_own(self, VF1, pasid, BY_TLB));
+
+	ASSERT_TRUE(with_queue(&vmm[PF], pasid, &queue[PF]));
+	ASSERT_TRUE(with_queue(&vmm[VF1], pasid, &queue[VF1]));
+	EXPECT_TRUE(served(self, PF, pasid, &queue[PF], yes));
+	EXPECT_TRUE(served(self, VF0, pasid, &queue[VF0], no));
+	EXPECT_TRUE(served(self, VF1, pasid, &queue[VF1], yes));
+
+	/* whichever of them goes */
+	ASSERT_TRUE(attach(&vmm[PF], pasid, vmm[PF].parent));
+	EXPECT_EQ(VTDT_NOT_SENT, page_in(&vmm[PF], pasid));
+	EXPECT_TRUE(served(self, VF0, pasid, &queue[VF0], yes));
+	ASSERT_TRUE(detach(&vmm[VF0], pasid));
+	EXPECT_TRUE(served(self, VF1, pasid, &queue[VF1], yes));
+	ASSERT_TRUE(attach(&vmm[VF1], pasid, vmm[VF1].parent));
+	EXPECT_EQ(VTDT_NOT_SENT, page_in(&vmm[VF1], pasid));
+	ASSERT_TRUE(with_queue(&vmm[VF1], pasid, &queue[VF1]));
+	EXPECT_TRUE(served(self, VF1, pasid, &queue[VF1], yes));
+
+	EXPECT_EQ(0, poll(queue, FUNCTIONS, 0));
+	EXPECT_EQ(0, *reg(&vmm[PF].dev, VTDT_CREDITS));
+	EXPECT_TRUE(reads_own(self, PF, pasid, BY_TLB));
+	EXPECT_TRUE(reads_own(self, VF1, pasid, BY_TLB));
 }
 
 /* ---- what PCIe says of capabilities of virtual functions ---- */

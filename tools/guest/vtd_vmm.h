@@ -274,16 +274,17 @@ static unsigned int new_parent(struct vmm *vmm, unsigned int flags)
 	return new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT | flags, 0);
 }
 
-/* @fault: as above */
-static unsigned int nest_faulting(struct vmm *vmm, unsigned int root,
-				  unsigned int flags, unsigned int fault)
+/* @hwpt_flags: of the allocation; @fault: as above */
+static unsigned int nest_with(struct vmm *vmm, unsigned int root, unsigned int flags,
+			      unsigned int hwpt_flags, unsigned int fault)
 {
 	struct iommu_hwpt_vtd_s1 data = {
 		.pgtbl_addr = root * PAGE, .addr_width = 48, .flags = flags,
 	};
 	struct iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
-		.flags = IOMMU_HWPT_ALLOC_PASID | (fault ? IOMMU_HWPT_FAULT_ID_VALID : 0),
+		.flags = IOMMU_HWPT_ALLOC_PASID | hwpt_flags |
+			 (fault ? IOMMU_HWPT_FAULT_ID_VALID : 0),
 		.fault_id = fault, .dev_id = vmm->dev.dev_id, .pt_id = vmm->parent,
 		.data_type = IOMMU_HWPT_DATA_VTD_S1,
 		.data_len = sizeof(data), .data_uptr = (uintptr_t)&data,
@@ -292,9 +293,15 @@ static unsigned int nest_faulting(struct vmm *vmm, unsigned int root,
 	return ioctl(vmm->iommufd, IOMMU_HWPT_ALLOC, &alloc) ? 0 : alloc.out_hwpt_id;
 }
 
+static unsigned int nest_faulting(struct vmm *vmm, unsigned int root,
+				  unsigned int flags, unsigned int fault)
+{
+	return nest_with(vmm, root, flags, 0, fault);
+}
+
 static unsigned int nest(struct vmm *vmm, unsigned int root, unsigned int flags)
 {
-	return nest_faulting(vmm, root, flags, 0);
+	return nest_with(vmm, root, flags, 0, 0);
 }
 
 static bool invalidate(struct vmm *vmm, unsigned int hwpt, uint64_t addr,
