@@ -19,18 +19,25 @@ bool vtd_strict;
 module_param_named(strict, vtd_strict, bool, 0444);
 MODULE_PARM_DESC(strict, "the IOMMU remembers all that it may: expect stale entries");
 
-static struct testdev testdev;
+/* The second one is for tests of two. */
+static struct testdev testdevs[2];
 
 /* The device, or NULL if there is none */
 struct testdev *testdev_find(void)
 {
-	return testdev.pdev ? &testdev : NULL;
+	return testdevs[0].pdev ? &testdevs[0] : NULL;
 }
 
 struct testdev *testdev_get(struct kunit *test)
 {
 	KUNIT_ASSERT_NOT_NULL_MSG(test, testdev_find(), "no vtd-testdev");
-	return &testdev;
+	return &testdevs[0];
+}
+
+struct testdev *testdev_second(struct kunit *test)
+{
+	KUNIT_ASSERT_NOT_NULL_MSG(test, testdevs[1].pdev, "no second vtd-testdev");
+	return &testdevs[1];
 }
 
 u64 testdev_new_value(void)
@@ -153,33 +160,38 @@ static irqreturn_t testdev_done(int irq, void *data)
 
 static int testdev_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
+	struct testdev *dev = testdevs;
 	int ret;
 
-	if (testdev.pdev)
-		return -EBUSY;
+	while (dev->pdev)
+		if (++dev == testdevs + ARRAY_SIZE(testdevs))
+			return -EBUSY;
 
-	ret = start_device(pdev, VTDT_ID, VTDT_ID_VALUE, &testdev.regs);
+	ret = start_device(pdev, VTDT_ID, VTDT_ID_VALUE, &dev->regs);
 	if (ret)
 		return ret;
-	init_completion(&testdev.done);
+	init_completion(&dev->done);
 	ret = pci_alloc_irq_vectors(pdev, 1, 2, PCI_IRQ_MSIX);
 	if (ret < 0)
 		return ret;
-	ret = pci_request_irq(pdev, 0, testdev_done, NULL, &testdev, KBUILD_MODNAME);
+	ret = pci_request_irq(pdev, 0, testdev_done, NULL, dev, KBUILD_MODNAME);
 	if (ret) {
 		pci_free_irq_vectors(pdev);
 		return ret;
 	}
 	pci_set_master(pdev);
-	testdev.pdev = pdev;
+	dev->pdev = pdev;
+	pci_set_drvdata(pdev, dev);
 	return 0;
 }
 
 static void testdev_remove(struct pci_dev *pdev)
 {
-	testdev.pdev = NULL;
+	struct testdev *dev = pci_get_drvdata(pdev);
+
+	dev->pdev = NULL;
 	pci_clear_master(pdev);
-	pci_free_irq(pdev, 0, &testdev);
+	pci_free_irq(pdev, 0, dev);
 	pci_free_irq_vectors(pdev);
 }
 

@@ -105,13 +105,16 @@ static u32 entries(struct queue *queue)
 	return readl(queue->dev->regs + VTDT_TLB);
 }
 
-static void fill_tlb(struct kunit *test)
+static void fill_tlb_of(struct kunit *test, struct queue *queue)
 {
-	struct queue *queue = test->priv;
-
 	KUNIT_ASSERT_TRUE(test, testdev_reads(queue->dev, BY_TLB, RID, queue->addr,
 					      queue->page));
 	KUNIT_ASSERT_NE(test, 0, entries(queue));
+}
+
+static void fill_tlb(struct kunit *test)
+{
+	fill_tlb_of(test, test->priv);
 }
 
 static void set_delay(struct queue *queue, u32 ns)
@@ -266,36 +269,69 @@ static void silent_device_and_others(struct kunit *test)
 	expect_usable(test);
 }
 
-static int queue_init(struct kunit *test)
+static struct queue *queue_of(struct kunit *test, struct testdev *testdev)
 {
 	struct queue *queue = kunit_kzalloc(test, sizeof(*queue), GFP_KERNEL);
-	struct device_domain_info *info;
-	struct device *dev;
+	struct device *dev = &testdev->pdev->dev;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
-	if (stuck)
-		kunit_skip(test, "the queue is stuck");
 	KUNIT_ASSERT_NOT_NULL(test, queue);
-	queue->dev = testdev_get(test);
-	dev = &queue->dev->pdev->dev;
-	info = dev_iommu_priv_get(dev);
+	queue->dev = testdev;
 	queue->iommu = info->iommu;
 	queue->sid = PCI_DEVID(info->bus, info->devfn);
 	queue->page = testdev_page(test);
 	queue->addr = dma_map_single(dev, queue->page, PAGE_SIZE, DMA_BIDIRECTIONAL);
 	KUNIT_ASSERT_EQ(test, 0, dma_mapping_error(dev, queue->addr));
-	test->priv = queue;
+	return queue;
+}
+
+static void put_queue(struct queue *queue)
+{
+	set_delay(queue, 0);
+	dma_unmap_single(&queue->dev->pdev->dev, queue->addr, PAGE_SIZE,
+			 DMA_BIDIRECTIONAL);
+}
+
+/*
+ * Nor is another device that is in the same submission: in front of it, behind it, or
+ * so far behind that it has not been fetched when the time is up.
+ */
+static void silent_device_in_a_batch(struct kunit *test)
+{
+	static const unsigned int in_front[] = { 0, 1, MOST_PENDING };
+	struct queue *silent = test->priv, *other = queue_of(test, testdev_second(test));
+	struct qi_desc desc[MOST_PENDING + 2];
+	unsigned int i, n;
+
+	KUNIT_ASSERT_PTR_EQ(test, silent->iommu, other->iommu);
+	for (i = 0; i < ARRAY_SIZE(in_front); i++) {
+		fill_tlb_of(test, silent);
+		fill_tlb_of(test, other);
+		set_delay(silent, NEVER);
+		set_delay(other, SLOW * NSEC_PER_USEC);
+		for (n = 0; n < in_front[i] + 2; n++)
+			desc[n] = flush_device(n == in_front[i] ? other : silent);
+		KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, desc, n));
+		KUNIT_EXPECT_NE(test, 0, entries(silent));
+		KUNIT_EXPECT_EQ_MSG(test, 0, entries(other), "%u in front", in_front[i]);
+		expect_usable(test);
+		set_delay(silent, 0);
+	}
+	put_queue(other);
+}
+
+static int queue_init(struct kunit *test)
+{
+	if (stuck)
+		kunit_skip(test, "the queue is stuck");
+	test->priv = queue_of(test, testdev_get(test));
 	return set_cpus_allowed_ptr(current, cpumask_of(0));
 }
 
 static void queue_exit(struct kunit *test)
 {
-	struct queue *queue = test->priv;
-
-	if (!queue || stuck)
-		return;
-	set_delay(queue, 0);
-	dma_unmap_single(&queue->dev->pdev->dev, queue->addr, PAGE_SIZE,
-			 DMA_BIDIRECTIONAL);
+	if (test->priv && !stuck)
+		put_queue(test->priv);
 }
 
 static struct kunit_case queue_cases[] = {
@@ -305,6 +341,7 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(invalid_behind_a_slow_one),
 	KUNIT_CASE(silent_device),
 	KUNIT_CASE(silent_device_and_others),
+	KUNIT_CASE(silent_device_in_a_batch),
 	KUNIT_CASE(silent_device_many),
 	KUNIT_CASE(invalid_in_a_batch),
 	{ }

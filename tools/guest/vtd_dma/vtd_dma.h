@@ -26,6 +26,7 @@ extern bool vtd_strict;
 
 struct testdev *testdev_find(void);
 struct testdev *testdev_get(struct kunit *test);
+struct testdev *testdev_second(struct kunit *test);
 struct vtdt_command testdev_execute(struct testdev *dev, u32 op, u32 pasid, u64 addr,
 				    u64 data);
 u32 testdev_copies(struct testdev *dev, u32 op, u32 pasid, u64 addr);
