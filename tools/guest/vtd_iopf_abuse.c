@@ -423,27 +423,6 @@ TEST(client_killed)
 	close_vm(&vm);
 }
 
-/* One queue for both levels has both parts. */
-TEST_F(one, same_queue)
-{
-	struct vm *vm = &self->vm;
-	struct part part[2];
-	struct group group;
-
-	vm->hwpt = nest_faulting(&vm->vmm, vm->root, 0, vm->fault[SECOND]);
-	ASSERT_NE(0, vm->hwpt);
-	ASSERT_TRUE(attach_vm(vm, vm->hwpt));
-	group = new_group(vm, 1, "FS");
-	send_group(vm, &group);
-	ASSERT_TRUE(receive(vm, SECOND, &part[0], 1));
-	ASSERT_TRUE(receive(vm, SECOND, &part[1], 1));
-	EXPECT_NE(part[0].cookie, part[1].cookie);
-	EXPECT_TRUE(reply(vm, SECOND, &part[1], SUCCESS));
-	EXPECT_TRUE(waits(vm, 1));
-	EXPECT_TRUE(reply(vm, SECOND, &part[0], SUCCESS));
-	EXPECT_EQ(SUCCESS, answer(vm, 1));
-}
-
 /* Not an object, or not a queue: no domain is made. */
 TEST_F(one, not_a_queue)
 {
