@@ -24,11 +24,19 @@ struct queue {
 	dma_addr_t addr;
 };
 
+/* How many entries the device's TLB has */
+static u32 entries(struct queue *queue)
+{
+	return readl(queue->dev->regs + VTDT_TLB);
+}
+
 /* A submission on the other CPU, as it may never return */
 struct job {
 	struct queue *queue;
 	struct qi_desc *desc;
 	unsigned int count, times;
+	struct queue *other;	/* a device whose TLB is looked at at once */
+	u32 left;		/* what it has then */
 	int ret;
 	struct completion done;
 };
@@ -39,6 +47,8 @@ static int job_thread(void *data)
 
 	while (job->times--)
 		job->ret = qi_submit_sync(job->queue->iommu, job->desc, job->count, 0);
+	if (job->other)
+		job->left = entries(job->other);
 	complete(&job->done);
 	return 0;
 }
@@ -97,12 +107,6 @@ static struct qi_desc flush_device(struct queue *queue)
 
 	qi_desc_dev_iotlb(queue->sid, 0, 1, 0, MAX_AGAW_PFN_WIDTH, &desc);
 	return desc;
-}
-
-/* How many entries the device's TLB has */
-static u32 entries(struct queue *queue)
-{
-	return readl(queue->dev->regs + VTDT_TLB);
 }
 
 static void fill_tlb_of(struct kunit *test, struct queue *queue)
@@ -299,8 +303,10 @@ static void put_queue(struct queue *queue)
 static void silent_device_in_a_batch(struct kunit *test)
 {
 	static const unsigned int in_front[] = { 0, 1, MOST_PENDING };
-	struct queue *silent = test->priv, *other = queue_of(test, testdev_second(test));
-	struct qi_desc desc[MOST_PENDING + 2];
+	struct queue *other = queue_of(test, testdev_second(test));
+	static struct qi_desc desc[MOST_PENDING + 2];
+	struct queue *silent = test->priv;
+	static struct job job;
 	unsigned int i, n;
 
 	KUNIT_ASSERT_PTR_EQ(test, silent->iommu, other->iommu);
@@ -311,9 +317,12 @@ static void silent_device_in_a_batch(struct kunit *test)
 		set_delay(other, SLOW * NSEC_PER_USEC);
 		for (n = 0; n < in_front[i] + 2; n++)
 			desc[n] = flush_device(n == in_front[i] ? other : silent);
-		KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, desc, n));
+		job = (struct job) { .queue = silent, .desc = desc, .count = n,
+				     .times = 1, .other = other };
+		start_job(test, &job);
+		KUNIT_EXPECT_EQ(test, -ETIMEDOUT, end_job(test, &job));
 		KUNIT_EXPECT_NE(test, 0, entries(silent));
-		KUNIT_EXPECT_EQ_MSG(test, 0, entries(other), "%u in front", in_front[i]);
+		KUNIT_EXPECT_EQ_MSG(test, 0, job.left, "%u in front", in_front[i]);
 		expect_usable(test);
 		set_delay(silent, 0);
 	}
