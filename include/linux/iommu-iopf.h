@@ -42,8 +42,9 @@ struct seq_file;
  * @handler: is given a group of requests, or that part of a group which is for this
  *	     client, and returns 0; sooner or later iopf_group_response() and
  *	     iopf_free_group() are called for it, even when the device has left its
- *	     queue. If it returns an error the group is answered at once. @handler may sleep, but must not wait for an answer,
- *	     nor for domains to be attached or detached: others are served after it.
+ *	     queue. If it returns an error the group is answered at once. @handler
+ *	     may sleep, but must not wait for an answer, nor for domains to be
+ *	     attached or detached: others are served after it.
  * @data: the client's own; found at group->domain->fault_data
  */
 struct iopf_client {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # "make vmm": a guest in the guest. Debian 13's newest QEMU, unmodified, runs in the
-# lab's machine (on the QEMU of tools/qemu, whose IOMMU acts as badly as it may) and
+# lab's machine (on the QEMU of tools/qemu, whose IOMMU is the strict one) and
 # assigns vtd-testdev to a guest of its own, through vfio-pci, iommufd and a first-
 # stage vIOMMU. That guest's kernel does DMA through its own tables, on the RID and
 # on PASIDs. The result is a table; the status tells. Status 77: one of the two

@@ -342,13 +342,13 @@ make_qemu() {
 	cp "$LAB/../qemu/"{tree,source}.sh "$copy/tools/qemu"
 	touch "$copy/tools/qemu/devices.mak" "$cached/qemu_1.dsc"
 	echo '1 suite' >"$copy/tools/qemu/versions"
-	printf '# Patches\n0001-was-called-otherwise.patch\n' >"$copy/tools/qemu/series"
+	printf '# Patches\n0007-iommu-vt-d-Change-a-line.patch\n' >"$copy/tools/qemu/series"
 	seq 1 9 >"$scratch/source/vtd.c"
 	sed 's,drivers/iommu/intel/iommu.c,vtd.c,; s/ten/10/; s/TEN/ten/' \
 		"$copy/series/0001-change.patch" |
-		sed '/^@@/,$d' >"$copy/tools/qemu/0001-was-called-otherwise.patch"
+		sed '/^@@/,$d' >"$copy/tools/qemu/0007-iommu-vt-d-Change-a-line.patch"
 	printf '%s\n' '@@ -1,3 +1,3 @@' ' 1' '-2' '+two' ' 3' \
-		>>"$copy/tools/qemu/0001-was-called-otherwise.patch"
+		>>"$copy/tools/qemu/0007-iommu-vt-d-Change-a-line.patch"
 	printf '#!/bin/sh\ncp -a "%s" "$4"\n' "$scratch/source" >"$scratch/bin/dpkg-source"
 	printf '#!/bin/sh\nprintf "installed %%s\\n" git dpkg-dev\n' >"$scratch/bin/dpkg-query"
 	chmod +x "$scratch/bin/"*
@@ -358,7 +358,7 @@ qemu_tree() { in_copy "$copy/tools/qemu/tree.sh" "$@"; }
 
 qemu_tree_and_back() {
 	local tree=$copy/build/qemu-tree patches=$copy/tools/qemu
-	local was=$patches/0001-iommu-vt-d-Change-a-line.patch
+	local was=$patches/0007-iommu-vt-d-Change-a-line.patch
 	fresh
 	make_qemu
 	fails_saying 'make qemu-tree' qemu_tree refresh
@@ -366,7 +366,6 @@ qemu_tree_and_back() {
 	grep -qx two "$tree/vtd.c"
 	qemu_tree refresh
 	diff "$patches/series" <(printf '# Patches\n%s\n' "${was##*/}")
-	[ ! -e "$patches/0001-was-called-otherwise.patch" ]
 	cp "$was" "$scratch/was"
 	sed -i 's/^7$/seven/' "$tree/vtd.c"
 	fails_saying 'not committed' qemu_tree refresh
@@ -378,7 +377,7 @@ qemu_tree_and_back() {
 	git -C "$tree" commit -q --amend -m 'Change another line'
 	qemu_tree refresh
 	diff "$was" "$scratch/was"
-	grep -qx 0002-Change-another-line.patch "$patches/series"
+	grep -qx 0007x-Change-another-line.patch "$patches/series"
 	qemu_tree tree
 	grep -qx seven "$tree/vtd.c"
 	sed -i 's/two/too/' "$was"
