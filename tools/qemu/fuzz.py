@@ -21,7 +21,7 @@ import time
 
 CPU_LIMIT = 60          # seconds of CPU time, for one access
 TIME_LIMIT = 1200       # and by the clock
-# Bytes. Views of memory that nobody needs any more are freed later, by RCU: 2 MiB each
+# Bytes. Views of memory seem to be freed late, by RCU, which was not proved: 2 MiB each
 # time that translation is switched on.
 MEMORY_LIMIT = 4 << 30
 STEPS = 3000            # for a seed
