@@ -309,7 +309,7 @@ static void ids_for_rids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[DEVS - 1], PASIDS - 1, user,
 						 NULL));
 
-	/* What a PASID gives back another one gets. */
+	/* One PASID gives its ID back, another one gets it. */
 	remove_pasid(ids->dev[0], 1, ids->on[0][1]);
 	KUNIT_EXPECT_EQ(test, 0, set_pasid(ids->dev[0], 1, user, NULL));
 	ids->on[0][1] = user;

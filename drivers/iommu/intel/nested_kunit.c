@@ -41,15 +41,20 @@ static struct dmar_domain *nested(struct kunit *test)
 }
 
 /* By another table GVA is the page behind GUEST_DATA, which is at HOST_DATA + 2 MiB. */
+static struct vtd_table other_table(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+
+	vtd_guest_map(test, ctx->parent, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
+
+	return vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA + SZ_4K);
+}
+
 static struct dmar_domain *other_nested(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct vtd_table table;
 
-	vtd_guest_map(test, ctx->parent, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
-	table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA + SZ_4K);
-
-	return vtd_guest_nested(test, ctx->dev, ctx->parent, table.root);
+	return vtd_guest_nested(test, ctx->dev, ctx->parent, other_table(test).root);
 }
 
 static void attach(struct kunit *test, struct dmar_domain *domain)
@@ -654,15 +659,18 @@ static void nested_without_memory(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
-	struct dmar_domain *first = nested(test), *second;
+	struct vtd_table other = other_table(test);
+	struct dmar_domain *first, *second;
 	struct iommu_domain *domain;
 	unsigned int nth, failures = 0;
 	bool failed;
 	int ret;
 
-	second = other_nested(test);
-
-	/* That a failure was made good by another try is as good. */
+	/*
+	 * A failure that the driver makes up for is as good as an error. A domain keeps
+	 * some of what it got in a try that failed, so that each try has a new one:
+	 * otherwise the next one would count fewer allocations, and leave some out.
+	 */
 	for (nth = 1, failed = true; failed; nth++) {
 		kunit_fail_allocation(nth);
 		domain = intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain,
@@ -676,6 +684,7 @@ static void nested_without_memory(struct kunit *test)
 	}
 
 	for (nth = 1, failed = true; failed; nth++) {
+		first = nested(test);
 		kunit_fail_allocation(nth);
 		ret = set_pasid(test, first, PASID, NULL);
 		failed = kunit_allocation_failed();
@@ -692,6 +701,7 @@ static void nested_without_memory(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
 	for (nth = 1, failed = true; failed; nth++) {
+		second = vtd_guest_nested(test, ctx->dev, ctx->parent, other.root);
 		kunit_fail_allocation(nth);
 		ret = set_pasid(test, second, PASID, first);
 		failed = kunit_allocation_failed();

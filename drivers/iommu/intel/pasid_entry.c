@@ -673,8 +673,8 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 	spin_lock(&iommu->lock);
 	/*
 	 * The core's group mutex does not keep a process away: meanwhile the PASID
-	 * may have been detached or given to another domain. What is no longer the
-	 * process's entry without its Present bit is not touched.
+	 * may have been detached or given to another domain. Clear the entry only if
+	 * it still is the process's, without its Present bit.
 	 */
 	if (!fault_ignore || !memcmp(pte, &old, sizeof(old))) {
 		pasid_store_rest(iommu, pte, &nothing);

@@ -750,7 +750,7 @@ static void suspended_overflow(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* What was kept for one client is not for the next, not for a moment. */
+/* The next client never gets requests that were kept for the one before. */
 static void parts_of_old_client(struct kunit *test)
 {
 	struct dmar_domain *old = flat_on_pasid(test), *domain = nested(test);

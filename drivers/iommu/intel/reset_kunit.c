@@ -166,7 +166,7 @@ static void reset_sends_nothing(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, meanwhile, later);
 }
 
-/* What is detached meanwhile does not come back; other domains can be attached. */
+/* A domain that is detached meanwhile does not come back; others can be attached. */
 static void reset_and_detach(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
