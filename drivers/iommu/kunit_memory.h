@@ -53,25 +53,40 @@ static inline long kunit_iommu_memory(void)
 }
 
 #ifdef CONFIG_FAULT_INJECTION
-/* Fault injection spares allocations that may wait, which are most, unless it is told. */
-static inline void kunit_spare_waiting(bool spare)
+static inline void *kunit_fault_attr(const char *attr, const char *name)
 {
-	struct dentry *dir = debugfs_lookup("failslab", NULL), *file;
+	struct dentry *dir = debugfs_lookup(attr, NULL), *file;
+	void *value = NULL;
 
-	if (!dir)
-		return;
-
-	file = debugfs_lookup("ignore-gfp-wait", dir);
+	file = dir ? debugfs_lookup(name, dir) : NULL;
 	if (file)
-		*(bool *)d_inode(file)->i_private = spare;
+		value = d_inode(file)->i_private;
 	dput(file);
 	dput(dir);
+
+	return value;
+}
+
+/*
+ * Fault injection spares allocations that may sleep, which are most, by default. Pages
+ * do not fail here: KASAN's stack depot takes some at any moment, and does not report
+ * a failure.
+ */
+static inline void kunit_inject(bool on)
+{
+	bool *spare_sleeping = kunit_fault_attr("failslab", "ignore-gfp-wait");
+	u32 *min_order = kunit_fault_attr("fail_page_alloc", "min-order");
+
+	if (spare_sleeping)
+		*spare_sleeping = !on;
+	if (min_order)
+		*min_order = on ? NR_PAGE_ORDERS : 1;
 }
 
 /* The allocation number @nth from now on is to fail. */
 static inline void kunit_fail_allocation(unsigned int nth)
 {
-	kunit_spare_waiting(false);
+	kunit_inject(true);
 	current->fail_nth = nth;
 }
 
@@ -81,7 +96,7 @@ static inline bool kunit_allocation_failed(void)
 	bool failed = !current->fail_nth;
 
 	current->fail_nth = 0;
-	kunit_spare_waiting(true);
+	kunit_inject(false);
 
 	return failed;
 }
