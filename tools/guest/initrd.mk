@@ -16,12 +16,12 @@ ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 MODULES := edu_dma vtd_dma external_port
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
-$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(KERNEL_MODULES) $(ROOTFS) $(BUSYBOX) $(GUEST)/initrd.mk
+$(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(KERNEL_MODULES) $(ROOTFS) $(GUEST)/../vtd-report $(BUSYBOX) $(GUEST)/initrd.mk
 	rm -rf $(OUT)/root
 	mkdir -p $(OUT)/root/bin $(OUT)/root/dev $(OUT)/root/proc \
 		$(OUT)/root/sys $(OUT)/root/tmp $(OUT)/root/mnt
 	cp -r $(GUEST)/rootfs/. $(OUT)/root
-	cp $(BUSYBOX) $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/root/bin
+	cp $(BUSYBOX) $(GUEST)/../vtd-report $(PROGRAMS:%=$(OUT)/bin/%) $(OUT)/root/bin
 	cp $(MODULES:%=$(OUT)/%.ko) $(KERNEL_MODULES) $(OUT)/root
 	ln -s busybox $(OUT)/root/bin/sh
 	cd $(OUT)/root && find . | cpio --quiet -o -H newc -R 0:0 >$@.new

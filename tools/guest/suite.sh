@@ -32,6 +32,10 @@ kexec-first       first   kexec          2G      watchdog_thresh=60 rcupdate.rcu
 kexec-second      second  kexec          2G      watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120
 kexec-legacy      legacy  kexec          2G      watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120
 fail-nth          first   fail-nth       2G      hugepagesz=2M hugepages=64 kunit.enable=1 kunit.filter_glob=intel-iommu-[np][er]*
+report-first      first   report         2G      iommu.strict=1
+report-second     second  report         2G      iommu.strict=1
+report-legacy     legacy  report         2G      iommu.strict=1
+report-none       none    report         2G      intel_iommu=off
 bench-first       first   bench          2G      iommu.strict=1
 bench-second      second  bench          2G      iommu.strict=1
 '
@@ -99,7 +103,7 @@ run() {
 		devices+=$(disk)
 	fi
 	[ "$name" != field-1tib ] || devices+=$(above_1_tib)
-	MACHINE=$stage MEMORY=$memory LOG=$log \
+	MACHINE=${stage/none/first} MEMORY=$memory LOG=$log \
 	ARGS="guest=$suite stage=$stage $args" \
 	QEMU_ARGS=$devices \
 		"$LAB/boot.sh" || return
