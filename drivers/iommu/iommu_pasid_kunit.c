@@ -12,6 +12,7 @@
 
 #include <kunit/test.h>
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/fwnode.h>
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
@@ -1141,6 +1142,9 @@ static void race_with_requests(struct kunit *test)
 
 	send_requests(fake);
 	task = start(fake, request_always);
+	/* A thread that is stopped before it has run makes no request. */
+	while (!atomic_read(&fake->responses))
+		fsleep(100);
 	for (i = 0; i < 200; i++) {
 		handle = kzalloc(sizeof(*handle), GFP_KERNEL);
 		new = kzalloc(sizeof(*new), GFP_KERNEL);

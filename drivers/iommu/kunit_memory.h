@@ -69,8 +69,8 @@ static inline void *kunit_fault_attr(const char *attr, const char *name)
 
 /*
  * Fault injection spares allocations that may sleep, which are most, by default. Pages
- * do not fail here: KASAN's stack depot takes some at any moment, and does not report
- * a failure.
+ * do not fail here: KASAN's stack depot may take some at any moment, and does not report
+ * a failure. Nor does kmemleak, for each object: these tests need a kernel without it.
  */
 static inline void kunit_inject(bool on)
 {

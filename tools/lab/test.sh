@@ -185,6 +185,7 @@ else
 	suite qtest "$ROOT/tools/qemu/qtest.sh" ktap
 	suite nested-normal "$ROOT/tools/guest/nested.sh" ktap normal
 	suite nested-strict "$ROOT/tools/guest/nested.sh" ktap strict
+	suite nested-report "$ROOT/tools/guest/nested.sh" ktap normal report
 	suite nested-queue "$ROOT/tools/guest/nested.sh" ktap queue
 	suite nested-attack "$ROOT/tools/guest/nested.sh" ktap strict attack
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
