@@ -38,7 +38,7 @@ boot() {
 # run MODE [SUITE [ARGUMENTS]]: boots the guest; its console goes to $RESULTS.
 run() {
 	local suite=${2:-nested} log args=${QEMU_ARGS:-} expected="" more=""
-	args+=' -device vtd-testdev,addr=4 -device vtd-testdev,addr=5'
+	args+=' -device vtd-testdev,addr=4,pri-capacity=4096 -device vtd-testdev,addr=5'
 	args+=' -device vtd-testdev,addr=6,pri=off -device vtd-testdev,addr=7,vfs=2'
 	log=$RESULTS/$suite-$1.console
 	if [ "$1" = strict ]; then

@@ -275,6 +275,7 @@ static bool access_config(const struct testdev *dev, unsigned int at, void *data
 /* The PRI capability of vtd-testdev */
 #define PRI_CTRL	0x124
 #define PRI_STATUS	0x126
+#define PRI_CAPACITY	0x128
 #define PRI_ALLOC	0x12c
 
 static bool set_config(const struct testdev *dev, unsigned int at, uint32_t value,
@@ -544,6 +545,88 @@ TEST_F(flat, megabytes)
 	for (i = 0; i < size / 8 && memory[i] == pattern_at(SEED, iova + i * 8); i++)
 		;
 	EXPECT_EQ(size / 8, i);
+	EXPECT_TRUE(unmap_area(&d->vm.vmm, iova, size));
+	munmap(memory, size);
+}
+
+#define GROUP_PAGES	16
+#define MOST_GROUPS	(MOST_HELD / GROUP_PAGES)
+
+/* The next groups of a device that asks for GROUP_PAGES at once */
+static bool receive_all(struct demand *d, struct part *part, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		if (!receive(&d->vm, FIRST, &part[i], GROUP_PAGES))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A device that keeps to its credits: it has no more than the kernel serves, and none of
+ * its requests is refused, however soon it follows the answer that made room for it.
+ */
+TEST_F(flat, all_credits)
+{
+	const uint64_t iova = 0x100000000, size = VTDT_SLOTS * GROUP_PAGES * PAGE;
+	unsigned int groups, held, i, rounds = PATIENCE;
+	struct counters before = counters(&self->d), after;
+	uint32_t capacity = 0, credits = 0;
+	struct vtdt_command c[VTDT_SLOTS];
+	struct part part[MOST_GROUPS];
+	struct demand *d = &self->d;
+	uint64_t *memory;
+
+	ASSERT_TRUE(access_config(d->vm.dev, PRI_CAPACITY, &capacity, 4, false));
+	ASSERT_TRUE(access_config(d->vm.dev, PRI_ALLOC, &credits, 4, false));
+	/* else the device would be what keeps to it */
+	ASSERT_LT(MOST_HELD, capacity);
+	EXPECT_GE(MOST_HELD, credits);
+	held = credits / GROUP_PAGES < MOST_GROUPS ? credits / GROUP_PAGES : MOST_GROUPS;
+	ASSERT_LT(0, held);
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+
+	*reg(d->vm.dev, VTDT_GROUP_SIZE) = GROUP_PAGES;
+	*reg(d->vm.dev, VTDT_CREDITS_MAX) = 0;
+	for (i = 0; i < VTDT_SLOTS; i++) {
+		c[i] = command(VTDT_WRITE | PAGE_IN | VTDT_PATTERN, d->vm.pasid,
+			       iova + i * GROUP_PAGES * PAGE);
+		c[i].length = GROUP_PAGES * PAGE;
+		c[i].data = SEED;
+	}
+	send_list(&d->vm, c, VTDT_SLOTS);
+	ASSERT_TRUE(receive_all(d, part, held));
+	EXPECT_EQ(credits, *reg(d->vm.dev, VTDT_CREDITS));
+
+	/* At the limit, each answer makes room for one more. Nothing is mapped yet. */
+	for (groups = held; groups < 8 * MOST_GROUPS; groups++) {
+		ASSERT_TRUE(reply(&d->vm, FIRST, &part[groups % held], SUCCESS));
+		ASSERT_TRUE(receive_all(d, &part[groups % held], 1));
+	}
+	ASSERT_TRUE(map_area(&d->vm.vmm, iova, memory, size));
+	for (i = 0; i < held; i++)
+		ASSERT_TRUE(reply(&d->vm, FIRST, &part[i], SUCCESS));
+	while (*reg(d->vm.dev, VTDT_LIST_STATUS) == VTDT_LIST_RUNS && rounds-- > 0) {
+		if (poll(d->vm.queue, 1, 1) <= 0)
+			continue;
+		ASSERT_TRUE(receive_all(d, part, 1));
+		ASSERT_TRUE(reply(&d->vm, FIRST, &part[0], SUCCESS));
+		groups++;
+	}
+	EXPECT_TRUE(all_done(d, VTDT_SLOTS, 0));
+	for (i = 0; i < size / 8 && memory[i] == pattern_at(SEED, iova + i * 8); i++)
+		;
+	EXPECT_EQ(size / 8, i);
+
+	after = counters(d);
+	EXPECT_EQ(before.invalids, after.invalids);
+	EXPECT_EQ(groups, after.groups - before.groups);
+	EXPECT_EQ(groups, after.successes - before.successes);
+	EXPECT_EQ(groups * GROUP_PAGES, after.requests - before.requests);
+	EXPECT_EQ(credits, *reg(d->vm.dev, VTDT_CREDITS_MAX));
 	EXPECT_TRUE(unmap_area(&d->vm.vmm, iova, size));
 	munmap(memory, size);
 }
