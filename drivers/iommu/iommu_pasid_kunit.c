@@ -12,11 +12,12 @@
 
 #include <kunit/test.h>
 #include <linux/completion.h>
-#include <linux/delay.h>
 #include <linux/fwnode.h>
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
+#include <linux/mman.h>
+#include <linux/mmap_lock.h>
 #include <linux/platform_device.h>
 #include <linux/property.h>
 #include <linux/sizes.h>
@@ -52,6 +53,7 @@ struct fake {
 	atomic_t responses;
 	struct completion handling, taken;
 	bool too_early;
+	struct iommu_sva *sva;
 };
 
 static struct fake_device *to_fake_device(struct device *dev)
@@ -1126,10 +1128,76 @@ static int request_always(void *data)
 	do {
 		request_page(fake, PASID, true);
 		requests++;
+		complete(&fake->handling);
 		cond_resched();
 	} while (!kthread_should_stop());
 
 	return requests;
+}
+
+static void fake_sva_free(struct iommu_domain *domain)
+{
+	kfree(domain);
+}
+
+static struct iommu_domain *fake_alloc_sva(struct device *dev, struct mm_struct *mm)
+{
+	static const struct iommu_domain_ops ops = {
+		.set_dev_pasid	= fake_set_dev_pasid,
+		.free		= fake_sva_free,
+	};
+	struct iommu_domain *domain = kzalloc(sizeof(*domain), GFP_KERNEL);
+
+	if (!domain)
+		return ERR_PTR(-ENOMEM);
+	domain->ops = &ops;
+	return domain;
+}
+
+static int unbind_sva(void *data)
+{
+	struct fake *fake = data;
+
+	iommu_sva_unbind_device(fake->sva);
+	complete(&fake->taken);
+	return 0;
+}
+
+/*
+ * The work of a process's page request is held up in the middle: it has the domain and
+ * the handle, so unbind has to wait for it, and for no more than it.
+ */
+static void sva_unbound_after_work(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct task_struct *task;
+	struct mm_struct *mm;
+	unsigned long addr;
+
+	if (!IS_ENABLED(CONFIG_IOMMU_SVA))
+		kunit_skip(test, "no SVA in this kernel");
+
+	send_requests(fake);
+	/* which gives the test an mm */
+	addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, 0, addr);
+	mm = current->mm;
+	fake->ops.domain_alloc_sva = fake_alloc_sva;
+	fake->sva = iommu_sva_bind(a_device(fake), mm);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(fake->sva));
+	fake->visible = &fake->sva->handle;
+
+	mmap_write_lock(mm);
+	request_page(fake, mm->iommu_mm->pasid, true);
+	task = start(fake, unbind_sva);
+	KUNIT_EXPECT_EQ(test, 0, wait_for_completion_timeout(&fake->taken, HZ / 10));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&fake->responses));
+	mmap_write_unlock(mm);
+
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&fake->taken, 10 * HZ));
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&fake->responses));
+	kthread_stop_put(task);
 }
 
 /* Whatever is attached or not, every request is answered once. */
@@ -1142,9 +1210,7 @@ static void race_with_requests(struct kunit *test)
 
 	send_requests(fake);
 	task = start(fake, request_always);
-	/* A thread that is stopped before it has run makes no request. */
-	while (!atomic_read(&fake->responses))
-		fsleep(100);
+	wait_for_completion(&fake->handling);
 	for (i = 0; i < 200; i++) {
 		handle = kzalloc(sizeof(*handle), GFP_KERNEL);
 		new = kzalloc(sizeof(*new), GFP_KERNEL);
@@ -1282,6 +1348,7 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(parts_of_user_table_are_forgotten),
 	KUNIT_CASE(others_are_not_held_up),
 	KUNIT_CASE(gpasid_page_requests),
+	KUNIT_CASE(sva_unbound_after_work),
 	KUNIT_CASE(race_with_requests),
 	KUNIT_CASE_SLOW(gpasid_stress),
 	{}
