@@ -5,7 +5,9 @@
  * of those that are written to clear, it sees what was written.
  */
 
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
+#include <kunit/test-bug.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
 
@@ -48,6 +50,34 @@ static void queue_begins_anew(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, (u32)virt_to_phys(ctx->iommu->prq) | PRQ_ORDER,
 			get(test, DMAR_PQA_REG));
 	intel_iommu_finish_prq(ctx->iommu);
+	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQA_REG));
+}
+
+static int event_at_once(struct intel_iommu *iommu)
+{
+	struct kunit *test = kunit_get_current_test();
+
+	KUNIT_EXPECT_NOT_NULL(test, iommu->prq_handled.head.next);
+	if (!iommu->prq_handled.head.next)
+		return -EINVAL;
+	KUNIT_EXPECT_FALSE(test, intel_iommu_handle_prq(iommu));
+
+	return -EBUSY;
+}
+
+/*
+ * All that the handler needs is there when the interrupt is requested. If that fails,
+ * nothing is left.
+ */
+static void event_is_pending(struct kunit *test)
+{
+	struct suspend_test *ctx = test->priv;
+
+	kunit_activate_static_stub(test, prq_request_irq, event_at_once);
+	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_prq(ctx->iommu));
+	KUNIT_EXPECT_EQ(test, 0, ctx->iommu->pr_irq);
+	KUNIT_EXPECT_NULL(test, ctx->iommu->prq);
+	KUNIT_EXPECT_NULL(test, ctx->iommu->iopf_queue);
 	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQA_REG));
 }
 
@@ -114,6 +144,7 @@ static int suspend_test_init(struct kunit *test)
 
 static struct kunit_case suspend_cases[] = {
 	KUNIT_CASE(queue_begins_anew),
+	KUNIT_CASE(event_is_pending),
 	KUNIT_CASE(queue_survives_suspend),
 	KUNIT_CASE(without_queue),
 	{}
