@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of surprise removal: what is sent to a device that is not there any more.
+ * KUnit suite of surprise removal: what is sent to a device that is not there any more,
+ * and what is left of it.
  */
 
 #include <kunit/test.h>
 #include <linux/iommu.h>
+#include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/rbtree.h>
 #include <linux/sizes.h>
+#include <linux/slab.h>
 
 #include "iommu.h"
 #include "vtd_caps.h"
@@ -84,11 +88,39 @@ static void removed_is_sent_nothing(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 2, detach(test, pasid));
 }
 
+/*
+ * Whoever has switched page requests on goes without switching them off. The driver
+ * frees what it knows of the device: it gets a copy, without the test's PASID table.
+ */
+static void released_leaves_queue(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device *dev = &ctx->pdev->dev;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->ats_enabled = 1;
+	ctx->pdev->pri_enabled = 1;
+	ctx->pdev->pasid_enabled = 1;
+	info = kmemdup(info, sizeof(*info), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, info);
+	info->pasid_table = NULL;
+	info->pri_functions = 1;
+	RB_CLEAR_NODE(&info->node);
+	scoped_guard(mutex, &iommu_probe_device_lock)
+		dev_iommu_priv_set(dev, info);
+
+	intel_iommu_ops.release_device(dev);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->queue->devices));
+	KUNIT_EXPECT_NULL(test, rcu_access_pointer(dev->iommu->fault_param));
+}
+
 static void release(void *data)
 {
 	struct removal_test *ctx = data;
 
-	iopf_queue_remove_device(ctx->queue, &ctx->pdev->dev);
+	if (!list_empty(&ctx->queue->devices))
+		iopf_queue_remove_device(ctx->queue, &ctx->pdev->dev);
 	iopf_queue_free(ctx->queue);
 }
 
@@ -112,6 +144,7 @@ static int removal_init(struct kunit *test)
 	/* no request in its queue: head is tail */
 	iommu->reg = (void __force __iomem *)vtd_fake_page(test);
 	init_waitqueue_head(&iommu->prq_handled);
+	spin_lock_init(&iommu->device_rbtree_lock);
 	iommu->iommu.ops = &intel_iommu_ops;
 	ctx->queue = iopf_queue_alloc("vtd-fake");
 	KUNIT_ASSERT_NOT_NULL(test, ctx->queue);
@@ -140,6 +173,7 @@ static int removal_init(struct kunit *test)
 
 static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(removed_is_sent_nothing),
+	KUNIT_CASE(released_leaves_queue),
 	{}
 };
 
