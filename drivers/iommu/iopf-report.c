@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Page requests: who can be told of them, who is, and what becomes of them.
+ * Page requests: which can be reported, to which client, and what becomes of them.
  *
  * io-pgfault.c collects the requests of a group. What is here asks the domain which
  * level stopped each of them, and hands them over to that level's client: the whole
@@ -89,7 +89,7 @@ EXPORT_SYMBOL_GPL(iopf_show_counts);
  * iopf_path_ready() - do page requests of a device come in?
  * @dev: the device
  *
- * That they can be told of is another question: iopf_reportable().
+ * Whether they can be reported is another question: iopf_reportable().
  *
  * Context: any.
  * Return: whether the IOMMU driver receives them, or the device's own driver has
@@ -102,7 +102,7 @@ bool iopf_path_ready(struct device *dev)
 EXPORT_SYMBOL_GPL(iopf_path_ready);
 
 /**
- * iopf_reportable() - which page requests can be told of
+ * iopf_reportable() - which page requests can be reported
  * @domain: what the device is going to be attached to
  * @dev: the device, or NULL for any that @domain can be attached to and that makes
  *       page requests
@@ -126,18 +126,18 @@ u32 iopf_reportable(struct iommu_domain *domain, struct device *dev)
 EXPORT_SYMBOL_GPL(iopf_reportable);
 
 /**
- * iopf_register() - let a client be told of page requests on a domain
+ * iopf_register() - report page requests on a domain to a client
  * @domain: the domain, not attached to anything yet, nor anything nested on it
  * @dev: a device that is going to be attached, or NULL: attaching one that makes no
  *       page requests then fails
- * @client: who is to be told, and of what; not needed after the call
+ * @client: its handler, and what it wants; not needed after the call
  *
  * Attaching the domain, to @dev or to others, then switches page requests on, and
- * fails where they cannot come in. The client is told until the domain is freed.
+ * fails where they cannot come in. The client gets them until the domain is freed.
  *
  * Context: may sleep; the domain belongs to the caller.
  *
- * Return: 0; -EOPNOTSUPP when @domain cannot tell of what @client wants;
+ * Return: 0; -EOPNOTSUPP when @domain cannot report what @client wants;
  * -EBUSY when it has a client or has been attached already; -EINVAL.
  */
 int iopf_register(struct iommu_domain *domain, struct device *dev,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KUnit suite of page requests: from the descriptor in the IOMMU's queue to the
- * client that is told, and to the answer in the invalidation queue.
+ * client, and to the answer in the invalidation queue.
  *
  * The IOMMU and its devices are fakes (vtd_fake.h), the page request queue is memory
  * that the tests write descriptors to, as section 7.4.1 of the VT-d specification has
@@ -58,7 +58,7 @@
 
 #define KEEP_MAX	600
 
-/* Who is told: keeps what it gets until the test answers it. */
+/* Keeps what it gets until the test answers it. */
 struct client {
 	struct iopf_group *group[KEEP_MAX];
 	atomic_t nr;
@@ -230,7 +230,7 @@ static void expect_answer(struct kunit *test, unsigned int before, unsigned int 
 	KUNIT_EXPECT_EQ(test, code, ANSWER_CODE(ctx->fake.response));
 }
 
-/* Requests that nobody is told of */
+/* Requests that no client gets */
 
 struct refused_case {
 	const char *name;
@@ -301,7 +301,7 @@ static void path_is_off(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
 }
 
-/* Who is told */
+/* Which client gets a request */
 
 /* Put one request that is a group of its own through, and return who got it. */
 static struct client *ask(struct kunit *test, u64 qw0, u64 access, u64 addr)
@@ -431,7 +431,8 @@ static void told_of_process(struct kunit *test)
 	domain->ops->free(domain);
 }
 
-static void told_by_level(struct kunit *test)
+/* A nested domain with a client of each level on the PASID */
+static struct dmar_domain *nested_on_pasid(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *domain = nested(test);
@@ -440,6 +441,14 @@ static void told_by_level(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
 				     IOPF_REPORT_NESTED_L2, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+
+	return domain;
+}
+
+static void told_by_level(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = nested_on_pasid(test);
 
 	/* The page: level 2 until it is mapped there, then nobody */
 	expect_told(test, &ctx->level2, PRQ_WRITE, GVA, GUEST_DATA,
@@ -536,14 +545,9 @@ static void group_of_two_levels(struct kunit *test)
 		{ IOMMU_PAGE_RESP_FAILURE, IOMMU_PAGE_RESP_INVALID, QI_RESP_FAILURE },
 	};
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_on_pasid(test);
 	unsigned int i, order, before;
 	struct iopf_fault *iopf;
-
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
-	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
-				     IOPF_REPORT_NESTED_L2, 0));
-	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 
 	for (i = 0; i < 2 * ARRAY_SIZE(answers); i++) {
 		order = i % 2;
@@ -794,7 +798,7 @@ static void kept_after_detach(struct kunit *test)
 /*
  * The device leaves its queue while the client has groups of it, and comes back. The
  * device has its answers when it has left; the client has its groups until it frees
- * them, and what it says of them is of no account, to the device's new life either.
+ * them. Its answers are ignored, after the device has come back, too.
  */
 static void kept_after_removal(struct kunit *test)
 {
@@ -825,12 +829,8 @@ static void kept_after_removal(struct kunit *test)
 static void shared_after_removal(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_on_pasid(test);
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
-	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
-				     IOPF_REPORT_NESTED_L2, 0));
-	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
 	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | GVA);
 	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(4) | SZ_1M);
@@ -859,14 +859,9 @@ static void shared_after_removal(struct kunit *test)
 static void group_without_memory(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_on_pasid(test);
 	unsigned int nth, before, failures = 0;
 	bool failed;
-
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
-	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
-				     IOPF_REPORT_NESTED_L2, 0));
-	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 
 	for (nth = 1, failed = true; failed; nth++) {
 		before = ctx->fake.responses;
