@@ -26,6 +26,7 @@
 #include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/iommufd.h>
 
 #include "../iommu-priv.h"
@@ -1275,6 +1276,54 @@ static void drain_ends(struct kunit *test)
 	info->pri_enabled = 0;
 }
 
+struct held_work {
+	struct work_struct work;
+	struct completion go_on;
+};
+
+static void hold_up(struct work_struct *work)
+{
+	wait_for_completion(&container_of(work, struct held_work, work)->go_on);
+}
+
+/* Does draining end while the work of other devices' requests goes on? */
+static bool drain_passes_work(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct drain drain = { .dev = ctx->dev, .pasid = PASID };
+	struct held_work held;
+	unsigned long left;
+
+	empty_queue(ctx->iommu);
+	INIT_WORK_ONSTACK(&held.work, hold_up);
+	init_completion(&held.go_on);
+	init_completion(&drain.done);
+	queue_work(ctx->iommu->iopf_queue->wq, &held.work);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(drain_thread, &drain, "drain")));
+	left = wait_for_completion_timeout(&drain.done, 10 * HZ);
+	complete(&held.go_on);
+	if (!left)
+		wait_for_completion(&drain.done);
+	flush_work(&held.work);
+	destroy_work_on_stack(&held.work);
+
+	return left;
+}
+
+/* Whether the device is on the queue, or has just been taken off */
+static void drain_without_work(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+
+	info->pri_enabled = 1;
+	KUNIT_EXPECT_TRUE(test, drain_passes_work(test));
+	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	KUNIT_EXPECT_TRUE(test, drain_passes_work(test));
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
+	info->pri_enabled = 0;
+}
+
 /* Races */
 
 #define RACE_ROUNDS	1500
@@ -1487,6 +1536,7 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(attach_without_path),
 	KUNIT_CASE(drain_own_requests),
 	KUNIT_CASE(drain_ends),
+	KUNIT_CASE(drain_without_work),
 	KUNIT_CASE(race_with_requests),
 	{}
 };

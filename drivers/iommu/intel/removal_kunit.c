@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KUnit suite of surprise removal: what is sent to a device that is not there any more,
- * and what is left of it.
+ * what is left of it, and when its page requests go off.
  */
 
 #include <kunit/test.h>
@@ -31,6 +31,7 @@ struct removal_test {
 	struct pci_dev *pdev;
 	struct iopf_queue *queue;
 	struct iommu_domain *domain;
+	unsigned int submissions;	/* until the last user of page requests goes */
 };
 
 static void map(struct kunit *test)
@@ -115,6 +116,50 @@ static void released_leaves_queue(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, rcu_access_pointer(dev->iommu->fault_param));
 }
 
+static const struct when {
+	const char *name;
+	unsigned int submission;
+} whens[] = {
+	{ "1", 1 }, { "2", 2 }, { "3", 3 }, { "4", 4 }, { "5", 5 }, { "6", 6 }, { "7", 7 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(when, whens, name);
+
+static void last_user_goes(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	if (--ctx->submissions)
+		ctx->fake.meanwhile = last_user_goes;
+	else
+		intel_iommu_disable_iopf(&ctx->pdev->dev);
+}
+
+/*
+ * The device is reset, and at any moment of it the last that wants page requests is
+ * detached: they are switched off once.
+ */
+static void reset_and_last_user(struct kunit *test)
+{
+	const struct when *when = test->param_value;
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->ats_enabled = 1;
+	ctx->pdev->pri_enabled = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	ctx->submissions = when->submission;
+	ctx->fake.meanwhile = last_user_goes;
+
+	intel_iommu_ops.reset_prepare(&ctx->pdev->dev);
+	ctx->fake.meanwhile = NULL;	/* in case there were fewer */
+	KUNIT_EXPECT_FALSE(test, info->pri_enabled);
+	KUNIT_EXPECT_EQ(test, 0, info->pri_functions);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->queue->devices));
+}
+
 static void release(void *data)
 {
 	struct removal_test *ctx = data;
@@ -174,6 +219,7 @@ static int removal_init(struct kunit *test)
 static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(removed_is_sent_nothing),
 	KUNIT_CASE(released_leaves_queue),
+	KUNIT_CASE_PARAM(reset_and_last_user, when_gen_params),
 	{}
 };
 
