@@ -40,6 +40,9 @@ run() {
 	local suite=${2:-nested} log args=${QEMU_ARGS:-} expected="" more=""
 	args+=' -device vtd-testdev,addr=4,pri-capacity=4096 -device vtd-testdev,addr=5'
 	args+=' -device vtd-testdev,addr=6,pri=off -device vtd-testdev,addr=7,vfs=2'
+	# users of "attack" count on a TLB and PASIDs
+	[ "$suite" = attack ] ||
+		args+=' -device vtd-testdev,addr=9,ats=off,pri=off,pasid-bits=0'
 	log=$RESULTS/$suite-$1.console
 	if [ "$1" = strict ]; then
 		args+=" -global intel-iommu.x-strict=on $SLOWLY"
