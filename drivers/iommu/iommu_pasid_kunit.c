@@ -1189,7 +1189,7 @@ static void sva_unbound_after_work(struct kunit *test)
 	fake->visible = &fake->sva->handle;
 
 	mmap_write_lock(mm);
-	request_page(fake, mm->iommu_mm->pasid, true);
+	request_page(fake, iommu_sva_get_pasid(fake->sva), true);
 	task = start(fake, unbind_sva);
 	KUNIT_EXPECT_EQ(test, 0, wait_for_completion_timeout(&fake->taken, HZ / 10));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&fake->responses));
