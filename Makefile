@@ -90,10 +90,10 @@ kunit: setup
 	@$(lab)/kunit.sh
 
 native: setup
-	@tools/testing/flpt/run.sh
+	@tools/testing/pgtable/run.sh
 
 fuzz: setup
-	@tools/testing/flpt/run.sh fuzz
+	@tools/testing/pgtable/run.sh fuzz
 
 check: setup
 	@$(lab)/check.sh

@@ -64,7 +64,7 @@ add_bench() {
 	for file in "$BENCH"/kernel/*; do
 		write_if_changed "$to/${file##*/}" <"$file"
 	done
-	for file in flpt.c flpt.h flpt_fmt.h flpt_test.h; do
+	for file in pgtable.c pgtable.h pgtable_fl.h pgtable_test.h; do
 		write_if_changed "$to/flpt/$file" <"$ours/$file"
 	done
 	write_if_changed "$to/iommu-pages.h" <"$PRISTINE/drivers/iommu/iommu-pages.h"

@@ -21,7 +21,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERIES = ROOT / "series"
 # Everything under these belongs to the kernel, and so to exactly one patch. Not
-# so tools/testing/flpt, which runs the library outside of a kernel.
+# so tools/testing/pgtable, which runs the library outside of a kernel.
 OVERLAY_DIRS = ("drivers", "include", "Documentation")
 OVERLAY_FILES = ("Kconfig.snippet",)
 DATE = "Thu, 1 Jan 2026 00:00:00 +0000"   # for patches without a Date: line

@@ -147,7 +147,7 @@ builds() {
 	chrt --idle --pid 0 "$BASHPID" || say "the builds go on at normal priority"
 	! is_wanted kasan-kunit-first ||
 		LAB_CONFIG=kasan timed kernel-kasan "$LAB/kernel.sh" >/dev/null || true
-	perform native "$ROOT/tools/testing/flpt/run.sh"
+	perform native "$ROOT/tools/testing/pgtable/run.sh"
 	perform check "$LAB/check.sh"
 	perform distconfig "$LAB/distconfig.sh"
 	perform steps "$LAB/steps.sh"

@@ -13,59 +13,59 @@
 #include "fl_domain.h"
 
 /* Keeps the domains on the list from being freed. */
-static DEFINE_MUTEX(fl_domains_lock);
-static LIST_HEAD(fl_domains);
+static DEFINE_MUTEX(intel_fl_domains_lock);
+static LIST_HEAD(intel_fl_domains);
 
 /**
- * fl_debugfs_add() - show a domain from now on
+ * intel_fl_debugfs_add() - show a domain from now on
  * @domain: first-level domain, complete
  *
  * Context: may sleep.
  */
-void fl_debugfs_add(struct dmar_domain *domain)
+void intel_fl_debugfs_add(struct dmar_domain *domain)
 {
 	static u64 nr;
 
-	guard(mutex)(&fl_domains_lock);
+	guard(mutex)(&intel_fl_domains_lock);
 	domain->fl_nr = nr++;
-	list_add_tail(&domain->fl_link, &fl_domains);
+	list_add_tail(&domain->fl_link, &intel_fl_domains);
 }
 
 /**
- * fl_debugfs_remove() - show a domain no longer
+ * intel_fl_debugfs_remove() - show a domain no longer
  * @domain: first-level domain that is about to be freed
  *
  * Context: may sleep.
  */
-void fl_debugfs_remove(struct dmar_domain *domain)
+void intel_fl_debugfs_remove(struct dmar_domain *domain)
 {
-	guard(mutex)(&fl_domains_lock);
+	guard(mutex)(&intel_fl_domains_lock);
 	list_del(&domain->fl_link);
 }
 
-static unsigned long fl_tables(const struct flpt_stats *stats)
+static unsigned long intel_fl_tables(const struct vtd_pt_stats *stats)
 {
 	unsigned long sum = 0;
 	unsigned int level;
 
-	for (level = 1; level <= FLPT_MAX_LEVELS; level++)
+	for (level = 1; level <= VTD_PT_MAX_LEVELS; level++)
 		sum += stats->tables[level];
 
 	return sum;
 }
 
-static void fl_show_stats(struct seq_file *m, struct dmar_domain *domain,
-			  const struct flpt_stats *stats)
+static void intel_fl_show_stats(struct seq_file *m, struct dmar_domain *domain,
+				const struct vtd_pt_stats *stats)
 {
-	seq_printf(m, " levels=%u coherent=%u tables=%lu tables_l1=%lu parked=%lu leaves_4k=%lu leaves_2m=%lu leaves_1g=%lu\n",
-		   flpt_config(domain->flpt)->levels,
-		   flpt_config(domain->flpt)->coherent, fl_tables(stats),
-		   stats->tables[1], stats->parked,
+	seq_printf(m, " levels=%u coherent=%u tables=%lu tables_l1=%lu deposited=%lu leaves_4k=%lu leaves_2m=%lu leaves_1g=%lu\n",
+		   vtd_pt_config(domain->pgtable)->levels,
+		   vtd_pt_config(domain->pgtable)->coherent, intel_fl_tables(stats),
+		   stats->tables[1], stats->deposited,
 		   stats->leaves[1], stats->leaves[2], stats->leaves[3]);
 }
 
-static void fl_show_domain(struct seq_file *m, struct dmar_domain *domain,
-			   const struct flpt_stats *stats)
+static void intel_fl_show_domain(struct seq_file *m, struct dmar_domain *domain,
+				 const struct vtd_pt_stats *stats)
 {
 	struct device_domain_info *info;
 	struct dev_pasid_info *dev_pasid;
@@ -75,29 +75,29 @@ static void fl_show_domain(struct seq_file *m, struct dmar_domain *domain,
 	list_for_each_entry(info, &domain->devices, link) {
 		seq_printf(m, "dev=%s pasid=0 did=%u", dev_name(info->dev),
 			   domain_id_iommu(domain, info->iommu));
-		fl_show_stats(m, domain, stats);
+		intel_fl_show_stats(m, domain, stats);
 	}
 
 	list_for_each_entry(dev_pasid, &domain->dev_pasids, link_domain) {
 		info = dev_iommu_priv_get(dev_pasid->dev);
 		seq_printf(m, "dev=%s pasid=%u did=%u", dev_name(info->dev),
 			   dev_pasid->pasid, domain_id_iommu(domain, info->iommu));
-		fl_show_stats(m, domain, stats);
+		intel_fl_show_stats(m, domain, stats);
 	}
 
 	if (list_empty(&domain->devices) && list_empty(&domain->dev_pasids)) {
 		seq_puts(m, "dev=- pasid=- did=-");
-		fl_show_stats(m, domain, stats);
+		intel_fl_show_stats(m, domain, stats);
 	}
 	spin_unlock_irqrestore(&domain->lock, flags);
 }
 
 /* The first domain of the list from number @nr on */
-static struct dmar_domain *fl_domain_from(u64 nr)
+static struct dmar_domain *intel_fl_domain_from(u64 nr)
 {
 	struct dmar_domain *domain;
 
-	list_for_each_entry(domain, &fl_domains, fl_link) {
+	list_for_each_entry(domain, &intel_fl_domains, fl_link) {
 		if (domain->fl_nr >= nr)
 			return domain;
 	}
@@ -112,7 +112,7 @@ static struct dmar_domain *fl_domain_from(u64 nr)
  */
 static int flpt_stats_show(struct seq_file *m, void *unused)
 {
-	struct flpt_stats stats;
+	struct vtd_pt_stats stats;
 	bool counting = false;
 	u64 nr = 0, iova = 0;
 
@@ -120,19 +120,19 @@ static int flpt_stats_show(struct seq_file *m, void *unused)
 		struct dmar_domain *domain;
 
 		cond_resched();
-		guard(mutex)(&fl_domains_lock);
-		domain = fl_domain_from(nr);
+		guard(mutex)(&intel_fl_domains_lock);
+		domain = intel_fl_domain_from(nr);
 		if (!domain)
 			return 0;
 		if (!counting || domain->fl_nr != nr) {
 			nr = domain->fl_nr;
 			iova = 0;
-			flpt_count_tables(domain->flpt, &stats);
+			vtd_pt_count_tables(domain->pgtable, &stats);
 		}
 
-		counting = flpt_count_leaves(domain->flpt, &iova, &stats);
+		counting = vtd_pt_count_leaves(domain->pgtable, &iova, &stats);
 		if (!counting) {
-			fl_show_domain(m, domain, &stats);
+			intel_fl_show_domain(m, domain, &stats);
 			nr++;
 		}
 	}
@@ -142,10 +142,10 @@ static int flpt_stats_show(struct seq_file *m, void *unused)
 DEFINE_SHOW_ATTRIBUTE(flpt_stats);
 
 /**
- * fl_debugfs_init() - make the file
+ * intel_fl_debugfs_init() - make the file
  * @parent: the driver's directory in debugfs
  */
-void __init fl_debugfs_init(struct dentry *parent)
+void __init intel_fl_debugfs_init(struct dentry *parent)
 {
 	debugfs_create_file("flpt_stats", 0444, parent, NULL, &flpt_stats_fops);
 }

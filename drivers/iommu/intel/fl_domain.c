@@ -19,19 +19,19 @@
 
 #include "iommu.h"
 #include "fl_domain.h"
-#include "flpt_test.h"
+#include "pgtable_test.h"
 
 /*
  * Unlike clflush_cache_range(), this leaves the lines in the cache, where the next
  * call wants them, if the CPU can do that. No fence is needed in front, as a write-
  * back is ordered behind older stores to its line.
  */
-VISIBLE_IF_KUNIT void fl_write_back(void *owner, void *addr, size_t size)
+VISIBLE_IF_KUNIT void intel_fl_sync_entries(void *owner, void *addr, size_t size)
 {
 	size_t line = boot_cpu_data.x86_clflush_size;
 	void *p = PTR_ALIGN_DOWN(addr, line);
 
-	KUNIT_STATIC_STUB_REDIRECT(fl_write_back, owner, addr, size);
+	KUNIT_STATIC_STUB_REDIRECT(intel_fl_sync_entries, owner, addr, size);
 
 	for (; p < addr + size; p += line)
 		clwb(p);
@@ -39,22 +39,22 @@ VISIBLE_IF_KUNIT void fl_write_back(void *owner, void *addr, size_t size)
 	wmb();
 }
 
-static void fl_invalidate(void *owner, u64 start, u64 last,
-			  enum flpt_change change)
+static void intel_fl_invalidate(void *owner, u64 start, u64 last,
+				enum vtd_pt_change change)
 {
-	cache_tag_flush_range(owner, start, last, change == FLPT_LEAVES);
+	cache_tag_flush_range(owner, start, last, change == VTD_PT_LEAVES);
 }
 
-static const struct flpt_ops fl_ops = {
-	.write_back	= fl_write_back,
-	.invalidate	= fl_invalidate,
+static const struct vtd_pt_ops intel_fl_ops = {
+	.sync_entries	= intel_fl_sync_entries,
+	.invalidate	= intel_fl_invalidate,
 };
 
 /**
- * fl_caps_init() - the best that any IOMMU can do, to be restricted
+ * intel_fl_caps_init() - the best that any IOMMU can do, to be restricted
  * @caps: set to 5 levels, all page sizes and a coherent walk
  */
-void fl_caps_init(struct fl_caps *caps)
+void intel_fl_caps_init(struct fl_caps *caps)
 {
 	*caps = (struct fl_caps) {
 		.levels		= 5,
@@ -65,14 +65,14 @@ void fl_caps_init(struct fl_caps *caps)
 }
 
 /**
- * fl_caps_restrict() - leave only what an IOMMU can do too
+ * intel_fl_caps_restrict() - leave only what an IOMMU can do too
  * @caps: what has been possible so far
  * @iommu: the IOMMU
  *
  * The depth comes from first-level capabilities alone; what the second level
  * supports (SAGAW) has no say (VT-d section 11.4.2).
  */
-void fl_caps_restrict(struct fl_caps *caps, struct intel_iommu *iommu)
+void intel_fl_caps_restrict(struct fl_caps *caps, struct intel_iommu *iommu)
 {
 	int superpages = iommu_superpage_capability(iommu, true);
 
@@ -88,14 +88,14 @@ void fl_caps_restrict(struct fl_caps *caps, struct intel_iommu *iommu)
 }
 
 /* Without a device, whatever the domain is attached to first must do. */
-static void fl_caps_of_all(struct fl_caps *caps)
+static void intel_fl_caps_of_all(struct fl_caps *caps)
 {
 	struct dmar_drhd_unit *drhd;
 	struct intel_iommu *iommu;
 
 	rcu_read_lock();
 	for_each_active_iommu(iommu, drhd)
-		fl_caps_restrict(caps, iommu);
+		intel_fl_caps_restrict(caps, iommu);
 	rcu_read_unlock();
 }
 
@@ -103,12 +103,12 @@ static void fl_caps_of_all(struct fl_caps *caps)
  * The most table pages of a domain that belongs to a user: 1/64 of memory, but not
  * less than 64 MiB. It takes 1/512 to map all of memory once, page by page.
  */
-static unsigned long fl_max_user_pages(void)
+static unsigned long intel_fl_max_user_pages(void)
 {
 	return max(totalram_pages() / 64, (unsigned long)SZ_64M / PAGE_SIZE);
 }
 
-static struct dmar_domain *fl_domain_new(gfp_t gfp)
+static struct dmar_domain *intel_fl_domain_new(gfp_t gfp)
 {
 	struct dmar_domain *domain;
 
@@ -131,7 +131,7 @@ static struct dmar_domain *fl_domain_new(gfp_t gfp)
 }
 
 /**
- * fl_domain_alloc() - allocate a first-level paging domain
+ * intel_fl_domain_alloc() - allocate a first-level paging domain
  * @dev: device that the domain is for, or NULL if that is not known yet: the
  *	 domain then suits every IOMMU of the machine
  * @gfp: __GFP_ACCOUNT if the tables belong to a user, else 0
@@ -142,26 +142,26 @@ static struct dmar_domain *fl_domain_new(gfp_t gfp)
  *
  * Return: the domain, or ERR_PTR(-ENOMEM).
  */
-struct iommu_domain *fl_domain_alloc(struct device *dev, gfp_t gfp)
+struct iommu_domain *intel_fl_domain_alloc(struct device *dev, gfp_t gfp)
 {
 	struct device_domain_info *info = dev ? dev_iommu_priv_get(dev) : NULL;
 	struct iommu_domain_geometry *geometry;
 	struct dmar_domain *domain;
 	struct fl_caps caps;
-	struct flpt_cfg cfg;
+	struct vtd_pt_cfg cfg;
 
-	fl_caps_init(&caps);
+	intel_fl_caps_init(&caps);
 	if (info)
-		fl_caps_restrict(&caps, info->iommu);
+		intel_fl_caps_restrict(&caps, info->iommu);
 	else
-		fl_caps_of_all(&caps);
+		intel_fl_caps_of_all(&caps);
 
-	domain = fl_domain_new(gfp);
+	domain = intel_fl_domain_new(gfp);
 	if (!domain)
 		return ERR_PTR(-ENOMEM);
 
-	cfg = (struct flpt_cfg) {
-		.ops		= &fl_ops,
+	cfg = (struct vtd_pt_cfg) {
+		.ops		= &intel_fl_ops,
 		.owner		= domain,
 		.levels		= caps.levels,
 		.pgsize_bitmap	= caps.pgsize_bitmap,
@@ -169,11 +169,11 @@ struct iommu_domain *fl_domain_alloc(struct device *dev, gfp_t gfp)
 		.coherent	= caps.coherent,
 		.nid		= dev ? dev_to_node(dev) : NUMA_NO_NODE,
 		.gfp		= gfp,
-		.max_pages	= gfp & __GFP_ACCOUNT ? fl_max_user_pages() : 0,
+		.max_pages	= gfp & __GFP_ACCOUNT ? intel_fl_max_user_pages() : 0,
 	};
-	domain->flpt = flpt_create(&cfg);
-	if (IS_ERR(domain->flpt)) {
-		struct iommu_domain *err = ERR_CAST(domain->flpt);
+	domain->pgtable = vtd_pt_create(&cfg);
+	if (IS_ERR(domain->pgtable)) {
+		struct iommu_domain *err = ERR_CAST(domain->pgtable);
 
 		kfree(domain);
 		return err;
@@ -182,20 +182,20 @@ struct iommu_domain *fl_domain_alloc(struct device *dev, gfp_t gfp)
 	domain->domain.pgsize_bitmap = caps.pgsize_bitmap;
 	geometry = &domain->domain.geometry;
 	geometry->aperture_start = 0;
-	geometry->aperture_end = flpt_last_iova(domain->flpt);
+	geometry->aperture_end = vtd_pt_last_iova(domain->pgtable);
 	geometry->force_aperture = true;
-	fl_debugfs_add(domain);
+	intel_fl_debugfs_add(domain);
 
 	return &domain->domain;
 }
 
 /**
- * fl_domain_free() - free a first-level domain and its table
+ * intel_fl_domain_free() - free a first-level domain and its table
  * @domain: the domain, attached to nothing
  *
  * Context: may sleep.
  */
-void fl_domain_free(struct iommu_domain *domain)
+void intel_fl_domain_free(struct iommu_domain *domain)
 {
 	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
 
@@ -204,29 +204,29 @@ void fl_domain_free(struct iommu_domain *domain)
 		    !list_empty(&dmar_domain->dev_pasids)))
 		return;
 
-	fl_debugfs_remove(dmar_domain);
-	flpt_destroy(dmar_domain->flpt);
+	intel_fl_debugfs_remove(dmar_domain);
+	vtd_pt_destroy(dmar_domain->pgtable);
 	domain_free(dmar_domain);
 }
 
 /**
- * fl_domain_compatible() - can an IOMMU walk a domain's table?
+ * intel_fl_domain_compatible() - can an IOMMU walk a domain's table?
  * @domain: first-level domain
  * @iommu: the IOMMU of a device that is about to be attached
  *
  * Return: 0, or -EINVAL, which tells the iommu core's users that another domain
  * may do.
  */
-int fl_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
+int intel_fl_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
 {
-	const struct flpt_cfg *cfg = flpt_config(domain->flpt);
+	const struct vtd_pt_cfg *cfg = vtd_pt_config(domain->pgtable);
 	struct fl_caps caps;
 
 	if (!sm_supported(iommu) || !ecap_flts(iommu->ecap))
 		return -EINVAL;
 
-	fl_caps_init(&caps);
-	fl_caps_restrict(&caps, iommu);
+	intel_fl_caps_init(&caps);
+	intel_fl_caps_restrict(&caps, iommu);
 	if (cfg->levels > caps.levels || (cfg->coherent && !caps.coherent) ||
 	    (cfg->pgsize_bitmap & ~caps.pgsize_bitmap) ||
 	    domain->domain.geometry.aperture_end > GENMASK_ULL(caps.mgaw - 1, 0))
@@ -236,7 +236,7 @@ int fl_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
 }
 
 /**
- * fl_domain_map_pages() - &iommu_domain_ops.map_pages; see flpt_map()
+ * intel_fl_domain_map_pages() - &iommu_domain_ops.map_pages; see vtd_pt_map()
  * @domain: first-level domain
  * @iova: first I/O virtual address in bytes
  * @paddr: first physical address in bytes
@@ -250,16 +250,16 @@ int fl_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
  *
  * Return: 0 or a negative errno.
  */
-int fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
-			phys_addr_t paddr, size_t pgsize, size_t pgcount,
-			int prot, gfp_t gfp, size_t *mapped)
+int intel_fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
+			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			      int prot, gfp_t gfp, size_t *mapped)
 {
-	return flpt_map(to_dmar_domain(domain)->flpt, iova, paddr, pgsize,
-			pgcount, prot, gfp, mapped);
+	return vtd_pt_map(to_dmar_domain(domain)->pgtable, iova, paddr, pgsize,
+			  pgcount, prot, gfp, mapped);
 }
 
 /**
- * fl_domain_unmap_pages() - &iommu_domain_ops.unmap_pages; see flpt_unmap()
+ * intel_fl_domain_unmap_pages() - &iommu_domain_ops.unmap_pages; see vtd_pt_unmap()
  * @domain: first-level domain
  * @iova: first I/O virtual address in bytes
  * @pgsize: size of a page in bytes
@@ -270,12 +270,12 @@ int fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
  *
  * Return: bytes unmapped, all or 0.
  */
-size_t fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
-			     size_t pgsize, size_t pgcount,
-			     struct iommu_iotlb_gather *gather)
+size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+				   size_t pgsize, size_t pgcount,
+				   struct iommu_iotlb_gather *gather)
 {
-	size_t size = flpt_unmap(to_dmar_domain(domain)->flpt, iova,
-				 pgsize * pgcount);
+	size_t size = vtd_pt_unmap(to_dmar_domain(domain)->pgtable, iova,
+				   pgsize * pgcount);
 
 	/* The flush queue invalidates everything; it needs no ranges. */
 	if (!size || iommu_iotlb_gather_queued(gather))
@@ -289,17 +289,17 @@ size_t fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 }
 
 /**
- * fl_domain_iotlb_sync() - &iommu_domain_ops.iotlb_sync
+ * intel_fl_domain_iotlb_sync() - &iommu_domain_ops.iotlb_sync
  * @domain: first-level domain
- * @gather: what fl_domain_unmap_pages() unmapped
+ * @gather: what intel_fl_domain_unmap_pages() unmapped
  *
  * Leaves only: structure that changed was invalidated when it changed, and
  * tables are never freed here, so cached paging structures may stay.
  *
  * Context: any.
  */
-void fl_domain_iotlb_sync(struct iommu_domain *domain,
-			  struct iommu_iotlb_gather *gather)
+void intel_fl_domain_iotlb_sync(struct iommu_domain *domain,
+				struct iommu_iotlb_gather *gather)
 {
 	/* Nothing was gathered, as when nothing could be unmapped. */
 	if (gather->start > gather->end)
@@ -310,7 +310,7 @@ void fl_domain_iotlb_sync(struct iommu_domain *domain,
 }
 
 /**
- * fl_domain_iova_to_phys() - &iommu_domain_ops.iova_to_phys
+ * intel_fl_domain_iova_to_phys() - &iommu_domain_ops.iova_to_phys
  * @domain: first-level domain
  * @iova: I/O virtual address in bytes
  *
@@ -318,9 +318,9 @@ void fl_domain_iotlb_sync(struct iommu_domain *domain,
  *
  * Return: the physical address, or 0.
  */
-phys_addr_t fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
+phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 {
-	return flpt_iova_to_phys(to_dmar_domain(domain)->flpt, iova);
+	return vtd_pt_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
 }
 
 /*
@@ -330,16 +330,16 @@ phys_addr_t fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 #define FL_KEEP_TABLES	64
 
 /**
- * fl_domain_free_empty_tables() - &iommu_domain_ops.free_empty_tables
+ * intel_fl_domain_free_empty_tables() - &iommu_domain_ops.free_empty_tables
  * @domain: first-level domain in which nothing is mapped, and nobody is at work
  *
- * Context: may sleep; see flpt_free_empty_tables().
+ * Context: may sleep; see vtd_pt_free_empty_tables().
  */
-void fl_domain_free_empty_tables(struct iommu_domain *domain)
+void intel_fl_domain_free_empty_tables(struct iommu_domain *domain)
 {
-	struct flpt *pt = to_dmar_domain(domain)->flpt;
+	struct vtd_pt *pt = to_dmar_domain(domain)->pgtable;
 
 	/* It refuses if anything is mapped after all. */
-	if (flpt_nr_tables(pt) > FL_KEEP_TABLES)
-		flpt_free_empty_tables(pt);
+	if (vtd_pt_nr_tables(pt) > FL_KEEP_TABLES)
+		vtd_pt_free_empty_tables(pt);
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * First-level domains: dmar_domains whose translation is a table of the
- * first-level page-table library (flpt.h).
+ * first-level page-table library (pgtable.h).
  */
 #ifndef _INTEL_IOMMU_FL_DOMAIN_H
 #define _INTEL_IOMMU_FL_DOMAIN_H
 
 #include <linux/iommu.h>
 
-#include "flpt.h"
+#include "pgtable.h"
 
 struct dmar_domain;
 struct intel_iommu;
@@ -30,31 +30,31 @@ struct fl_caps {
 	unsigned int mgaw;
 };
 
-void fl_caps_init(struct fl_caps *caps);
-void fl_caps_restrict(struct fl_caps *caps, struct intel_iommu *iommu);
+void intel_fl_caps_init(struct fl_caps *caps);
+void intel_fl_caps_restrict(struct fl_caps *caps, struct intel_iommu *iommu);
 
-struct iommu_domain *fl_domain_alloc(struct device *dev, gfp_t gfp);
-void fl_domain_free(struct iommu_domain *domain);
-int fl_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu);
+struct iommu_domain *intel_fl_domain_alloc(struct device *dev, gfp_t gfp);
+void intel_fl_domain_free(struct iommu_domain *domain);
+int intel_fl_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu);
 
-int fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
-			phys_addr_t paddr, size_t pgsize, size_t pgcount,
-			int prot, gfp_t gfp, size_t *mapped);
-size_t fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
-			     size_t pgsize, size_t pgcount,
-			     struct iommu_iotlb_gather *gather);
-void fl_domain_iotlb_sync(struct iommu_domain *domain,
-			  struct iommu_iotlb_gather *gather);
-phys_addr_t fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
-void fl_domain_free_empty_tables(struct iommu_domain *domain);
+int intel_fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
+			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			      int prot, gfp_t gfp, size_t *mapped);
+size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+				   size_t pgsize, size_t pgcount,
+				   struct iommu_iotlb_gather *gather);
+void intel_fl_domain_iotlb_sync(struct iommu_domain *domain,
+				struct iommu_iotlb_gather *gather);
+phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
+void intel_fl_domain_free_empty_tables(struct iommu_domain *domain);
 
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS
-void fl_debugfs_add(struct dmar_domain *domain);
-void fl_debugfs_remove(struct dmar_domain *domain);
-void fl_debugfs_init(struct dentry *parent);
+void intel_fl_debugfs_add(struct dmar_domain *domain);
+void intel_fl_debugfs_remove(struct dmar_domain *domain);
+void intel_fl_debugfs_init(struct dentry *parent);
 #else
-static inline void fl_debugfs_add(struct dmar_domain *domain) {}
-static inline void fl_debugfs_remove(struct dmar_domain *domain) {}
+static inline void intel_fl_debugfs_add(struct dmar_domain *domain) {}
+static inline void intel_fl_debugfs_remove(struct dmar_domain *domain) {}
 #endif
 
 #endif /* _INTEL_IOMMU_FL_DOMAIN_H */

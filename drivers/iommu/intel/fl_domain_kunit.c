@@ -30,7 +30,7 @@
 #include <uapi/linux/iommufd.h>
 
 #include "fl_domain.h"
-#include "flpt_test.h"
+#include "pgtable_test.h"
 #include "iommu.h"
 #include "pasid.h"
 #include "vtd_caps.h"
@@ -370,7 +370,7 @@ static struct dmar_domain *keep_domain(struct kunit *test,
 
 static struct dmar_domain *fl_domain(struct kunit *test, struct device *dev)
 {
-	struct dmar_domain *domain = keep_domain(test, fl_domain_alloc(dev, 0));
+	struct dmar_domain *domain = keep_domain(test, intel_fl_domain_alloc(dev, 0));
 
 	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
 
@@ -507,8 +507,8 @@ static struct fl_caps caps_of(struct kunit *test, u64 cap, u64 ecap)
 {
 	struct fl_caps caps;
 
-	fl_caps_init(&caps);
-	fl_caps_restrict(&caps, fake_iommu(test, cap, ecap));
+	intel_fl_caps_init(&caps);
+	intel_fl_caps_restrict(&caps, fake_iommu(test, cap, ecap));
 
 	return caps;
 }
@@ -562,26 +562,26 @@ static void caps_common_part(struct kunit *test)
 {
 	struct fl_caps caps;
 
-	fl_caps_init(&caps);
+	intel_fl_caps_init(&caps);
 	KUNIT_EXPECT_EQ(test, 5, caps.levels);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M | SZ_1G, caps.pgsize_bitmap);
 	KUNIT_EXPECT_TRUE(test, caps.coherent);
 
-	fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP, ECAP_SMTS));
+	intel_fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP, ECAP_SMTS));
 	KUNIT_EXPECT_EQ(test, 5, caps.levels);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
 	KUNIT_EXPECT_FALSE(test, caps.coherent);
 	KUNIT_EXPECT_EQ(test, 57, caps.mgaw);
 
-	fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(39) | CAP_FS1GP, ECAP_PLAIN));
+	intel_fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(39) | CAP_FS1GP, ECAP_PLAIN));
 	KUNIT_EXPECT_EQ(test, 4, caps.levels);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
 	KUNIT_EXPECT_FALSE(test, caps.coherent);
 	KUNIT_EXPECT_EQ(test, 39, caps.mgaw);
 
 	/* The order does not matter, a better one takes nothing back. */
-	fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
-					   ECAP_PLAIN));
+	intel_fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
+						 ECAP_PLAIN));
 	KUNIT_EXPECT_EQ(test, 4, caps.levels);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
 	KUNIT_EXPECT_FALSE(test, caps.coherent);
@@ -622,7 +622,7 @@ KUNIT_ARRAY_PARAM_DESC(alloc, alloc_cases, name);
 static void expect_as_allocated(struct kunit *test, struct dmar_domain *domain)
 {
 	const struct alloc_case *c = test->param_value;
-	const struct flpt_cfg *cfg = flpt_config(domain->flpt);
+	const struct vtd_pt_cfg *cfg = vtd_pt_config(domain->pgtable);
 
 	KUNIT_EXPECT_EQ(test, c->pgsize_bitmap, domain->domain.pgsize_bitmap);
 	KUNIT_EXPECT_EQ(test, 0, domain->domain.geometry.aperture_start);
@@ -646,7 +646,7 @@ static void alloc_is_final(struct kunit *test)
 						CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
 						ECAP_PLAIN | ECAP_SSTS);
 	struct dmar_domain *domain = fl_domain(test, dev);
-	phys_addr_t root = flpt_root(domain->flpt);
+	phys_addr_t root = vtd_pt_root(domain->pgtable);
 
 	expect_as_allocated(test, domain);
 
@@ -658,7 +658,7 @@ static void alloc_is_final(struct kunit *test)
 	expect_as_allocated(test, domain);
 	device_block_translation(dev);
 	expect_as_allocated(test, domain);
-	KUNIT_EXPECT_EQ(test, root, flpt_root(domain->flpt));
+	KUNIT_EXPECT_EQ(test, root, vtd_pt_root(domain->pgtable));
 }
 
 /*
@@ -692,18 +692,18 @@ static void alloc_aperture(struct kunit *test)
 static void alloc_charges_users_only(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
-	struct dmar_domain *kernel = keep_domain(test, fl_domain_alloc(dev, 0));
+	struct dmar_domain *kernel = keep_domain(test, intel_fl_domain_alloc(dev, 0));
 	struct dmar_domain *user;
 
-	user = keep_domain(test, fl_domain_alloc(dev, __GFP_ACCOUNT));
-	KUNIT_EXPECT_EQ(test, 0u, (__force u32)flpt_config(kernel->flpt)->gfp);
+	user = keep_domain(test, intel_fl_domain_alloc(dev, __GFP_ACCOUNT));
+	KUNIT_EXPECT_EQ(test, 0u, (__force u32)vtd_pt_config(kernel->pgtable)->gfp);
 	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
-			(__force u32)flpt_config(user->flpt)->gfp);
+			(__force u32)vtd_pt_config(user->pgtable)->gfp);
 
 	/* They are also the only ones whose tables have a bound. */
-	KUNIT_EXPECT_EQ(test, 0, flpt_config(kernel->flpt)->max_pages);
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_config(kernel->pgtable)->max_pages);
 	KUNIT_EXPECT_EQ(test, max(totalram_pages() / 64, (unsigned long)SZ_64M / SZ_4K),
-			flpt_config(user->flpt)->max_pages);
+			vtd_pt_config(user->pgtable)->max_pages);
 }
 
 /*
@@ -727,7 +727,7 @@ static void alloc_on_node(struct kunit *test)
 		domain = fl_domain(test, dev);
 		KUNIT_ASSERT_EQ(test, 0, iommu_map(&domain->domain, 0, PA, SZ_4K, RW,
 						   GFP_KERNEL));
-		table = flpt_root(domain->flpt);
+		table = vtd_pt_root(domain->pgtable);
 		for (level = 4; level; level--) {
 			KUNIT_EXPECT_EQ(test, nid, page_to_nid(pfn_to_page(PHYS_PFN(table))));
 			table = *(u64 *)phys_to_virt(table) & GENMASK_ULL(51, 12);
@@ -736,7 +736,7 @@ static void alloc_on_node(struct kunit *test)
 	}
 }
 
-static void *no_page(const struct flpt_cfg *cfg, gfp_t gfp)
+static void *no_page(const struct vtd_pt_cfg *cfg, gfp_t gfp)
 {
 	return NULL;
 }
@@ -746,11 +746,11 @@ static void alloc_without_memory(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
 
-	kunit_activate_static_stub(test, flpt_alloc_page, no_page);
-	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM), fl_domain_alloc(dev, 0));
+	kunit_activate_static_stub(test, vtd_pt_alloc_page, no_page);
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM), intel_fl_domain_alloc(dev, 0));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM),
 			    intel_iommu_ops.domain_alloc_user(dev, 0, NULL, NULL));
-	kunit_deactivate_static_stub(test, flpt_alloc_page);
+	kunit_deactivate_static_stub(test, vtd_pt_alloc_page);
 
 	fl_domain(test, dev);
 }
@@ -766,7 +766,7 @@ static void alloc_without_device(struct kunit *test)
 	rcu_read_lock();
 	for_each_active_iommu(iommu, drhd) {
 		if (sm_supported(iommu) && ecap_flts(iommu->ecap))
-			refused += !!fl_domain_compatible(domain, iommu);
+			refused += !!intel_fl_domain_compatible(domain, iommu);
 	}
 	rcu_read_unlock();
 	KUNIT_EXPECT_EQ(test, 0, refused);
@@ -784,13 +784,13 @@ static void alloc_user(struct kunit *test)
 
 	KUNIT_EXPECT_PTR_EQ(test, &intel_fl_domain_ops, domain->domain.ops);
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_UNMANAGED, domain->domain.type);
-	KUNIT_ASSERT_NOT_NULL(test, domain->flpt);
+	KUNIT_ASSERT_NOT_NULL(test, domain->pgtable);
 	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
-			(__force u32)flpt_config(domain->flpt)->gfp);
+			(__force u32)vtd_pt_config(domain->pgtable)->gfp);
 
 	KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
 			    user_domain(test, second)->domain.ops);
-	KUNIT_EXPECT_NULL(test, user_domain(test, second)->flpt);
+	KUNIT_EXPECT_NULL(test, user_domain(test, second)->pgtable);
 	KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
 			    user_domain(test, legacy)->domain.ops);
 
@@ -865,7 +865,7 @@ static void compatible(struct kunit *test)
 	struct dmar_domain *domain;
 
 	domain = fl_domain(test, fake_pair(test, c->domain_cap, c->domain_ecap));
-	KUNIT_EXPECT_EQ(test, c->ret, fl_domain_compatible(domain, iommu_of(dev)));
+	KUNIT_EXPECT_EQ(test, c->ret, intel_fl_domain_compatible(domain, iommu_of(dev)));
 	KUNIT_EXPECT_EQ(test, c->ret,
 			prepare_domain_attach_device(&domain->domain, dev));
 	KUNIT_EXPECT_EQ(test, c->ret,
@@ -927,17 +927,17 @@ static void expect_entry(struct kunit *test, struct dmar_domain *domain,
 			 struct device *dev, ioasid_t pasid, bool snoop)
 {
 	const u64 *e = pasid_entry(dev, pasid);
-	bool five = flpt_config(domain->flpt)->levels == 5;
+	bool five = vtd_pt_config(domain->pgtable)->levels == 5;
 
 	KUNIT_EXPECT_EQ(test, 1, FIELD_GET(BIT_ULL(0), e[0]));		/* P */
 	KUNIT_EXPECT_EQ(test, 1, FIELD_GET(GENMASK_ULL(8, 6), e[0]));	/* PGTT */
 	KUNIT_EXPECT_EQ(test, domain_id_iommu(domain, iommu_of(dev)),
 			FIELD_GET(GENMASK_ULL(15, 0), e[1]));		/* DID */
-	KUNIT_EXPECT_EQ(test, flpt_config(domain->flpt)->coherent,
+	KUNIT_EXPECT_EQ(test, vtd_pt_config(domain->pgtable)->coherent,
 			FIELD_GET(BIT_ULL(23), e[1]));			/* PWSNP */
 	KUNIT_EXPECT_EQ(test, snoop, FIELD_GET(BIT_ULL(24), e[1]));	/* PGSNP */
 	KUNIT_EXPECT_EQ(test, five, FIELD_GET(GENMASK_ULL(3, 2), e[2]));/* FSPM */
-	KUNIT_EXPECT_EQ(test, flpt_root(domain->flpt),
+	KUNIT_EXPECT_EQ(test, vtd_pt_root(domain->pgtable),
 			e[2] & GENMASK_ULL(63, 12));			/* FSPTPTR */
 }
 
@@ -1220,7 +1220,7 @@ static void inv_unmap_queued(struct kunit *test)
 }
 
 /* Structure cannot wait for the queue. */
-static void inv_cut_queued(struct kunit *test)
+static void inv_split_queued(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 	struct iommu_iotlb_gather gather;
@@ -1294,7 +1294,7 @@ static void inv_superpage_over_table(struct kunit *test)
 	expect_no_more(test);
 }
 
-static void inv_cut(struct kunit *test)
+static void inv_split(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 
@@ -1311,7 +1311,7 @@ static void inv_cut(struct kunit *test)
 	expect_leaf_flush(test, IOVA + SZ_128K, SZ_4K);
 	expect_no_more(test);
 
-	/* the end of one that was cut, the head of one that was not */
+	/* the end of one that was split, the head of one that was not */
 	unmap(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
 	expect_structure_flush(test, IOVA + SZ_2M, SZ_2M);
 	expect_leaf_flush(test, IOVA, SZ_4M);
@@ -1323,7 +1323,7 @@ static void inv_cut(struct kunit *test)
 			iommu_iova_to_phys(domain, IOVA + SZ_4M - 1));
 }
 
-static void inv_cut_1g(struct kunit *test)
+static void inv_split_1g(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 
@@ -1350,7 +1350,7 @@ static void inv_taken_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_8K,
 			iommu_iova_to_phys(domain, IOVA + SZ_8K));
 
-	/* refused at once: nothing to take back */
+	/* refused at once: nothing to unwind */
 	KUNIT_EXPECT_EQ(test, -EADDRINUSE,
 			iommu_map(domain, IOVA + SZ_8K, PA, SZ_4K, RW, GFP_KERNEL));
 	expect_no_more(test);
@@ -1379,27 +1379,27 @@ static void free_empty_tables(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
 	struct dmar_domain *domain = fl_domain(test, dev);
-	struct flpt_stats stats;
+	struct vtd_pt_stats stats;
 	u64 iova;
 
 	map(test, &domain->domain, IOVA, SZ_4K);
 	unmap(test, &domain->domain, IOVA, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
-	KUNIT_EXPECT_EQ(test, 4, flpt_nr_tables(domain->flpt));
+	KUNIT_EXPECT_EQ(test, 4, vtd_pt_nr_tables(domain->pgtable));
 
 	for (iova = IOVA; iova < IOVA + SZ_1G; iova += SZ_2M) {
 		map(test, &domain->domain, iova, SZ_4K);
 		if (iova < IOVA + SZ_1G - SZ_2M)
 			unmap(test, &domain->domain, iova, SZ_4K);
 	}
-	KUNIT_EXPECT_LT(test, 512, flpt_nr_tables(domain->flpt));
+	KUNIT_EXPECT_LT(test, 512, vtd_pt_nr_tables(domain->pgtable));
 	iommu_free_empty_tables(&domain->domain);	/* there is one left */
-	KUNIT_EXPECT_LT(test, 512, flpt_nr_tables(domain->flpt));
+	KUNIT_EXPECT_LT(test, 512, vtd_pt_nr_tables(domain->pgtable));
 
 	unmap(test, &domain->domain, IOVA + SZ_1G - SZ_2M, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
-	KUNIT_EXPECT_EQ(test, 1, flpt_nr_tables(domain->flpt));
-	flpt_get_stats(domain->flpt, &stats);
+	KUNIT_EXPECT_EQ(test, 1, vtd_pt_nr_tables(domain->pgtable));
+	vtd_pt_get_stats(domain->pgtable, &stats);
 	KUNIT_EXPECT_EQ(test, 0, stats.leaves[1]);
 	map(test, &domain->domain, IOVA, SZ_4K);
 	KUNIT_EXPECT_NE(test, 0, iommu_iova_to_phys(&domain->domain, IOVA));
@@ -1560,12 +1560,12 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE_PARAM(inv_unmap, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_unmap_unaligned, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_unmap_queued, inv_gen_params),
-	KUNIT_CASE_PARAM(inv_cut_queued, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_split_queued, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_gather, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_gather_nothing, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_superpage_over_table, inv_gen_params),
-	KUNIT_CASE_PARAM(inv_cut, inv_gen_params),
-	KUNIT_CASE_PARAM(inv_cut_1g, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_split, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_split_1g, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_taken_back, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_beyond_mamv, inv_gen_params),
 	KUNIT_CASE_PARAM(second_level_part_of_superpage, part_gen_params),

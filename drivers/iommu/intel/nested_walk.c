@@ -37,7 +37,7 @@
 
 #include <asm/asm.h>
 
-#include "flpt_fmt.h"
+#include "pgtable_fl.h"
 #include "iommu.h"
 #include "nested_walk.h"
 
@@ -106,7 +106,7 @@ static struct host_page second_level(struct nested_walk *walk, u64 gpa)
 		return (struct host_page) { };
 
 	for (;; level--) {
-		pte = fl_load(&table[pfn_level_offset(gpa >> VTD_PAGE_SHIFT, level)].val);
+		pte = vtd_pt_load(&table[pfn_level_offset(gpa >> VTD_PAGE_SHIFT, level)].val);
 		walk->loads++;
 		page.perm &= second_perm(pte);
 		if (!page.perm)
@@ -116,8 +116,8 @@ static struct host_page second_level(struct nested_walk *walk, u64 gpa)
 		table = phys_to_virt(pte & FL_ADDR);
 	}
 
-	offset = gpa & (fl_size(level) - 1);
-	page.hpa = (pte & FL_ADDR & ~(fl_size(level) - 1)) + offset;
+	offset = gpa & (vtd_pt_size(level) - 1);
+	page.hpa = (pte & FL_ADDR & ~(vtd_pt_size(level) - 1)) + offset;
 
 	return page;
 }
@@ -178,14 +178,14 @@ static u64 first_reserved(const struct dmar_domain *domain, u64 entry, unsigned 
 	u8 haw = READ_ONCE(domain->s1_haw);
 	u64 reserved = haw < 52 ? GENMASK_ULL(51, haw) : 0;
 
-	if (level > FL_MAX_LEAF)
+	if (level > VTD_PT_MAX_LEAF)
 		return reserved | FL_PS;
 	if (level == 1 || !(entry & FL_PS))
 		return reserved;
 	if (level == 3 && !READ_ONCE(domain->s1_1g))
 		reserved |= FL_PS;
 
-	return reserved | (GENMASK_ULL(fl_shift(level) - 1, 12) & ~FL_PAT_LARGE);
+	return reserved | (GENMASK_ULL(vtd_pt_shift(level) - 1, 12) & ~FL_PAT_LARGE);
 }
 
 /* What @rights, which all entries together give, leave to be desired */
@@ -290,13 +290,13 @@ static void walk_tables(struct nested_walk *walk)
 	u64 gpa = domain->s1_pgtbl, rights = FL_RW | FL_US, entry, offset;
 
 	/* Bits above the table's reach repeat the topmost one within. */
-	if (sign_extend64(walk->addr, fl_shift(level + 1) - 1) != walk->addr) {
+	if (sign_extend64(walk->addr, vtd_pt_shift(level + 1) - 1) != walk->addr) {
 		stop_first(walk, walk->want);
 		return;
 	}
 
 	for (;; level--) {
-		gpa += fl_index(walk->addr, level) * sizeof(entry);
+		gpa += vtd_pt_index(walk->addr, level) * sizeof(entry);
 		if (!first_entry(walk, gpa, level, &rights, &entry))
 			return;
 		if (level == 1 || entry & FL_PS)
@@ -304,8 +304,8 @@ static void walk_tables(struct nested_walk *walk)
 		gpa = entry & FL_ADDR;
 	}
 
-	offset = walk->addr & (fl_size(level) - 1);
-	final_page(walk, (entry & FL_ADDR & ~(fl_size(level) - 1)) + offset);
+	offset = walk->addr & (vtd_pt_size(level) - 1);
+	final_page(walk, (entry & FL_ADDR & ~(vtd_pt_size(level) - 1)) + offset);
 }
 
 /**

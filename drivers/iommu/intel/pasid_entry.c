@@ -39,7 +39,7 @@
 #include <linux/mm_types.h>
 #include <linux/pci.h>
 
-#include "flpt.h"
+#include "pgtable.h"
 #include "iommu.h"
 #include "pasid.h"
 #include "pasid_entry.h"
@@ -150,9 +150,9 @@ int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 	}
 
 	did = domain_id_iommu(domain, iommu);
-	if (domain->flpt) {
-		pasid_describe_first_level(desc, iommu, flpt_root(domain->flpt),
-					   flpt_config(domain->flpt)->levels, did,
+	if (domain->pgtable) {
+		pasid_describe_first_level(desc, iommu, vtd_pt_root(domain->pgtable),
+					   vtd_pt_config(domain->pgtable)->levels, did,
 					   domain->force_snooping ?
 					   PASID_DESC_PGSNP : 0);
 		return 0;

@@ -185,7 +185,7 @@ static void leave_all(void *data)
 
 static struct iommu_domain *first_domain(struct kunit *test, struct device *dev)
 {
-	struct dmar_domain *domain = vtd_fake_keep(test, fl_domain_alloc(dev, 0));
+	struct dmar_domain *domain = vtd_fake_keep(test, intel_fl_domain_alloc(dev, 0));
 
 	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
 

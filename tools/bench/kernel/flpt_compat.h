@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Comes before everything else in flpt.c, which is built here as it is.
+ * Comes before everything else in pgtable.c, which is built here as it is.
  *
  * Its tests' hooks are left out: a kernel that is not for testing has none.
  */

@@ -8,31 +8,31 @@
 #include <linux/slab.h>
 
 #include "bench.h"
-#include "flpt/flpt.h"
+#include "pgtable/pgtable.h"
 
 struct flpt_domain {
 	struct iommu_domain domain;
-	struct flpt *flpt;
+	struct vtd_pt *pgtable;
 };
 
-static struct flpt *to_flpt(struct iommu_domain *domain)
+static struct vtd_pt *to_pt(struct iommu_domain *domain)
 {
-	return container_of(domain, struct flpt_domain, domain)->flpt;
+	return container_of(domain, struct flpt_domain, domain)->pgtable;
 }
 
 static int flpt_map_pages(struct iommu_domain *domain, unsigned long iova,
 			  phys_addr_t paddr, size_t pgsize, size_t pgcount,
 			  int prot, gfp_t gfp, size_t *mapped)
 {
-	return flpt_map(to_flpt(domain), iova, paddr, pgsize, pgcount, prot,
-			gfp, mapped);
+	return vtd_pt_map(to_pt(domain), iova, paddr, pgsize, pgcount, prot,
+			  gfp, mapped);
 }
 
 static size_t flpt_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 			       size_t pgsize, size_t pgcount,
 			       struct iommu_iotlb_gather *gather)
 {
-	size_t size = flpt_unmap(to_flpt(domain), iova, pgsize * pgcount);
+	size_t size = vtd_pt_unmap(to_pt(domain), iova, pgsize * pgcount);
 
 	if (!size || iommu_iotlb_gather_queued(gather))
 		return size;
@@ -47,12 +47,12 @@ static size_t flpt_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 static phys_addr_t flpt_domain_iova_to_phys(struct iommu_domain *domain,
 					    dma_addr_t iova)
 {
-	return flpt_iova_to_phys(to_flpt(domain), iova);
+	return vtd_pt_iova_to_phys(to_pt(domain), iova);
 }
 
 static void flpt_domain_free(struct iommu_domain *domain)
 {
-	flpt_destroy(to_flpt(domain));
+	vtd_pt_destroy(to_pt(domain));
 	kfree(container_of(domain, struct flpt_domain, domain));
 }
 
@@ -63,25 +63,25 @@ static const struct iommu_domain_ops flpt_domain_ops = {
 	.free		= flpt_domain_free,
 };
 
-static void flpt_write_back(void *owner, void *addr, size_t size)
+static void flpt_sync_entries(void *owner, void *addr, size_t size)
 {
 	bench_write_back(addr, size);
 }
 
 static void flpt_invalidate(void *owner, u64 start, u64 last,
-			    enum flpt_change change)
+			    enum vtd_pt_change change)
 {
 }
 
-static const struct flpt_ops flpt_bench_ops = {
-	.write_back	= flpt_write_back,
+static const struct vtd_pt_ops flpt_bench_ops = {
+	.sync_entries	= flpt_sync_entries,
 	.invalidate	= flpt_invalidate,
 };
 
 static struct iommu_domain *flpt_domain_create(bool coherent)
 {
 	struct flpt_domain *domain = kzalloc(sizeof(*domain), GFP_KERNEL);
-	struct flpt_cfg cfg = {
+	struct vtd_pt_cfg cfg = {
 		.ops		= &flpt_bench_ops,
 		.owner		= domain,
 		.levels		= 4,
@@ -94,8 +94,8 @@ static struct iommu_domain *flpt_domain_create(bool coherent)
 		return NULL;
 
 	domain->domain.ops = &flpt_domain_ops;
-	domain->flpt = flpt_create(&cfg);
-	if (IS_ERR(domain->flpt)) {
+	domain->pgtable = vtd_pt_create(&cfg);
+	if (IS_ERR(domain->pgtable)) {
 		kfree(domain);
 		return NULL;
 	}
@@ -105,7 +105,7 @@ static struct iommu_domain *flpt_domain_create(bool coherent)
 
 static int flpt_domain_split(struct iommu_domain *domain, unsigned long iova)
 {
-	return flpt_split(to_flpt(domain), iova, GFP_KERNEL);
+	return vtd_pt_split(to_pt(domain), iova, GFP_KERNEL);
 }
 
 const struct bench_lib bench_flpt = {

@@ -1,0 +1,1772 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * First-level page tables of the Intel IOMMU, as a library.
+ *
+ * What an entry means is in pgtable_fl.h; this file is about how a range is
+ * walked, filled, cleared and split.
+ *
+ * Rules of the house
+ * ------------------
+ * There is no lock. Three facts make that work:
+ *
+ * - The owner of an IOVA range is the only one who changes leaves in it. The
+ *   iommu core's users have always had to see to that. So a leaf is checked and
+ *   stored without an atomic operation.
+ * - An entry that covers more than one owner's range is only ever changed by
+ *   cmpxchg, and but for FMT_SYNCED only in two ways: from nothing to a table
+ *   (populate), and from a leaf to a table that translates the same (split).
+ *   The loser frees its page and uses the winner's table.
+ * - A table belongs to its slot until vtd_pt_destroy(). A pointer to it stays good,
+ *   and stays a pointer to the table of that region. When a large page takes the
+ *   place of an empty table, the table is deposited: kept for that slot, empty,
+ *   until the slot turns into a table again.
+ *
+ * Callers that break the first rule (two operations on overlapping ranges at the
+ * same time) may find either result in their ranges, and may lose a table page until
+ * the end: a 2 MiB leaf that is stored where another has just installed a table.
+ * Nothing else is harmed.
+ *
+ * Syncing a table
+ * ---------------
+ * An entry that refers to a table exists in up to three places: in the caches of
+ * CPUs, in memory, where a walk that is not coherent looks, and, if it replaced
+ * a large page, as that page in the caches of hardware. The order is:
+ *
+ *   1. fill the new table, and write it back;
+ *   2. smp_wmb(), then exchange the entry that refers to it;
+ *   3. write that entry back;
+ *   4. if it replaced a large page, invalidate all of that;
+ *   5. set FMT_SYNCED in it, and set the key of the table.
+ *
+ * smp_wmb() in 2 pairs with the address dependency of every CPU that loads the
+ * entry and follows it: what it finds in the table is what was filled in.
+ *
+ * From 2 to 5, CPUs see an entry that hardware does not, and the CPU in between
+ * may be preempted. Let another one, which owns a part of the same slot, map a
+ * page below the entry and start its device: the device faults, as the write-
+ * back of the leaf does not cover the entry. Let it unmap its part of a large
+ * page, invalidate 4 KiB and return: memory, the IOTLB or a device TLB still has
+ * the large page, which goes only by an invalidation that covers it. Hence the
+ * rule, for walks of both kinds: no CPU changes anything below an entry that
+ * lacks FMT_SYNCED. One that finds it missing does not wait, but does 3 to 5 (but
+ * for the key) itself. All of that may be done twice, and what is below changes
+ * only after it: a CPU goes on after its own 5, or after it has seen FMT_SYNCED or
+ * the key, which come after another's 4, as both are exchanges, which are fully
+ * ordered. A CPU that did not install the entry cannot tell what was there
+ * before, so it invalidates where a large page may have been.
+ *
+ * FMT_SYNCED is for CPUs only, so it does not matter whether it reaches memory. If
+ * the walk is coherent and the slot was empty, there is nothing to sync, and the
+ * entry has it from the start.
+ *
+ * Hints
+ * -----
+ * Each CPU keeps pointers to some of the page directories that it has worked in, and
+ * need not walk to them again. Such a hint is never wrong about where the table is. It
+ * may have been deposited since; what counts is its key, which says for what region it is
+ * in use. Depositing takes that away, before the owner of the region who mapped the
+ * large page returns. Installing sets it as the last step, so a CPU that finds the
+ * key finds all that the walk would have shown: the exchange there, which is fully
+ * ordered, pairs with smp_load_acquire() here.
+ */
+
+#include <kunit/static_stub.h>
+#include <linux/cache.h>
+#include <linux/cleanup.h>
+#include <linux/err.h>
+#include <linux/export.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "../iommu-pages.h"
+#include "pgtable.h"
+#include "pgtable_fl.h"
+#include "pgtable_test.h"
+
+/*
+ * A table, in place of its struct page. While it is in use, nothing else looks at
+ * these fields but at bit 0 of the second, which is clear.
+ */
+struct vtd_pt_page {
+	unsigned long __page_flags;
+	union {
+		struct {
+			struct vtd_pt_page *sibling;	/* in the list of its parent */
+			unsigned long key;
+		};
+		struct rcu_head rcu;
+	};
+	unsigned long __page_mapping;
+	struct vtd_pt_page *next;		/* of all pages of this struct vtd_pt */
+	struct vtd_pt_page *deposited;	/* tables that were, below this one */
+};
+
+#define VTD_PT_PAGE_MATCH(ours, theirs)					\
+	static_assert(offsetof(struct vtd_pt_page, ours) ==		\
+		      offsetof(struct page, theirs))
+VTD_PT_PAGE_MATCH(__page_flags, flags);
+VTD_PT_PAGE_MATCH(rcu, rcu_head);
+VTD_PT_PAGE_MATCH(__page_mapping, mapping);
+VTD_PT_PAGE_MATCH(deposited, private);
+#undef VTD_PT_PAGE_MATCH
+static_assert(sizeof(struct vtd_pt_page) <= sizeof(struct page));
+
+/* The key of a table: its level, and what it is in use or deposited for. */
+#define VTD_PT_KEY_LEVEL		GENMASK(2, 0)
+#define VTD_PT_KEY_IN_USE		BIT(3)
+#define VTD_PT_KEY_LISTED		BIT(4)	/* below its parent, since it was deposited first */
+#define VTD_PT_KEY_DEPOSITED		BIT(5)	/* free to be used for its slot */
+#define VTD_PT_KEY_FOR		6	/* from here on, the IOVA in GiB or the slot */
+
+/*
+ * There are hints for page directories, of up to 8 GiB in one piece. From there it is
+ * one step to a page table; hints for those, too, make a map of one page cheaper by a
+ * little, and those that are scattered over many tables dearer by more.
+ */
+#define VTD_PT_HINT_LEVEL		2
+#define VTD_PT_HINTS		8
+
+struct vtd_pt_hints {
+	u64 *directory[VTD_PT_HINTS];
+};
+
+struct vtd_pt {
+	u64 *root;
+	u64 last;		/* last IOVA of the aperture */
+	struct vtd_pt_hints __percpu *hints;
+	struct vtd_pt_cfg cfg;
+
+	/* Written when a table comes, never by a plain map or unmap. */
+	struct vtd_pt_page *pages ____cacheline_aligned_in_smp;
+	atomic_long_t nr_pages;	/* of the list, or on their way into it */
+	atomic_long_t nr_tables[VTD_PT_MAX_LEVELS + 1];	/* of the list, by level */
+	atomic_long_t nr_deposited;	/* of these */
+};
+
+/* The most tables that one split can take: 1 GiB to 4 KiB at both ends. */
+#define VTD_PT_MAX_SPARES	(2 * (VTD_PT_MAX_LEAF - 1))
+
+/* Tables that were allocated before anything was changed. */
+struct vtd_pt_spares {
+	unsigned int nr;
+	u64 *table[VTD_PT_MAX_SPARES];
+};
+
+/* Pages */
+
+VISIBLE_IF_KUNIT void *vtd_pt_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp)
+{
+	struct page *page;
+
+	KUNIT_STATIC_STUB_REDIRECT(vtd_pt_alloc_page, cfg, gfp);
+
+	page = alloc_pages_node(cfg->nid, gfp | cfg->gfp, 0);
+	if (!page)
+		return NULL;
+
+	__iommu_alloc_account(page, 0);
+	return page_address(page);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_alloc_page);
+
+static struct vtd_pt_page *vtd_pt_page(const void *addr)
+{
+	return (struct vtd_pt_page *)virt_to_page(addr);
+}
+
+static u64 *vtd_pt_page_table(const struct vtd_pt_page *page)
+{
+	return page_address((const struct page *)page);
+}
+
+static bool vtd_pt_charge(struct vtd_pt *pt)
+{
+	unsigned long nr = atomic_long_inc_return(&pt->nr_pages);
+
+	return !pt->cfg.max_pages || nr <= pt->cfg.max_pages;
+}
+
+static void vtd_pt_uncharge(struct vtd_pt *pt)
+{
+	atomic_long_dec(&pt->nr_pages);
+}
+
+/* A page to become a table. */
+static void *vtd_pt_new_page(struct vtd_pt *pt, gfp_t gfp)
+{
+	struct vtd_pt_page *page;
+	void *addr = NULL;
+
+	if (vtd_pt_charge(pt))
+		addr = vtd_pt_alloc_page(&pt->cfg, gfp);
+	if (!addr) {
+		vtd_pt_uncharge(pt);
+		return NULL;
+	}
+
+	page = vtd_pt_page(addr);
+	WRITE_ONCE(page->key, 0);
+	page->deposited = NULL;
+
+	return addr;
+}
+
+/* Free a page that nobody else has ever been able to reach. */
+static void vtd_pt_drop_page(struct vtd_pt *pt, void *addr)
+{
+	iommu_free_page(addr);
+	vtd_pt_uncharge(pt);
+}
+
+/* Note a table of @level that others can reach: it stays to the end. */
+static void vtd_pt_keep_page(struct vtd_pt *pt, struct vtd_pt_page *page, unsigned int level)
+{
+	atomic_long_inc(&pt->nr_tables[level]);
+	page->next = READ_ONCE(pt->pages);
+	while (!try_cmpxchg(&pt->pages, &page->next, page))
+		;
+}
+
+static void vtd_pt_free_batch(struct rcu_head *rcu)
+{
+	struct vtd_pt_page *page = container_of(rcu, struct vtd_pt_page, rcu);
+
+	while (page) {
+		struct vtd_pt_page *next = page->next;
+
+		page->deposited = NULL;
+		__iommu_free_pages((struct page *)page, 0);
+		page = next;
+	}
+}
+
+/*
+ * Free @page and all behind it, which may be millions. Fault dumps walk from the PASID entry in
+ * interrupt context, where they cannot keep the domain from going away.
+ */
+static void vtd_pt_free_pages(struct vtd_pt_page *page)
+{
+	while (page) {
+		struct vtd_pt_page *batch = page, *next;
+		unsigned int nr;
+
+		for (nr = 1; nr < 64 && page->next; nr++)
+			page = page->next;
+
+		next = page->next;
+		page->next = NULL;
+		call_rcu(&batch->rcu, vtd_pt_free_batch);
+		page = next;
+		cond_resched();
+	}
+}
+
+static u64 *vtd_pt_table(u64 entry)
+{
+	return phys_to_virt(fmt_table_addr(entry));
+}
+
+static void vtd_pt_sync_entries(struct vtd_pt *pt, void *addr, size_t size)
+{
+	if (!pt->cfg.coherent)
+		pt->cfg.ops->sync_entries(pt->cfg.owner, addr, size);
+}
+
+/* Entries */
+
+/* Entries that are looked at together, or stored, rather than each by itself. */
+#define VTD_PT_STRIDE	8
+
+/* In pairs, as each sum waits for the one before it. */
+static __always_inline void vtd_pt_store_stride(u64 *slot, u64 leaf, u64 step)
+{
+	unsigned int i;
+
+#pragma GCC unroll 8
+	for (i = 0; i < VTD_PT_STRIDE; i += 2, leaf += 2 * step) {
+		vtd_pt_store(slot + i, leaf);
+		vtd_pt_store(slot + i + 1, leaf + step);
+	}
+}
+
+/*
+ * Clear @n entries of the caller's. All of a page table's are, as they are not
+ * larger than what can be owned.
+ */
+static void vtd_pt_clear_pages(u64 *slot, unsigned int n)
+{
+	unsigned int i;
+
+	for (; n >= VTD_PT_STRIDE; n -= VTD_PT_STRIDE, slot += VTD_PT_STRIDE)
+		vtd_pt_store_stride(slot, 0, 0);
+	for (i = 0; i < n; i++)
+		vtd_pt_store(slot + i, 0);
+}
+
+/* Hints: see above. */
+
+static u64 **vtd_pt_hint(struct vtd_pt *pt, u64 iova)
+{
+	unsigned int place = (iova >> vtd_pt_shift(VTD_PT_HINT_LEVEL + 1)) % VTD_PT_HINTS;
+
+	/* Another CPU's, if this one is left meanwhile, is as good. */
+	return &raw_cpu_ptr(pt->hints)->directory[place];
+}
+
+static unsigned long vtd_pt_key(u64 iova, unsigned int level)
+{
+	return (iova >> vtd_pt_shift(VTD_PT_HINT_LEVEL + 1)) << VTD_PT_KEY_FOR |
+	       VTD_PT_KEY_IN_USE | level;
+}
+
+/* The page directory for @iova, if this CPU has a hint for it, or NULL. */
+static __always_inline u64 *vtd_pt_hint_get(struct vtd_pt *pt, u64 iova)
+{
+	u64 *table = READ_ONCE(*vtd_pt_hint(pt, iova));
+	unsigned long key;
+
+	if (unlikely(!table))
+		return NULL;
+
+	/* What was done before the key was set; see vtd_pt_install(). */
+	key = smp_load_acquire(&vtd_pt_page(table)->key) & ~VTD_PT_KEY_LISTED;
+	if (unlikely(key != vtd_pt_key(iova, VTD_PT_HINT_LEVEL)))
+		return NULL;
+
+	return table;
+}
+
+/*
+ * Where a walk for @iova down to @level begins, and at what level: at the
+ * hint, or at the root.
+ */
+static u64 *vtd_pt_walk_start(struct vtd_pt *pt, u64 iova, unsigned int level,
+			      unsigned int *from)
+{
+	u64 *table = NULL;
+
+	*from = VTD_PT_HINT_LEVEL;
+	if (level <= VTD_PT_HINT_LEVEL)
+		table = vtd_pt_hint_get(pt, iova);
+	if (likely(table))
+		return table;
+
+	*from = pt->cfg.levels;
+	return pt->root;
+}
+
+static void vtd_pt_hint_set(struct vtd_pt *pt, u64 iova, unsigned int level, u64 *table)
+{
+	if (level != VTD_PT_HINT_LEVEL)
+		return;
+
+	/*
+	 * The table's key before the table: a task that was migrated stores for another
+	 * CPU, which must not find what the page's last owner has left there.
+	 */
+	smp_store_release(vtd_pt_hint(pt, iova), table);
+}
+
+/* The slot for @iova at @level, 1 or 2, by this CPU's hint, or NULL. */
+static __always_inline u64 *vtd_pt_hint_slot(struct vtd_pt *pt, u64 iova,
+					     unsigned int level)
+{
+	u64 *table = vtd_pt_hint_get(pt, iova), entry;
+
+	if (!table || level == 2)
+		return table ? table + vtd_pt_index(iova, 2) : NULL;
+
+	entry = vtd_pt_load(table + vtd_pt_index(iova, 2));
+	if (unlikely(!fmt_is_synced_table(entry)))
+		return NULL;
+
+	return vtd_pt_table(entry) + vtd_pt_index(iova, 1);
+}
+
+/* Depositing */
+
+static unsigned long vtd_pt_deposit_key(u64 *slot)
+{
+	return (offset_in_page(slot) / sizeof(*slot)) << VTD_PT_KEY_FOR |
+	       VTD_PT_KEY_LISTED | VTD_PT_KEY_DEPOSITED;
+}
+
+/*
+ * Keep @table, which is empty and out of hardware's reach, for @slot. It joins the
+ * list of the table that @slot is in, and stays there; its key tells whether it can
+ * be had. There may be more than one for a slot, if several CPUs split the same large
+ * page at the same time and those that had a deposited table lost against a new one.
+ * Listing takes no memory, at the price of a search when a slot turns into a table.
+ */
+static void vtd_pt_deposit(struct vtd_pt *pt, u64 *slot, u64 *table)
+{
+	struct vtd_pt_page *parent = vtd_pt_page(slot), *page = vtd_pt_page(table);
+	unsigned long key = READ_ONCE(page->key);
+
+	if (!(key & VTD_PT_KEY_LISTED)) {
+		page->sibling = READ_ONCE(parent->deposited);
+		while (!try_cmpxchg(&parent->deposited, &page->sibling, page))
+			;
+	}
+
+	atomic_long_inc(&pt->nr_deposited);
+	/*
+	 * Nothing has to come before this: the slot holds a large page or a table now,
+	 * so the CPU that takes @table next owns all of the slot, and has ordered
+	 * itself behind this one.
+	 */
+	WRITE_ONCE(page->key, vtd_pt_deposit_key(slot) | (key & VTD_PT_KEY_LEVEL));
+}
+
+static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
+{
+	struct vtd_pt_page *page = READ_ONCE(vtd_pt_page(slot)->deposited);
+
+	for (; page; page = page->sibling) {
+		unsigned long key = READ_ONCE(page->key);
+
+		if ((key & ~VTD_PT_KEY_LEVEL) == vtd_pt_deposit_key(slot) &&
+		    try_cmpxchg(&page->key, &key, key & ~VTD_PT_KEY_DEPOSITED)) {
+			atomic_long_dec(&pt->nr_deposited);
+			return vtd_pt_page_table(page);
+		}
+	}
+
+	return NULL;
+}
+
+/* Populate */
+
+/*
+ * Bring hardware in sync with @entry, which refers to a table and is at @slot, an
+ * entry of @level for @iova; @replaced if a large page may have been there. See
+ * "Syncing a table" above.
+ */
+static noinline void vtd_pt_sync_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+				       u64 entry, bool replaced)
+{
+	iova = ALIGN_DOWN(iova, vtd_pt_size(level));
+	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
+	if (replaced)
+		pt->cfg.ops->invalidate(pt->cfg.owner, iova, iova + vtd_pt_size(level) - 1,
+					VTD_PT_STRUCTURE);
+	/* Fully ordered. It fails if another CPU has done the same. */
+	cmpxchg64(slot, entry, entry | FMT_SYNCED);
+}
+
+/* The same for an entry that was found, and that another CPU has installed. */
+static void vtd_pt_sync_found(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			      u64 entry)
+{
+	vtd_pt_sync_table(pt, slot, level, iova, entry,
+			  pt->cfg.pgsize_bitmap & vtd_pt_size(level));
+}
+
+/*
+ * Put @table where @slot, an entry of @level for @iova, still holds *@old. On
+ * failure *@old is what the slot holds.
+ */
+static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			   u64 *old, u64 *table)
+{
+	struct vtd_pt_page *page = vtd_pt_page(table);
+	u64 new = fmt_make_table(virt_to_phys(table));
+	unsigned long key = READ_ONCE(page->key);
+	bool replaced = fmt_present(*old);
+
+	if (pt->cfg.coherent && !replaced)
+		new |= FMT_SYNCED;
+
+	vtd_pt_sync_entries(pt, table, PAGE_SIZE);
+	smp_wmb();	/* the table's content before the table */
+	if (!try_cmpxchg64_relaxed(slot, old, new))
+		return false;
+
+	if (!(new & FMT_SYNCED))
+		vtd_pt_sync_table(pt, slot, level, iova, new, replaced);
+
+	if (!(key & VTD_PT_KEY_LISTED))
+		vtd_pt_keep_page(pt, page, level - 1);
+	/*
+	 * All of the above before another CPU finds the key. Fully ordered; it fails
+	 * if a caller that owns nothing here has deposited the table.
+	 */
+	try_cmpxchg(&page->key, &key,
+		    (key & VTD_PT_KEY_LISTED) | vtd_pt_key(iova, level - 1));
+
+	return true;
+}
+
+/*
+ * A table that nobody else sees, for @slot: a deposited one, whose entries are zero, or a
+ * new one.
+ */
+static u64 *vtd_pt_alloc_table(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
+{
+	u64 *table = vtd_pt_withdraw(pt, slot);
+
+	return table ?: vtd_pt_new_page(pt, gfp);
+}
+
+/* What was taken turned out not to be needed; @filled if it is not empty. */
+static void vtd_pt_put_table(struct vtd_pt *pt, u64 *slot, u64 *table, bool filled)
+{
+	if (!(READ_ONCE(vtd_pt_page(table)->key) & VTD_PT_KEY_LISTED)) {
+		vtd_pt_drop_page(pt, table);
+		return;
+	}
+
+	if (filled)
+		vtd_pt_clear_pages(table, VTD_PT_ENTRIES);
+	vtd_pt_deposit(pt, slot, table);
+}
+
+/*
+ * The table below @slot, an entry of @level for @iova: made if there is none, and
+ * in sync in any case. -EADDRINUSE if the slot is a leaf.
+ */
+static noinline u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int level,
+				     u64 iova, gfp_t gfp)
+{
+	u64 entry = vtd_pt_load(slot);
+
+	if (!fmt_present(entry)) {
+		u64 *table = vtd_pt_alloc_table(pt, slot, gfp | __GFP_ZERO);
+
+		if (!table)
+			return ERR_PTR(-ENOMEM);
+
+		if (vtd_pt_install(pt, slot, level, iova, &entry, table))
+			return table;
+
+		/* Somebody else was faster; theirs is as good. */
+		vtd_pt_put_table(pt, slot, table, false);
+	}
+
+	if (fmt_is_leaf(entry, level))
+		return ERR_PTR(-EADDRINUSE);
+
+	if (!(entry & FMT_SYNCED))
+		vtd_pt_sync_found(pt, slot, level, iova, entry);
+
+	return vtd_pt_table(entry);
+}
+
+/* A table for what @entry at @slot, a slot of @level for @iova, ought to refer to. */
+static u64 *vtd_pt_table_below(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			       gfp_t gfp)
+{
+	u64 entry = vtd_pt_load(slot);
+
+	if (likely(fmt_is_synced_table(entry)))
+		return vtd_pt_table(entry);
+
+	return vtd_pt_populate(pt, slot, level, iova, gfp);
+}
+
+/* The table of @level that has the slot for @iova. */
+static u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 iova, unsigned int level, gfp_t gfp)
+{
+	unsigned int l;
+	u64 *table = vtd_pt_walk_start(pt, iova, level, &l);
+
+	while (l > level) {
+		table = vtd_pt_table_below(pt, table + vtd_pt_index(iova, l), l, iova, gfp);
+		if (IS_ERR(table))
+			return table;
+
+		vtd_pt_hint_set(pt, iova, --l, table);
+	}
+
+	return table;
+}
+
+/*
+ * What decides about @iova, a leaf or nothing, and at which level. Only looks,
+ * so that @iova may be anybody's.
+ */
+static u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned int *level)
+{
+	unsigned int l;
+	u64 *table = vtd_pt_walk_start(pt, iova, 1, &l);
+
+	for (;; l--) {
+		u64 entry = vtd_pt_load(table + vtd_pt_index(iova, l));
+
+		if (!fmt_is_table(entry, l)) {
+			*level = l;
+			return entry;
+		}
+		table = vtd_pt_table(entry);
+	}
+}
+
+/*
+ * The slot that decides about @iova, which is the caller's, and its level.
+ * Entries on the way are in sync: to hardware, a leaf is not gone while it still
+ * has the large page that the leaf was part of.
+ */
+static u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned int *level)
+{
+	unsigned int l;
+	u64 *table = vtd_pt_walk_start(pt, iova, 1, &l);
+
+	for (;;) {
+		u64 *slot = table + vtd_pt_index(iova, l);
+		u64 entry = vtd_pt_load(slot);
+
+		if (!fmt_is_table(entry, l)) {
+			*level = l;
+			return slot;
+		}
+		if (unlikely(!(entry & FMT_SYNCED)))
+			vtd_pt_sync_found(pt, slot, l, iova, entry);
+		table = vtd_pt_table(entry);
+		vtd_pt_hint_set(pt, iova, --l, table);
+	}
+}
+
+/* How many entries of @level from @iova on, in one table, the range to @last has. */
+static __always_inline unsigned int vtd_pt_run(unsigned int level, u64 iova, u64 last)
+{
+	u64 run = (last >> vtd_pt_shift(level)) - (iova >> vtd_pt_shift(level)) + 1;
+
+	return min_t(u64, run, VTD_PT_ENTRIES - vtd_pt_index(iova, level));
+}
+
+/*
+ * Store @new at @slot, an entry of @level that held @old, a leaf or nothing. The caller
+ * owns all of it, so nobody else changes it. Should two callers break that rule, then
+ * what they break is their range; but a 1 GiB page that took the place of a directory
+ * while CPUs have hints for it would lead everybody astray, for as long as the table lives.
+ * So that is exchanged.
+ */
+static __always_inline bool vtd_pt_replace_leaf(u64 *slot, unsigned int level, u64 old,
+						u64 new)
+{
+	if (level > VTD_PT_HINT_LEVEL)
+		return try_cmpxchg64(slot, &old, new);
+
+	vtd_pt_store(slot, new);
+	return true;
+}
+
+/* A large page over a table that has become empty */
+
+static bool vtd_pt_stride_is_free(u64 *slot)
+{
+	unsigned int i;
+	u64 any = 0;
+
+#pragma GCC unroll 8
+	for (i = 0; i < VTD_PT_STRIDE; i++)
+		any |= vtd_pt_load(slot + i);
+
+	return !any;
+}
+
+static bool vtd_pt_is_empty(u64 *table, unsigned int level)
+{
+	unsigned int i;
+
+	for (i = 0; i < VTD_PT_ENTRIES; i++) {
+		if (i % VTD_PT_STRIDE == 0 && vtd_pt_stride_is_free(table + i)) {
+			i += VTD_PT_STRIDE - 1;
+			continue;
+		}
+
+		u64 entry = vtd_pt_load(table + i);
+
+		if (fmt_is_table(entry, level)) {
+			if (!vtd_pt_is_empty(vtd_pt_table(entry), level - 1))
+				return false;
+		} else if (entry) {
+			return false;
+		}
+	}
+
+	return true;
+}
+
+/* Deposit the tables below @table, which is no longer reachable for hardware. */
+static void vtd_pt_deposit_children(struct vtd_pt *pt, u64 *table, unsigned int level)
+{
+	unsigned int i;
+
+	for (i = 0; level > 1 && i < VTD_PT_ENTRIES; i++) {
+		u64 entry = vtd_pt_load(table + i);
+
+		if (!fmt_is_table(entry, level))
+			continue;
+
+		vtd_pt_store(table + i, 0);
+		vtd_pt_deposit(pt, table + i, vtd_pt_table(entry));
+	}
+}
+
+/*
+ * Store @leaf at @slot, an entry of @level for @iova that is in use. That works
+ * if what it refers to is an empty table. Hardware may have the table in a
+ * paging-structure cache and would go on finding nothing there, hence the
+ * invalidation; only after that may the table be used again. No memory is needed.
+ */
+static noinline int vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int level,
+					 u64 iova, u64 leaf)
+{
+	u64 old = vtd_pt_load(slot);
+	u64 *table;
+
+	if (!fmt_is_table(old, level))
+		return -EADDRINUSE;
+
+	table = vtd_pt_table(old);
+	if (!vtd_pt_is_empty(table, level - 1))
+		return -EADDRINUSE;
+
+	if (!try_cmpxchg64(slot, &old, leaf))
+		return -EADDRINUSE;
+
+	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
+	pt->cfg.ops->invalidate(pt->cfg.owner, iova, iova + vtd_pt_size(level) - 1,
+				VTD_PT_STRUCTURE);
+
+	vtd_pt_deposit_children(pt, table, level - 1);
+	vtd_pt_deposit(pt, slot, table);
+
+	return 0;
+}
+
+/* Split */
+
+/* All entries of a table that nobody else sees. */
+static void vtd_pt_fill_table(u64 *table, u64 leaf, u64 step)
+{
+	unsigned int i;
+
+	for (i = 0; i < VTD_PT_ENTRIES; i += VTD_PT_STRIDE)
+		vtd_pt_store_stride(table + i, leaf + i * step, step);
+}
+
+/*
+ * Replace the leaf at @slot, an entry of @level for @iova, by a table that
+ * translates the same. A deposited table of that slot is used before a spare.
+ */
+static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
+			     u64 iova, struct vtd_pt_spares *spares)
+{
+	u64 *deposited = vtd_pt_withdraw(pt, slot);
+	u64 *table = deposited;
+	u64 leaf = vtd_pt_load(slot);
+
+	if (!table && spares->nr)
+		table = spares->table[--spares->nr];
+	if (!table)
+		return -ENOMEM;
+
+	/*
+	 * If hardware sets Accessed or Dirty between the fill and the exchange,
+	 * the exchange fails, and the table is filled again with the bit. They
+	 * are never cleared here, so this ends. If it fails because there is a
+	 * table now, somebody who splits the same page elsewhere was faster.
+	 */
+	while (fmt_present(leaf) && fmt_is_leaf(leaf, level)) {
+		vtd_pt_fill_table(table, fmt_split_leaf(leaf, level, 0),
+				  vtd_pt_size(level - 1));
+		if (vtd_pt_install(pt, slot, level, iova, &leaf, table))
+			return 0;
+	}
+
+	if (deposited)
+		vtd_pt_put_table(pt, slot, deposited, true);
+	else
+		spares->table[spares->nr++] = table;
+
+	return 0;
+}
+
+/* How many tables it takes for no leaf to reach across @iova. */
+VISIBLE_IF_KUNIT unsigned int vtd_pt_split_depth(struct vtd_pt *pt, u64 iova,
+						 unsigned int *level)
+{
+	unsigned int depth = 0;
+
+	KUNIT_STATIC_STUB_REDIRECT(vtd_pt_split_depth, pt, iova, level);
+
+	if (iova > pt->last)
+		return 0;
+	if (!fmt_present(vtd_pt_lookup(pt, iova, level)))
+		return 0;
+
+	while (!IS_ALIGNED(iova, vtd_pt_size(*level - depth)))
+		depth++;
+
+	return depth;
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split_depth);
+
+/* The same for @iova and @end, which may lie in one large page. */
+static unsigned int vtd_pt_split_depths(struct vtd_pt *pt, u64 iova, u64 end)
+{
+	unsigned int level, unused, shared = 0;
+	unsigned int depth = vtd_pt_split_depth(pt, iova, &level);
+	unsigned int end_depth = vtd_pt_split_depth(pt, end, &unused);
+
+	while (shared < min(depth, end_depth) &&
+	       iova >> vtd_pt_shift(level - shared) == end >> vtd_pt_shift(level - shared))
+		shared++;
+
+	return depth + end_depth - shared;
+}
+
+/*
+ * Split leaves until none reaches across @iova. One that does is partly the
+ * caller's, be @iova the begin or the end of its range, and so is everything
+ * above; what is below belongs to a neighbour as soon as somebody else has
+ * broken it down.
+ */
+static int vtd_pt_split_at(struct vtd_pt *pt, u64 iova, struct vtd_pt_spares *spares)
+{
+	unsigned int level;
+
+	while (vtd_pt_split_depth(pt, iova, &level)) {
+		/* Nothing is missing on the way, so nothing is allocated. */
+		u64 *table = vtd_pt_walk_alloc(pt, iova, level, GFP_NOWAIT);
+		int ret;
+
+		if (IS_ERR(table))
+			return PTR_ERR(table);
+
+		ret = vtd_pt_split_leaf(pt, table + vtd_pt_index(iova, level), level,
+					iova, spares);
+		if (ret)
+			return ret;
+	}
+
+	return 0;
+}
+
+/*
+ * See to it that no leaf reaches across @iova or @end. All memory is there
+ * before the first change, so that a failure leaves everything as it was.
+ */
+static noinline int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
+{
+	unsigned int need = vtd_pt_split_depths(pt, iova, end);
+	struct vtd_pt_spares spares = {};
+	int ret = 0;
+
+	while (!ret && spares.nr < need) {
+		u64 *table = vtd_pt_new_page(pt, gfp);
+
+		if (table)
+			spares.table[spares.nr++] = table;
+		else
+			ret = -ENOMEM;
+	}
+
+	if (!ret)
+		ret = vtd_pt_split_at(pt, iova, &spares);
+	if (!ret)
+		ret = vtd_pt_split_at(pt, end, &spares);
+
+	while (spares.nr)
+		vtd_pt_drop_page(pt, spares.table[--spares.nr]);
+
+	return ret;
+}
+
+/* Clear */
+
+static bool vtd_pt_stride_has_leaves_only(u64 *slot)
+{
+	unsigned int i;
+	u64 all = ~0ULL;
+
+#pragma GCC unroll 8
+	for (i = 0; i < VTD_PT_STRIDE; i++)
+		all &= vtd_pt_load(slot + i);
+
+	return fmt_is_large_leaf(all);
+}
+
+/*
+ * The same above page tables, where an entry may be a neighbour's table, or become
+ * one at any time if it is empty. Returns how many entries are done; fewer than @n
+ * where a table is in the way.
+ */
+static unsigned int vtd_pt_clear_large(u64 *slot, unsigned int level, unsigned int n)
+{
+	unsigned int i = 0;
+
+	while (i < n) {
+		u64 entry;
+
+		if (level == VTD_PT_HINT_LEVEL && n - i >= VTD_PT_STRIDE &&
+		    vtd_pt_stride_has_leaves_only(slot + i)) {
+			vtd_pt_clear_pages(slot + i, VTD_PT_STRIDE);
+			i += VTD_PT_STRIDE;
+			continue;
+		}
+
+		entry = vtd_pt_load(slot + i);
+		if (fmt_is_table(entry, level))
+			break;
+		if (!entry || vtd_pt_replace_leaf(slot + i, level, entry, 0))
+			i++;
+	}
+
+	return i;
+}
+
+/* Clear every leaf from @iova to @last, beginning at @slot, of @level. */
+static void vtd_pt_clear(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			 u64 last)
+{
+	for (;;) {
+		unsigned int n = vtd_pt_run(level, iova, last);
+
+		if (level == 1)
+			vtd_pt_clear_pages(slot, n);
+		else
+			n = vtd_pt_clear_large(slot, level, n);
+
+		/* Nothing, if a hole has just become a neighbour's table. */
+		if (n) {
+			vtd_pt_sync_entries(pt, slot, n * sizeof(*slot));
+			iova = ALIGN_DOWN(iova, vtd_pt_size(level)) +
+			       n * vtd_pt_size(level);
+		}
+		if (iova > last)
+			return;
+
+		slot = vtd_pt_walk(pt, iova, &level);
+	}
+}
+
+/* Unwind what a failed vtd_pt_map() has mapped so far. */
+static void vtd_pt_unwind(struct vtd_pt *pt, u64 iova, u64 end)
+{
+	unsigned int level;
+	u64 *slot;
+
+	if (iova == end)
+		return;
+
+	slot = vtd_pt_walk(pt, iova, &level);
+	vtd_pt_clear(pt, slot, level, iova, end - 1);
+	pt->cfg.ops->invalidate(pt->cfg.owner, iova, end - 1, VTD_PT_LEAVES);
+}
+
+/* Map */
+
+/* Fill @n slots of @level. Returns how many are filled before one is in use. */
+static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned int level,
+						unsigned int n)
+{
+	u64 step = vtd_pt_size(level);
+	unsigned int i = 0;
+
+	while (i < n) {
+		if (level <= VTD_PT_HINT_LEVEL && n - i >= VTD_PT_STRIDE &&
+		    vtd_pt_stride_is_free(slot + i)) {
+			vtd_pt_store_stride(slot + i, leaf, step);
+			leaf += VTD_PT_STRIDE * step;
+			i += VTD_PT_STRIDE;
+			continue;
+		}
+
+		if (vtd_pt_load(slot + i) || !vtd_pt_replace_leaf(slot + i, level, 0, leaf))
+			break;
+		leaf += step;
+		i++;
+	}
+
+	return i;
+}
+
+/*
+ * Map all that @slot covers, an entry of @level for @iova that is empty, by a table
+ * that is full before anybody sees it. Returns how many leaves are mapped: none if
+ * somebody else has just populated the slot.
+ */
+static noinline int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int level,
+				     u64 iova, u64 leaf, gfp_t gfp)
+{
+	u64 *table = vtd_pt_alloc_table(pt, slot, gfp);
+	u64 none = 0;
+
+	if (!table)
+		return -ENOMEM;
+
+	vtd_pt_fill_table(table, leaf, vtd_pt_size(level - 1));
+	if (vtd_pt_install(pt, slot, level, iova, &none, table))
+		return VTD_PT_ENTRIES;
+
+	vtd_pt_put_table(pt, slot, table, true);
+	return 0;
+}
+
+/* Map @n leaves of @level in one table. Returns how many are, or an error. */
+static int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf, unsigned int level,
+			  unsigned int n, gfp_t gfp)
+{
+	u64 *table, *slot;
+	unsigned int done;
+	int ret;
+
+	if (n == VTD_PT_ENTRIES) {
+		table = vtd_pt_walk_alloc(pt, iova, level + 1, gfp);
+		if (IS_ERR(table))
+			return PTR_ERR(table);
+
+		slot = table + vtd_pt_index(iova, level + 1);
+		if (!vtd_pt_load(slot))
+			return vtd_pt_map_table(pt, slot, level + 1, iova, leaf,
+						gfp);
+
+		table = vtd_pt_table_below(pt, slot, level + 1, iova, gfp);
+	} else {
+		table = vtd_pt_walk_alloc(pt, iova, level, gfp);
+	}
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+
+	slot = table + vtd_pt_index(iova, level);
+	done = vtd_pt_fill(slot, leaf, level, n);
+	if (likely(done)) {
+		vtd_pt_sync_entries(pt, slot, done * sizeof(*slot));
+		return done;
+	}
+
+	ret = vtd_pt_replace_table(pt, slot, level, iova, leaf);
+	return ret ?: 1;
+}
+
+static bool vtd_pt_in_aperture(struct vtd_pt *pt, u64 iova, size_t size)
+{
+	return iova <= pt->last && size - 1 <= pt->last - iova;
+}
+
+/* Map one leaf at @slot, of @level, if it is free. */
+static __always_inline bool vtd_pt_map_slot(struct vtd_pt *pt, u64 *slot, unsigned int level,
+					    u64 leaf)
+{
+	if (unlikely(vtd_pt_load(slot) || !vtd_pt_replace_leaf(slot, level, 0, leaf)))
+		return false;
+
+	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
+	return true;
+}
+
+/* Map a page of 4 KiB below @slot of a page directory, where a table may be missing. */
+static noinline int vtd_pt_map_below(struct vtd_pt *pt, u64 *slot, u64 iova, u64 leaf,
+				     gfp_t gfp)
+{
+	u64 *table = vtd_pt_populate(pt, slot, 2, iova, gfp);
+
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+
+	return vtd_pt_map_slot(pt, table + vtd_pt_index(iova, 1), 1, leaf);
+}
+
+/*
+ * Map one page of 4 KiB or 2 MiB in a directory that this CPU has a hint for, or below it;
+ * what has a hint is in the aperture. Returns how many are mapped, which is none
+ * if there is more to look at, or an error.
+ */
+static __always_inline int vtd_pt_map_one(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
+					  size_t pgsize, int prot, gfp_t gfp)
+{
+	u64 *table, *slot;
+
+	if (unlikely(!IS_ALIGNED(iova | paddr, pgsize) || paddr > FMT_LAST_ADDR ||
+		     !(prot & (IOMMU_READ | IOMMU_WRITE))))
+		return 0;
+
+	table = vtd_pt_hint_get(pt, iova);
+	if (unlikely(!table))
+		return 0;
+
+	slot = table + vtd_pt_index(iova, 2);
+	if (pgsize == SZ_4K) {
+		u64 leaf = fmt_make_leaf(paddr, 1, prot), entry = vtd_pt_load(slot);
+
+		if (unlikely(!fmt_is_synced_table(entry)))
+			return vtd_pt_map_below(pt, slot, iova, leaf, gfp);
+		return vtd_pt_map_slot(pt, vtd_pt_table(entry) + vtd_pt_index(iova, 1), 1, leaf);
+	}
+	if (pgsize == SZ_2M && (pt->cfg.pgsize_bitmap & SZ_2M))
+		return vtd_pt_map_slot(pt, slot, 2, fmt_make_leaf(paddr, 2, prot));
+	return 0;
+}
+
+/*
+ * Map @n leaves in a table of @level that this CPU has a hint for, if all are in there.
+ * Returns how many are mapped.
+ */
+static __always_inline size_t vtd_pt_map_hinted(struct vtd_pt *pt, u64 iova, u64 last,
+						u64 leaf, unsigned int level, size_t n)
+{
+	u64 *slot = vtd_pt_hint_slot(pt, iova, level);
+
+	if (!slot || (iova ^ last) >> vtd_pt_shift(level + 1))
+		return 0;
+
+	n = vtd_pt_fill(slot, leaf, level, n);
+	if (n)
+		vtd_pt_sync_entries(pt, slot, n * sizeof(*slot));
+
+	return n;
+}
+
+/*
+ * Map @iova to @last by leaves of which the first would be @leaf, but for @done
+ * bytes in front, which are mapped already.
+ */
+static noinline int vtd_pt_map_rest(struct vtd_pt *pt, u64 iova, u64 last, size_t done,
+				    u64 leaf, unsigned int level, gfp_t gfp,
+				    size_t *mapped)
+{
+	int ret = 0;
+
+	do {
+		u64 at = iova + done;
+
+		ret = vtd_pt_map_run(pt, at, leaf + done, level,
+				     vtd_pt_run(level, at, last), gfp);
+		if (ret < 0)
+			break;
+
+		done += ret * vtd_pt_size(level);
+	} while (done <= last - iova);
+
+	if (ret == -EADDRINUSE)
+		vtd_pt_unwind(pt, iova, iova + done);
+	else
+		*mapped = done;
+
+	return min(ret, 0);
+}
+
+/*
+ * Map one leaf where tables may be missing. Returns how many are mapped, which is
+ * none if the slot is in use, or an error.
+ */
+static noinline int vtd_pt_map_new(struct vtd_pt *pt, u64 iova, u64 leaf,
+				   unsigned int level, gfp_t gfp)
+{
+	u64 *table = vtd_pt_walk_alloc(pt, iova, level, gfp);
+
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+
+	return vtd_pt_map_slot(pt, table + vtd_pt_index(iova, level), level, leaf);
+}
+
+/* vtd_pt_map() of leaves of @level, for which the table is configured. */
+static __always_inline int vtd_pt_map_level(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
+					    unsigned int level, size_t pgcount, int prot,
+					    gfp_t gfp, size_t *mapped)
+{
+	u64 size = (u64)pgcount << vtd_pt_shift(level), last = iova + size - 1, leaf;
+	ssize_t n = 0;		/* leaves that are mapped */
+
+	if (unlikely(!pgcount || !IS_ALIGNED(iova | paddr, vtd_pt_size(level)) ||
+		     !(prot & (IOMMU_READ | IOMMU_WRITE))))
+		return -EINVAL;
+
+	if (unlikely(iova > pt->last ||
+		     pgcount - 1 > (pt->last - iova) >> vtd_pt_shift(level) ||
+		     size != (size_t)size ||
+		     (paddr | (paddr + size - 1)) > FMT_LAST_ADDR))
+		return -ERANGE;
+
+	leaf = fmt_make_leaf(paddr, level, prot);
+	if (pgcount == 1)
+		n = vtd_pt_map_new(pt, iova, leaf, level, gfp);
+	else if (level <= VTD_PT_HINT_LEVEL)
+		n = vtd_pt_map_hinted(pt, iova, last, leaf, level, pgcount);
+	if (n < 0)
+		return n;
+	if (n == pgcount) {
+		*mapped = size;
+		return 0;
+	}
+
+	return vtd_pt_map_rest(pt, iova, last, n * vtd_pt_size(level), leaf, level, gfp,
+			       mapped);
+}
+
+/* vtd_pt_map() with all its checks. */
+static noinline int vtd_pt_map_any(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
+				   size_t pgsize, size_t pgcount, int prot, gfp_t gfp,
+				   size_t *mapped)
+{
+	*mapped = 0;
+	if (!(pgsize & pt->cfg.pgsize_bitmap))
+		return -EINVAL;
+
+	/* Each has its level as a constant. */
+	switch (pgsize) {
+	case SZ_4K:
+		return vtd_pt_map_level(pt, iova, paddr, 1, pgcount, prot, gfp, mapped);
+	case SZ_2M:
+		return vtd_pt_map_level(pt, iova, paddr, 2, pgcount, prot, gfp, mapped);
+	case SZ_1G:
+		return vtd_pt_map_level(pt, iova, paddr, 3, pgcount, prot, gfp, mapped);
+	default:
+		return -EINVAL;
+	}
+}
+
+/**
+ * vtd_pt_map() - map a physically contiguous range with leaves of one size
+ * @pt: the table
+ * @iova: first I/O virtual address, in bytes
+ * @paddr: first physical address, in bytes
+ * @pgsize: size of the leaves in bytes, one of &vtd_pt_cfg.pgsize_bitmap
+ * @pgcount: how many leaves
+ * @prot: IOMMU_READ or IOMMU_WRITE or both; writable implies readable, as the
+ *	format has no write-only page
+ * @gfp: how to allocate tables
+ * @mapped: set to the bytes that this call has mapped and left mapped
+ *
+ * A large page may take the place of a table that has become empty;
+ * &vtd_pt_ops.invalidate() is called for that.
+ *
+ * Context: any, as far as @gfp and the callbacks allow. No lock is taken. Other
+ * ranges may be mapped and unmapped at the same time.
+ *
+ * Return:
+ * * 0		- all is mapped
+ * * -EINVAL	- size unknown, misaligned or nothing, or no access allowed
+ * * -ERANGE	- outside of the aperture (see vtd_pt_last_iova()), or of physical
+ *		  addresses
+ * * -EADDRINUSE - something is mapped there already; it stays, and what this
+ *		  call had mapped has been unwound and invalidated
+ * * -ENOMEM	- no memory for a table, or none left of &vtd_pt_cfg.max_pages; what
+ *		  had been mapped stays, see @mapped, for the iommu core to unmap
+ */
+int vtd_pt_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
+	       size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
+{
+	/* Most often it is one leaf where there are tables already. */
+	if (pgcount == 1) {
+		int ret = vtd_pt_map_one(pt, iova, paddr, pgsize, prot, gfp);
+
+		if (likely(ret)) {
+			*mapped = ret > 0 ? pgsize : 0;
+			return min(ret, 0);
+		}
+	}
+
+	return vtd_pt_map_any(pt, iova, paddr, pgsize, pgcount, prot, gfp, mapped);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_map);
+
+/* Clear one leaf of @level, if there is one in a table that this CPU has a hint for. */
+static __always_inline bool vtd_pt_unmap_one(struct vtd_pt *pt, u64 iova,
+					     unsigned int level)
+{
+	u64 *slot = vtd_pt_hint_slot(pt, iova, level);
+
+	if (unlikely(!slot || (level > 1 && !fmt_is_large_leaf(vtd_pt_load(slot)))))
+		return false;
+
+	vtd_pt_store(slot, 0);
+	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
+	return true;
+}
+
+/*
+ * Clear @iova to @last, which are whole pages of @level, if that is in a table which
+ * this CPU has a hint for, and no table is in the way.
+ */
+static __always_inline bool vtd_pt_unmap_hinted(struct vtd_pt *pt, u64 iova, u64 last,
+						unsigned int level)
+{
+	unsigned int n = ((last - iova) >> vtd_pt_shift(level)) + 1;
+	u64 *slot = vtd_pt_hint_slot(pt, iova, level);
+
+	if (!slot || (iova ^ last) >> vtd_pt_shift(level + 1))
+		return false;
+
+	if (level == 1)
+		vtd_pt_clear_pages(slot, n);
+	else if (vtd_pt_clear_large(slot, level, n) < n)
+		return false;
+
+	vtd_pt_sync_entries(pt, slot, n * sizeof(*slot));
+	return true;
+}
+
+/* Clear @iova to @last, wherever that is. Fails if there is no memory to split with. */
+static noinline int vtd_pt_unmap_walk(struct vtd_pt *pt, u64 iova, u64 last)
+{
+	unsigned int level, unused;
+	u64 *slot = vtd_pt_walk(pt, iova, &level);
+	int ret;
+
+	/* Unless all is in one page table, either end may be inside of a large page. */
+	if ((level > 1 || (iova ^ last) >> vtd_pt_shift(2)) &&
+	    ((!IS_ALIGNED(iova, vtd_pt_size(level)) && fmt_present(vtd_pt_load(slot))) ||
+	     vtd_pt_split_depth(pt, last + 1, &unused))) {
+		ret = vtd_pt_split_ends(pt, iova, last + 1, GFP_ATOMIC | __GFP_NOWARN);
+		if (ret)
+			return ret;
+		slot = vtd_pt_walk(pt, iova, &level);
+	}
+
+	vtd_pt_clear(pt, slot, level, iova, last);
+
+	return 0;
+}
+
+/* vtd_pt_unmap() with all its checks. */
+static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 iova, size_t size)
+{
+	u64 last = iova + size - 1;
+
+	if (!size || !IS_ALIGNED(iova | size, SZ_4K) ||
+	    !vtd_pt_in_aperture(pt, iova, size))
+		return 0;
+
+	if (IS_ALIGNED(iova | size, SZ_2M) && vtd_pt_unmap_hinted(pt, iova, last, 2))
+		return size;
+	if (size > SZ_4K && likely(vtd_pt_unmap_hinted(pt, iova, last, 1)))
+		return size;
+
+	return vtd_pt_unmap_walk(pt, iova, last) ? 0 : size;
+}
+
+/**
+ * vtd_pt_unmap() - clear exactly a range
+ * @pt: the table
+ * @iova: first I/O virtual address, in bytes, 4 KiB aligned
+ * @size: length in bytes, 4 KiB aligned
+ *
+ * The range may end or begin inside of large pages: these are split first,
+ * and the part outside of the range never stops translating. Only that needs
+ * memory, which is tried for without sleeping. Holes in the range are skipped.
+ *
+ * What was unmapped is the caller's to invalidate, as %VTD_PT_LEAVES, before it
+ * reuses the memory; structure that was changed has been invalidated on return.
+ *
+ * Context: any that the callbacks allow. No lock is taken. Other ranges may be
+ * mapped and unmapped at the same time.
+ *
+ * Return: @size, or 0 if nothing was changed: the range is misaligned, empty or
+ * outside of the aperture, or it splits a large page and there is no memory.
+ */
+size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
+{
+	/* Most often it is one page. A table that has a hint is in the aperture. */
+	if (size == SZ_4K && IS_ALIGNED(iova, SZ_4K) && likely(vtd_pt_unmap_one(pt, iova, 1)))
+		return size;
+	if (size == SZ_2M && IS_ALIGNED(iova, SZ_2M) && likely(vtd_pt_unmap_one(pt, iova, 2)))
+		return size;
+
+	return vtd_pt_unmap_any(pt, iova, size);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_unmap);
+
+/**
+ * vtd_pt_split() - split large pages so that none reaches across an address
+ * @pt: the table
+ * @iova: I/O virtual address in bytes, 4 KiB aligned
+ * @gfp: how to allocate the tables
+ *
+ * Prepares an vtd_pt_unmap() that begins or ends at @iova and must not fail.
+ * Translations, permissions and Accessed and Dirty bits stay what they are at
+ * every moment.
+ *
+ * Context: any, as far as @gfp and the callbacks allow; the owner of a mapping
+ * at @iova.
+ *
+ * Return: 0, also if there is nothing to do; -EINVAL if @iova is misaligned;
+ * -ERANGE if it is outside of the aperture; -ENOMEM with nothing changed.
+ */
+int vtd_pt_split(struct vtd_pt *pt, u64 iova, gfp_t gfp)
+{
+	if (!IS_ALIGNED(iova, SZ_4K))
+		return -EINVAL;
+	if (iova > pt->last)
+		return -ERANGE;
+
+	return vtd_pt_split_ends(pt, iova, iova, gfp);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split);
+
+/**
+ * vtd_pt_iova_to_phys() - what an address translates to
+ * @pt: the table
+ * @iova: I/O virtual address in bytes, any alignment
+ *
+ * Context: any; safe against concurrent map and unmap, of which it sees the
+ * state before or after.
+ *
+ * Return: the physical address, or 0 if nothing is mapped there.
+ */
+phys_addr_t vtd_pt_iova_to_phys(struct vtd_pt *pt, u64 iova)
+{
+	unsigned int level = 1;
+	u64 *slot, entry;
+
+	if (iova > pt->last)
+		return 0;
+
+	slot = vtd_pt_hint_slot(pt, iova, 1);
+	entry = likely(slot) ? vtd_pt_load(slot) : vtd_pt_lookup(pt, iova, &level);
+	if (!fmt_present(entry))
+		return 0;
+
+	return fmt_leaf_addr(entry, level) + (iova & (vtd_pt_size(level) - 1));
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys);
+
+/* Life */
+
+/**
+ * vtd_pt_create() - make an empty table
+ * @cfg: what the table is to be like; copied
+ *
+ * Context: may sleep.
+ *
+ * Return: the table, or ERR_PTR: -EINVAL if @cfg asks for what the format does
+ * not have, or for an aperture of no whole GiB; -ENOMEM.
+ */
+struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg)
+{
+	u64 last = cfg->last_iova ?: U64_MAX;
+	struct vtd_pt *pt;
+
+	if ((cfg->levels != 4 && cfg->levels != 5) ||
+	    !(cfg->pgsize_bitmap & SZ_4K) ||
+	    (cfg->pgsize_bitmap & ~(unsigned long)(SZ_4K | SZ_2M | SZ_1G)) ||
+	    !IS_ALIGNED(last + 1, SZ_1G))
+		return ERR_PTR(-EINVAL);
+
+	pt = kzalloc(sizeof(*pt), GFP_KERNEL | cfg->gfp);
+	if (!pt)
+		return ERR_PTR(-ENOMEM);
+
+	pt->cfg = *cfg;
+	pt->last = min(last, vtd_pt_size(cfg->levels + 1) / 2 - 1);
+	pt->hints = alloc_percpu_gfp(struct vtd_pt_hints, GFP_KERNEL | cfg->gfp);
+	if (!pt->hints)
+		goto err_free;
+
+	pt->root = vtd_pt_new_page(pt, GFP_KERNEL | __GFP_ZERO);
+	if (!pt->root)
+		goto err_free_hints;
+
+	vtd_pt_keep_page(pt, vtd_pt_page(pt->root), cfg->levels);
+	vtd_pt_page(pt->root)->key = vtd_pt_key(0, cfg->levels);
+	vtd_pt_sync_entries(pt, pt->root, PAGE_SIZE);
+
+	return pt;
+
+err_free_hints:
+	free_percpu(pt->hints);
+err_free:
+	kfree(pt);
+	return ERR_PTR(-ENOMEM);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_create);
+
+/**
+ * vtd_pt_destroy() - free a table and all that was ever allocated for it
+ * @pt: the table; whatever is still mapped goes with it
+ *
+ * The pages go back to the system after an RCU grace period, for the sake of
+ * fault dumps.
+ *
+ * Context: no device may reach the table any more, its caches invalidated, and
+ * nobody may call any other function on @pt.
+ */
+void vtd_pt_destroy(struct vtd_pt *pt)
+{
+	vtd_pt_free_pages(pt->pages);
+	free_percpu(pt->hints);
+	kfree(pt);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_destroy);
+
+/**
+ * vtd_pt_nr_tables() - how many tables there are, deposited ones included
+ * @pt: the table
+ *
+ * Return: the number of pages.
+ */
+unsigned long vtd_pt_nr_tables(struct vtd_pt *pt)
+{
+	return atomic_long_read(&pt->nr_pages);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_nr_tables);
+
+/* Looks at every table, of which there may be millions, and lets others run. */
+static bool vtd_pt_maps_nothing(struct vtd_pt *pt)
+{
+	struct vtd_pt_stats stats = {};
+	u64 iova = 0;
+	bool more;
+
+	do {
+		more = vtd_pt_count_leaves(pt, &iova, &stats);
+		if (stats.leaves[1] + stats.leaves[2] + stats.leaves[3])
+			return false;
+		cond_resched();
+	} while (more);
+
+	return true;
+}
+
+/**
+ * vtd_pt_free_empty_tables() - free all tables but the root, if nothing is mapped
+ * @pt: the table
+ *
+ * Unmapping never frees a table. It is safe at a moment when nobody can be on the way
+ * through these tables, and only the owner of the whole address space knows one: no
+ * CPU is (the caller says so), and hardware is not when its caches are invalidated
+ * after the root has become empty. Domains may stay attached.
+ *
+ * Context: may sleep. No other function of this library may be at work on @pt, or
+ * begin before this one is through, but for those that only count or dump:
+ * vtd_pt_count_leaves(), vtd_pt_get_stats(), and under rcu_read_lock() vtd_pt_path() and
+ * vtd_pt_next_leaf().
+ *
+ * Return: 0, and only the root is left; -EBUSY if anything is mapped.
+ */
+int vtd_pt_free_empty_tables(struct vtd_pt *pt)
+{
+	struct vtd_pt_page *root = vtd_pt_page(pt->root), *pages = pt->pages, **end;
+	unsigned int i;
+
+	if (!vtd_pt_maps_nothing(pt))
+		return -EBUSY;
+
+	for (i = 0; i < VTD_PT_ENTRIES; i++)
+		vtd_pt_store(pt->root + i, 0);
+	vtd_pt_sync_entries(pt, pt->root, PAGE_SIZE);
+	pt->cfg.ops->invalidate(pt->cfg.owner, 0, pt->last, VTD_PT_STRUCTURE);
+
+	for_each_possible_cpu(i)
+		memset(per_cpu_ptr(pt->hints, i), 0, sizeof(*pt->hints));
+
+	/* The root was the first, and so is the last of the list. */
+	for (end = &pages, i = 0; *end != root; end = &(*end)->next) {
+		if (++i % 64 == 0)
+			cond_resched();
+	}
+	*end = NULL;
+	pt->pages = root;
+	root->deposited = NULL;
+	atomic_long_set(&pt->nr_pages, 1);
+	for (i = 0; i < pt->cfg.levels; i++)
+		atomic_long_set(&pt->nr_tables[i], 0);
+	atomic_long_set(&pt->nr_deposited, 0);
+	vtd_pt_free_pages(pages);
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_free_empty_tables);
+
+/* Look */
+
+/**
+ * vtd_pt_root() - physical address of the topmost table, for the PASID entry
+ * @pt: the table
+ *
+ * Return: the address in bytes. It does not change.
+ */
+phys_addr_t vtd_pt_root(const struct vtd_pt *pt)
+{
+	return virt_to_phys(pt->root);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_root);
+
+/**
+ * vtd_pt_config() - what the table was created with
+ * @pt: the table
+ *
+ * Return: the configuration. It does not change.
+ */
+const struct vtd_pt_cfg *vtd_pt_config(const struct vtd_pt *pt)
+{
+	return &pt->cfg;
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_config);
+
+/**
+ * vtd_pt_last_iova() - last address of the aperture, which begins at 0
+ * @pt: the table
+ *
+ * First-level addresses are canonical (VT-d section 3.6). Only the lower half is
+ * offered: 47 bits with 4 levels, 56 bits with 5, or what &vtd_pt_cfg.last_iova leaves
+ * of it.
+ *
+ * Return: the address in bytes, inclusive.
+ */
+u64 vtd_pt_last_iova(const struct vtd_pt *pt)
+{
+	return pt->last;
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_last_iova);
+
+/**
+ * vtd_pt_path() - follow a table as hardware would
+ * @root: physical address of the topmost table
+ * @levels: its level, 4 or 5
+ * @iova: I/O virtual address in bytes
+ * @path: the entries met, by level; 0 where the walk did not come
+ *
+ * Goes from a PASID entry's pointer, so that fault dumps and debugfs need no
+ * handle. Only for tables of this library: others may free pages at any time.
+ *
+ * Context: any; under rcu_read_lock() since before @root was read, or while the
+ * table can neither be destroyed nor give anything back.
+ *
+ * Return: the level at which the walk ended, at a leaf or at nothing.
+ */
+unsigned int vtd_pt_path(phys_addr_t root, unsigned int levels, u64 iova,
+			 u64 path[VTD_PT_MAX_LEVELS + 1])
+{
+	u64 *table = phys_to_virt(root);
+	unsigned int level;
+
+	memset(path, 0, sizeof(u64) * (VTD_PT_MAX_LEVELS + 1));
+	for (level = levels; ; level--) {
+		path[level] = vtd_pt_load(table + vtd_pt_index(iova, level));
+		if (!fmt_is_table(path[level], level))
+			return level;
+
+		table = vtd_pt_table(path[level]);
+	}
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_path);
+
+/**
+ * vtd_pt_next_leaf() - find the first leaf at or behind an address
+ * @root: physical address of the topmost table
+ * @levels: its level, 4 or 5
+ * @iova: where to begin; set to where the leaf begins, in bytes
+ * @path: the entries that lead to the leaf, by level
+ * @level: the leaf's level: 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB
+ *
+ * Context: as vtd_pt_path().
+ *
+ * Return: false if there is no such leaf.
+ */
+bool vtd_pt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
+		      u64 path[VTD_PT_MAX_LEVELS + 1], unsigned int *level)
+{
+	while (*iova < vtd_pt_size(levels + 1)) {
+		u64 *slot;
+
+		*level = vtd_pt_path(root, levels, *iova, path);
+		*iova = ALIGN_DOWN(*iova, vtd_pt_size(*level));
+		if (fmt_present(path[*level]))
+			return true;
+
+		/* To where the table ends, or something else is in it. */
+		slot = *level == levels ? phys_to_virt(root) :
+					  vtd_pt_table(path[*level + 1]);
+		slot += vtd_pt_index(*iova, *level);
+		do {
+			*iova += vtd_pt_size(*level);
+		} while (vtd_pt_index(*iova, *level) && !fmt_present(vtd_pt_load(++slot)));
+	}
+
+	return false;
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_next_leaf);
+
+static void vtd_pt_count_table(u64 *table, unsigned int level, struct vtd_pt_stats *stats)
+{
+	unsigned int i;
+
+	for (i = 0; i < VTD_PT_ENTRIES; i++) {
+		u64 entry = vtd_pt_load(table + i);
+
+		if (fmt_is_table(entry, level))
+			vtd_pt_count_table(vtd_pt_table(entry), level - 1, stats);
+		else if (fmt_present(entry))
+			stats->leaves[level]++;
+	}
+}
+
+/**
+ * vtd_pt_count_leaves() - count the leaves of one GiB, or skip more where nothing is
+ * @pt: the table
+ * @iova: where to go on, a multiple of 1 GiB; set to where the next call goes on
+ * @stats: where to add
+ *
+ * Leaves are counted when somebody asks: counting them as they come would cost every
+ * map a store to a shared line. Concurrent operations are seen in part.
+ *
+ * Context: any but concurrently with vtd_pt_destroy(). Takes less than a millisecond, so
+ * that the caller can let others go ahead in between.
+ *
+ * Return: true if there is more to come.
+ */
+bool vtd_pt_count_leaves(struct vtd_pt *pt, u64 *iova, struct vtd_pt_stats *stats)
+{
+	unsigned int level = pt->cfg.levels;
+	u64 *table = pt->root, entry;
+
+	guard(rcu)();
+	for (;; level--) {
+		entry = vtd_pt_load(table + vtd_pt_index(*iova, level));
+		if (level == VTD_PT_MAX_LEAF || !fmt_is_table(entry, level))
+			break;
+		table = vtd_pt_table(entry);
+	}
+
+	if (fmt_is_table(entry, level))
+		vtd_pt_count_table(vtd_pt_table(entry), level - 1, stats);
+	else if (fmt_present(entry))
+		stats->leaves[level]++;
+	*iova = ALIGN_DOWN(*iova, vtd_pt_size(level)) + vtd_pt_size(level);
+
+	return *iova <= pt->last;
+}
+
+/**
+ * vtd_pt_count_tables() - tell how many tables there are
+ * @pt: the table
+ * @stats: what was found; no leaves
+ *
+ * Context: as vtd_pt_count_leaves().
+ */
+void vtd_pt_count_tables(struct vtd_pt *pt, struct vtd_pt_stats *stats)
+{
+	unsigned int level;
+
+	memset(stats, 0, sizeof(*stats));
+	for (level = 1; level <= VTD_PT_MAX_LEVELS; level++)
+		stats->tables[level] = atomic_long_read(&pt->nr_tables[level]);
+	stats->deposited = atomic_long_read(&pt->nr_deposited);
+}
+
+/**
+ * vtd_pt_get_stats() - count tables and leaves
+ * @pt: the table
+ * @stats: what was found
+ *
+ * Context: as vtd_pt_count_leaves(), but takes time in proportion to the table, and may
+ * sleep.
+ */
+void vtd_pt_get_stats(struct vtd_pt *pt, struct vtd_pt_stats *stats)
+{
+	u64 iova = 0;
+
+	vtd_pt_count_tables(pt, stats);
+	while (vtd_pt_count_leaves(pt, &iova, stats))
+		cond_resched();
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_get_stats);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * First-level page tables of the Intel IOMMU, as a library.
+ *
+ * The library knows page tables and nothing of domains, devices or queued
+ * invalidation; fl_domain.c puts it under the iommu core's domain operations.
+ * Documentation/arch/x86/intel-iommu-flpt.rst tells the design and why.
+ */
+#ifndef _INTEL_IOMMU_PGTABLE_H
+#define _INTEL_IOMMU_PGTABLE_H
+
+#include <linux/gfp_types.h>
+#include <linux/types.h>
+
+#define VTD_PT_MAX_LEVELS	5
+
+struct vtd_pt;
+
+/**
+ * enum vtd_pt_change - what an operation did to entries that hardware may cache
+ * @VTD_PT_LEAVES: only leaves were cleared. Cached paging structures stay true:
+ *		 the invalidation hint may be set (VT-d section 6.5.2, IH).
+ * @VTD_PT_STRUCTURE: an entry went from table to leaf or from leaf to table.
+ *		 Paging-structure caches have to go as well (IH clear), and
+ *		 device TLBs must forget the whole of the range.
+ */
+enum vtd_pt_change {
+	VTD_PT_LEAVES,
+	VTD_PT_STRUCTURE,
+};
+
+/**
+ * struct vtd_pt_ops - what the library asks of its owner
+ * @sync_entries: Write @size bytes at @addr back to memory, and return when a
+ *	page walk that does not snoop caches will find them there. Only called
+ *	where &vtd_pt_cfg.coherent is false.
+ * @invalidate: Translations of @start to @last (inclusive, bytes) changed under
+ *	mappings that stay: invalidate, and return when it is done. @change says
+ *	how deep. Never called for what vtd_pt_unmap() unmapped: that is its caller's
+ *	to invalidate, as %VTD_PT_LEAVES. An operation that only adds entries calls it
+ *	if it finds a table that another CPU has not finished installing.
+ *
+ * Both are called from the context of the library call, which may be atomic.
+ */
+struct vtd_pt_ops {
+	void (*sync_entries)(void *owner, void *addr, size_t size);
+	void (*invalidate)(void *owner, u64 start, u64 last,
+			   enum vtd_pt_change change);
+};
+
+/**
+ * struct vtd_pt_cfg - what is fixed when a table is created
+ * @ops: the owner's callbacks
+ * @owner: handed to the callbacks
+ * @levels: 4 or 5 (VT-d section 3.6; 5 needs CAP.FL5LP)
+ * @pgsize_bitmap: leaf sizes in bytes, OR-ed: SZ_4K always, SZ_2M, and SZ_1G
+ *	(needs CAP.FL1GP)
+ * @last_iova: last address of the aperture, which is a number of whole GiB; 0, or more
+ *	than the depth allows, means all that the depth allows
+ * @coherent: page walks snoop the caches (ECAP.SMPWC)
+ * @nid: NUMA node of the tables, or NUMA_NO_NODE
+ * @gfp: added to the gfp of every table: __GFP_ACCOUNT if a user is to be
+ *	charged for them
+ * @max_pages: the most pages that all tables together may take, or 0; what needs
+ *	more fails with -ENOMEM
+ */
+struct vtd_pt_cfg {
+	const struct vtd_pt_ops *ops;
+	void *owner;
+	unsigned int levels;
+	unsigned long pgsize_bitmap;
+	u64 last_iova;
+	bool coherent;
+	int nid;
+	gfp_t gfp;
+	unsigned long max_pages;
+};
+
+/**
+ * struct vtd_pt_stats - what a table is made of
+ * @tables: table pages per level, [1] to [5]; deposited ones included
+ * @deposited: of these, pages that wait for their slot to turn into a table again
+ * @leaves: present leaves by level: [1] 4 KiB, [2] 2 MiB, [3] 1 GiB
+ */
+struct vtd_pt_stats {
+	unsigned long tables[VTD_PT_MAX_LEVELS + 1];
+	unsigned long deposited;
+	unsigned long leaves[VTD_PT_MAX_LEVELS + 1];
+};
+
+struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg);
+void vtd_pt_destroy(struct vtd_pt *pt);
+unsigned long vtd_pt_nr_tables(struct vtd_pt *pt);
+int vtd_pt_free_empty_tables(struct vtd_pt *pt);
+
+int vtd_pt_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
+	       size_t pgcount, int prot, gfp_t gfp, size_t *mapped);
+size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size);
+int vtd_pt_split(struct vtd_pt *pt, u64 iova, gfp_t gfp);
+phys_addr_t vtd_pt_iova_to_phys(struct vtd_pt *pt, u64 iova);
+
+phys_addr_t vtd_pt_root(const struct vtd_pt *pt);
+const struct vtd_pt_cfg *vtd_pt_config(const struct vtd_pt *pt);
+u64 vtd_pt_last_iova(const struct vtd_pt *pt);
+void vtd_pt_count_tables(struct vtd_pt *pt, struct vtd_pt_stats *stats);
+bool vtd_pt_count_leaves(struct vtd_pt *pt, u64 *iova, struct vtd_pt_stats *stats);
+void vtd_pt_get_stats(struct vtd_pt *pt, struct vtd_pt_stats *stats);
+
+unsigned int vtd_pt_path(phys_addr_t root, unsigned int levels, u64 iova,
+			 u64 path[VTD_PT_MAX_LEVELS + 1]);
+bool vtd_pt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
+		      u64 path[VTD_PT_MAX_LEVELS + 1], unsigned int *level);
+
+#endif /* _INTEL_IOMMU_PGTABLE_H */

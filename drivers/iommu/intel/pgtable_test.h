@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What pgtable.c and fl_domain.c open to KUnit suites, which replace the allocator to
+ * make it fail on demand, and the write-back to see what memory is like, and come
+ * in between when a split has been decided on.
+ */
+#ifndef _INTEL_IOMMU_PGTABLE_TEST_H
+#define _INTEL_IOMMU_PGTABLE_TEST_H
+
+#include <kunit/visibility.h>
+#include <linux/gfp_types.h>
+
+#include "pgtable.h"
+
+#if IS_ENABLED(CONFIG_KUNIT)
+void *vtd_pt_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp);
+void intel_fl_sync_entries(void *owner, void *addr, size_t size);
+unsigned int vtd_pt_split_depth(struct vtd_pt *pt, u64 iova, unsigned int *level);
+#endif
+
+#endif /* _INTEL_IOMMU_PGTABLE_TEST_H */

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the fast paths of pgtable.c cost, without a clock: accesses to memory that
+ * others may see. A plain map or unmap finds its table by the CPU's hint
+ * (a hint, the key of the table, the entry of the page directory), and stores to
+ * its leaves and nothing else.
+ */
+#include "shim.h"
+#include "pgtable.h"
+
+#define RW	(IOMMU_READ | IOMMU_WRITE)
+#define BASE	(1ULL << 30)
+
+static struct vtd_pt *pt;
+static unsigned int loads, stores;
+static bool failed;
+
+static void count(enum shim_access access)
+{
+	if (access == SHIM_LOAD)
+		loads++;
+	else
+		stores++;
+}
+
+static void begin(void)
+{
+	loads = 0;
+	stores = 0;
+	shim_hook = count;
+}
+
+static void end(const char *what, unsigned int want_loads, unsigned int want_stores)
+{
+	bool right = loads == want_loads && stores == want_stores;
+
+	shim_hook = NULL;
+	printf("%-36s %3u loads, %3u stores", what, loads, stores);
+	if (!right)
+		printf(": ought to be %u, %u", want_loads, want_stores);
+	putchar('\n');
+	failed |= !right;
+}
+
+static void map(u64 iova, size_t size, size_t n)
+{
+	size_t mapped;
+
+	BUG_ON(vtd_pt_map(pt, iova, iova, size, n, RW, GFP_KERNEL, &mapped));
+	BUG_ON(mapped != n * size);
+}
+
+static void unmap(u64 iova, size_t size)
+{
+	BUG_ON(vtd_pt_unmap(pt, iova, size) != size);
+}
+
+/* Where all tables are there, and this CPU has a hint for the page directory. */
+static void hinted(void)
+{
+	begin();
+	map(BASE + SZ_4K, SZ_4K, 1);
+	end("4K: map", 3 + 1, 1);
+	begin();
+	BUG_ON(vtd_pt_iova_to_phys(pt, BASE + SZ_4K) != BASE + SZ_4K);
+	end("lookup", 3 + 1, 0);
+	begin();
+	unmap(BASE + SZ_4K, SZ_4K);
+	end("4K: unmap", 3, 1);
+
+	begin();
+	map(BASE + 16 * SZ_4K, SZ_4K, 16);
+	end("16 x 4K: map", 3 + 16, 16);
+	begin();
+	unmap(BASE + 16 * SZ_4K, 16 * SZ_4K);
+	end("16 x 4K: unmap", 3, 16);
+
+	/* The leaf is the entry of the page directory. */
+	begin();
+	map(BASE + 8 * SZ_2M, SZ_2M, 1);
+	end("2M: map", 2 + 1, 1);
+	begin();
+	unmap(BASE + 8 * SZ_2M, SZ_2M);
+	end("2M: unmap", 2 + 1, 1);
+
+	/* One entry may be a neighbour's table, so all are looked at. */
+	begin();
+	map(BASE + 8 * SZ_2M, SZ_2M, 64);
+	end("64 x 2M: map", 2 + 64, 64);
+	begin();
+	unmap(BASE + 8 * SZ_2M, 64 * SZ_2M);
+	end("64 x 2M: unmap", 2 + 64, 64);
+}
+
+/* One that has not been here looks twice for a hint, walks, and makes one. */
+static void another_cpu(void)
+{
+	shim_cpu = 1;
+	begin();
+	map(BASE + SZ_4K, SZ_4K, 1);
+	end("4K: map on another CPU", 2 + 3 + 1, 1 + 1);
+	begin();
+	map(BASE + 2 * SZ_4K, SZ_4K, 1);
+	end("4K: map, and again", 3 + 1, 1);
+}
+
+/*
+ * Freeing many tables lets others run at least once for every 64 pages in each of two
+ * loops: one finds the end of the list, the other frees.
+ */
+static void freeing(void)
+{
+	const unsigned long tables = 4096;
+	unsigned long i, rescheds;
+
+	for (i = 0; i < tables; i++) {
+		map(2 * BASE + i * SZ_2M, SZ_4K, 1);
+		unmap(2 * BASE + i * SZ_2M, SZ_4K);
+	}
+	unmap(BASE, SZ_1G);
+	atomic_long_set(&shim_rescheds, 0);
+	BUG_ON(vtd_pt_free_empty_tables(pt));
+	rescheds = atomic_long_read(&shim_rescheds);
+	printf("freeing %lu tables: %lu times cond_resched()\n", tables, rescheds);
+	failed |= rescheds < 2 * tables / 64;
+	shim_rcu_barrier();
+}
+
+static void inv(void *unused, u64 start, u64 last, enum vtd_pt_change change)
+{
+}
+
+int main(void)
+{
+	static const struct vtd_pt_ops none = { .invalidate = inv };
+	const struct vtd_pt_cfg cfg = {
+		.ops = &none,
+		.levels = 4,
+		.pgsize_bitmap = SZ_4K | SZ_2M | SZ_1G,
+		.coherent = true,
+		.nid = NUMA_NO_NODE,
+	};
+
+	shim_reset();
+	pt = vtd_pt_create(&cfg);
+	BUG_ON(IS_ERR(pt));
+	map(BASE, SZ_4K, 1);
+
+	hinted();
+	another_cpu();
+	freeing();
+
+	vtd_pt_destroy(pt);
+	shim_rcu_barrier();
+
+	return failed;
+}

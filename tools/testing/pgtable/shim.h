@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * As much of the kernel as pgtable.c needs, in user space. The Makefile makes every
+ * <linux/...> header that the library includes a line that includes this file.
+ * What its KUnit suite needs beyond that is in kunit_shim.h.
+ *
+ * Pages come from one arena, are handed out once and are not used again before
+ * shim_reset(), so that nothing ever hides a use after free. Physical addresses
+ * differ from virtual ones, and hardware's view of the arena (shim_memory) from
+ * that of the CPU.
+ *
+ * Atomics are those of C11 with the kernel's ordering, for ThreadSanitizer to
+ * understand. READ_ONCE() is consume, since the kernel lets an address
+ * dependency begin there. All of them call shim_hook first: a place where
+ * another CPU may come in between.
+ */
+#ifndef _FLPT_SHIM_H
+#define _FLPT_SHIM_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef u64 phys_addr_t;
+typedef unsigned int gfp_t;
+
+#define CONFIG_64BIT		1
+#define __ARG_PLACEHOLDER_1	0,
+#define __second(a, b, ...)	b
+#define __is_defined2(junk)	__second(junk 1, 0, 0)
+#define __is_defined1(val)	__is_defined2(__ARG_PLACEHOLDER_##val)
+#define IS_ENABLED(option)	__is_defined1(option)
+
+#define likely(x)		__builtin_expect(!!(x), 1)
+#define unlikely(x)		__builtin_expect(!!(x), 0)
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+#define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
+#define min(a, b)		min_t(__typeof__(a), a, b)
+
+#define U64_MAX			(~0ULL)
+#define BIT(n)			(1UL << (n))
+#define BIT_ULL(n)		(1ULL << (n))
+#define GENMASK(high, low)	((~0UL >> (63 - (high))) & (~0UL << (low)))
+#define GENMASK_ULL(high, low)	((~0ULL >> (63 - (high))) & (~0ULL << (low)))
+#define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
+#define IS_ALIGNED(x, a)	(((x) & ((__typeof__(x))(a) - 1)) == 0)
+
+#define SZ_4K			0x1000
+#define SZ_2M			0x200000
+#define SZ_1G			0x40000000
+#define PAGE_SIZE		4096UL
+#define PAGE_MASK		(~(PAGE_SIZE - 1))
+#define offset_in_page(p)	((uintptr_t)(p) & ~PAGE_MASK)
+#define NUMA_NO_NODE		(-1)
+#define IOMMU_READ		1
+#define IOMMU_WRITE		2
+
+#define __GFP_DIRECT_RECLAIM	1u
+#define __GFP_ACCOUNT		2u
+#define __GFP_NOWARN		4u
+#define GFP_ATOMIC		8u
+#define GFP_NOWAIT		16u
+#define __GFP_ZERO		32u
+#define __GFP_DMA		64u
+#define GFP_KERNEL		__GFP_DIRECT_RECLAIM
+
+#define MAX_ERRNO		4095
+#define ERR_PTR(error)		((void *)(long)(error))
+#define PTR_ERR(ptr)		((long)(ptr))
+#define IS_ERR(ptr)		((uintptr_t)(ptr) >= (uintptr_t)-MAX_ERRNO)
+
+#define static_assert(condition)	_Static_assert(condition, #condition)
+#define noinline		__attribute__((noinline))
+#define ____cacheline_aligned_in_smp	__attribute__((aligned(64)))
+#define swap(a, b) do {							\
+	__typeof__(a) swapped = (a);					\
+	(a) = (b);							\
+	(b) = swapped;							\
+} while (0)
+
+/* A check that failed: say so and abort, which is what fuzzers look for. */
+#define BUG(...) do {							\
+	fprintf(stderr, "%s:%d: ", __FILE__, __LINE__);			\
+	fprintf(stderr, __VA_ARGS__);					\
+	fputc('\n', stderr);						\
+	abort();							\
+} while (0)
+#define BUG_ON(condition) do {						\
+	if (unlikely(condition))					\
+		BUG("%s", #condition);					\
+} while (0)
+#define WARN_ON(condition)	({ BUG_ON(condition); false; })
+
+/* Memory order */
+
+/* An atomic operation loads and, as it may, stores. */
+enum shim_access { SHIM_LOAD, SHIM_STORE, SHIM_RELEASE, SHIM_ATOMIC };
+
+extern void (*shim_hook)(enum shim_access access);
+
+static inline void shim_step(enum shim_access access)
+{
+	if (unlikely(shim_hook))
+		shim_hook(access);
+}
+
+#ifdef WEAK
+u64 weak_load(void *addr, unsigned int size, bool acquire);
+void weak_store(void *addr, unsigned int size, u64 val, bool release);
+bool weak_cmpxchg(void *addr, unsigned int size, u64 *old, u64 new, bool full);
+void weak_wmb(void);
+
+#define weak_value(type, val)	((type)(uintptr_t)(val))
+#define READ_ONCE(x)							\
+	(shim_step(SHIM_LOAD),						\
+	 weak_value(__typeof__(x), weak_load((void *)&(x), sizeof(x), false)))
+#define WRITE_ONCE(x, val)						\
+	(shim_step(SHIM_STORE),						\
+	 weak_store(&(x), sizeof(x), (uintptr_t)(val), false))
+#define smp_load_acquire(ptr)						\
+	(shim_step(SHIM_LOAD),						\
+	 weak_value(__typeof__(*(ptr)), weak_load(ptr, sizeof(*(ptr)), true)))
+#define smp_store_release(ptr, val)					\
+	(shim_step(SHIM_RELEASE),					\
+	 weak_store(ptr, sizeof(*(ptr)), (uintptr_t)(val), true))
+#define weak_try_cmpxchg(ptr, oldp, new, full) ({			\
+	u64 was = (uintptr_t)*(oldp);					\
+	bool done;							\
+									\
+	shim_step(SHIM_ATOMIC);						\
+	done = weak_cmpxchg(ptr, sizeof(*(ptr)), &was, (uintptr_t)(new), full); \
+	if (!done)							\
+		*(oldp) = weak_value(__typeof__(*(oldp)), was);		\
+	done;								\
+})
+#define try_cmpxchg(ptr, oldp, new)	weak_try_cmpxchg(ptr, oldp, new, true)
+#define try_cmpxchg64_relaxed(ptr, oldp, new) \
+	weak_try_cmpxchg(ptr, oldp, new, false)
+#define smp_wmb()			weak_wmb()
+#else
+#define READ_ONCE(x)							\
+	(shim_step(SHIM_LOAD), __atomic_load_n(&(x), __ATOMIC_CONSUME))
+#define WRITE_ONCE(x, val)						\
+	(shim_step(SHIM_STORE), __atomic_store_n(&(x), val, __ATOMIC_RELAXED))
+#define try_cmpxchg(ptr, old, new)					\
+	(shim_step(SHIM_ATOMIC),						\
+	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_SEQ_CST,	\
+				     __ATOMIC_CONSUME))
+/*
+ * ThreadSanitizer does not know of fences, so this stands for smp_wmb() before it, too,
+ * and for the address dependency behind it. weak.c sees whether the barrier is there.
+ */
+#define try_cmpxchg64_relaxed(ptr, old, new)				\
+	(shim_step(SHIM_ATOMIC),						\
+	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_ACQ_REL,	\
+				     __ATOMIC_CONSUME))
+#define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_load_acquire(ptr)						\
+	(shim_step(SHIM_LOAD), __atomic_load_n(ptr, __ATOMIC_ACQUIRE))
+#define smp_store_release(ptr, val)					\
+	(shim_step(SHIM_RELEASE), __atomic_store_n(ptr, val, __ATOMIC_RELEASE))
+#endif
+#define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
+
+static inline u64 cmpxchg64(u64 *ptr, u64 old, u64 new)
+{
+	try_cmpxchg64(ptr, &old, new);
+	return old;
+}
+
+typedef struct { long counter; } atomic_long_t;
+
+#define atomic_long_inc_return(v) \
+	(__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED) + 1)
+#define atomic_long_inc(v)	((void)atomic_long_inc_return(v))
+#define atomic_long_dec(v) \
+	((void)__atomic_fetch_sub(&(v)->counter, 1, __ATOMIC_RELAXED))
+#define atomic_long_read(v) \
+	__atomic_load_n(&(v)->counter, __ATOMIC_RELAXED)
+#define atomic_long_set(v, n) \
+	__atomic_store_n(&(v)->counter, n, __ATOMIC_RELAXED)
+
+/*
+ * Per-CPU variables: each thread of execution says which CPU it is on, by
+ * shim_cpu; several may say the same, as they may be migrated.
+ */
+#define SHIM_CPUS		4
+#define __percpu
+#define alloc_percpu_gfp(type, gfp) \
+	((type *)kzalloc(SHIM_CPUS * sizeof(type), gfp))
+#define free_percpu(ptr)	free(ptr)
+#define raw_cpu_ptr(ptr)	((ptr) + shim_cpu)
+#define per_cpu_ptr(ptr, cpu)	((ptr) + (cpu))
+#define for_each_possible_cpu(cpu)	for ((cpu) = 0; (cpu) < SHIM_CPUS; (cpu)++)
+extern _Thread_local unsigned int shim_cpu;
+
+/* Memory */
+
+enum shim_state { SHIM_UNUSED, SHIM_LIVE, SHIM_FREED };
+
+struct rcu_head {
+	struct rcu_head *next;
+	void (*func)(struct rcu_head *head);
+};
+
+/* The fields that the library lays its own over, in the kernel's order. */
+struct page {
+	unsigned long flags;
+	struct rcu_head rcu_head;
+	unsigned long mapping;
+	unsigned long index;
+	unsigned long private;
+	unsigned int refs;
+	enum shim_state state;
+	gfp_t gfp;
+	unsigned int reached;	/* by the judge, in its present round */
+};
+
+/* Bit 0 says whether the next allocation of this thread fails, and so on. */
+extern _Thread_local u64 shim_fail;
+extern _Thread_local unsigned long shim_failed;
+/* Nobody may ever have more. */
+extern unsigned long shim_max_pages;
+/* What the last owner of a page has left in its struct page, as a word. */
+extern unsigned long shim_leftover;
+/* This thread must not sleep. */
+extern _Thread_local bool shim_atomic;
+/* Pages that are accounted as page tables. */
+extern atomic_long_t shim_accounted;
+/* How often the library has let others go ahead. */
+extern atomic_long_t shim_rescheds;
+
+void shim_reset(void);
+unsigned long shim_pages(void);
+unsigned long shim_reclaim(void);
+void shim_rcu_barrier(void);
+u64 *shim_memory(u64 addr);
+long shim_page_of_value(u64 val);
+
+struct page *virt_to_page(const void *addr);
+phys_addr_t virt_to_phys(const void *addr);
+void *phys_to_virt(phys_addr_t addr);
+
+struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
+void *page_address(const struct page *page);
+void put_page(struct page *page);
+void __iommu_alloc_account(struct page *page, int order);
+void __iommu_free_pages(struct page *page, int order);
+void *kzalloc(size_t size, gfp_t gfp);
+void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
+
+/* Callbacks run when shim_rcu_barrier() is called. */
+#define guard(name)			shim_guard_##name
+#define shim_guard_rcu()		do { } while (0)
+
+#define iommu_free_page(addr)		__iommu_free_pages(virt_to_page(addr), 0)
+#define kfree(ptr)			free(ptr)
+
+#if IS_ENABLED(CONFIG_KUNIT)
+#include "kunit_shim.h"
+#else
+#define VISIBLE_IF_KUNIT	static
+#define EXPORT_SYMBOL_IF_KUNIT(symbol)
+#define KUNIT_STATIC_STUB_REDIRECT(...)
+#define cond_resched()		atomic_long_inc(&shim_rescheds)
+#endif
+
+#endif /* _FLPT_SHIM_H */

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Two calls of pgtable.c, the second one as a whole in front of each access to memory
+ * by the first, on another CPU. Hardware has cached the large page that both are
+ * about, if there is one: it goes only by an invalidation that covers all of it.
+ */
+#include "model.h"
+
+#define RW	(IOMMU_READ | IOMMU_WRITE)
+#define BASE	(3ULL << 30)
+#define NOBODY	(~0u)
+
+struct call {
+	u64 iova, size;		/* below BASE */
+	bool map;
+};
+
+struct pair {
+	const char *name;
+	struct call before[3];	/* one after the other, in front of both */
+	struct call first, second;
+	bool overlap;		/* which breaks the rules: only damage counts */
+};
+
+static const struct pair pairs[] = {
+	{ "unmap two parts of 2M", { { 0, SZ_2M, true } },
+	  { 0, SZ_4K }, { 16 * SZ_4K, SZ_4K } },
+	{ "unmap two parts of 1G", { { 0, SZ_1G, true } },
+	  { 0, SZ_4K }, { SZ_1G / 2, SZ_4K } },
+	{ "unmap two parts of 2M of 1G", { { 0, SZ_1G, true } },
+	  { 0, SZ_4K }, { 16 * SZ_4K, SZ_4K } },
+	{ "unmap 2M of 1G beside 4K", { { 0, SZ_1G, true } },
+	  { 0, SZ_2M }, { SZ_1G - SZ_4K, SZ_4K } },
+	{ "map 1G over a map of 4K", { }, { 0, SZ_1G, true }, { 0, SZ_4K, true }, true },
+	{ "map 2G over a map of 4K", { }, { 0, 2UL * SZ_1G, true },
+	  { SZ_1G, SZ_4K, true }, true },
+	{ "map 4K over a map of 1G", { }, { 0, SZ_4K, true }, { 0, SZ_1G, true }, true },
+	{ "map 1G over an empty table and 4K", { { 0, SZ_4K, true }, { 0, SZ_4K } },
+	  { 0, SZ_1G, true }, { SZ_2M, SZ_4K, true }, true },
+	{ "map 4K as an empty table goes", { { 0, SZ_4K, true }, { 0, SZ_4K } },
+	  { SZ_2M, SZ_4K, true }, { 0, SZ_1G, true }, true },
+	{ "unmap 1G and 4K of it", { { 0, SZ_1G, true } },
+	  { 0, SZ_1G }, { SZ_2M, SZ_4K }, true },
+	{ "unmap 4K and all of 1G", { { 0, SZ_1G, true } },
+	  { SZ_2M, SZ_4K }, { 0, SZ_1G }, true },
+};
+
+static struct model model;
+static struct vtd_pt *pt;
+static const struct pair *pair;
+static bool cached, coherent;
+static u64 cached_size;
+static unsigned int at, wait;	/* accesses of the first call before the second */
+
+static void sync_entries(void *unused, void *addr, size_t size)
+{
+	shim_step(SHIM_LOAD);
+	memory_sync(addr, size);
+}
+
+static void invalidate(void *unused, u64 start, u64 last, enum vtd_pt_change change)
+{
+	shim_step(SHIM_LOAD);
+	if (start <= BASE && BASE + cached_size - 1 <= last)
+		cached = false;
+}
+
+static const struct vtd_pt_ops ops = { sync_entries, invalidate };
+
+static u64 largest(u64 size)
+{
+	return size >= SZ_1G ? SZ_1G : size >= SZ_2M ? SZ_2M : SZ_4K;
+}
+
+/* What the caller of the library does with a range of its own. */
+static void run(const struct call *call)
+{
+	u64 iova = BASE + call->iova, size = largest(call->size);
+	size_t mapped;
+	int ret;
+
+	if (call->map) {
+		ret = vtd_pt_map(pt, iova, iova, size, call->size / size, RW, GFP_KERNEL,
+				 &mapped);
+		BUG_ON(ret && !(pair->overlap && ret == -EADDRINUSE));
+		return;
+	}
+
+	BUG_ON(vtd_pt_unmap(pt, iova, call->size) != call->size);
+	invalidate(NULL, iova, iova + call->size - 1, VTD_PT_LEAVES);
+	if (cached && !pair->overlap)
+		BUG("%s: step %u: unmapped, but still cached", pair->name, at);
+}
+
+static void step(enum shim_access access)
+{
+	unsigned int cpu = shim_cpu;
+
+	if (wait == NOBODY || wait--)
+		return;
+
+	wait = NOBODY;
+	shim_cpu = 1;
+	run(&pair->second);
+	shim_cpu = cpu;
+}
+
+/* CPUs and hardware find the same. */
+static void compare(u64 iova)
+{
+	struct spec_walk walk;
+	u64 pa;
+
+	for (shim_cpu = 0; shim_cpu < 2; shim_cpu++) {
+		pa = vtd_pt_iova_to_phys(pt, iova);
+		spec_translate(&model.hw, vtd_pt_root(pt), iova, &walk);
+		if (pa != (walk.fault == SPEC_OK ? walk.pa : 0))
+			BUG("%s: %llx is %llx for CPU %u, %llx (%d) for hardware",
+			    pair->name, iova, pa, shim_cpu, walk.pa, walk.fault);
+	}
+	shim_cpu = 0;
+}
+
+static void create(void)
+{
+	struct vtd_pt_cfg cfg = {
+		.ops = &ops,
+		.levels = 4,
+		.pgsize_bitmap = SZ_4K | SZ_2M | SZ_1G,
+		.coherent = coherent,
+		.nid = NUMA_NO_NODE,
+	};
+	unsigned int i;
+
+	shim_reset();
+	pt = vtd_pt_create(&cfg);
+	BUG_ON(IS_ERR(pt));
+	model_init(&model, pt, !coherent);
+	cached = false;
+	wait = NOBODY;
+	for (i = 0; i < ARRAY_SIZE(pair->before) && pair->before[i].size; i++) {
+		run(&pair->before[i]);
+		cached = pair->before[i].map && largest(pair->before[i].size) > SZ_4K;
+		cached_size = largest(pair->before[i].size);
+	}
+}
+
+/*
+ * Whatever two calls have made of a GiB that both had, it can be unmapped, and is then
+ * like any other.
+ */
+static void legal_again(void)
+{
+	static const struct call after[] = {
+		{ 0, 2UL * SZ_1G }, { SZ_1G / 2, SZ_4K, true }, { 0, SZ_4K, true },
+		{ SZ_1G + SZ_2M, SZ_2M, true }, { 0, 2UL * SZ_1G },
+		{ 0, 2UL * SZ_1G, true }, { SZ_1G / 2, SZ_2M }, { 0, 2UL * SZ_1G },
+	};
+	static const u64 at[] = { 0, SZ_2M, SZ_1G / 2, SZ_1G, SZ_1G + SZ_2M };
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(after); i++) {
+		shim_cpu = i % 2;
+		run(after + i);
+		for (j = 0; j < ARRAY_SIZE(at); j++)
+			compare(BASE + at[j]);
+	}
+}
+
+/* Is there a step @nr of the first call? */
+static bool run_pair(unsigned int nr)
+{
+	bool reached;
+
+	create();
+	shim_hook = step;
+	at = nr;
+	wait = nr;
+	run(&pair->first);
+	reached = wait == NOBODY;
+	wait = NOBODY;
+	shim_hook = NULL;
+
+	compare(BASE + pair->first.iova);
+	compare(BASE + pair->second.iova);
+	if (pair->overlap)
+		legal_again();
+	vtd_pt_destroy(pt);
+	shim_rcu_barrier();
+	BUG_ON(shim_pages());
+
+	return reached;
+}
+
+int main(void)
+{
+	unsigned int i, nr;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(pairs); i++) {
+		pair = pairs + i / 2;
+		coherent = i % 2;
+		for (nr = 0; run_pair(nr); nr++)
+			;
+		printf("%s, %s: %u steps\n", pair->name,
+		       coherent ? "coherent" : "non-coherent", nr);
+		BUG_ON(nr < 3);
+	}
+
+	return 0;
+}
