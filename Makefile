@@ -3,7 +3,7 @@
 
 lab := tools/lab
 export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
-export SEED TIME NODES WHAT COUNT
+export SEED TIME NODES WHAT COUNT FMT
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 
@@ -21,7 +21,8 @@ help:
 ##   make test-debug the same under KASAN, UBSAN, lockdep, and under KCSAN
 ##   make kunit      the KUnit suites; SUITE=GLOB narrows
 ##   make native     the page-table library outside of a kernel: its KUnit suite,
-##                   sanitizers, threads, coverage, litmus tests, a fuzzer
+##                   sanitizers, threads, coverage, litmus tests, a fuzzer (FMT=fl or
+##                   sl: one level only)
 ##                   (make fuzz TIME=seconds: longer)
 ##   make check      sparse, W=1, kernel-doc and checkpatch on what the series touches
 ##

@@ -64,7 +64,8 @@ add_bench() {
 	for file in "$BENCH"/kernel/*; do
 		write_if_changed "$to/${file##*/}" <"$file"
 	done
-	for file in pgtable.c pgtable.h pgtable_fl.h pgtable_test.h; do
+	for file in pgtable.c pgtable.h pgtable_fl.c pgtable_fl.h pgtable_fmt.h \
+		pgtable_ns.h pgtable_test.h; do
 		write_if_changed "$to/flpt/$file" <"$ours/$file"
 	done
 	write_if_changed "$to/iommu-pages.h" <"$PRISTINE/drivers/iommu/iommu-pages.h"

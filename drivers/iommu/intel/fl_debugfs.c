@@ -58,8 +58,8 @@ static void intel_fl_show_stats(struct seq_file *m, struct dmar_domain *domain,
 				const struct vtd_pt_stats *stats)
 {
 	seq_printf(m, " levels=%u coherent=%u tables=%lu tables_l1=%lu deposited=%lu leaves_4k=%lu leaves_2m=%lu leaves_1g=%lu\n",
-		   vtd_pt_config(domain->pgtable)->levels,
-		   vtd_pt_config(domain->pgtable)->coherent, intel_fl_tables(stats),
+		   vtd_pt_fl_config(domain->pgtable)->levels,
+		   vtd_pt_fl_config(domain->pgtable)->coherent, intel_fl_tables(stats),
 		   stats->tables[1], stats->deposited,
 		   stats->leaves[1], stats->leaves[2], stats->leaves[3]);
 }
@@ -127,10 +127,10 @@ static int flpt_stats_show(struct seq_file *m, void *unused)
 		if (!counting || domain->fl_nr != nr) {
 			nr = domain->fl_nr;
 			iova = 0;
-			vtd_pt_count_tables(domain->pgtable, &stats);
+			vtd_pt_fl_count_tables(domain->pgtable, &stats);
 		}
 
-		counting = vtd_pt_count_leaves(domain->pgtable, &iova, &stats);
+		counting = vtd_pt_fl_count_leaves(domain->pgtable, &iova, &stats);
 		if (!counting) {
 			intel_fl_show_domain(m, domain, &stats);
 			nr++;

@@ -171,7 +171,7 @@ struct iommu_domain *intel_fl_domain_alloc(struct device *dev, gfp_t gfp)
 		.gfp		= gfp,
 		.max_pages	= gfp & __GFP_ACCOUNT ? intel_fl_max_user_pages() : 0,
 	};
-	domain->pgtable = vtd_pt_create(&cfg);
+	domain->pgtable = vtd_pt_fl_create(&cfg);
 	if (IS_ERR(domain->pgtable)) {
 		struct iommu_domain *err = ERR_CAST(domain->pgtable);
 
@@ -182,7 +182,7 @@ struct iommu_domain *intel_fl_domain_alloc(struct device *dev, gfp_t gfp)
 	domain->domain.pgsize_bitmap = caps.pgsize_bitmap;
 	geometry = &domain->domain.geometry;
 	geometry->aperture_start = 0;
-	geometry->aperture_end = vtd_pt_last_iova(domain->pgtable);
+	geometry->aperture_end = vtd_pt_fl_last_iova(domain->pgtable);
 	geometry->force_aperture = true;
 	intel_fl_debugfs_add(domain);
 
@@ -205,7 +205,7 @@ void intel_fl_domain_free(struct iommu_domain *domain)
 		return;
 
 	intel_fl_debugfs_remove(dmar_domain);
-	vtd_pt_destroy(dmar_domain->pgtable);
+	vtd_pt_fl_destroy(dmar_domain->pgtable);
 	domain_free(dmar_domain);
 }
 
@@ -219,7 +219,7 @@ void intel_fl_domain_free(struct iommu_domain *domain)
  */
 int intel_fl_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
 {
-	const struct vtd_pt_cfg *cfg = vtd_pt_config(domain->pgtable);
+	const struct vtd_pt_cfg *cfg = vtd_pt_fl_config(domain->pgtable);
 	struct fl_caps caps;
 
 	if (!sm_supported(iommu) || !ecap_flts(iommu->ecap))
@@ -236,7 +236,7 @@ int intel_fl_domain_compatible(struct dmar_domain *domain, struct intel_iommu *i
 }
 
 /**
- * intel_fl_domain_map_pages() - &iommu_domain_ops.map_pages; see vtd_pt_map()
+ * intel_fl_domain_map_pages() - &iommu_domain_ops.map_pages; see vtd_pt_fl_map()
  * @domain: first-level domain
  * @iova: first I/O virtual address in bytes
  * @paddr: first physical address in bytes
@@ -254,12 +254,12 @@ int intel_fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
 			      int prot, gfp_t gfp, size_t *mapped)
 {
-	return vtd_pt_map(to_dmar_domain(domain)->pgtable, iova, paddr, pgsize,
-			  pgcount, prot, gfp, mapped);
+	return vtd_pt_fl_map(to_dmar_domain(domain)->pgtable, iova, paddr, pgsize,
+			     pgcount, prot, gfp, mapped);
 }
 
 /**
- * intel_fl_domain_unmap_pages() - &iommu_domain_ops.unmap_pages; see vtd_pt_unmap()
+ * intel_fl_domain_unmap_pages() - &iommu_domain_ops.unmap_pages; see vtd_pt_fl_unmap()
  * @domain: first-level domain
  * @iova: first I/O virtual address in bytes
  * @pgsize: size of a page in bytes
@@ -274,8 +274,8 @@ size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 				   size_t pgsize, size_t pgcount,
 				   struct iommu_iotlb_gather *gather)
 {
-	size_t size = vtd_pt_unmap(to_dmar_domain(domain)->pgtable, iova,
-				   pgsize * pgcount);
+	size_t size = vtd_pt_fl_unmap(to_dmar_domain(domain)->pgtable, iova,
+				      pgsize * pgcount);
 
 	/* The flush queue invalidates everything; it needs no ranges. */
 	if (!size || iommu_iotlb_gather_queued(gather))
@@ -320,7 +320,7 @@ void intel_fl_domain_iotlb_sync(struct iommu_domain *domain,
  */
 phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 {
-	return vtd_pt_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
+	return vtd_pt_fl_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
 }
 
 /*
@@ -333,13 +333,13 @@ phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t
  * intel_fl_domain_free_empty_tables() - &iommu_domain_ops.free_empty_tables
  * @domain: first-level domain in which nothing is mapped, and nobody is at work
  *
- * Context: may sleep; see vtd_pt_free_empty_tables().
+ * Context: may sleep; see vtd_pt_fl_free_empty_tables().
  */
 void intel_fl_domain_free_empty_tables(struct iommu_domain *domain)
 {
 	struct vtd_pt *pt = to_dmar_domain(domain)->pgtable;
 
 	/* It refuses if anything is mapped after all. */
-	if (vtd_pt_nr_tables(pt) > FL_KEEP_TABLES)
-		vtd_pt_free_empty_tables(pt);
+	if (vtd_pt_fl_nr_tables(pt) > FL_KEEP_TABLES)
+		vtd_pt_fl_free_empty_tables(pt);
 }

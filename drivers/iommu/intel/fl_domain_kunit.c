@@ -622,7 +622,7 @@ KUNIT_ARRAY_PARAM_DESC(alloc, alloc_cases, name);
 static void expect_as_allocated(struct kunit *test, struct dmar_domain *domain)
 {
 	const struct alloc_case *c = test->param_value;
-	const struct vtd_pt_cfg *cfg = vtd_pt_config(domain->pgtable);
+	const struct vtd_pt_cfg *cfg = vtd_pt_fl_config(domain->pgtable);
 
 	KUNIT_EXPECT_EQ(test, c->pgsize_bitmap, domain->domain.pgsize_bitmap);
 	KUNIT_EXPECT_EQ(test, 0, domain->domain.geometry.aperture_start);
@@ -646,7 +646,7 @@ static void alloc_is_final(struct kunit *test)
 						CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
 						ECAP_PLAIN | ECAP_SSTS);
 	struct dmar_domain *domain = fl_domain(test, dev);
-	phys_addr_t root = vtd_pt_root(domain->pgtable);
+	phys_addr_t root = vtd_pt_fl_root(domain->pgtable);
 
 	expect_as_allocated(test, domain);
 
@@ -658,7 +658,7 @@ static void alloc_is_final(struct kunit *test)
 	expect_as_allocated(test, domain);
 	device_block_translation(dev);
 	expect_as_allocated(test, domain);
-	KUNIT_EXPECT_EQ(test, root, vtd_pt_root(domain->pgtable));
+	KUNIT_EXPECT_EQ(test, root, vtd_pt_fl_root(domain->pgtable));
 }
 
 /*
@@ -696,14 +696,14 @@ static void alloc_charges_users_only(struct kunit *test)
 	struct dmar_domain *user;
 
 	user = keep_domain(test, intel_fl_domain_alloc(dev, __GFP_ACCOUNT));
-	KUNIT_EXPECT_EQ(test, 0u, (__force u32)vtd_pt_config(kernel->pgtable)->gfp);
+	KUNIT_EXPECT_EQ(test, 0u, (__force u32)vtd_pt_fl_config(kernel->pgtable)->gfp);
 	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
-			(__force u32)vtd_pt_config(user->pgtable)->gfp);
+			(__force u32)vtd_pt_fl_config(user->pgtable)->gfp);
 
 	/* They are also the only ones whose tables have a bound. */
-	KUNIT_EXPECT_EQ(test, 0, vtd_pt_config(kernel->pgtable)->max_pages);
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_fl_config(kernel->pgtable)->max_pages);
 	KUNIT_EXPECT_EQ(test, max(totalram_pages() / 64, (unsigned long)SZ_64M / SZ_4K),
-			vtd_pt_config(user->pgtable)->max_pages);
+			vtd_pt_fl_config(user->pgtable)->max_pages);
 }
 
 /*
@@ -727,7 +727,7 @@ static void alloc_on_node(struct kunit *test)
 		domain = fl_domain(test, dev);
 		KUNIT_ASSERT_EQ(test, 0, iommu_map(&domain->domain, 0, PA, SZ_4K, RW,
 						   GFP_KERNEL));
-		table = vtd_pt_root(domain->pgtable);
+		table = vtd_pt_fl_root(domain->pgtable);
 		for (level = 4; level; level--) {
 			KUNIT_EXPECT_EQ(test, nid, page_to_nid(pfn_to_page(PHYS_PFN(table))));
 			table = *(u64 *)phys_to_virt(table) & GENMASK_ULL(51, 12);
@@ -746,11 +746,11 @@ static void alloc_without_memory(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
 
-	kunit_activate_static_stub(test, vtd_pt_alloc_page, no_page);
+	kunit_activate_static_stub(test, vtd_pt_fl_alloc_page, no_page);
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM), intel_fl_domain_alloc(dev, 0));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM),
 			    intel_iommu_ops.domain_alloc_user(dev, 0, NULL, NULL));
-	kunit_deactivate_static_stub(test, vtd_pt_alloc_page);
+	kunit_deactivate_static_stub(test, vtd_pt_fl_alloc_page);
 
 	fl_domain(test, dev);
 }
@@ -786,7 +786,7 @@ static void alloc_user(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_UNMANAGED, domain->domain.type);
 	KUNIT_ASSERT_NOT_NULL(test, domain->pgtable);
 	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
-			(__force u32)vtd_pt_config(domain->pgtable)->gfp);
+			(__force u32)vtd_pt_fl_config(domain->pgtable)->gfp);
 
 	KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
 			    user_domain(test, second)->domain.ops);
@@ -927,17 +927,17 @@ static void expect_entry(struct kunit *test, struct dmar_domain *domain,
 			 struct device *dev, ioasid_t pasid, bool snoop)
 {
 	const u64 *e = pasid_entry(dev, pasid);
-	bool five = vtd_pt_config(domain->pgtable)->levels == 5;
+	bool five = vtd_pt_fl_config(domain->pgtable)->levels == 5;
 
 	KUNIT_EXPECT_EQ(test, 1, FIELD_GET(BIT_ULL(0), e[0]));		/* P */
 	KUNIT_EXPECT_EQ(test, 1, FIELD_GET(GENMASK_ULL(8, 6), e[0]));	/* PGTT */
 	KUNIT_EXPECT_EQ(test, domain_id_iommu(domain, iommu_of(dev)),
 			FIELD_GET(GENMASK_ULL(15, 0), e[1]));		/* DID */
-	KUNIT_EXPECT_EQ(test, vtd_pt_config(domain->pgtable)->coherent,
+	KUNIT_EXPECT_EQ(test, vtd_pt_fl_config(domain->pgtable)->coherent,
 			FIELD_GET(BIT_ULL(23), e[1]));			/* PWSNP */
 	KUNIT_EXPECT_EQ(test, snoop, FIELD_GET(BIT_ULL(24), e[1]));	/* PGSNP */
 	KUNIT_EXPECT_EQ(test, five, FIELD_GET(GENMASK_ULL(3, 2), e[2]));/* FSPM */
-	KUNIT_EXPECT_EQ(test, vtd_pt_root(domain->pgtable),
+	KUNIT_EXPECT_EQ(test, vtd_pt_fl_root(domain->pgtable),
 			e[2] & GENMASK_ULL(63, 12));			/* FSPTPTR */
 }
 
@@ -1385,21 +1385,21 @@ static void free_empty_tables(struct kunit *test)
 	map(test, &domain->domain, IOVA, SZ_4K);
 	unmap(test, &domain->domain, IOVA, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
-	KUNIT_EXPECT_EQ(test, 4, vtd_pt_nr_tables(domain->pgtable));
+	KUNIT_EXPECT_EQ(test, 4, vtd_pt_fl_nr_tables(domain->pgtable));
 
 	for (iova = IOVA; iova < IOVA + SZ_1G; iova += SZ_2M) {
 		map(test, &domain->domain, iova, SZ_4K);
 		if (iova < IOVA + SZ_1G - SZ_2M)
 			unmap(test, &domain->domain, iova, SZ_4K);
 	}
-	KUNIT_EXPECT_LT(test, 512, vtd_pt_nr_tables(domain->pgtable));
+	KUNIT_EXPECT_LT(test, 512, vtd_pt_fl_nr_tables(domain->pgtable));
 	iommu_free_empty_tables(&domain->domain);	/* there is one left */
-	KUNIT_EXPECT_LT(test, 512, vtd_pt_nr_tables(domain->pgtable));
+	KUNIT_EXPECT_LT(test, 512, vtd_pt_fl_nr_tables(domain->pgtable));
 
 	unmap(test, &domain->domain, IOVA + SZ_1G - SZ_2M, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
-	KUNIT_EXPECT_EQ(test, 1, vtd_pt_nr_tables(domain->pgtable));
-	vtd_pt_get_stats(domain->pgtable, &stats);
+	KUNIT_EXPECT_EQ(test, 1, vtd_pt_fl_nr_tables(domain->pgtable));
+	vtd_pt_fl_get_stats(domain->pgtable, &stats);
 	KUNIT_EXPECT_EQ(test, 0, stats.leaves[1]);
 	map(test, &domain->domain, IOVA, SZ_4K);
 	KUNIT_EXPECT_NE(test, 0, iommu_iova_to_phys(&domain->domain, IOVA));

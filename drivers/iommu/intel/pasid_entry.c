@@ -151,8 +151,8 @@ int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 
 	did = domain_id_iommu(domain, iommu);
 	if (domain->pgtable) {
-		pasid_describe_first_level(desc, iommu, vtd_pt_root(domain->pgtable),
-					   vtd_pt_config(domain->pgtable)->levels, did,
+		pasid_describe_first_level(desc, iommu, vtd_pt_fl_root(domain->pgtable),
+					   vtd_pt_fl_config(domain->pgtable)->levels, did,
 					   domain->force_snooping ?
 					   PASID_DESC_PGSNP : 0);
 		return 0;

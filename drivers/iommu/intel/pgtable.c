@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * First-level page tables of the Intel IOMMU, as a library.
+ * Page tables of the Intel IOMMU, as a library.
  *
- * What an entry means is in pgtable_fl.h; this file is about how a range is
- * walked, filled, cleared and split.
+ * This file is about how a range is walked, filled, cleared and split. What an entry
+ * means is the format: pgtable_fl.h for the first level, pgtable_sl.h for the second.
+ * pgtable_fl.c and pgtable_sl.c include one of them and then this file, so that each
+ * level has functions of its own, which know their bits as constants: vtd_pt_map()
+ * here is vtd_pt_fl_map() or vtd_pt_sl_map() to others, see pgtable_ns.h.
  *
- * Rules of the house
- * ------------------
+ * Locking
+ * -------
  * There is no lock. Three facts make that work:
  *
  * - The owner of an IOVA range is the only one who changes leaves in it. The
@@ -20,6 +23,10 @@
  *   and stays a pointer to the table of that region. When a large page takes the
  *   place of an empty table, the table is deposited: kept for that slot, empty,
  *   until the slot turns into a table again.
+ *
+ * So one CPU may map iova 0 to 4095 while another maps 4096 to 8191: both may find the
+ * slot of the page table empty, one of them installs a table, and both store their leaf
+ * in it. No two may map, unmap or split the same page at the same time.
  *
  * Callers that break the first rule (two operations on overlapping ranges at the
  * same time) may find either result in their ranges, and may lose a table page until
@@ -84,7 +91,6 @@
 
 #include "../iommu-pages.h"
 #include "pgtable.h"
-#include "pgtable_fl.h"
 #include "pgtable_test.h"
 
 /*
@@ -1018,7 +1024,8 @@ static int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf, unsigned int le
 	unsigned int done;
 	int ret;
 
-	if (n == VTD_PT_ENTRIES) {
+	/* There is no slot above the root, which three levels can fill with leaves. */
+	if (n == VTD_PT_ENTRIES && level < pt->cfg.levels) {
 		table = vtd_pt_walk_alloc(pt, iova, level + 1, gfp);
 		if (IS_ERR(table))
 			return PTR_ERR(table);
@@ -1084,7 +1091,7 @@ static __always_inline int vtd_pt_map_one(struct vtd_pt *pt, u64 iova, phys_addr
 {
 	u64 *table, *slot;
 
-	if (unlikely(!IS_ALIGNED(iova | paddr, pgsize) || paddr > FMT_LAST_ADDR ||
+	if (unlikely(!IS_ALIGNED(iova | paddr, pgsize) || paddr > VTD_PT_LAST_ADDR ||
 		     !(prot & (IOMMU_READ | IOMMU_WRITE))))
 		return 0;
 
@@ -1183,7 +1190,7 @@ static __always_inline int vtd_pt_map_level(struct vtd_pt *pt, u64 iova, phys_ad
 	if (unlikely(iova > pt->last ||
 		     pgcount - 1 > (pt->last - iova) >> vtd_pt_shift(level) ||
 		     size != (size_t)size ||
-		     (paddr | (paddr + size - 1)) > FMT_LAST_ADDR))
+		     (paddr | (paddr + size - 1)) > VTD_PT_LAST_ADDR))
 		return -ERANGE;
 
 	leaf = fmt_make_leaf(paddr, level, prot);
@@ -1231,8 +1238,9 @@ static noinline int vtd_pt_map_any(struct vtd_pt *pt, u64 iova, phys_addr_t padd
  * @paddr: first physical address, in bytes
  * @pgsize: size of the leaves in bytes, one of &vtd_pt_cfg.pgsize_bitmap
  * @pgcount: how many leaves
- * @prot: IOMMU_READ or IOMMU_WRITE or both; writable implies readable, as the
- *	format has no write-only page
+ * @prot: IOMMU_READ or IOMMU_WRITE or both. At the first level, writable implies
+ *	readable, as there is no write-only page. At the second, IOMMU_CACHE sets the
+ *	snoop bit, which needs ECAP.SC.
  * @gfp: how to allocate tables
  * @mapped: set to the bytes that this call has mapped and left mapped
  *
@@ -1445,7 +1453,7 @@ struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg)
 	u64 last = cfg->last_iova ?: U64_MAX;
 	struct vtd_pt *pt;
 
-	if ((cfg->levels != 4 && cfg->levels != 5) ||
+	if (cfg->levels < FMT_MIN_LEVELS || cfg->levels > FMT_MAX_LEVELS ||
 	    !(cfg->pgsize_bitmap & SZ_4K) ||
 	    (cfg->pgsize_bitmap & ~(unsigned long)(SZ_4K | SZ_2M | SZ_1G)) ||
 	    !IS_ALIGNED(last + 1, SZ_1G))
@@ -1456,7 +1464,7 @@ struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg)
 		return ERR_PTR(-ENOMEM);
 
 	pt->cfg = *cfg;
-	pt->last = min(last, vtd_pt_size(cfg->levels + 1) / 2 - 1);
+	pt->last = min(last, fmt_last_iova(cfg->levels));
 	pt->hints = alloc_percpu_gfp(struct vtd_pt_hints, GFP_KERNEL | cfg->gfp);
 	if (!pt->hints)
 		goto err_free;
@@ -1606,9 +1614,8 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_config);
  * vtd_pt_last_iova() - last address of the aperture, which begins at 0
  * @pt: the table
  *
- * First-level addresses are canonical (VT-d section 3.6). Only the lower half is
- * offered: 47 bits with 4 levels, 56 bits with 5, or what &vtd_pt_cfg.last_iova leaves
- * of it.
+ * First level: 47 bits with 4 levels, 56 bits with 5. Second level: 39, 48 or 57 bits
+ * with 3, 4 or 5 levels. Or what &vtd_pt_cfg.last_iova leaves of it.
  *
  * Return: the address in bytes, inclusive.
  */
@@ -1621,7 +1628,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_last_iova);
 /**
  * vtd_pt_path() - follow a table as hardware would
  * @root: physical address of the topmost table
- * @levels: its level, 4 or 5
+ * @levels: its level
  * @iova: I/O virtual address in bytes
  * @path: the entries met, by level; 0 where the walk did not come
  *
@@ -1653,7 +1660,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_path);
 /**
  * vtd_pt_next_leaf() - find the first leaf at or behind an address
  * @root: physical address of the topmost table
- * @levels: its level, 4 or 5
+ * @levels: its level
  * @iova: where to begin; set to where the leaf begins, in bytes
  * @path: the entries that lead to the leaf, by level
  * @level: the leaf's level: 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * First-level page tables of the Intel IOMMU, as a library.
+ * Page tables of the Intel IOMMU, first and second level, as a library.
  *
  * The library knows page tables and nothing of domains, devices or queued
  * invalidation; fl_domain.c puts it under the iommu core's domain operations.
@@ -52,12 +52,13 @@ struct vtd_pt_ops {
  * struct vtd_pt_cfg - what is fixed when a table is created
  * @ops: the owner's callbacks
  * @owner: handed to the callbacks
- * @levels: 4 or 5 (VT-d section 3.6; 5 needs CAP.FL5LP)
+ * @levels: first level: 4, or 5, which needs CAP.FL5LP (VT-d section 3.6); second
+ *	level: 3 to 5, of which CAP.SAGAW tells (section 3.7)
  * @pgsize_bitmap: leaf sizes in bytes, OR-ed: SZ_4K always, SZ_2M, and SZ_1G
- *	(needs CAP.FL1GP)
+ *	(first level: CAP.FL1GP; second level: CAP.SSLPS)
  * @last_iova: last address of the aperture, which is a number of whole GiB; 0, or more
  *	than the depth allows, means all that the depth allows
- * @coherent: page walks snoop the caches (ECAP.SMPWC)
+ * @coherent: page walks snoop the caches (ECAP.SMPWC; in legacy mode ECAP.C)
  * @nid: NUMA node of the tables, or NUMA_NO_NODE
  * @gfp: added to the gfp of every table: __GFP_ACCOUNT if a user is to be
  *	charged for them
@@ -88,27 +89,36 @@ struct vtd_pt_stats {
 	unsigned long leaves[VTD_PT_MAX_LEVELS + 1];
 };
 
-struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg);
-void vtd_pt_destroy(struct vtd_pt *pt);
-unsigned long vtd_pt_nr_tables(struct vtd_pt *pt);
-int vtd_pt_free_empty_tables(struct vtd_pt *pt);
+/*
+ * All functions exist once for each format: vtd_pt_fl_map() and vtd_pt_sl_map(), and so
+ * on. What they do is told in pgtable.c.
+ */
+#define VTD_PT_FUNCTIONS(fmt)								\
+struct vtd_pt *vtd_pt_##fmt##_create(const struct vtd_pt_cfg *cfg);			\
+void vtd_pt_##fmt##_destroy(struct vtd_pt *pt);						\
+unsigned long vtd_pt_##fmt##_nr_tables(struct vtd_pt *pt);				\
+int vtd_pt_##fmt##_free_empty_tables(struct vtd_pt *pt);				\
+int vtd_pt_##fmt##_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,	\
+		       size_t pgcount, int prot, gfp_t gfp, size_t *mapped);		\
+size_t vtd_pt_##fmt##_unmap(struct vtd_pt *pt, u64 iova, size_t size);			\
+int vtd_pt_##fmt##_split(struct vtd_pt *pt, u64 iova, gfp_t gfp);			\
+phys_addr_t vtd_pt_##fmt##_iova_to_phys(struct vtd_pt *pt, u64 iova);			\
+phys_addr_t vtd_pt_##fmt##_root(const struct vtd_pt *pt);				\
+const struct vtd_pt_cfg *vtd_pt_##fmt##_config(const struct vtd_pt *pt);		\
+u64 vtd_pt_##fmt##_last_iova(const struct vtd_pt *pt);					\
+void vtd_pt_##fmt##_count_tables(struct vtd_pt *pt, struct vtd_pt_stats *stats);	\
+bool vtd_pt_##fmt##_count_leaves(struct vtd_pt *pt, u64 *iova,				\
+				 struct vtd_pt_stats *stats);				\
+void vtd_pt_##fmt##_get_stats(struct vtd_pt *pt, struct vtd_pt_stats *stats);		\
+unsigned int vtd_pt_##fmt##_path(phys_addr_t root, unsigned int levels, u64 iova,	\
+				 u64 path[VTD_PT_MAX_LEVELS + 1]);			\
+bool vtd_pt_##fmt##_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,		\
+			      u64 path[VTD_PT_MAX_LEVELS + 1],				\
+			      unsigned int *level)
 
-int vtd_pt_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
-	       size_t pgcount, int prot, gfp_t gfp, size_t *mapped);
-size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size);
-int vtd_pt_split(struct vtd_pt *pt, u64 iova, gfp_t gfp);
-phys_addr_t vtd_pt_iova_to_phys(struct vtd_pt *pt, u64 iova);
+VTD_PT_FUNCTIONS(fl);
+VTD_PT_FUNCTIONS(sl);
 
-phys_addr_t vtd_pt_root(const struct vtd_pt *pt);
-const struct vtd_pt_cfg *vtd_pt_config(const struct vtd_pt *pt);
-u64 vtd_pt_last_iova(const struct vtd_pt *pt);
-void vtd_pt_count_tables(struct vtd_pt *pt, struct vtd_pt_stats *stats);
-bool vtd_pt_count_leaves(struct vtd_pt *pt, u64 *iova, struct vtd_pt_stats *stats);
-void vtd_pt_get_stats(struct vtd_pt *pt, struct vtd_pt_stats *stats);
-
-unsigned int vtd_pt_path(phys_addr_t root, unsigned int levels, u64 iova,
-			 u64 path[VTD_PT_MAX_LEVELS + 1]);
-bool vtd_pt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
-		      u64 path[VTD_PT_MAX_LEVELS + 1], unsigned int *level);
+#undef VTD_PT_FUNCTIONS
 
 #endif /* _INTEL_IOMMU_PGTABLE_H */

@@ -2,26 +2,18 @@
 /*
  * First-level (first-stage) paging entries: what the bits mean.
  *
- * This header is the whole format. pgtable.c walks, fills and splits tables
- * through these accessors only and knows no bit by itself, so that another
- * format with 512 entries of 8 bytes a table can take this one's place.
+ * This header is the whole format. pgtable.c walks, fills and splits tables through
+ * the accessors fmt_*() only, and knows no bit by itself; pgtable_sl.h has the same
+ * accessors for the second level.
  *
  * Layouts are from the Intel Virtualization Technology for Directed I/O
  * Architecture Specification (VT-d), section 9.7 "First-Stage Paging Entries";
  * how they are walked is in section 3.6 "First-Stage Translation".
- *
- * Levels are counted from the leaves: 1 is the page table (4 KiB pages), 2 the
- * page directory (2 MiB), 3 the page-directory-pointer table (1 GiB), then
- * PML4 and PML5.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_FL_H
 #define _INTEL_IOMMU_PGTABLE_FL_H
 
-#include <linux/align.h>
-#include <linux/atomic.h>
-#include <linux/bits.h>
-#include <linux/iommu.h>
-#include <linux/types.h>
+#include "pgtable_fmt.h"
 
 #define FL_P		BIT_ULL(0)	/* Present */
 #define FL_RW		BIT_ULL(1)	/* Read/Write: writes are allowed */
@@ -30,11 +22,10 @@
 #define FL_PCD		BIT_ULL(4)	/* Page-level Cache Disable */
 #define FL_A		BIT_ULL(5)	/* Accessed */
 #define FL_D		BIT_ULL(6)	/* Dirty; leaves only */
-#define FL_PS		BIT_ULL(7)	/* Page Size: a leaf at level 2 or 3 */
+#define FL_PS		VTD_PT_PS	/* Page Size: a leaf at level 2 or 3 */
 #define FL_PAT_4K	BIT_ULL(7)	/* PAT of a 4 KiB leaf */
 #define FL_PAT_LARGE	BIT_ULL(12)	/* PAT of a 2 MiB or 1 GiB leaf */
-#define FL_ADDR		GENMASK_ULL(51, 12)
-#define FMT_LAST_ADDR	GENMASK_ULL(51, 0)
+#define FL_ADDR		VTD_PT_ADDR
 
 /*
  * Bits 9, 11 and 52 to 62 are ignored by hardware (bit 10 is Extended Accessed
@@ -44,63 +35,21 @@
  */
 #define FMT_SYNCED	BIT_ULL(52)
 
-#define VTD_PT_INDEX_BITS	9
-#define VTD_PT_ENTRIES	BIT(VTD_PT_INDEX_BITS)
-#define VTD_PT_PAGE_SHIFT	12
-#define VTD_PT_MAX_LEVELS	5
-#define VTD_PT_MAX_LEAF	3		/* largest leaf: 1 GiB */
-
-/* The entry addressed by @iova in a table of @level covers 1 << shift bytes. */
-static inline unsigned int vtd_pt_shift(unsigned int level)
-{
-	return VTD_PT_PAGE_SHIFT + VTD_PT_INDEX_BITS * (level - 1);
-}
-
-static inline u64 vtd_pt_size(unsigned int level)
-{
-	return 1ULL << vtd_pt_shift(level);
-}
-
-static inline unsigned int vtd_pt_index(u64 iova, unsigned int level)
-{
-	return (iova >> vtd_pt_shift(level)) & (VTD_PT_ENTRIES - 1);
-}
+#define FMT_MIN_LEVELS	4
+#define FMT_MAX_LEVELS	5
 
 /*
- * One load and one store of a whole entry. A 32-bit kernel has no plain 64-bit
- * access, and hardware must never see half an entry.
+ * The last address that @levels translate. First-level addresses are canonical
+ * (VT-d section 3.6); only the lower half is offered.
  */
-static inline u64 vtd_pt_load(u64 *entry)
+static inline u64 fmt_last_iova(unsigned int levels)
 {
-	if (IS_ENABLED(CONFIG_64BIT))
-		return READ_ONCE(*entry);
-
-	return cmpxchg64(entry, 0, 0);
-}
-
-static inline void vtd_pt_store(u64 *entry, u64 val)
-{
-	u64 old;
-
-	if (IS_ENABLED(CONFIG_64BIT)) {
-		WRITE_ONCE(*entry, val);
-		return;
-	}
-
-	old = *entry;
-	while (!try_cmpxchg64(entry, &old, val))
-		;
+	return vtd_pt_size(levels + 1) / 2 - 1;
 }
 
 static inline bool fmt_present(u64 entry)
 {
 	return entry & FL_P;
-}
-
-/* A present entry at @level translates; it does not refer to a table. */
-static inline bool fmt_is_leaf(u64 entry, unsigned int level)
-{
-	return level == 1 || (entry & FL_PS);
 }
 
 /* A present entry at @level refers to a table. */
@@ -133,11 +82,6 @@ static inline u64 fmt_make_table(phys_addr_t table)
 	return table | FL_P | FL_RW | FL_US | FL_A;
 }
 
-static inline phys_addr_t fmt_table_addr(u64 entry)
-{
-	return entry & FL_ADDR;
-}
-
 /*
  * A leaf for @paddr at @level. There is no write-only page (Present grants
  * reads). Accessed, and Dirty where writes are allowed, are preset: nobody reads
@@ -153,11 +97,6 @@ static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 		entry |= FL_PS;
 
 	return entry;
-}
-
-static inline phys_addr_t fmt_leaf_addr(u64 entry, unsigned int level)
-{
-	return ALIGN_DOWN(entry & FL_ADDR, vtd_pt_size(level));
 }
 
 /*

@@ -13,9 +13,11 @@
 #include "pgtable.h"
 
 #if IS_ENABLED(CONFIG_KUNIT)
-void *vtd_pt_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp);
+void *vtd_pt_fl_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp);
+void *vtd_pt_sl_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp);
 void intel_fl_sync_entries(void *owner, void *addr, size_t size);
-unsigned int vtd_pt_split_depth(struct vtd_pt *pt, u64 iova, unsigned int *level);
+unsigned int vtd_pt_fl_split_depth(struct vtd_pt *pt, u64 iova, unsigned int *level);
+unsigned int vtd_pt_sl_split_depth(struct vtd_pt *pt, u64 iova, unsigned int *level);
 #endif
 
 #endif /* _INTEL_IOMMU_PGTABLE_TEST_H */

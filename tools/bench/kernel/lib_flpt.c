@@ -24,15 +24,15 @@ static int flpt_map_pages(struct iommu_domain *domain, unsigned long iova,
 			  phys_addr_t paddr, size_t pgsize, size_t pgcount,
 			  int prot, gfp_t gfp, size_t *mapped)
 {
-	return vtd_pt_map(to_pt(domain), iova, paddr, pgsize, pgcount, prot,
-			  gfp, mapped);
+	return vtd_pt_fl_map(to_pt(domain), iova, paddr, pgsize, pgcount, prot,
+			     gfp, mapped);
 }
 
 static size_t flpt_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 			       size_t pgsize, size_t pgcount,
 			       struct iommu_iotlb_gather *gather)
 {
-	size_t size = vtd_pt_unmap(to_pt(domain), iova, pgsize * pgcount);
+	size_t size = vtd_pt_fl_unmap(to_pt(domain), iova, pgsize * pgcount);
 
 	if (!size || iommu_iotlb_gather_queued(gather))
 		return size;
@@ -47,12 +47,12 @@ static size_t flpt_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 static phys_addr_t flpt_domain_iova_to_phys(struct iommu_domain *domain,
 					    dma_addr_t iova)
 {
-	return vtd_pt_iova_to_phys(to_pt(domain), iova);
+	return vtd_pt_fl_iova_to_phys(to_pt(domain), iova);
 }
 
 static void flpt_domain_free(struct iommu_domain *domain)
 {
-	vtd_pt_destroy(to_pt(domain));
+	vtd_pt_fl_destroy(to_pt(domain));
 	kfree(container_of(domain, struct flpt_domain, domain));
 }
 
@@ -94,7 +94,7 @@ static struct iommu_domain *flpt_domain_create(bool coherent)
 		return NULL;
 
 	domain->domain.ops = &flpt_domain_ops;
-	domain->pgtable = vtd_pt_create(&cfg);
+	domain->pgtable = vtd_pt_fl_create(&cfg);
 	if (IS_ERR(domain->pgtable)) {
 		kfree(domain);
 		return NULL;
@@ -105,7 +105,7 @@ static struct iommu_domain *flpt_domain_create(bool coherent)
 
 static int flpt_domain_split(struct iommu_domain *domain, unsigned long iova)
 {
-	return vtd_pt_split(to_pt(domain), iova, GFP_KERNEL);
+	return vtd_pt_fl_split(to_pt(domain), iova, GFP_KERNEL);
 }
 
 const struct bench_lib bench_flpt = {

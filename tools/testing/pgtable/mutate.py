@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Break pgtable.c in one place after the other, and see a test fail each time.
 
-Usage: mutate.py LIBRARY-DIR TEST-DIR OUTPUT-DIR
+Usage: mutate.py LIBRARY-DIR TEST-DIR OUTPUT-DIR FORMAT
 
 Each mutation is built as test-weak in a folder of its own and runs the corpus.
 """
@@ -35,7 +35,7 @@ MUTATIONS = (
 )
 
 
-def main(library, tests, output):
+def main(library, tests, output, fmt):
     failed = False
     for number, (name, old, new) in enumerate(MUTATIONS):
         top = os.path.join(os.path.abspath(output), str(number))
@@ -54,7 +54,7 @@ def main(library, tests, output):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text.replace(old, new))
         program = os.path.join(top, "test-weak")
-        subprocess.run(["make", "-s", "-C", to_tests, f"O={top}", program], check=True,
+        subprocess.run(["make", "-s", "-C", to_tests, f"O={top}", f"FMT={fmt}", program], check=True,
                        stdout=subprocess.DEVNULL)
         # What passes what depends on addresses, which differ from run to run.
         for _ in range(3):

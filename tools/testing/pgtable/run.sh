@@ -1,20 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The library outside of a kernel, within about two minutes, as KTAP: its KUnit
-# suite, case by case, then what exists here only.  With "fuzz", libFuzzer for TIME=
-# seconds.  SEED= repeats a random run.  Installs clang and its run-time library if
+# The library outside of a kernel, within some minutes, as KTAP: for each format its
+# KUnit suite, case by case, then what exists here only.  With "fuzz", libFuzzer for
+# TIME= seconds.  FMT= is the format, fl or sl; without, both.  SEED= repeats a random
+# run.  Installs clang and its run-time library if
 # they are missing.
 set -euo pipefail
 NATIVE=$(cd "$(dirname "$0")" && pwd)
 . "$NATIVE/../../lab/lib.sh"
 . "$LAB/apt.sh"
 
-O=$BUILD/native
+FORMATS=${FMT:-fl}
 SEED=${SEED:-$(date +%s)}
 export SEED
 
 build() {
-	make -C "$NATIVE" "O=$O" "$O"/{test-asan,test-gcc,test-weak,threads,accesses,stepwise,fuzz} \
+	make -C "$NATIVE" "FMT=$FMT" "O=$O" "$O"/{test-asan,test-gcc,test-weak,threads,accesses,stepwise,fuzz} \
 		"$O"/{kunit-asan,kunit-tsan} >"$O.log" 2>&1 ||
 		{ tail -30 "$O.log" >&2; die "the native tests cannot be built"; }
 }
@@ -44,7 +45,7 @@ interleaved() { "$O/test-gcc" random 12; }
 weak_corpus() { "$O/test-weak" corpus "$NATIVE/corpus.txt"; }
 weak() { "$O/test-weak" random 20; }
 # that a barrier, a release or an invalidation that is left out is seen
-mutations() { python3 -B "$NATIVE/mutate.py" "$ROOT/drivers/iommu/intel" "$NATIVE" "$O/mutations"; }
+mutations() { python3 -B "$NATIVE/mutate.py" "$ROOT/drivers/iommu/intel" "$NATIVE" "$O/mutations" "$FMT"; }
 # many operations, one after the other
 sequential() { "$O/test-gcc" plain 12; }
 # real threads, under ThreadSanitizer
@@ -54,23 +55,28 @@ accesses() { "$O/accesses"; }
 # one call in front of each access by another, with a large page cached
 stepwise() { "$O/stepwise"; }
 # which lines and branches of the library all that reaches: none is missing
-coverage() { make -C "$NATIVE" "O=$O" coverage; }
+coverage() { make -C "$NATIVE" "FMT=$FMT" "O=$O" coverage; }
 # guided by coverage, from the corpus on
-fuzzer() { make -C "$NATIVE" "O=$O" TIME=15 fuzz 2>&1 | tail -40; }
+fuzzer() { make -C "$NATIVE" "FMT=$FMT" "O=$O" TIME=15 fuzz 2>&1 | tail -40; }
 
 install_packages clang llvm libclang-rt-dev
-mkdir -p "$BUILD"
+mkdir -p "$BUILD/native"
 if [ "${1:-}" = fuzz ]; then
-	exec make -C "$NATIVE" "O=$O" "TIME=${TIME:-60}" fuzz
+	FMT=${FMT:-fl}
+	exec make -C "$NATIVE" "FMT=$FMT" "O=$BUILD/native/$FMT" "TIME=${TIME:-60}" fuzz
 fi
-build
 status=0
 # each is a KTAP document of its own
-for suite in kunit_asan kunit_tsan; do
-	say "$suite"
-	"$suite" || status=1
+ktap litmus litmus_known || status=1
+for FMT in $FORMATS; do
+	O=$BUILD/native/$FMT
+	build
+	for suite in kunit_asan kunit_tsan; do
+		say "$suite $FMT"
+		"$suite" || status=1
+	done
+	say "format $FMT"
+	ktap corpus interleaved_asan interleaved weak_corpus weak mutations sequential \
+		threads accesses stepwise coverage fuzzer || status=1
 done
-ktap litmus litmus_known corpus interleaved_asan interleaved weak_corpus weak \
-	mutations sequential threads \
-	accesses stepwise coverage fuzzer || status=1
 exit "$status"
