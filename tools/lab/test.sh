@@ -156,7 +156,7 @@ builds() {
 if [ "${1:-}" = --debug ]; then
 	export TIMEOUT=${TIMEOUT:-3600}		# sanitizers are slow under emulation
 	# a CPU of an emulated machine may not run for a while
-	export ARGS="flpt_kunit.all=1 watchdog_thresh=60 ${ARGS:-}"
+	export ARGS="flpt_kunit.all=1 slpt_kunit.all=1 watchdog_thresh=60 ${ARGS:-}"
 	for variant in kasan kcsan; do
 		any_wanted "$variant-" || continue
 		kernel "$variant"

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A walker of first-stage tables, written from the VT-d specification for the
+ * A walker of first- and second-stage tables, written from the VT-d specification for the
  * tests of pgtable.c.
  *
  * Intel Virtualization Technology for Directed I/O, Architecture Specification,
  * revision 4.1: how tables are walked is in section 3.6 "First-Stage
- * Translation", the entries are in section 9.7 "First-Stage Paging Entries".
+ * Translation" and section 3.7 "Second-Stage Translation", the entries are in section 9.7
+ * "First-Stage Paging Entries" and section 9.8 "Second-Stage Paging Entries".
  * Numbers are written as the tables there have them, to be read side by side.
  */
 
@@ -30,6 +31,21 @@
 /* An entry that refers to a table has no Dirty bit; bit 6 is ignored there. */
 #define IGNORED_TABLE	(IGNORED | BIT_OF(6))
 
+/* Section 9.8: the same for the second stage. */
+#define SECOND_READ	BIT_OF(0)
+#define SECOND_WRITE	BIT_OF(1)
+#define SECOND_ACCESSED	BIT_OF(8)
+#define SECOND_DIRTY	BIT_OF(9)
+#define SNOOP		BIT_OF(11)	/* of an entry that maps a page */
+
+/* Ignored by all revisions. */
+#define SECOND_IGNORED	(BIT_OF(63) | BITS(61, 52) | BIT_OF(10))
+/*
+ * Execute, memory type and transient mapping: revisions differ about them, so that
+ * nobody may set them.
+ */
+#define SECOND_UNUSED	(BIT_OF(62) | BITS(6, 2))
+
 struct frame {
 	u64 table;
 	unsigned int index;
@@ -39,6 +55,7 @@ struct frame {
 static void start_walk(struct spec_walk *walk)
 {
 	*walk = (struct spec_walk) {
+		.read = true,
 		.write = true,
 		.user = true,
 		.accessed = true,
@@ -65,13 +82,17 @@ u64 spec_reach(unsigned int level)
  * @hw: the hardware
  * @iova: the address
  *
- * Section 3.6: bits 63:47 with 4 levels, 63:56 with 5, have to be identical.
+ * Section 3.6: bits 63:47 with 4 levels, 63:56 with 5, have to be identical. Section
+ * 3.7: the second stage translates no more than its depth; the bits above have to be zero.
  *
- * Return: @iova with the bits above replaced by the highest one translated.
+ * Return: @iova with the bits above replaced by the highest one translated, or zero.
  */
 u64 spec_canonical(const struct spec_hw *hw, u64 iova)
 {
 	unsigned int top = hw->levels == 5 ? 56 : 47;
+
+	if (hw->second)
+		return iova & (spec_reach(hw->levels + 1) - 1);
 
 	return iova & BIT_OF(top) ? iova | BITS(63, top) : iova & ~BITS(63, top);
 }
@@ -87,8 +108,8 @@ static bool maps_page(u64 entry, unsigned int level)
 	return level == 1 || (level <= 3 && (entry & PAGE_SIZE_BIT));
 }
 
-/* The bits that must be zero in the present @entry of @level. */
-static u64 reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
+/* The bits that must be zero in the present @entry of @level of the first stage. */
+static u64 first_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 {
 	u64 mask = hw->haw < 52 ? BITS(51, hw->haw) : 0;
 
@@ -107,6 +128,35 @@ static u64 reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 	}
 }
 
+/* The same of the second stage. Only what maps a page has Snoop, and only with ECAP.SC. */
+static u64 second_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
+{
+	u64 mask = SECOND_UNUSED | (hw->haw < 52 ? BITS(51, hw->haw) : 0);
+	bool page = maps_page(entry, level);
+
+	if (!page || !hw->snoop_control)
+		mask |= SNOOP;
+	if (level > 3 || (level == 3 && !hw->has_1g))
+		mask |= PAGE_SIZE_BIT;
+	if (page && level == 3)
+		mask |= BITS(29, 12);
+	if (page && level == 2)
+		mask |= BITS(20, 12);
+
+	return mask;
+}
+
+static u64 reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
+{
+	return hw->second ? second_reserved(hw, entry, level) :
+			    first_reserved(hw, entry, level);
+}
+
+static bool is_present(const struct spec_hw *hw, u64 entry)
+{
+	return entry & (hw->second ? SECOND_READ | SECOND_WRITE : PRESENT);
+}
+
 /* Section 9.7: bit 12 holds PAT where bit 7 is the page size. */
 static u8 memory_type(u64 entry, unsigned int level)
 {
@@ -116,16 +166,41 @@ static u8 memory_type(u64 entry, unsigned int level)
 	       (entry & WRITE_THROUGH ? 1 : 0);
 }
 
-static void map_page(struct spec_walk *walk, u64 iova)
+static void map_page(const struct spec_hw *hw, struct spec_walk *walk, u64 iova)
 {
 	u64 entry = walk->entry;
 
 	walk->size = spec_reach(walk->level);
 	walk->page = entry & BITS(51, 12) & ~(walk->size - 1);
 	walk->pa = walk->page | (iova & (walk->size - 1));
+	if (hw->second) {
+		walk->dirty = entry & SECOND_DIRTY;
+		walk->snoop = entry & SNOOP;
+		return;
+	}
 	walk->dirty = entry & DIRTY;
 	walk->memory_type = memory_type(entry, walk->level);
-	walk->ignored = entry & IGNORED;
+}
+
+/* Rights add up over the entries of a path, each of which has to grant them. */
+static void add_first(struct spec_walk *walk, u64 entry)
+{
+	walk->write &= !!(entry & READ_WRITE);
+	walk->user &= !!(entry & USER);
+	walk->no_exec |= !!(entry & NO_EXECUTE);
+	walk->accessed &= !!(entry & ACCESSED);
+	walk->ignored = entry & (maps_page(entry, walk->level) ? IGNORED : IGNORED_TABLE);
+}
+
+static void add_second(struct spec_walk *walk, u64 entry)
+{
+	walk->read &= !!(entry & SECOND_READ);
+	walk->write &= !!(entry & SECOND_WRITE);
+	walk->accessed &= !!(entry & SECOND_ACCESSED);
+	walk->ignored = entry & SECOND_IGNORED;
+	/* What says the size of a page further up says nothing in a page table. */
+	if (walk->level == 1)
+		walk->ignored |= entry & PAGE_SIZE_BIT;
 }
 
 /*
@@ -145,7 +220,7 @@ static bool step(const struct spec_hw *hw, struct spec_walk *walk, u64 iova,
 
 	entry = walk->entry;
 	walk->fault = SPEC_NOT_PRESENT;
-	if (!(entry & PRESENT))
+	if (!is_present(hw, entry))
 		return false;
 
 	walk->fault = SPEC_RESERVED;
@@ -153,24 +228,23 @@ static bool step(const struct spec_hw *hw, struct spec_walk *walk, u64 iova,
 		return false;
 
 	walk->fault = SPEC_OK;
-	walk->write &= !!(entry & READ_WRITE);
-	walk->user &= !!(entry & USER);
-	walk->no_exec |= !!(entry & NO_EXECUTE);
-	walk->accessed &= !!(entry & ACCESSED);
+	if (hw->second)
+		add_second(walk, entry);
+	else
+		add_first(walk, entry);
 	if (maps_page(entry, level)) {
-		map_page(walk, iova);
+		map_page(hw, walk, iova);
 		return false;
 	}
 
 	walk->page = entry & BITS(51, 12);
-	walk->ignored = entry & IGNORED_TABLE;
 	return true;
 }
 
 /**
  * spec_translate() - translate one address
  * @hw: the hardware
- * @root: physical address of the topmost table (FSPTPTR of the PASID entry)
+ * @root: physical address of the topmost table (FSPTPTR or SSPTPTR)
  * @iova: the address
  * @walk: what was found
  */
@@ -226,7 +300,7 @@ static bool is_empty(const struct spec_hw *hw, u64 table, unsigned int index)
 	u64 entry;
 
 	return hw->read(hw->memory, table + 8 * index, &entry) &&
-	       !(entry & PRESENT);
+	       !is_present(hw, entry);
 }
 
 static void visit(struct spec_visitor *v, u64 iova, const struct spec_walk *walk)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A walker of first-stage tables, written from the VT-d specification for the
+ * A walker of first- and second-stage tables, written from the VT-d specification for the
  * tests of pgtable.c. It is the judge of every table, so it shares no code, no
  * constant and no header with what it judges.
  */
@@ -13,12 +13,13 @@
 #define SPEC_ENTRIES	512
 
 /**
- * enum spec_fault - how a first-stage walk ends, by the conditions of VT-d
- *		     section 7.1.3 that concern it
+ * enum spec_fault - how a walk ends, by the conditions of VT-d section 7.1.3 that
+ *		     concern it
  * @SPEC_OK: the address translates
- * @SPEC_NOT_CANONICAL: the address is not canonical for the depth
+ * @SPEC_NOT_CANONICAL: the address is not canonical for the depth; second stage: it is
+ *			beyond what the depth translates
  * @SPEC_NO_ACCESS: an entry cannot be read from memory
- * @SPEC_NOT_PRESENT: an entry has Present clear
+ * @SPEC_NOT_PRESENT: an entry has Present clear; second stage: neither Read nor Write
  * @SPEC_RESERVED: a present entry has a reserved bit set
  */
 enum spec_fault {
@@ -31,17 +32,22 @@ enum spec_fault {
 
 /**
  * struct spec_hw - the hardware that walks
- * @levels: 4 or 5, as the PASID entry's FSPM field selects
+ * @second: the tables are the second stage's
+ * @levels: first stage: 4 or 5, as the PASID entry's FSPM field selects; second stage:
+ *	    3 to 5, as the AW field does
  * @haw: host address width in bits
- * @has_1g: 1 GiB pages are supported (CAP.FS1GP)
+ * @has_1g: 1 GiB pages are supported (CAP.FS1GP; second stage: CAP.SSLPS)
+ * @snoop_control: leaves of the second stage may have the Snoop bit (ECAP.SC)
  * @read: load the entry at a physical address, as the hardware finds it;
  *	  false if there is no memory
  * @memory: handed to @read
  */
 struct spec_hw {
+	bool second;
 	unsigned int levels;
 	unsigned int haw;
 	bool has_1g;
+	bool snoop_control;
 	bool (*read)(void *memory, u64 addr, u64 *entry);
 	void *memory;
 };
@@ -55,12 +61,14 @@ struct spec_hw {
  * @page: physical address of the page
  * @pa: physical address that the input address translates to
  * @size: size of the page in bytes
+ * @read: reads are allowed, by every entry on the way
  * @write: writes are allowed, by every entry on the way
  * @user: user-mode requests are allowed, by every entry on the way
  * @no_exec: instruction fetches are refused, by any entry on the way
  * @accessed: Accessed is set in every entry on the way
  * @dirty: Dirty is set in the entry that maps the page
  * @memory_type: PAT index: the PAT, PCD and PWT bits of the entry that maps
+ * @snoop: accesses to the page are snooped (second stage)
  * @ignored: of the last entry, the bits that hardware does not interpret
  */
 struct spec_walk {
@@ -71,12 +79,14 @@ struct spec_walk {
 	u64 page;
 	u64 pa;
 	u64 size;
+	bool read;
 	bool write;
 	bool user;
 	bool no_exec;
 	bool accessed;
 	bool dirty;
 	u8 memory_type;
+	bool snoop;
 	u64 ignored;
 };
 

@@ -192,7 +192,8 @@ static bool allowed(u64 iova, const struct spec_walk *walk)
 	if (walk->fault != SPEC_OK)
 		return false;
 	if (e)
-		return walk->pa == extent_pa(e, iova) && walk->write == e->write;
+		return walk->pa == extent_pa(e, iova) && walk->read == e->read &&
+		       walk->write == e->write;
 	return op && maps(op) && iova < op->end &&
 	       walk->pa == op->paddr + (iova - op->iova);
 }
@@ -485,8 +486,12 @@ static void finish_map(struct op *op)
 {
 	struct extent e = {
 		.iova = op->iova, .end = op->iova + op->mapped, .pa = op->paddr,
-		.level = op->level, .write = op->prot & IOMMU_WRITE,
-		.accessed = true, .dirty = op->prot & IOMMU_WRITE,
+		.level = op->level,
+		.read = !SECOND_LEVEL || op->prot & IOMMU_READ,
+		.write = op->prot & IOMMU_WRITE,
+		.snoop = SECOND_LEVEL && op->prot & IOMMU_CACHE,
+		.accessed = !SECOND_LEVEL,
+		.dirty = !SECOND_LEVEL && op->prot & IOMMU_WRITE,
 		.map = ++t.maps,
 	};
 	bool overlaps = model_overlaps(&t.model, op->iova, op->end);
@@ -764,6 +769,11 @@ static void do_map(struct op *op, unsigned int level)
 	op->count = get_count(level);
 	op->paddr = get_paddr(level);
 	op->prot = op->flags & OPTION ? IOMMU_READ : IOMMU_WRITE | IOMMU_READ;
+	/* Write-only and snooped pages, by an address that is as good as random. */
+	if (SECOND_LEVEL && op->flags & OPTION && op->paddr >> 30 & 1)
+		op->prot = IOMMU_WRITE;
+	if (op->paddr >> 31 & 1)
+		op->prot |= IOMMU_CACHE;
 	clamp(op, leaf_size(level));
 	start(op);
 }
@@ -871,7 +881,8 @@ static void check_touched(void)
 /* Give a leaf every attribute that a split has to keep. */
 static void do_decorate(void)
 {
-	const u64 ignored = 1ULL << 9 | 1ULL << 62, accessed_dirty = 0x60;
+	const u64 low = 1ULL << (SECOND_LEVEL ? 10 : 9), high = 1ULL << (SECOND_LEVEL ? 61 : 62);
+	const u64 ignored = low | high;
 	u64 iova = get_iova(), pat = 1ULL << 12, slot, *entry;
 	u8 b = byte();
 	struct extent *e;
@@ -882,8 +893,8 @@ static void do_decorate(void)
 		return;
 
 	e = model_isolate(&t.model, iova);
-	e->memory_type = b & 7;
-	e->ignored = (b & 8 ? 1ULL << 9 : 0) | (b & 16 ? 1ULL << 62 : 0);
+	e->memory_type = SECOND_LEVEL ? 0 : b & 7;
+	e->ignored = (b & 8 ? low : 0) | (b & 16 ? high : 0);
 	e->accessed = b & 0x20;
 	e->dirty = b & 0x40;
 
@@ -891,9 +902,12 @@ static void do_decorate(void)
 	if (e->level == 1)
 		pat = 1ULL << 7;
 	entry = phys_to_virt(slot);
-	*entry &= ~(pat | 3 << 3 | accessed_dirty | ignored);
-	*entry |= (b & 4 ? pat : 0) | (b & 3) << 3 | (b & accessed_dirty) |
-		  e->ignored;
+	*entry &= ~(ACCESSED | DIRTY | ignored);
+	*entry |= (e->accessed ? ACCESSED : 0) | (e->dirty ? DIRTY : 0) | e->ignored;
+	if (!SECOND_LEVEL) {
+		*entry &= ~(pat | 3 << 3);
+		*entry |= (b & 4 ? pat : 0) | (b & 3) << 3;
+	}
 	if (!t.coherent)
 		memory_sync(entry, sizeof(*entry));
 }
@@ -918,7 +932,7 @@ static void do_touch(void)
 	    !slot_at(iova, &entry, &walk))
 		return;
 
-	*entry |= 0x60;
+	*entry |= ACCESSED | DIRTY;
 	t.touched[t.nr_touched].iova = iova;
 	t.touched[t.nr_touched++].map = e->map;
 }
@@ -961,7 +975,7 @@ static void do_bad_map(void)
 	expect_map(-EINVAL, 0, 0, SZ_4K | SZ_2M, 1, IOMMU_READ);
 	expect_map(-EINVAL, SZ_4K, SZ_2M, SZ_2M, 1, IOMMU_READ);
 	expect_map(-EINVAL, iova, 0, SZ_4K, 0, IOMMU_READ);
-	expect_map(-EINVAL, iova, 0, SZ_4K, 1, 4);
+	expect_map(-EINVAL, iova, 0, SZ_4K, 1, IOMMU_CACHE);
 	if (!(t.sizes & SZ_2M))
 		expect_map(-EINVAL, iova & -(u64)SZ_2M, 0, SZ_2M, 1, IOMMU_READ);
 	if (!(t.sizes & SZ_1G))
@@ -1005,7 +1019,7 @@ static void do_bad_other(void)
 	BUG_ON(vtd_pt_split(t.pt, end, GFP_KERNEL) != -ERANGE);
 	BUG_ON(vtd_pt_iova_to_phys(t.pt, end));
 	BUG_ON(vtd_pt_last_iova(t.pt) != t.last);
-	expect_create(-EINVAL, 3, SZ_4K, 0);
+	expect_create(-EINVAL, MIN_LEVELS - 1, SZ_4K, 0);
 	expect_create(-EINVAL, 6, SZ_4K, 0);
 	expect_create(-EINVAL, 4, SZ_2M, 0);
 	expect_create(-EINVAL, 4, SZ_4K | SZ_4K * 2, 0);
@@ -1142,7 +1156,7 @@ static void begin(void)
 	u8 b = byte(), b2 = byte();
 	struct vtd_pt_cfg cfg = {
 		.ops = &ops,
-		.levels = b & 1 ? 5 : 4,
+		.levels = b & 1 ? 5 : SECOND_LEVEL && b2 & 32 ? 3 : 4,
 		.pgsize_bitmap = sizes[b >> 1 & 3],
 		.coherent = b & 8,
 		.nid = NUMA_NO_NODE,
@@ -1160,9 +1174,9 @@ static void begin(void)
 	t.preempt = !(b2 & 128);
 	shim_hook = t.watch || t.preempt || WEAK_ORDER ? step : NULL;
 	t.sizes = cfg.pgsize_bitmap;
-	t.last = cfg.levels == 5 ? (1ULL << 56) - 1 : (1ULL << 47) - 1;
+	t.last = spec_reach(cfg.levels + 1) / (SECOND_LEVEL ? 1 : 2) - 1;
 	if (b2 & 64) {
-		t.last = (1ULL << 39) + 5ULL * SZ_1G - 1;
+		t.last = (cfg.levels == 3 ? 40ULL * SZ_1G : 1ULL << 39) + 5ULL * SZ_1G - 1;
 		cfg.last_iova = t.last;
 	}
 	t.pt = vtd_pt_create(&cfg);

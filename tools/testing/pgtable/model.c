@@ -3,7 +3,7 @@
 
 #include "model.h"
 
-/* The bits that only CPUs look at; pgtable_fl.h must not be used here. */
+/* The bits that only CPUs look at; the format's header must not be used here. */
 #define KNOWN_IN_MEMORY	(1ULL << 52)
 
 /* The model */
@@ -138,6 +138,8 @@ void model_init(struct model *m, struct vtd_pt *pt, bool lazy)
 	m->lazy = lazy;
 	m->nr = 0;
 	m->hw = (struct spec_hw) {
+		.second = SECOND_LEVEL,
+		.snoop_control = true,
 		.levels = cfg->levels,
 		.haw = 52,
 		.has_1g = cfg->pgsize_bitmap & SZ_1G,
@@ -175,11 +177,12 @@ static void see_table(struct spec_visitor *v, u64 addr, unsigned int level,
 
 	for (i = 0; i < SPEC_ENTRIES; i++) {
 		bool directory = level > 3 || (level > 1 && !(table[i] & 0x80));
+		bool present = table[i] & (SECOND_LEVEL ? 3 : 1);
 
-		if (table[i] && !(table[i] & 1))
+		if (table[i] && !present)
 			BUG("entry %u of level %u at %llx: neither present nor zero: %llx",
 			    i, level, iova, table[i]);
-		if ((table[i] & 1) && directory && !(table[i] & KNOWN_IN_MEMORY))
+		if (present && directory && !(table[i] & KNOWN_IN_MEMORY))
 			BUG("entry %u of level %u at %llx is not synced",
 			    i, level, iova);
 		if (!coherent && ((table[i] ^ *shim_memory(addr + i * 8)) &
@@ -205,7 +208,8 @@ static void see_leaf(struct spec_visitor *v, u64 iova,
 	if (walk->page != extent_pa(e, iova))
 		BUG("%llx translates to %llx instead of %llx", iova, walk->page,
 		    extent_pa(e, iova));
-	if (walk->write != e->write || !walk->user || walk->no_exec ||
+	if (walk->read != e->read || walk->write != e->write || !walk->user ||
+	    walk->no_exec || walk->snoop != e->snoop ||
 	    walk->memory_type != e->memory_type || walk->ignored != e->ignored ||
 	    (e->accessed && !walk->accessed) || (e->dirty && !walk->dirty))
 		BUG("attributes of the leaf at %llx: %llx", iova, walk->entry);

@@ -12,12 +12,17 @@
 #include "pgtable_spec.h"
 
 #define MODEL_EXTENTS	4096
+#define MIN_LEVELS	(SECOND_LEVEL ? 3 : 4)
+
+/* As hardware sets them (sections 9.7 and 9.8) */
+#define ACCESSED	(1ULL << (SECOND_LEVEL ? 8 : 5))
+#define DIRTY		(1ULL << (SECOND_LEVEL ? 9 : 6))
 
 /* Leaves of one size, side by side, with nothing else between them. */
 struct extent {
 	u64 iova, end, pa;
 	unsigned int level;
-	bool write, accessed, dirty;
+	bool read, write, snoop, accessed, dirty;
 	u8 memory_type;
 	u64 ignored;
 	unsigned long map;	/* number of the operation that mapped it */

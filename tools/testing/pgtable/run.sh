@@ -10,7 +10,7 @@ NATIVE=$(cd "$(dirname "$0")" && pwd)
 . "$NATIVE/../../lab/lib.sh"
 . "$LAB/apt.sh"
 
-FORMATS=${FMT:-fl}
+FORMATS=${FMT:-fl sl}
 SEED=${SEED:-$(date +%s)}
 export SEED
 

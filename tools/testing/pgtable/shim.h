@@ -64,6 +64,7 @@ typedef unsigned int gfp_t;
 #define NUMA_NO_NODE		(-1)
 #define IOMMU_READ		1
 #define IOMMU_WRITE		2
+#define IOMMU_CACHE		4
 
 #define __GFP_DIRECT_RECLAIM	1u
 #define __GFP_ACCOUNT		2u

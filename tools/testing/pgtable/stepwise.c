@@ -125,7 +125,7 @@ static void create(void)
 {
 	struct vtd_pt_cfg cfg = {
 		.ops = &ops,
-		.levels = 4,
+		.levels = MIN_LEVELS,
 		.pgsize_bitmap = SZ_4K | SZ_2M | SZ_1G,
 		.coherent = coherent,
 		.nid = NUMA_NO_NODE,

@@ -154,10 +154,10 @@ static void *dirty(void *arg)
 		spec_translate(&model.hw, vtd_pt_root(pt), KEPT, &walk);
 		BUG_ON(walk.fault != SPEC_OK);
 		entry = phys_to_virt(walk.entry_addr);
-		old = walk.entry & ~0x40ULL;
+		old = walk.entry & ~DIRTY;
 		if (__atomic_compare_exchange_n(entry, &walk.entry, old, false,
 						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
-			__atomic_compare_exchange_n(entry, &old, old | 0x40, false,
+			__atomic_compare_exchange_n(entry, &old, old | DIRTY, false,
 						    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	} while (!__atomic_load_n(&stop, __ATOMIC_RELAXED));
 	return NULL;
@@ -194,7 +194,7 @@ static void note(u64 iova, u64 end, unsigned int level)
 {
 	const struct extent e = {
 		.iova = iova, .end = end, .pa = leaf_pa(iova), .level = level,
-		.write = true, .accessed = true,
+		.read = true, .write = true, .accessed = !SECOND_LEVEL,
 	};
 
 	model_map(&model, &e);
@@ -224,7 +224,7 @@ static void one_table(unsigned int nr)
 {
 	struct vtd_pt_cfg cfg = {
 		.ops = &callbacks,
-		.levels = 4 + nr % 2,
+		.levels = MIN_LEVELS + nr % (6 - MIN_LEVELS),
 		.pgsize_bitmap = SZ_4K | SZ_2M | SZ_1G,
 		.coherent = coherent,
 		.nid = NUMA_NO_NODE,
