@@ -333,9 +333,12 @@ bool weak_cmpxchg(void *at, unsigned int size, u64 *old, u64 new, bool full)
 			}
 		} else {
 			struct place *p = place_of(addr);
+			struct message *last = p->messages + p->nr - 1;
 
-			bind_page(val, p->addr == addr ?
-				  p->messages[p->nr - 1].binds : now);
+			/* One that fails is a load, after which nothing older is found. */
+			if (p->addr == addr)
+				saw(addr, last->time);
+			bind_page(val, p->addr == addr ? last->binds : now);
 		}
 	}
 	if (val == *old)
