@@ -2,10 +2,12 @@
 /*
  * Hostile users: processes of two threads each make random calls of iommufd and VFIO,
  * good ones and bad ones, while their devices do DMA and request pages by tables of
- * garbage.  They are killed at any moment; meanwhile the devices are reset and unbound
- * by sysfs.  Nothing is expected of a single call.  What is expected: a process that is
- * killed goes, no page stays pinned, and afterwards each device works for the next
- * user.  The suite looks for what the kernel complains of.  Prints TAP.
+ * garbage.  They have little memory to lock and few files, allocations of the kernel
+ * fail for them, and children go on with their files.  They are killed at any moment;
+ * meanwhile the devices are reset, unbound and removed by sysfs.  Nothing is expected
+ * of a single call.  What is expected: a process that is killed goes, no page stays
+ * pinned, and afterwards each device works for the next user.  The suite looks for what
+ * the kernel complains of.  Prints TAP.
  *
  * ATTACKED names the devices, SECONDS is how long (20), SEED where the random numbers
  * begin (the time).
@@ -13,6 +15,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "vtd_vmm.h"
@@ -30,7 +34,7 @@ static unsigned int n_devices;
 /* How often what matters has succeeded, in all processes; roughly */
 static struct counts {
 	unsigned long users, mapped, parents, nested, attached, detached, answered,
-		      resets, transfers;
+		      resets, transfers, failed, children, removed;
 } *counts;
 
 /* What the threads of a process share, on purpose without a lock */
@@ -303,6 +307,48 @@ static void (*const calls[])(struct user *user) = {
 
 /* ---- users ---- */
 
+static void make_call(struct user *user)
+{
+	if (one_in(300))
+		open_again(user);
+	else if (one_in(300))
+		reset_device(user);
+	else
+		calls[draw(sizeof(calls) / sizeof(*calls))](user);
+}
+
+/* One of the first allocations of the kernel fails, if there are that many. */
+static void make_failing_call(struct user *user)
+{
+	int fd = open("/proc/thread-self/fail-nth", O_RDWR);
+	char n[2] = { '1' + draw(9) };
+
+	if (fd < 0)
+		return;
+	if (write(fd, n, 1) == 1)
+		make_call(user);
+	counts->failed += pread(fd, n, 1, 0) == 1 && *n == '0';
+	if (pwrite(fd, "0", 1, 0) < 0)
+		errno = 0;
+	close(fd);
+}
+
+/* A child shares the files, and has its own memory. It goes when its parent goes. */
+static void have_child(struct user *user)
+{
+	pid_t parent = getpid();
+	int i;
+
+	if (fork())
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	alarm(60);
+	for (i = 0; i < LIFE / 10 && getppid() == parent; i++)
+		make_call(user);
+	counts->children++;
+	_exit(0);
+}
+
 static void *make_calls(void *arg)
 {
 	struct user *user = arg;
@@ -310,14 +356,21 @@ static void *make_calls(void *arg)
 
 	state = state ?: (uintptr_t)&state ^ now_ms();
 	for (i = 0; i < LIFE; i++) {
-		if (one_in(300))
-			open_again(user);
-		else if (one_in(300))
-			reset_device(user);
+		if (one_in(1000))
+			have_child(user);
+		else if (one_in(20))
+			make_failing_call(user);
 		else
-			calls[draw(sizeof(calls) / sizeof(*calls))](user);
+			make_call(user);
 	}
 	return NULL;
+}
+
+static void limit(int resource, rlim_t most)
+{
+	struct rlimit limit = { most, most };
+
+	setrlimit(resource, &limit);
 }
 
 /* The other thread has closed the device that this one uses. */
@@ -335,9 +388,14 @@ static void be_a_user(void)
 	alarm(60);
 	signal(SIGSEGV, leave);
 	signal(SIGBUS, leave);
+	signal(SIGCHLD, SIG_IGN);
+	if (one_in(4))
+		limit(RLIMIT_MEMLOCK, draw(2 * AREA));
 	open_guest(&user.vmm, user.device);
 	if (!user.vmm.ioas)
 		alloc_ioas(&user);
+	if (one_in(4))
+		limit(RLIMIT_NOFILE, 3 + draw(8));
 	for (page = 0; page < GUEST_PAGES; page++)
 		for (i = 0; i < 4; i++)
 			change_memory(&user);
@@ -388,12 +446,31 @@ static void probe_again(const char *name)
 	close(fd);
 }
 
-/* Unbinding waits until the user is gone; meanwhile users are killed as before. */
+static void remove_and_find(const char *name)
+{
+	int fd;
+
+	write_sysfs(name, "remove", "1");
+	fd = open("/sys/bus/pci/rescan", O_WRONLY);
+	if (fd < 0)
+		return;
+	counts->removed += write(fd, "1", 1) == 1;
+	close(fd);
+	write_sysfs(name, "driver_override", "vfio-pci");
+	probe_again(name);
+}
+
+/*
+ * Unbinding and removing wait until the user is gone; meanwhile users are killed as
+ * before.
+ */
 static void administrate(void)
 {
 	const char *name = devices[draw(n_devices)];
 
-	if (one_in(3)) {
+	if (one_in(4)) {
+		remove_and_find(name);
+	} else if (one_in(3)) {
 		write_sysfs(name, "driver/unbind", name);
 		probe_again(name);
 	} else {
@@ -491,7 +568,9 @@ static bool something_happened(void)
 	     counts->nested);
 	note("%lu attached, %lu detached, %lu page requests answered, %lu resets\n",
 	     counts->attached, counts->detached, counts->answered, counts->resets);
-	note("%lu transfers seen complete\n", counts->transfers);
+	note("%lu transfers seen complete, %lu allocations failed, %lu children\n",
+	     counts->transfers, counts->failed, counts->children);
+	note("%lu devices removed and found again\n", counts->removed);
 	return counts->mapped && counts->nested && counts->attached &&
 	       counts->detached && counts->answered && counts->resets &&
 	       counts->transfers;
