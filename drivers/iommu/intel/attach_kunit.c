@@ -7,6 +7,7 @@
 
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/cred.h>
 #include <linux/iommu.h>
 #include <linux/iommu-gpasid.h>
 #include <linux/pci.h>
@@ -325,6 +326,128 @@ static void ids_for_rids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iommu->nr_pasid_ids);
 }
 
+#define ALICE	KUIDT_INIT(1000)
+#define BOB	KUIDT_INIT(1001)
+
+static struct dmar_domain *domain_of(struct kunit *test, kuid_t uid)
+{
+	struct attach_test *ctx = test->priv;
+	struct cred *cred = prepare_creds();
+	struct iommu_domain *domain;
+	const struct cred *old;
+
+	KUNIT_ASSERT_NOT_NULL(test, cred);
+	cred->uid = uid;
+	old = override_creds(cred);
+	domain = intel_iommu_ops.domain_alloc_user(ctx->dev, 0, NULL, NULL);
+	revert_creds(old);
+	put_cred(cred);
+
+	return vtd_fake_keep(test, domain);
+}
+
+/* Attach domains of a user to the PASIDs that are free until he is refused. */
+static unsigned int take_share(struct kunit *test, struct ids *ids, kuid_t uid)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < DEVS * PASIDS; i++) {
+		struct dmar_domain **on = &ids->on[i / PASIDS][i % PASIDS];
+
+		if (*on || !(i % PASIDS))
+			continue;
+		*on = domain_of(test, uid);
+		if (set_pasid(ids->dev[i / PASIDS], i % PASIDS, *on, NULL)) {
+			expect_unused(test, *on);
+			*on = NULL;
+			break;
+		}
+		nr++;
+		cond_resched();
+	}
+
+	return nr;
+}
+
+/* Detach domains of a user until he has @keep. */
+static void leave_share(struct ids *ids, kuid_t uid, unsigned int keep)
+{
+	unsigned int i;
+
+	for (i = 0; i < DEVS * PASIDS; i++) {
+		struct dmar_domain **on = &ids->on[i / PASIDS][i % PASIDS];
+
+		if (!*on || !uid_eq((*on)->uid, uid))
+			continue;
+		if (keep) {
+			keep--;
+			continue;
+		}
+		remove_pasid(ids->dev[i / PASIDS], i % PASIDS, *on);
+		*on = NULL;
+	}
+}
+
+/* What fails half way is not counted. */
+static void share_without_memory(struct kunit *test, struct device *dev)
+{
+	bool failed = true;
+	unsigned int nth;
+	int ret;
+
+	for (nth = 1; failed; nth++) {
+		struct dmar_domain *domain = domain_of(test, ALICE);
+
+		kunit_fail_allocation(nth);
+		ret = set_pasid(dev, 1, domain, NULL);
+		failed = kunit_allocation_failed();
+		if (!ret)
+			remove_pasid(dev, 1, domain);
+		expect_unused(test, domain);
+	}
+}
+
+static void ids_for_other_users(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
+	struct ids *ids = kunit_kzalloc(test, sizeof(*ids), GFP_KERNEL);
+	struct dmar_domain *more;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, ids);
+	bitmap_clear(iommu->domain_ids, 2, DOMAINS - 2);
+	for (i = 0; i < DEVS; i++)
+		ids->dev[i] = vtd_fake_device(test, iommu, false);
+	share_without_memory(test, ids->dev[0]);
+
+	/* 192 for PASIDs: as many as are left, also to replace one of them */
+	KUNIT_EXPECT_EQ(test, 96, take_share(test, ids, ALICE));
+	more = domain_of(test, ALICE);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[0], 1, more, ids->on[0][1]));
+	expect_unused(test, more);
+	KUNIT_EXPECT_EQ(test, 0, set_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1],
+					   NULL));
+	remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
+
+	/* Others find some, a RID does not count, and the kernel has no share. */
+	KUNIT_EXPECT_EQ(test, 48, take_share(test, ids, BOB));
+	KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[0], more));
+	device_block_translation(ids->dev[0]);
+	KUNIT_EXPECT_EQ(test, 48, take_share(test, ids, INVALID_UID));
+	leave_share(ids, INVALID_UID, 0);
+
+	/* What is given back can be had again. */
+	leave_share(ids, ALICE, 20);
+	KUNIT_EXPECT_EQ(test, (192 - 48) / 2 - 20, take_share(test, ids, ALICE));
+	leave_share(ids, ALICE, 0);
+	leave_share(ids, BOB, 0);
+	KUNIT_EXPECT_EQ(test, 96, take_share(test, ids, BOB));
+	leave_share(ids, BOB, 0);
+	KUNIT_EXPECT_EQ(test, 2, bitmap_weight(iommu->domain_ids, DOMAINS));
+	KUNIT_EXPECT_EQ(test, 0, iommu->nr_pasid_ids);
+}
+
 /* No domain ID at all: the RID keeps the domain that it has. */
 static void rid_without_id(struct kunit *test)
 {
@@ -441,6 +564,7 @@ static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(rid_without_memory_legacy),
 	KUNIT_CASE(back_without_memory),
 	KUNIT_CASE(ids_for_rids),
+	KUNIT_CASE(ids_for_other_users),
 	KUNIT_CASE(rid_without_id),
 	KUNIT_CASE(copied_context),
 	KUNIT_CASE(table_for_all_pasids),
