@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of an invalidation queue whose hardware stops and goes on. The queue is the
+ * driver's; a timer of the test is the hardware. It has a CPU of its own, as submissions
+ * wait with interrupts disabled; a thread there could wait for this CPU in stop_machine().
+ */
+
+#include <kunit/test.h>
+#include <linux/hrtimer.h>
+#include <linux/io.h>
+#include <linux/iommu.h>
+#include <linux/ktime.h>
+#include <linux/sched.h>
+#include <linux/smp.h>
+
+#include "../iommu-pages.h"
+#include "iommu.h"
+#include "vtd_caps.h"
+#include "vtd_fake.h"
+
+#define STALL_MS	100	/* of hardware that has stopped */
+#define PATIENCE_MS	20000	/* with hardware that runs, in a machine that is busy */
+#define RESCUE_MS	60000	/* more than any submission may take */
+#define PERIOD		ms_to_ktime(1)
+#define SHIFT		5		/* descriptors in scalable mode */
+#define ALMOST_HALF	120		/* of the queue; two leave no room for a third */
+
+/* SILENT: a device does not answer, and the IOMMU does not say which one. */
+enum hardware { STOPPED, RUNNING, SILENT };
+
+/*
+ * hw: what hardware does
+ * since: when a submission began, 0 for none
+ * rescued: it did not return
+ * time_outs: errors of the device that does not answer
+ */
+struct queue_test {
+	struct vtd_fake fake;
+	struct intel_iommu *iommu;
+	struct hrtimer timer;
+	enum hardware hw;
+	ktime_t since;
+	bool rescued;
+	unsigned int time_outs;
+};
+
+static unsigned int reg(struct queue_test *ctx, unsigned int offset)
+{
+	return readl(ctx->iommu->reg + offset) >> SHIFT;
+}
+
+/* Fetch and execute up to @nr descriptors: of all it only matters who waits. */
+static void execute(struct queue_test *ctx, unsigned int nr)
+{
+	unsigned int head = reg(ctx, DMAR_IQH_REG);
+	struct qi_desc *desc;
+
+	for (; nr && head != reg(ctx, DMAR_IQT_REG); nr--) {
+		desc = ctx->iommu->qi->desc + (head << SHIFT);
+		head = (head + 1) % QI_LENGTH;
+		writel(head << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
+		if ((desc->qw0 & 0xf) == QI_IWD_TYPE && desc->qw0 & QI_IWD_STATUS_WRITE)
+			WRITE_ONCE(*(u32 *)phys_to_virt(desc->qw1), desc->qw0 >> 32);
+	}
+}
+
+static bool names_a_device(struct queue_test *ctx)
+{
+	unsigned int at = reg(ctx, DMAR_IQH_REG);
+	struct qi_desc *desc;
+
+	for (; at != reg(ctx, DMAR_IQT_REG); at = (at + 1) % QI_LENGTH) {
+		desc = ctx->iommu->qi->desc + (at << SHIFT);
+		if ((desc->qw0 & 0xf) == QI_DIOTLB_TYPE)
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * All is fetched, and what waits is dropped. A second bit beside ITE tells whether the
+ * driver has written ITE, which clears both.
+ */
+static void let_time_run_out(struct queue_test *ctx)
+{
+	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
+
+	if (status == DMA_FSTS_ITE)
+		writel(0, ctx->iommu->reg + DMAR_FSTS_REG);
+	if (status)
+		return;
+	if (!names_a_device(ctx)) {
+		execute(ctx, QI_LENGTH);
+		return;
+	}
+	writel(reg(ctx, DMAR_IQT_REG) << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
+	ctx->time_outs++;
+	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
+}
+
+static enum hrtimer_restart hardware(struct hrtimer *timer)
+{
+	struct queue_test *ctx = container_of(timer, struct queue_test, timer);
+	ktime_t since = READ_ONCE(ctx->since);
+	u32 enabled;
+
+	enabled = readl(ctx->iommu->reg + DMAR_GCMD_REG) & DMA_GCMD_QIE;
+	writel(enabled, ctx->iommu->reg + DMAR_GSTS_REG);
+	if (since && ktime_ms_delta(ktime_get(), since) > RESCUE_MS) {
+		WRITE_ONCE(ctx->rescued, true);
+		WRITE_ONCE(ctx->hw, RUNNING);
+	}
+	if (READ_ONCE(ctx->hw) == RUNNING)
+		execute(ctx, QI_LENGTH);
+	if (READ_ONCE(ctx->hw) == SILENT)
+		let_time_run_out(ctx);
+	hrtimer_forward_now(timer, PERIOD);
+
+	return HRTIMER_RESTART;
+}
+
+static void start_hardware(void *data)
+{
+	struct queue_test *ctx = data;
+
+	hrtimer_start(&ctx->timer, PERIOD, HRTIMER_MODE_REL_PINNED_HARD);
+}
+
+static void go_on(struct queue_test *ctx)
+{
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	WRITE_ONCE(ctx->hw, RUNNING);
+}
+
+static int submit_desc(struct kunit *test, struct qi_desc *desc, unsigned int count)
+{
+	struct queue_test *ctx = test->priv;
+	int ret;
+
+	WRITE_ONCE(ctx->since, ktime_get());
+	ret = qi_submit_sync(ctx->iommu, desc, count, 0);
+	WRITE_ONCE(ctx->since, 0);
+	KUNIT_ASSERT_FALSE_MSG(test, ctx->rescued, "the submission does not return");
+
+	return ret;
+}
+
+/* The descriptors are told apart by @tag. */
+static int submit(struct kunit *test, unsigned int count, u16 tag)
+{
+	struct qi_desc *desc;
+	unsigned int i;
+
+	desc = kunit_kcalloc(test, count + 1, sizeof(*desc), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, desc);
+	for (i = 0; i < count; i++)
+		desc[i].qw0 = QI_IOTLB_TYPE | QI_IOTLB_GRAN(DMA_TLB_DSI_FLUSH) |
+			      QI_IOTLB_DID(tag);
+
+	return submit_desc(test, desc, count);
+}
+
+static void expect_free(struct kunit *test, unsigned int used)
+{
+	struct queue_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, QI_LENGTH - used, ctx->iommu->qi->free_cnt);
+}
+
+/* Hardware goes on: all is as if it had never stopped. */
+static void expect_usable(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	unsigned int i;
+
+	go_on(ctx);
+	/* each slot once more, and some twice */
+	for (i = 0; i < QI_LENGTH / 2; i++)
+		KUNIT_ASSERT_EQ(test, 0, submit(test, 3, 9));
+	expect_free(test, 0);
+	for (i = 0; i < QI_LENGTH; i++)
+		KUNIT_EXPECT_EQ_MSG(test, QI_FREE, ctx->iommu->qi->desc_status[i],
+				    "slot %u", i);
+}
+
+/* Hardware executes nothing, and later all that it was given. */
+static void stops_and_goes_on(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 3, 1));
+	expect_free(test, 4);
+	/* not even a descriptor in front of the one that waits */
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 0, 0));
+	expect_free(test, 5);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 1, 2));
+	expect_free(test, 7);
+	expect_usable(test);
+}
+
+/* Hardware may stop anywhere: what it has not come to stays. */
+static void comes_back_in_part(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 2, 1));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 2, 2));
+	execute(ctx, 4);	/* all of the first, half of the second */
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 0, 3));
+	KUNIT_EXPECT_EQ(test, reg(ctx, DMAR_IQH_REG), 4);
+	go_on(ctx);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, 0, 4));
+	expect_usable(test);
+}
+
+/* There is no room: nothing is written over what hardware has not fetched. */
+static void has_no_room(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct qi_desc *desc = ctx->iommu->qi->desc;
+	unsigned int i;
+
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, ALMOST_HALF, 1));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, ALMOST_HALF, 2));
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, ALMOST_HALF, 3));
+	expect_free(test, 2 * (ALMOST_HALF + 1));
+	KUNIT_EXPECT_EQ(test, 2 * (ALMOST_HALF + 1), reg(ctx, DMAR_IQT_REG));
+	for (i = 0; i < ALMOST_HALF; i++) {
+		KUNIT_ASSERT_EQ(test, 1, desc[i].qw0 >> 16 & 0xffff);
+		KUNIT_ASSERT_EQ(test, 2, desc[ALMOST_HALF + 1 + i].qw0 >> 16 & 0xffff);
+	}
+
+	/* Now there is, but nobody has looked: who comes next does. */
+	execute(ctx, QI_LENGTH);
+	go_on(ctx);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, ALMOST_HALF, 4));
+	expect_usable(test);
+}
+
+/* The queue is set up anew, as after suspend: nothing is left of what was given up. */
+static void is_set_up_anew(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 3, 1));
+	/* Registers are lost, and hardware stands at the first slot. */
+	writel(0, ctx->iommu->reg + DMAR_IQT_REG);
+	writel(0, ctx->iommu->reg + DMAR_IQH_REG);
+	KUNIT_ASSERT_EQ(test, 0, dmar_reenable_qi(ctx->iommu));
+	KUNIT_EXPECT_TRUE(test, bitmap_empty(ctx->iommu->qi->given_up, QI_LENGTH));
+	expect_usable(test);
+}
+
+/* What is for the IOMMU itself is executed in the end, without what is for devices. */
+static void device_is_not_named(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct qi_desc desc[2];
+
+	qi_desc_iotlb(ctx->iommu, 1, 0, 0, DMA_TLB_DSI_FLUSH, &desc[0]);
+	qi_desc_dev_iotlb(0x4000, 0, 1, 0, MAX_AGAW_PFN_WIDTH, &desc[1]);
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	WRITE_ONCE(ctx->hw, SILENT);
+	KUNIT_EXPECT_EQ(test, 0, submit_desc(test, desc, 1));
+	KUNIT_EXPECT_EQ(test, 0, ctx->time_outs);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit_desc(test, desc, 2));
+	KUNIT_EXPECT_EQ(test, 8, ctx->time_outs);
+	expect_usable(test);
+}
+
+static void queue_exit(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	if (!ctx)
+		return;
+	if (ctx->timer.function)
+		hrtimer_cancel(&ctx->timer);
+	if (ctx->iommu && ctx->iommu->qi) {
+		iommu_free_pages(ctx->iommu->qi->desc, 1);
+		kfree(ctx->iommu->qi->desc_status);
+		kfree(ctx->iommu->qi);
+		ctx->iommu->qi = NULL;
+	}
+}
+
+static int queue_init(struct kunit *test)
+{
+	struct queue_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	int ret;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs a CPU for the hardware");
+	ret = vtd_fake_init(test, ctx ? &ctx->fake : NULL);
+	if (ret)
+		return ret;
+
+	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
+	ctx->iommu->reg = (void __force __iomem *)vtd_fake_page(test);
+	ret = set_cpus_allowed_ptr(current, cpumask_of(cpumask_last(cpu_online_mask)));
+	if (ret)
+		return ret;
+	hrtimer_init(&ctx->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+	ctx->timer.function = hardware;
+	ret = smp_call_function_single(cpumask_first(cpu_online_mask), start_hardware, ctx, true);
+	if (ret)
+		return ret;
+	KUNIT_ASSERT_EQ(test, 0, dmar_enable_qi(ctx->iommu));
+	ctx->iommu->qi->stall_ms = STALL_MS;
+
+	return 0;
+}
+
+static struct kunit_case queue_cases[] = {
+	KUNIT_CASE(stops_and_goes_on),
+	KUNIT_CASE(comes_back_in_part),
+	KUNIT_CASE(has_no_room),
+	KUNIT_CASE(is_set_up_anew),
+	KUNIT_CASE(device_is_not_named),
+	{}
+};
+
+static struct kunit_suite queue_suite = {
+	.name = "intel-iommu-queue",
+	.init = queue_init,
+	.exit = queue_exit,
+	.test_cases = queue_cases,
+};
+
+kunit_test_suite(queue_suite);
