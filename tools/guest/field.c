@@ -4,7 +4,8 @@
  * limits of the address space, very many mappings and address spaces, unmaps of a
  * part, DMA from device to device, memory above 1 TiB.  Prints TAP.
  *
- * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address.
+ * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address.  WIDTH is
+ * that of the IOMMU's addresses, in bits.
  */
 #include <linux/mempolicy.h>
 #include <sys/syscall.h>
@@ -60,6 +61,23 @@ TEST_F(iommufd, msi_window)
 		EXPECT_TRUE(reads(&self->edu, beside[i], seed));
 		EXPECT_TRUE(writes(&self->edu, beside[i], self->memory));
 	}
+}
+
+/* Addresses have WIDTH bits: the last page is mapped, nothing behind it. */
+TEST_F(iommufd, last_page)
+{
+	const char *width = getenv("WIDTH");
+	unsigned int seed;
+	uint64_t last;
+
+	ASSERT_NE(NULL, width);
+	last = (1UL << atoi(width)) - PAGE;
+	EXPECT_GT(0, ioas_map(self->fd, self->ioas, self->memory, 2 * PAGE, last, RW));
+	EXPECT_GT(0, ioas_map(self->fd, self->ioas, self->memory, PAGE, last + PAGE, RW));
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, self->memory, PAGE, last, RW));
+	seed = fill_new(self->memory);
+	EXPECT_TRUE(reads(&self->edu, last, seed));
+	EXPECT_TRUE(writes(&self->edu, last, self->memory));
 }
 
 /* More mappings than 16 bits count, neighbours of two pages in turn. */
