@@ -264,6 +264,8 @@ static int take_ids(struct kunit *test, struct ids *ids)
 		for (pasid = 1; pasid < PASIDS; pasid++) {
 			struct dmar_domain *domain = nested(test);
 
+			/* The kernel's: a user would have to leave some. */
+			domain->uid = INVALID_UID;
 			ret = set_pasid(ids->dev[i], pasid, domain, NULL);
 			if (ret) {
 				expect_unused(test, domain);
