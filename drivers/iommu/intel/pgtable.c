@@ -774,10 +774,11 @@ static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 		return -ENOMEM;
 
 	/*
-	 * If hardware sets Accessed or Dirty between the fill and the exchange,
-	 * the exchange fails, and the table is filled again with the bit. They
-	 * are never cleared here, so this ends. If it fails because there is a
-	 * table now, somebody who splits the same page elsewhere was faster.
+	 * If hardware sets Accessed or Dirty between the fill and the exchange, or
+	 * somebody reads and clears Dirty, the exchange fails, and the table is filled
+	 * again. Each does so at most once a round of dirty tracking, so this ends. If
+	 * it fails because there is a table now, somebody who splits the same page
+	 * elsewhere was faster.
 	 */
 	while (fmt_present(leaf) && fmt_is_leaf(leaf, level)) {
 		vtd_pt_fill_table(table, fmt_split_leaf(leaf, level, 0),
@@ -1583,6 +1584,89 @@ int vtd_pt_free_empty_tables(struct vtd_pt *pt)
 	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_free_empty_tables);
+
+/* Dirty */
+
+#ifdef FMT_DIRTY
+
+/*
+ * Take the dirty bit out of @slot, which held *@entry, a dirty leaf. On failure *@entry
+ * is what somebody has made of it meanwhile: a split leaf has handed the bit on.
+ */
+static bool vtd_pt_clear_dirty(struct vtd_pt *pt, u64 *slot, u64 *entry)
+{
+	if (!try_cmpxchg64(slot, entry, *entry & ~FMT_DIRTY))
+		return false;
+
+	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
+	return true;
+}
+
+/*
+ * Report the leaves that are dirty among those of @level in one table, from @slot on, the
+ * entry for @iova. Returns where the table, or the range, ends or a table is in the way.
+ */
+static u64 vtd_pt_dirty_run(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			    u64 last, unsigned long flags,
+			    struct iommu_dirty_bitmap *dirty)
+{
+	unsigned int n = vtd_pt_run(level, iova, last);
+	u64 entry = vtd_pt_load(slot);
+
+	while (!fmt_is_table(entry, level)) {
+		u64 next = ALIGN_DOWN(iova, vtd_pt_size(level)) + vtd_pt_size(level);
+
+		if (fmt_present(entry) && (entry & FMT_DIRTY)) {
+			if (!(flags & IOMMU_DIRTY_NO_CLEAR) &&
+			    !vtd_pt_clear_dirty(pt, slot, &entry))
+				continue;
+			iommu_dirty_bitmap_record(dirty, iova, next - iova);
+		}
+
+		iova = next;
+		if (!--n)
+			break;
+		entry = vtd_pt_load(++slot);
+	}
+
+	return iova;
+}
+
+/**
+ * vtd_pt_read_and_clear_dirty() - report what hardware has written to, and forget it
+ * @pt: the table
+ * @iova: first I/O virtual address, in bytes
+ * @last: last one, inclusive
+ * @flags: IOMMU_DIRTY_NO_CLEAR: do not forget it
+ * @dirty: where to report it: every leaf that is dirty from where it begins, or @iova,
+ *	to its end. What is to be invalidated for hardware to set the bits again is
+ *	gathered there as well.
+ *
+ * Each leaf is visited once, and its bit is cleared by an exchange of the entry. A write
+ * is reported by this call or the next, also if the leaf is split meanwhile.
+ *
+ * Context: any. Ranges may be mapped, unmapped and split at the same time.
+ */
+void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
+				 unsigned long flags, struct iommu_dirty_bitmap *dirty)
+{
+	last = min(last, pt->last);
+	while (iova <= last) {
+		unsigned int level = pt->cfg.levels;
+		u64 *slot = pt->root + vtd_pt_index(iova, level);
+		u64 entry = vtd_pt_load(slot);
+
+		while (fmt_is_table(entry, level)) {
+			slot = vtd_pt_table(entry) + vtd_pt_index(iova, --level);
+			entry = vtd_pt_load(slot);
+		}
+
+		iova = vtd_pt_dirty_run(pt, slot, level, iova, last, flags, dirty);
+	}
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_read_and_clear_dirty);
+
+#endif /* FMT_DIRTY */
 
 /* Look */
 

@@ -3,7 +3,7 @@
  * Page tables of the Intel IOMMU, first and second level, as a library.
  *
  * The library knows page tables and nothing of domains, devices or queued
- * invalidation; fl_domain.c puts it under the iommu core's domain operations.
+ * invalidation; paging_domain.c puts it under the iommu core's domain operations.
  * Documentation/arch/x86/intel-iommu-flpt.rst tells the design and why.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_H
@@ -14,6 +14,7 @@
 
 #define VTD_PT_MAX_LEVELS	5
 
+struct iommu_dirty_bitmap;
 struct vtd_pt;
 
 /**
@@ -120,5 +121,10 @@ VTD_PT_FUNCTIONS(fl);
 VTD_PT_FUNCTIONS(sl);
 
 #undef VTD_PT_FUNCTIONS
+
+/* Dirty tracking is the second level's. */
+void vtd_pt_sl_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
+				    unsigned long flags,
+				    struct iommu_dirty_bitmap *dirty);
 
 #endif /* _INTEL_IOMMU_PGTABLE_H */

@@ -2116,6 +2116,99 @@ static void split_keeps_attributes(struct kunit *test)
 	}
 }
 
+#if SECOND_LEVEL
+
+/* Dirty tracking */
+
+#define DIRTY	BIT_ULL(9)
+
+static void lab_dirty(struct lab *lab, u64 iova)
+{
+	u64 *entry = lab_entry(lab, iova);
+
+	lab_poke(lab, entry, *entry | DIRTY);
+}
+
+/* What is reported of @start to @last is one piece, @from to @to, or nothing. */
+static void expect_dirty(struct lab *lab, u64 start, u64 last, unsigned long flags,
+			 u64 from, u64 to)
+{
+	struct iommu_iotlb_gather gather;
+	struct iommu_dirty_bitmap dirty;
+
+	iommu_dirty_bitmap_init(&dirty, NULL, &gather);
+	vtd_pt_read_and_clear_dirty(lab->pt, start, last, flags, &dirty);
+	if (from == to) {
+		KUNIT_EXPECT_LT(lab->test, gather.end, gather.start);
+		return;
+	}
+	KUNIT_EXPECT_EQ(lab->test, gather.start, from);
+	KUNIT_EXPECT_EQ(lab->test, gather.end, to - 1);
+}
+
+/* @size bytes at @iova are one leaf. */
+static void check_dirty_leaf(struct lab *lab, u64 iova, u64 size)
+{
+	u64 end = lab_end(lab), middle = iova + size / 2 / SZ_4K * SZ_4K;
+
+	expect_dirty(lab, 0, end - 1, 0, 0, 0);
+	lab_dirty(lab, iova);
+	if (iova)
+		expect_dirty(lab, 0, iova - 1, 0, 0, 0);
+	if (iova + size < end)
+		expect_dirty(lab, iova + size, end - 1, 0, 0, 0);
+	expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
+	expect_dirty(lab, middle, middle, IOMMU_DIRTY_NO_CLEAR, middle, iova + size);
+	lab_check(lab);
+
+	/* Once, and both CPU and hardware see that it is gone. */
+	expect_dirty(lab, 0, end - 1, 0, iova, iova + size);
+	expect_dirty(lab, 0, end - 1, 0, 0, 0);
+	KUNIT_EXPECT_EQ(lab->test, *lab_entry(lab, iova) & DIRTY, 0);
+	lab->any_attributes = false;
+	lab_check(lab);
+	lab->any_attributes = true;
+}
+
+static void dirty_leaves(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 end = lab_end(lab), size;
+
+	lab->any_attributes = true;
+	for (size = SZ_4K; size; size = next_size(lab, size)) {
+		u64 iova[] = { 0, size, 3ULL * SZ_1G, end - size };
+		unsigned int i;
+
+		for (i = 0; i < ARRAY_SIZE(iova); i++)
+			must_map(lab, iova[i], size, 1);
+		for (i = 0; i < ARRAY_SIZE(iova); i++)
+			check_dirty_leaf(lab, iova[i], size);
+		for (i = 0; i < ARRAY_SIZE(iova); i++)
+			must_unmap(lab, iova[i], size);
+	}
+}
+
+/* Each leaf is visited, also where tables and large pages alternate. */
+static void dirty_neighbours(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	unsigned int i;
+
+	lab->any_attributes = true;
+	must_map(lab, SZ_1G, SZ_4K, 4 * SPEC_ENTRIES);
+	for (i = 0; i < 4 * SPEC_ENTRIES; i += SPEC_ENTRIES - 1)
+		lab_dirty(lab, SZ_1G + (u64)i * SZ_4K);
+	for (i = 0; i < 4 * SPEC_ENTRIES; i += SPEC_ENTRIES - 1) {
+		u64 iova = SZ_1G + (u64)i * SZ_4K;
+
+		expect_dirty(lab, SZ_1G, iova + SZ_4K - 1, 0, iova, iova + SZ_4K);
+	}
+	must_unmap(lab, SZ_1G, 4 * SPEC_ENTRIES * SZ_4K);
+}
+
+#endif /* SECOND_LEVEL */
+
 /* Tables that have become empty */
 
 /* A 2M page takes the place of an empty table, which waits for its return. */
@@ -3655,6 +3748,10 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(split_pages, all_gen_params),
 	KUNIT_CASE_PARAM(split_prepares_unmap, large_gen_params),
 	KUNIT_CASE_PARAM(split_keeps_attributes, large_gen_params),
+#if SECOND_LEVEL
+	KUNIT_CASE_PARAM(dirty_leaves, all_gen_params),
+	KUNIT_CASE_PARAM(dirty_neighbours, all_gen_params),
+#endif
 	KUNIT_CASE_PARAM(large_over_empty, large_gen_params),
 	KUNIT_CASE_PARAM(huge_over_empty, huge_gen_params),
 	KUNIT_CASE_PARAM(flipping_sizes, large_gen_params),

@@ -26,6 +26,9 @@
  */
 #define FMT_SYNCED	BIT_ULL(52)
 
+/* What vtd_pt_read_and_clear_dirty() reads and clears. */
+#define FMT_DIRTY	SL_D
+
 /* CAP.SAGAW: 39, 48 and 57 bits */
 #define FMT_MIN_LEVELS	3
 #define FMT_MAX_LEVELS	5

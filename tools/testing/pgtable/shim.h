@@ -66,6 +66,34 @@ typedef unsigned int gfp_t;
 #define IOMMU_WRITE		2
 #define IOMMU_CACHE		4
 
+/* Dirty tracking: a bitmap is never given, a gather is. */
+#define IOMMU_DIRTY_NO_CLEAR	1
+
+struct iommu_iotlb_gather {
+	unsigned long start, end;
+};
+
+struct iommu_dirty_bitmap {
+	struct iommu_iotlb_gather *gather;
+};
+
+static inline void iommu_dirty_bitmap_init(struct iommu_dirty_bitmap *dirty, void *bitmap,
+					   struct iommu_iotlb_gather *gather)
+{
+	*gather = (struct iommu_iotlb_gather) { .start = ~0UL };
+	dirty->gather = gather;
+}
+
+static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty,
+					     unsigned long iova, unsigned long length)
+{
+	struct iommu_iotlb_gather *gather = dirty->gather;
+
+	gather->start = min(gather->start, iova);
+	if (gather->end < iova + length - 1)
+		gather->end = iova + length - 1;
+}
+
 #define __GFP_DIRECT_RECLAIM	1u
 #define __GFP_ACCOUNT		2u
 #define __GFP_NOWARN		4u
