@@ -22,7 +22,7 @@ vfio-second       second  vfio           4G      hugepagesz=1G hugepages=1 hugep
 vfio-legacy       legacy  vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 vfio-caching      caching vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
 selftest          first   selftest       2G      hugepagesz=2M hugepages=64
-memory            first   memory         1G      hugepagesz=2M hugepages=8 kunit.enable=1 kunit.filter_glob=intel-iommu-fl-domain.alloc_on_node
+memory            first   memory         1G      hugepagesz=2M hugepages=8 kunit.enable=1 kunit.filter_glob=intel-iommu-paging-domain.alloc_on_node
 field-first       first   field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
 field-second      second  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native
 field-legacy      legacy  field          4G      hugepagesz=2M hugepages=8 pcie_ports=native

@@ -17,7 +17,7 @@
 #include <uapi/linux/iommufd.h>
 
 #include "../kunit_memory.h"
-#include "fl_domain.h"
+#include "paging_domain.h"
 #include "iommu.h"
 #include "pasid.h"
 #include "pasid_entry.h"
@@ -503,7 +503,7 @@ static void gpasid_parent(struct kunit *test)
 	struct nested_test *ctx = test->priv;
 	struct iommu_domain *parent = &ctx->parent->domain;
 	struct dmar_domain *plain = vtd_fake_domain(test, ctx->dev, 0);
-	struct dmar_domain *first = vtd_fake_keep(test, intel_fl_domain_alloc(ctx->dev, 0));
+	struct dmar_domain *first = vtd_fake_keep(test, intel_paging_domain_alloc(ctx->dev, true, 0));
 
 	KUNIT_EXPECT_PTR_EQ(test, parent, intel_gpasid_ops.parent(parent));
 	KUNIT_EXPECT_PTR_EQ(test, parent,

@@ -33,11 +33,13 @@
 #include <linux/iommu.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 
 #include <asm/asm.h>
 
 #include "pgtable_fl.h"
+#include "pgtable.h"
 #include "iommu.h"
 #include "nested_walk.h"
 
@@ -81,43 +83,35 @@ static void stop_second(struct nested_walk *walk, u64 gpa, u32 perm)
 
 /* The second level */
 
+/* As in pgtable_sl.h, whose accessors have the names of those of pgtable_fl.h */
+#define SL_R		BIT_ULL(0)
+#define SL_W		BIT_ULL(1)
+
 struct host_page {
 	u64 hpa;
 	u32 perm;			/* none: @hpa is not valid */
 };
 
-static u32 second_perm(u64 pte)
-{
-	return (pte & DMA_PTE_READ ? PERM_READ : 0) |
-	       (pte & DMA_PTE_WRITE ? PERM_WRITE : 0);
-}
-
-/* Its tables are the driver's own; walk_lock keeps them. */
+/* Its tables are the driver's own, and stay for an RCU grace period. */
 static struct host_page second_level(struct nested_walk *walk, u64 gpa)
 {
-	const struct dmar_domain *parent = walk->parent;
-	struct host_page page = { .perm = PERM_READ | PERM_WRITE };
-	struct dma_pte *table = READ_ONCE(parent->pgd);
-	int level = agaw_to_level(parent->agaw);
-	u64 pte, offset;
+	struct vtd_pt *pt = walk->parent->pgtable;
+	unsigned int levels = vtd_pt_sl_config(pt)->levels, level, l;
+	u64 path[VTD_PT_MAX_LEVELS + 1], rights = SL_R | SL_W;
+	struct host_page page = { };
 
-	/* No table: all that there was has been unmapped. */
-	if (!table || gpa >> agaw_to_width(parent->agaw))
-		return (struct host_page) { };
+	if (gpa > vtd_pt_sl_last_iova(pt))
+		return page;
 
-	for (;; level--) {
-		pte = vtd_pt_load(&table[pfn_level_offset(gpa >> VTD_PAGE_SHIFT, level)].val);
-		walk->loads++;
-		page.perm &= second_perm(pte);
-		if (!page.perm)
-			return page;
-		if (level == 1 || pte & DMA_PTE_LARGE_PAGE)
-			break;
-		table = phys_to_virt(pte & FL_ADDR);
-	}
-
-	offset = gpa & (vtd_pt_size(level) - 1);
-	page.hpa = (pte & FL_ADDR & ~(vtd_pt_size(level) - 1)) + offset;
+	level = vtd_pt_sl_path(vtd_pt_sl_root(pt), levels, gpa, path);
+	walk->loads += levels - level + 1;
+	for (l = level; l <= levels; l++)
+		rights &= path[l];
+	if (rights & SL_R)
+		page.perm |= PERM_READ;
+	if (rights & SL_W)
+		page.perm |= PERM_WRITE;
+	page.hpa = fmt_leaf_addr(path[level], level) + (gpa & (vtd_pt_size(level) - 1));
 
 	return page;
 }
@@ -353,9 +347,11 @@ unsigned int nested_walk(struct dmar_domain *domain, u64 addr, u32 perm,
 		return 0;
 	}
 
-	spin_lock_irqsave(&parent->walk_lock, flags);
-	walk_tables(&walk);
-	spin_unlock_irqrestore(&parent->walk_lock, flags);
+	scoped_guard(rcu) {
+		spin_lock_irqsave(&parent->walk_lock, flags);
+		walk_tables(&walk);
+		spin_unlock_irqrestore(&parent->walk_lock, flags);
+	}
 
 	return walk.loads;
 }
@@ -389,9 +385,9 @@ void nested_walk_suit(struct dmar_domain *domain, const struct intel_iommu *iomm
  * nested_walk_wait() - wait until no walk uses what was cleared
  * @domain: domain of any kind, in which second-level entries were cleared
  *
- * To be called between clearing entries and freeing what they led to. That is
- * tables, which the driver frees, and pages, among them the guest's tables, which
- * the caller of iommu_unmap() unpins when that returns.
+ * To be called between clearing entries and freeing the pages that they led to, among
+ * them the guest's tables, which the caller of iommu_unmap() unpins when that returns.
+ * Second-level tables need no waiting: they are freed after a grace period.
  *
  * A walk holds walk_lock of the second level from its first load to its last. Say
  * that this function takes the lock after a walk has dropped it: then all loads of

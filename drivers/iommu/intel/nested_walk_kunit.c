@@ -28,6 +28,7 @@
 
 #include "iommu.h"
 #include "nested_walk.h"
+#include "pgtable.h"
 #include "vtd_caps.h"
 #include "vtd_fake.h"
 
@@ -71,6 +72,7 @@ MODULE_PARM_DESC(cases, "Cases of the random test");
 #define H_PS		BIT_ULL(7)
 
 #define MAX_LEVELS	5
+#define MIN_LEVELS	3	/* of the second level */
 #define NOWHERE		(70ULL * SZ_1G)		/* host address without memory */
 #define INTERRUPTS	0xfee00000ULL
 #define MAX_LOADS	35
@@ -93,6 +95,8 @@ struct walk_test {
 	unsigned int second_levels;
 	struct page *block;			/* 2 MiB of host memory for the guest */
 	u64 *second[MAX_LEVELS + 1][2];		/* tables of the second level, by level */
+	u64 *pages[MAX_LEVELS + 1];		/* second[][0] below the topmost */
+	struct vtd_pt *tables[MAX_LEVELS + 1];	/* by their number of levels */
 	struct rnd_state rnd;
 	struct iopf_stop last;			/* what nested_walk() said */
 	unsigned int wrong;
@@ -136,7 +140,7 @@ static void pasid_entry(struct walk_test *ctx, u64 *qw)
 	u32 flags = domain->s1_cfg.flags;
 
 	memset(qw, 0, 64);
-	qw[0] = 1 | (ctx->second_levels - 2) << 2 | 3 << 6 | virt_to_phys(ctx->parent->pgd);
+	qw[0] = 1 | (ctx->second_levels - 2) << 2 | 3 << 6 | vtd_pt_sl_root(ctx->parent->pgtable);
 	qw[1] = 1 | BIT_ULL(23);		/* DID, PWSNP */
 	qw[2] = domain->s1_pgtbl;
 	if (flags & IOMMU_VTD_S1_SRE)
@@ -289,10 +293,14 @@ static u64 *host_entry(struct walk_test *ctx, u64 gpa, unsigned int level)
 
 static void set_levels(struct walk_test *ctx, unsigned int first, unsigned int second)
 {
+	unsigned int level;
+
 	ctx->domain->s1_cfg.addr_width = first == 5 ? 57 : 48;
 	ctx->second_levels = second;
-	ctx->parent->agaw = second - 2;
-	ctx->parent->pgd = (struct dma_pte *)ctx->second[second][0];
+	ctx->parent->pgtable = ctx->tables[second];
+	for (level = MIN_LEVELS; level <= MAX_LEVELS; level++)
+		ctx->second[level][0] = level == second ?
+			phys_to_virt(vtd_pt_sl_root(ctx->parent->pgtable)) : ctx->pages[level];
 }
 
 static void set_hardware(struct walk_test *ctx, unsigned int hw)
@@ -308,13 +316,13 @@ static void build_good(struct walk_test *ctx, unsigned int first, unsigned int s
 
 	for (i = 0; i < 512; i++)
 		clear_page(block_page(ctx, i));
+	set_hardware(ctx, 0);
+	set_levels(ctx, first, second);
 	for (level = 1; level <= MAX_LEVELS; level++) {
 		clear_page(ctx->second[level][0]);
 		clear_page(ctx->second[level][1]);
 	}
 
-	set_hardware(ctx, 0);
-	set_levels(ctx, first, second);
 	ctx->domain->s1_cfg.flags = 0;
 	ctx->domain->s1_ad = true;
 	ctx->domain->s1_pgtbl = gpa_table(first);
@@ -573,15 +581,15 @@ static void nested_walk_unmapped_table(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_NONE, stop.level);
 }
 
-/* Everything has been unmapped, and the topmost table is gone. */
+/* Everything has been unmapped: the topmost table is empty. */
 static void nested_walk_without_table(struct kunit *test)
 {
 	struct walk_test *ctx = test->priv;
 	struct iopf_stop stop;
 
 	build_good(ctx, 4, 4);
-	ctx->parent->pgd = NULL;
-	KUNIT_EXPECT_EQ(test, 0, nested_walk(ctx->domain, WALK_VA, PERM_W, &stop));
+	clear_page(ctx->second[4][0]);
+	KUNIT_EXPECT_EQ(test, 1, nested_walk(ctx->domain, WALK_VA, PERM_W, &stop));
 	KUNIT_EXPECT_EQ(test, IOPF_LEVEL_2, stop.level);
 	KUNIT_EXPECT_EQ(test, gpa_table(4), stop.addr);
 	KUNIT_EXPECT_EQ(test, PERM_R, stop.perm);
@@ -1311,7 +1319,8 @@ static void nested_walk_waits(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(&race->parent->domain, 4 * SZ_2M, NOWHERE, SZ_4K,
 					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
 	iommu_unmap(&race->parent->domain, 4 * SZ_2M, SZ_4K);
-	expect_wait(race, do_map_large, true);
+	/* The table that a large page takes the place of stays. */
+	expect_wait(race, do_map_large, false);
 	iommu_unmap(&race->parent->domain, 4 * SZ_2M, SZ_2M);
 
 	/* Others are not to be held up. */
@@ -1327,17 +1336,37 @@ static void nested_walk_parent_keeps_levels(struct kunit *test)
 	struct dmar_domain *parent;
 	struct intel_iommu *iommu;
 	struct device *dev;
-	void *pgd;
+	phys_addr_t root;
 
 	parent = real_parent(test, &dev);
-	pgd = parent->pgd;
+	root = vtd_pt_sl_root(parent->pgtable);
 	iommu = vtd_fake_iommu(test, (CAP_WALK & ~CAP_SAGAW(0xc) & ~CAP_MGAW(64)) |
 			       CAP_MGAW(39), ECAP_WALK);
 	dev = vtd_fake_device(test, iommu, false);
-	/* All has been unmapped, from the top down: it would fit. */
-	parent->max_addr = 0;
 	KUNIT_EXPECT_EQ(test, -EINVAL, prepare_domain_attach_device(&parent->domain, dev));
-	KUNIT_EXPECT_PTR_EQ(test, pgd, (void *)parent->pgd);
+	KUNIT_EXPECT_EQ(test, root, vtd_pt_sl_root(parent->pgtable));
+}
+
+KUNIT_DEFINE_ACTION_WRAPPER(destroy_table, vtd_pt_sl_destroy, struct vtd_pt *);
+
+/*
+ * A table of the library, for its root: what is in there are the test's own entries,
+ * some of which the library would never make.
+ */
+static void create_table(struct kunit *test, unsigned int levels)
+{
+	const struct vtd_pt_cfg cfg = {
+		.levels		= levels,
+		.pgsize_bitmap	= SZ_4K,
+		.coherent	= true,
+		.nid		= NUMA_NO_NODE,
+	};
+	struct walk_test *ctx = test->priv;
+	struct vtd_pt *pt = vtd_pt_sl_create(&cfg);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pt);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, destroy_table, pt));
+	ctx->tables[levels] = pt;
 }
 
 static int walk_test_init(struct kunit *test)
@@ -1365,9 +1394,12 @@ static int walk_test_init(struct kunit *test)
 	split_page(ctx->block, get_order(SZ_2M));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_block, ctx->block));
 	for (level = 1; level <= MAX_LEVELS; level++) {
-		ctx->second[level][0] = vtd_fake_page(test);
+		ctx->pages[level] = vtd_fake_page(test);
+		ctx->second[level][0] = ctx->pages[level];
 		ctx->second[level][1] = vtd_fake_page(test);
 	}
+	for (level = MIN_LEVELS; level <= MAX_LEVELS; level++)
+		create_table(test, level);
 
 	ctx->parent = kunit_kzalloc(test, sizeof(*ctx->parent), GFP_KERNEL);
 	ctx->domain = kunit_kzalloc(test, sizeof(*ctx->domain), GFP_KERNEL);

@@ -68,30 +68,15 @@ static void pasid_describe_first_level(struct pasid_desc *desc,
 	};
 }
 
-/*
- * An IOMMU with fewer levels than the domain's table begins further down; what
- * the levels above it lead to is within its reach, as attaching has checked.
- */
-static int pasid_describe_second_level(struct pasid_desc *desc,
-				       struct intel_iommu *iommu,
-				       struct dmar_domain *domain)
+static void pasid_describe_second_level(struct pasid_desc *desc,
+					struct intel_iommu *iommu,
+					struct dmar_domain *domain)
 {
-	struct dma_pte *pgd = domain->pgd;
-	int agaw;
-
-	for (agaw = domain->agaw; agaw > iommu->agaw; agaw--) {
-		pgd = phys_to_virt(dma_pte_addr(pgd));
-		if (!dma_pte_present(pgd))
-			return -EINVAL;
-	}
-
-	desc->aw = agaw;
-	desc->sl_root = virt_to_phys(pgd);
+	desc->aw = level_to_agaw(vtd_pt_sl_config(domain->pgtable)->levels);
+	desc->sl_root = vtd_pt_sl_root(domain->pgtable);
 	desc->flags |= pasid_walk_flags(iommu);
 	if (domain->dirty_tracking)
 		desc->flags |= PASID_DESC_SSADE;
-
-	return 0;
 }
 
 /* What a user asks for in a nested domain's data, as far as it is known. */
@@ -124,8 +109,9 @@ static int pasid_describe_nested(struct pasid_desc *desc, struct intel_iommu *io
 
 	desc->pgtt = PASID_ENTRY_PGTT_NESTED;
 	desc->fl_root = domain->s1_pgtbl;
+	pasid_describe_second_level(desc, iommu, domain->s2_domain);
 
-	return pasid_describe_second_level(desc, iommu, domain->s2_domain);
+	return 0;
 }
 
 /**
@@ -134,7 +120,7 @@ static int pasid_describe_nested(struct pasid_desc *desc, struct intel_iommu *io
  * @iommu: IOMMU of the device
  * @domain: paging or nested domain, attached to @iommu, or SVA domain
  *
- * Return: 0, or -EINVAL if @iommu cannot walk the domain's table.
+ * Return: 0, or -EINVAL if a nested domain has a width that there is not.
  */
 int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 			  struct dmar_domain *domain)
@@ -150,14 +136,6 @@ int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 	}
 
 	did = domain_id_iommu(domain, iommu);
-	if (domain->pgtable) {
-		pasid_describe_first_level(desc, iommu, vtd_pt_fl_root(domain->pgtable),
-					   vtd_pt_fl_config(domain->pgtable)->levels, did,
-					   domain->force_snooping ?
-					   PASID_DESC_PGSNP : 0);
-		return 0;
-	}
-
 	*desc = (struct pasid_desc) {
 		.pgtt	= PASID_ENTRY_PGTT_SL_ONLY,
 		.did	= did,
@@ -165,7 +143,15 @@ int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 	if (domain->domain.type == IOMMU_DOMAIN_NESTED)
 		return pasid_describe_nested(desc, iommu, domain);
 
-	return pasid_describe_second_level(desc, iommu, domain);
+	if (domain->use_first_level)
+		pasid_describe_first_level(desc, iommu, vtd_pt_fl_root(domain->pgtable),
+					   vtd_pt_fl_config(domain->pgtable)->levels, did,
+					   domain->force_snooping ?
+					   PASID_DESC_PGSNP : 0);
+	else
+		pasid_describe_second_level(desc, iommu, domain);
+
+	return 0;
 }
 
 /*

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What pgtable.c and fl_domain.c open to KUnit suites, which replace the allocator to
+ * What pgtable.c and paging_domain.c open to KUnit suites, which replace the allocator to
  * make it fail on demand, and the write-back to see what memory is like, and come
  * in between when a split has been decided on.
  */
@@ -15,7 +15,7 @@
 #if IS_ENABLED(CONFIG_KUNIT)
 void *vtd_pt_fl_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp);
 void *vtd_pt_sl_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp);
-void intel_fl_sync_entries(void *owner, void *addr, size_t size);
+void intel_paging_sync_entries(void *owner, void *addr, size_t size);
 unsigned int vtd_pt_fl_split_depth(struct vtd_pt *pt, u64 iova, unsigned int *level);
 unsigned int vtd_pt_sl_split_depth(struct vtd_pt *pt, u64 iova, unsigned int *level);
 #endif

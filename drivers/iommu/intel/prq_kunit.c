@@ -31,7 +31,7 @@
 
 #include "../iommu-priv.h"
 #include "../kunit_memory.h"
-#include "fl_domain.h"
+#include "paging_domain.h"
 #include "iommu.h"
 #include "pasid.h"
 #include "vtd_fake.h"

@@ -9,7 +9,7 @@
 #include <linux/iommu.h>
 #include <linux/sizes.h>
 
-#include "fl_domain.h"
+#include "paging_domain.h"
 #include "iommu.h"
 #include "vtd_caps.h"
 #include "vtd_fake.h"

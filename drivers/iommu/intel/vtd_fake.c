@@ -120,7 +120,7 @@ int vtd_fake_init(struct kunit *test, struct vtd_fake *fake)
 	kunit_activate_static_stub(test, pasid_entry_store, fake_store);
 	kunit_activate_static_stub(test, pasid_entry_store_chunk, fake_store_chunk);
 	kunit_activate_static_stub(test, iommu_write_back, fake_write_back);
-	kunit_activate_static_stub(test, intel_fl_sync_entries, fake_fl_write_back);
+	kunit_activate_static_stub(test, intel_paging_sync_entries, fake_fl_write_back);
 	kunit_activate_static_stub(test, qi_submit_sync, fake_submit);
 
 	return kunit_add_action_or_reset(test, fake_check, test);

@@ -14,7 +14,7 @@
 #include <linux/sizes.h>
 #include <uapi/linux/iommufd.h>
 
-#include "fl_domain.h"
+#include "paging_domain.h"
 #include "iommu.h"
 #include "pasid.h"
 #include "vtd_caps.h"
@@ -185,7 +185,7 @@ static void leave_all(void *data)
 
 static struct iommu_domain *first_domain(struct kunit *test, struct device *dev)
 {
-	struct dmar_domain *domain = vtd_fake_keep(test, intel_fl_domain_alloc(dev, 0));
+	struct dmar_domain *domain = vtd_fake_keep(test, intel_paging_domain_alloc(dev, true, 0));
 
 	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
 
@@ -376,11 +376,9 @@ static void judge_second_superpage(struct kunit *test)
 	superpage_over_table(test, settle(test, second_domain));
 }
 
-/* Large pages are broken down, by the first level only. */
-static void judge_first_cut(struct kunit *test)
+/* Large pages are split. */
+static void split_large(struct kunit *test, struct iommu_domain *domain)
 {
-	struct iommu_domain *domain = settle(test, first_domain);
-
 	watch_range(test, IOVA + SZ_64K, SZ_4K);
 	watch_range(test, IOVA + SZ_2M - SZ_4K, SZ_8K);
 	watch(test, IOVA + SZ_4M - SZ_4K);
@@ -397,16 +395,34 @@ static void judge_first_cut(struct kunit *test)
 	unmap(test, domain, IOVA + SZ_1G + SZ_2M + SZ_4K, SZ_4K);
 }
 
-/* What a failed map takes back may have been used already. */
-static void judge_first_taken_back(struct kunit *test)
+static void judge_first_split(struct kunit *test)
 {
-	struct iommu_domain *domain = settle(test, first_domain);
+	split_large(test, settle(test, first_domain));
+}
 
+static void judge_second_split(struct kunit *test)
+{
+	split_large(test, settle(test, second_domain));
+}
+
+/* What a failed map unwinds may have been used already. */
+static void unwind(struct kunit *test, struct iommu_domain *domain)
+{
 	watch_range(test, IOVA, SZ_16K);
 	map(test, domain, IOVA + SZ_8K, SZ_4K);
 	KUNIT_EXPECT_EQ(test, -EADDRINUSE, iommu_map(domain, IOVA, PA, SZ_16K, RW,
 						     GFP_KERNEL));
 	judge(test);
+}
+
+static void judge_first_unwind(struct kunit *test)
+{
+	unwind(test, settle(test, first_domain));
+}
+
+static void judge_second_unwind(struct kunit *test)
+{
+	unwind(test, settle(test, second_domain));
 }
 
 /* Invalidations that are put off come when they are asked for. */
@@ -573,6 +589,16 @@ static void judge_legacy_tables(struct kunit *test)
 static void judge_legacy_superpage(struct kunit *test)
 {
 	superpage_over_table(test, settle(test, legacy_domain));
+}
+
+static void judge_legacy_split(struct kunit *test)
+{
+	split_large(test, settle(test, legacy_domain));
+}
+
+static void judge_legacy_unwind(struct kunit *test)
+{
+	unwind(test, settle(test, legacy_domain));
 }
 
 static void judge_legacy_later(struct kunit *test)
@@ -832,8 +858,10 @@ static struct kunit_case judge_test_cases[] = {
 	KUNIT_CASE_PARAM(judge_second_tables, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_first_superpage, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_second_superpage, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_first_cut, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_first_taken_back, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_first_split, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_second_split, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_first_unwind, setting_gen_params),
+	KUNIT_CASE_PARAM(judge_second_unwind, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_first_later, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_second_later, setting_gen_params),
 	KUNIT_CASE_PARAM(judge_attach, setting_gen_params),
@@ -842,6 +870,8 @@ static struct kunit_case judge_test_cases[] = {
 	KUNIT_CASE_PARAM(judge_legacy_parts, legacy_gen_params),
 	KUNIT_CASE_PARAM(judge_legacy_tables, legacy_gen_params),
 	KUNIT_CASE_PARAM(judge_legacy_superpage, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_split, legacy_gen_params),
+	KUNIT_CASE_PARAM(judge_legacy_unwind, legacy_gen_params),
 	KUNIT_CASE_PARAM(judge_legacy_later, legacy_gen_params),
 	KUNIT_CASE_PARAM(judge_legacy_attach, legacy_gen_params),
 	KUNIT_CASE_PARAM(judge_legacy_free, legacy_gen_params),

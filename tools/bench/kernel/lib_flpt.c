@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Our library, under a domain that does what fl_domain.c's does.
+ * Our library, under a domain that does what paging_domain.c's does.
  */
 
 #include <linux/err.h>

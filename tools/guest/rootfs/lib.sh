@@ -75,7 +75,7 @@ INVALIDATIONS=/sys/kernel/tracing/events/intel_iommu/qi_submit
 snapshot() {
 	mkdir -p "$1"
 	cat /sys/kernel/debug/iommu/intel/dmar_translation_struct >"$1/entries"
-	cat /sys/kernel/debug/iommu/intel/flpt_stats >"$1/stats"
+	cat /sys/kernel/debug/iommu/intel/pgtable_stats >"$1/stats"
 	cat "$INVALIDATIONS/hist" >"$1/invalidations"
 }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite for the driver's side of first-level domains: what they are
- * allocated with, which IOMMUs may use them, what an attachment programs, and
- * exactly which invalidations an operation asks for. At the end, what the
- * series changes for second-level domains.
+ * KUnit suite for paging domains of both levels: what they are allocated with, which
+ * IOMMUs may use them, what an attachment programs, and exactly which invalidations
+ * an operation asks for.
  *
  * IOMMUs and devices are fake: structures with capability registers of the
  * test's choice and no registers behind them. Having no queue, they make
@@ -29,10 +28,11 @@
 #include <linux/string.h>
 #include <uapi/linux/iommufd.h>
 
-#include "fl_domain.h"
-#include "pgtable_test.h"
+#include "../iommu-pages.h"
 #include "iommu.h"
+#include "paging_domain.h"
 #include "pasid.h"
+#include "pgtable_test.h"
 #include "vtd_caps.h"
 
 /* A plain IOMMU: 4 levels, 2 MiB pages, coherent, address masks up to 1 GiB */
@@ -44,6 +44,8 @@
 /* One with a second stage only */
 #define CAP_SECOND	(CAP_PLAIN | CAP_SS2M | CAP_SS1G)
 #define ECAP_SECOND	((ECAP_PLAIN & ~ECAP_FSTS) | ECAP_SSTS)
+/* One without scalable mode */
+#define ECAP_LEGACY	(ECAP_QI | ECAP_DT | ECAP_SC)
 
 #define FAKE_SEQ_ID	0x10000		/* far from those of real IOMMUs */
 #define FAKE_BUS	0x40
@@ -52,10 +54,17 @@
 #define RW		(IOMMU_READ | IOMMU_WRITE)
 #define PA		0x4000000000ULL		/* never accessed; 1 GiB aligned */
 
+/* Second-level entries, section 9.8 */
+#define SL_R		BIT_ULL(0)
+#define SL_W		BIT_ULL(1)
+#define SL_D		BIT_ULL(9)
+#define SL_SNP		BIT_ULL(11)
+
 /* Recorder */
 
 /* Descriptor types, section 6.5.2 */
 enum {
+	INV_IOTLB = 2,
 	INV_DEV_TLB = 3,
 	INV_PASID_IOTLB = 6,
 	INV_PASID_CACHE = 7,
@@ -67,10 +76,10 @@ struct invalidation {
 	struct intel_iommu *iommu;
 	unsigned int type;
 	u16 did;		/* not in device-TLB descriptors */
-	u32 pasid;
+	u32 pasid;		/* not in IOTLB descriptors */
 	u16 sid;		/* device-TLB descriptors only */
 	u64 first, last;	/* the range, inclusive */
-	bool all;		/* PASID-selective: the range does not matter */
+	bool all;		/* PASID- or domain-selective: the range does not matter */
 	bool ih;
 	u64 invalid;		/* anything reserved or unknown */
 };
@@ -101,6 +110,33 @@ static void set_range(struct invalidation *inv, u64 addr, unsigned int order)
 
 	inv->first = addr & ~mask;
 	inv->last = addr | mask;
+}
+
+/* Section 6.5.2.3. Draining, DR and DW, is always asked for. */
+static void decode_iotlb(const struct qi_desc *desc, struct invalidation *inv)
+{
+	u64 addr = desc->qw1 & GENMASK_ULL(63, 12);
+	unsigned int am = FIELD_GET(GENMASK_ULL(5, 0), desc->qw1);
+
+	inv->did = FIELD_GET(GENMASK_ULL(31, 16), desc->qw0);
+	inv->invalid = desc->qw0 & (GENMASK_ULL(63, 32) | GENMASK_ULL(15, 8));
+
+	switch (FIELD_GET(GENMASK_ULL(5, 4), desc->qw0)) {
+	case 2:	/* domain-selective */
+		inv->all = true;
+		inv->invalid |= desc->qw1;
+		set_range(inv, 0, 52);
+		break;
+	case 3:	/* page-selective within domain */
+		inv->ih = desc->qw1 & BIT_ULL(6);
+		inv->invalid |= desc->qw1 & GENMASK_ULL(11, 7);
+		inv->invalid |= am > cap_max_amask_val(inv->iommu->cap);
+		set_range(inv, addr, am);
+		inv->invalid |= addr != inv->first;
+		break;
+	default:
+		inv->invalid |= desc->qw0;
+	}
 }
 
 /* Section 6.5.2.4 */
@@ -142,6 +178,9 @@ static void decode(const struct qi_desc *desc, struct invalidation *inv)
 	inv->type = FIELD_GET(GENMASK_ULL(3, 0), desc->qw0);
 
 	switch (inv->type) {
+	case INV_IOTLB:
+		decode_iotlb(desc, inv);
+		break;
 	case INV_PASID_IOTLB:
 		decode_pasid_iotlb(desc, inv);
 		break;
@@ -267,6 +306,8 @@ static struct intel_iommu *fake_iommu(struct kunit *test, u64 cap, u64 ecap)
 	snprintf(iommu->name, sizeof(iommu->name), "fake-iommu%u", nr);
 	raw_spin_lock_init(&iommu->register_lock);
 	spin_lock_init(&iommu->lock);
+	iommu->flush.flush_context = qi_flush_context;
+	iommu->flush.flush_iotlb = qi_flush_iotlb;
 	iommu->iommu.dev = kunit_device_register(test, iommu->name);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, iommu->iommu.dev);
 
@@ -368,13 +409,43 @@ static struct dmar_domain *keep_domain(struct kunit *test,
 	return to_dmar_domain(domain);
 }
 
-static struct dmar_domain *fl_domain(struct kunit *test, struct device *dev)
+static struct dmar_domain *paging_domain(struct kunit *test, struct device *dev,
+					 bool first_level)
 {
-	struct dmar_domain *domain = keep_domain(test, intel_fl_domain_alloc(dev, 0));
+	struct dmar_domain *domain;
 
+	domain = keep_domain(test, intel_paging_domain_alloc(dev, first_level, 0));
 	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
 
 	return domain;
+}
+
+static struct dmar_domain *fl_domain(struct kunit *test, struct device *dev)
+{
+	return paging_domain(test, dev, true);
+}
+
+static struct dmar_domain *sl_domain(struct kunit *test, struct device *dev)
+{
+	return paging_domain(test, dev, false);
+}
+
+static const struct vtd_pt_cfg *config_of(struct dmar_domain *domain)
+{
+	return domain->use_first_level ? vtd_pt_fl_config(domain->pgtable) :
+					 vtd_pt_sl_config(domain->pgtable);
+}
+
+static phys_addr_t root_of(struct dmar_domain *domain)
+{
+	return domain->use_first_level ? vtd_pt_fl_root(domain->pgtable) :
+					 vtd_pt_sl_root(domain->pgtable);
+}
+
+static unsigned long tables_of(struct dmar_domain *domain)
+{
+	return domain->use_first_level ? vtd_pt_fl_nr_tables(domain->pgtable) :
+					 vtd_pt_sl_nr_tables(domain->pgtable);
 }
 
 static struct dmar_domain *user_domain(struct kunit *test, struct device *dev)
@@ -438,11 +509,15 @@ static void expect_flush_of(struct kunit *test, const struct attachment *at,
 	struct intel_iommu *iommu = iommu_of(at->dev);
 	struct invalidation want = {
 		.iommu	= iommu,
-		.type	= INV_PASID_IOTLB,
+		.type	= INV_IOTLB,
 		.did	= domain_id_iommu(at->domain, iommu),
-		.pasid	= at->pasid,
 	};
 
+	/* What the second level gives is tagged with the domain, not with the PASID. */
+	if (at->domain->use_first_level) {
+		want.type = INV_PASID_IOTLB;
+		want.pasid = at->pasid;
+	}
 	if (order > MAMV) {
 		want.all = true;
 		set_range(&want, 0, 52);
@@ -503,14 +578,25 @@ static void expect_flush_all(struct kunit *test)
 
 /* Capabilities */
 
-static struct fl_caps caps_of(struct kunit *test, u64 cap, u64 ecap)
+static struct paging_caps level_caps_of(struct kunit *test, u64 cap, u64 ecap,
+					bool first_level)
 {
-	struct fl_caps caps;
+	struct paging_caps caps;
 
-	intel_fl_caps_init(&caps);
-	intel_fl_caps_restrict(&caps, fake_iommu(test, cap, ecap));
+	intel_paging_caps_init(&caps, first_level);
+	intel_paging_caps_restrict(&caps, fake_iommu(test, cap, ecap));
 
 	return caps;
+}
+
+static struct paging_caps caps_of(struct kunit *test, u64 cap, u64 ecap)
+{
+	return level_caps_of(test, cap, ecap, true);
+}
+
+static struct paging_caps sl_caps_of(struct kunit *test, u64 cap, u64 ecap)
+{
+	return level_caps_of(test, cap, ecap, false);
 }
 
 static void caps_depth(struct kunit *test)
@@ -521,9 +607,17 @@ static void caps_depth(struct kunit *test)
 	for (sagaw = 0; sagaw <= 0x1f; sagaw++) {
 		u64 cap = rest | CAP_SAGAW(sagaw);
 
-		KUNIT_EXPECT_EQ(test, 4, caps_of(test, cap, both).levels);
-		KUNIT_EXPECT_EQ(test, 5, caps_of(test, cap | CAP_FS5LP, both).levels);
+		KUNIT_EXPECT_EQ(test, BIT(4), caps_of(test, cap, both).levels);
+		KUNIT_EXPECT_EQ(test, BIT(4) | BIT(5),
+				caps_of(test, cap | CAP_FS5LP, both).levels);
+		/* Bits 1 to 3 are 3 to 5 levels, the others are reserved. */
+		KUNIT_EXPECT_EQ(test, (sagaw & 0xe) << 2, sl_caps_of(test, cap, both).levels);
+		KUNIT_EXPECT_EQ(test, (sagaw & 0xe) << 2,
+				sl_caps_of(test, cap, ECAP_PLAIN & ~ECAP_SMTS).levels);
 	}
+	KUNIT_EXPECT_EQ(test, 0, caps_of(test, CAP_PLAIN, ECAP_SECOND).levels);
+	KUNIT_EXPECT_EQ(test, 0, caps_of(test, CAP_PLAIN, ECAP_PLAIN & ~ECAP_SMTS).levels);
+	KUNIT_EXPECT_EQ(test, 0, sl_caps_of(test, CAP_PLAIN, ECAP_PLAIN).levels);
 }
 
 /* An IOMMU of which the stages have no depth in common is usable. */
@@ -548,6 +642,13 @@ static void caps_page_sizes(struct kunit *test)
 			caps_of(test, CAP_PLAIN | CAP_SS1G, ECAP_PLAIN).pgsize_bitmap);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M | SZ_1G,
 			caps_of(test, CAP_PLAIN | CAP_FS1GP, ECAP_PLAIN).pgsize_bitmap);
+
+	KUNIT_EXPECT_EQ(test, SZ_4K,
+			sl_caps_of(test, CAP_PLAIN | CAP_FS1GP, ECAP_SECOND).pgsize_bitmap);
+	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M,
+			sl_caps_of(test, CAP_PLAIN | CAP_SS2M, ECAP_SECOND).pgsize_bitmap);
+	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M | SZ_1G,
+			sl_caps_of(test, CAP_SECOND, ECAP_SECOND).pgsize_bitmap);
 }
 
 static void caps_coherency(struct kunit *test)
@@ -556,33 +657,40 @@ static void caps_coherency(struct kunit *test)
 	/* C is about tables of legacy mode. */
 	KUNIT_EXPECT_FALSE(test, caps_of(test, CAP_PLAIN, (ECAP_PLAIN | ECAP_C) &
 					 ~ECAP_SMPWC).coherent);
+	KUNIT_EXPECT_FALSE(test, sl_caps_of(test, CAP_SECOND, (ECAP_SECOND | ECAP_C) &
+					    ~ECAP_SMPWC).coherent);
+	KUNIT_EXPECT_TRUE(test, sl_caps_of(test, CAP_SECOND, ECAP_LEGACY | ECAP_C).coherent);
+	KUNIT_EXPECT_FALSE(test, sl_caps_of(test, CAP_SECOND,
+					    ECAP_LEGACY | ECAP_SMPWC).coherent);
 }
 
 static void caps_common_part(struct kunit *test)
 {
-	struct fl_caps caps;
+	struct paging_caps caps;
 
-	intel_fl_caps_init(&caps);
-	KUNIT_EXPECT_EQ(test, 5, caps.levels);
+	intel_paging_caps_init(&caps, true);
+	KUNIT_EXPECT_EQ(test, BIT(4) | BIT(5), caps.levels);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M | SZ_1G, caps.pgsize_bitmap);
 	KUNIT_EXPECT_TRUE(test, caps.coherent);
 
-	intel_fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP, ECAP_SMTS));
-	KUNIT_EXPECT_EQ(test, 5, caps.levels);
+	intel_paging_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP,
+						     ECAP_SMTS | ECAP_FSTS));
+	KUNIT_EXPECT_EQ(test, BIT(4) | BIT(5), caps.levels);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
 	KUNIT_EXPECT_FALSE(test, caps.coherent);
 	KUNIT_EXPECT_EQ(test, 57, caps.mgaw);
 
-	intel_fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(39) | CAP_FS1GP, ECAP_PLAIN));
-	KUNIT_EXPECT_EQ(test, 4, caps.levels);
+	intel_paging_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(39) | CAP_FS1GP,
+						     ECAP_PLAIN));
+	KUNIT_EXPECT_EQ(test, BIT(4), caps.levels);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
 	KUNIT_EXPECT_FALSE(test, caps.coherent);
 	KUNIT_EXPECT_EQ(test, 39, caps.mgaw);
 
 	/* The order does not matter, a better one takes nothing back. */
-	intel_fl_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
-						 ECAP_PLAIN));
-	KUNIT_EXPECT_EQ(test, 4, caps.levels);
+	intel_paging_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
+						     ECAP_PLAIN));
+	KUNIT_EXPECT_EQ(test, BIT(4), caps.levels);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M, caps.pgsize_bitmap);
 	KUNIT_EXPECT_FALSE(test, caps.coherent);
 	KUNIT_EXPECT_EQ(test, 39, caps.mgaw);
@@ -597,6 +705,7 @@ struct alloc_case {
 	unsigned long pgsize_bitmap;
 	u64 aperture_end;
 	bool coherent;
+	bool second;
 };
 
 static const struct alloc_case alloc_cases[] = {
@@ -615,22 +724,62 @@ static const struct alloc_case alloc_cases[] = {
 	  4, SZ_4K | SZ_2M, BIT_ULL(39) - 1, true },
 	{ "5 levels, MGAW of 48", CAP_ND_256 | CAP_MGAW(48) | CAP_FS5LP, ECAP_PLAIN,
 	  5, SZ_4K | SZ_2M, BIT_ULL(48) - 1, true },
+
+	/* The second level's depth: the fewest levels that are enough, or the most */
+	{ "second level", CAP_SECOND, ECAP_SECOND,
+	  4, SZ_4K | SZ_2M | SZ_1G, BIT_ULL(48) - 1, true, true },
+	{ "second level, 39 of 39 to 57 bits",
+	  CAP_ND_256 | CAP_SAGAW(0xe) | CAP_MGAW(39), ECAP_SECOND,
+	  3, SZ_4K, BIT_ULL(39) - 1, true, true },
+	{ "second level, 40 of 39 to 57 bits",
+	  CAP_ND_256 | CAP_SAGAW(0xe) | CAP_MGAW(40), ECAP_SECOND,
+	  4, SZ_4K, BIT_ULL(40) - 1, true, true },
+	{ "second level, 48 of 39 to 57 bits",
+	  CAP_ND_256 | CAP_SAGAW(0xe) | CAP_MGAW(48), ECAP_SECOND,
+	  4, SZ_4K, BIT_ULL(48) - 1, true, true },
+	{ "second level, 57 of 39 to 57 bits",
+	  CAP_ND_256 | CAP_SAGAW(0xe) | CAP_MGAW(57), ECAP_SECOND,
+	  5, SZ_4K, BIT_ULL(57) - 1, true, true },
+	{ "second level, 39 of 57 bits",
+	  CAP_ND_256 | CAP_SAGAW_5 | CAP_MGAW(39), ECAP_SECOND,
+	  5, SZ_4K, BIT_ULL(39) - 1, true, true },
+	{ "second level, MGAW beyond its depth",
+	  CAP_ND_256 | CAP_SAGAW_3 | CAP_SAGAW_4 | CAP_MGAW(57), ECAP_SECOND,
+	  4, SZ_4K, BIT_ULL(48) - 1, true, true },
+	{ "second level, 3 levels beside a first of 4", CAP_ND_256 | CAP_SAGAW_3 |
+	  CAP_MGAW(39) | CAP_SS2M, ECAP_PLAIN | ECAP_SSTS,
+	  3, SZ_4K | SZ_2M, BIT_ULL(39) - 1, true, true },
+	{ "second level, not coherent", CAP_SECOND, ECAP_SECOND & ~ECAP_SMPWC,
+	  4, SZ_4K | SZ_2M | SZ_1G, BIT_ULL(48) - 1, false, true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(alloc, alloc_cases, name);
 
+struct level_case {
+	const char *name;
+	bool first_level;
+};
+
+static const struct level_case level_cases[] = {
+	{ "first level", true },
+	{ "second level", false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(level, level_cases, name);
+
 static void expect_as_allocated(struct kunit *test, struct dmar_domain *domain)
 {
 	const struct alloc_case *c = test->param_value;
-	const struct vtd_pt_cfg *cfg = vtd_pt_fl_config(domain->pgtable);
+	const struct vtd_pt_cfg *cfg = config_of(domain);
 
 	KUNIT_EXPECT_EQ(test, c->pgsize_bitmap, domain->domain.pgsize_bitmap);
 	KUNIT_EXPECT_EQ(test, 0, domain->domain.geometry.aperture_start);
 	KUNIT_EXPECT_EQ(test, c->aperture_end, domain->domain.geometry.aperture_end);
 	KUNIT_EXPECT_TRUE(test, domain->domain.geometry.force_aperture);
-	KUNIT_EXPECT_PTR_EQ(test, &intel_fl_domain_ops, domain->domain.ops);
+	KUNIT_EXPECT_PTR_EQ(test, c->second ? &intel_sl_domain_ops : &intel_fl_domain_ops,
+			    domain->domain.ops);
 	KUNIT_EXPECT_PTR_EQ(test, &intel_iommu_ops, domain->domain.owner);
-	KUNIT_EXPECT_TRUE(test, domain->use_first_level);
+	KUNIT_EXPECT_TRUE(test, c->second != domain->use_first_level);
 	KUNIT_EXPECT_EQ(test, c->levels, cfg->levels);
 	KUNIT_EXPECT_EQ(test, c->pgsize_bitmap, cfg->pgsize_bitmap);
 	KUNIT_EXPECT_EQ(test, c->coherent, cfg->coherent);
@@ -645,8 +794,8 @@ static void alloc_is_final(struct kunit *test)
 	struct intel_iommu *better = fake_iommu(test, CAP_ND_256 | CAP_SAGAW_5 |
 						CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
 						ECAP_PLAIN | ECAP_SSTS);
-	struct dmar_domain *domain = fl_domain(test, dev);
-	phys_addr_t root = vtd_pt_fl_root(domain->pgtable);
+	struct dmar_domain *domain = paging_domain(test, dev, !c->second);
+	phys_addr_t root = root_of(domain);
 
 	expect_as_allocated(test, domain);
 
@@ -658,7 +807,7 @@ static void alloc_is_final(struct kunit *test)
 	expect_as_allocated(test, domain);
 	device_block_translation(dev);
 	expect_as_allocated(test, domain);
-	KUNIT_EXPECT_EQ(test, root, vtd_pt_fl_root(domain->pgtable));
+	KUNIT_EXPECT_EQ(test, root, root_of(domain));
 }
 
 /*
@@ -667,15 +816,21 @@ static void alloc_is_final(struct kunit *test)
  */
 static void alloc_aperture(struct kunit *test)
 {
-	static const struct { u64 cap, end; } cases[] = {
-		{ CAP_PLAIN, BIT_ULL(47) },
-		{ CAP_ND_256 | CAP_MGAW(39), BIT_ULL(39) },
+	static const struct { u64 cap; u64 end; bool first; } cases[] = {
+		{ CAP_PLAIN, BIT_ULL(47), true },
+		{ CAP_ND_256 | CAP_MGAW(39), BIT_ULL(39), true },
+		{ CAP_SECOND, BIT_ULL(48) },
+		{ CAP_ND_256 | CAP_SAGAW_3 | CAP_MGAW(39), BIT_ULL(39) },
+		{ CAP_ND_256 | CAP_SAGAW_3 | CAP_MGAW(57), BIT_ULL(39) },
+		{ CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(40), BIT_ULL(40) },
 	};
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct device *dev = fake_pair(test, cases[i].cap, ECAP_PLAIN);
-		struct iommu_domain *domain = &fl_domain(test, dev)->domain;
+		bool first_level = cases[i].first;
+		u64 ecap = first_level ? ECAP_PLAIN : ECAP_SECOND;
+		struct device *dev = fake_pair(test, cases[i].cap, ecap);
+		struct iommu_domain *domain = &paging_domain(test, dev, first_level)->domain;
 		u64 end = cases[i].end;
 
 		KUNIT_EXPECT_EQ(test, end - 1, domain->geometry.aperture_end);
@@ -691,19 +846,21 @@ static void alloc_aperture(struct kunit *test)
 
 static void alloc_charges_users_only(struct kunit *test)
 {
-	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
-	struct dmar_domain *kernel = keep_domain(test, intel_fl_domain_alloc(dev, 0));
+	const struct level_case *c = test->param_value;
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_PLAIN | ECAP_SSTS);
+	struct dmar_domain *kernel = paging_domain(test, dev, c->first_level);
 	struct dmar_domain *user;
 
-	user = keep_domain(test, intel_fl_domain_alloc(dev, __GFP_ACCOUNT));
-	KUNIT_EXPECT_EQ(test, 0u, (__force u32)vtd_pt_fl_config(kernel->pgtable)->gfp);
+	user = keep_domain(test, intel_paging_domain_alloc(dev, c->first_level,
+							   __GFP_ACCOUNT));
+	KUNIT_EXPECT_EQ(test, 0u, (__force u32)config_of(kernel)->gfp);
 	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
-			(__force u32)vtd_pt_fl_config(user->pgtable)->gfp);
+			(__force u32)config_of(user)->gfp);
 
 	/* They are also the only ones whose tables have a bound. */
-	KUNIT_EXPECT_EQ(test, 0, vtd_pt_fl_config(kernel->pgtable)->max_pages);
+	KUNIT_EXPECT_EQ(test, 0, config_of(kernel)->max_pages);
 	KUNIT_EXPECT_EQ(test, max(totalram_pages() / 64, (unsigned long)SZ_64M / SZ_4K),
-			vtd_pt_fl_config(user->pgtable)->max_pages);
+			config_of(user)->max_pages);
 }
 
 /*
@@ -712,7 +869,8 @@ static void alloc_charges_users_only(struct kunit *test)
  */
 static void alloc_on_node(struct kunit *test)
 {
-	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	const struct level_case *c = test->param_value;
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_PLAIN | ECAP_SSTS);
 	int nid;
 
 	if (nr_node_ids < 2)
@@ -724,10 +882,10 @@ static void alloc_on_node(struct kunit *test)
 		phys_addr_t table;
 
 		set_dev_node(dev, nid);
-		domain = fl_domain(test, dev);
+		domain = paging_domain(test, dev, c->first_level);
 		KUNIT_ASSERT_EQ(test, 0, iommu_map(&domain->domain, 0, PA, SZ_4K, RW,
 						   GFP_KERNEL));
-		table = vtd_pt_fl_root(domain->pgtable);
+		table = root_of(domain);
 		for (level = 4; level; level--) {
 			KUNIT_EXPECT_EQ(test, nid, page_to_nid(pfn_to_page(PHYS_PFN(table))));
 			table = *(u64 *)phys_to_virt(table) & GENMASK_ULL(51, 12);
@@ -744,32 +902,67 @@ static void *no_page(const struct vtd_pt_cfg *cfg, gfp_t gfp)
 /* KASAN and kmemleak see what this leaves behind. */
 static void alloc_without_memory(struct kunit *test)
 {
-	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	const struct level_case *c = test->param_value;
+	struct device *dev = fake_pair(test, CAP_SECOND,
+				       c->first_level ? ECAP_PLAIN : ECAP_SECOND);
 
 	kunit_activate_static_stub(test, vtd_pt_fl_alloc_page, no_page);
-	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM), intel_fl_domain_alloc(dev, 0));
+	kunit_activate_static_stub(test, vtd_pt_sl_alloc_page, no_page);
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM),
+			    intel_paging_domain_alloc(dev, c->first_level, 0));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOMEM),
 			    intel_iommu_ops.domain_alloc_user(dev, 0, NULL, NULL));
 	kunit_deactivate_static_stub(test, vtd_pt_fl_alloc_page);
+	kunit_deactivate_static_stub(test, vtd_pt_sl_alloc_page);
 
-	fl_domain(test, dev);
+	paging_domain(test, dev, c->first_level);
 }
 
-/* Whatever the domain will be attached to must be able to use it. */
+/*
+ * Whatever the domain will be attached to must be able to use it. On the machine that
+ * runs this, the IOMMUs may not have the level, or no depth of it in common.
+ */
 static void alloc_without_device(struct kunit *test)
 {
-	struct dmar_domain *domain = fl_domain(test, NULL);
-	unsigned int refused = 0;
+	const struct level_case *c = test->param_value;
+	struct paging_caps caps;
 	struct dmar_drhd_unit *drhd;
 	struct intel_iommu *iommu;
+	struct dmar_domain *domain;
+	unsigned int refused = 0;
 
+	intel_paging_caps_init(&caps, c->first_level);
 	rcu_read_lock();
-	for_each_active_iommu(iommu, drhd) {
-		if (sm_supported(iommu) && ecap_flts(iommu->ecap))
-			refused += !!intel_fl_domain_compatible(domain, iommu);
+	for_each_active_iommu(iommu, drhd)
+		intel_paging_caps_restrict(&caps, iommu);
+	rcu_read_unlock();
+	if (!caps.levels) {
+		KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EOPNOTSUPP),
+				    intel_paging_domain_alloc(NULL, c->first_level, 0));
+		return;
 	}
+
+	domain = paging_domain(test, NULL, c->first_level);
+	rcu_read_lock();
+	for_each_active_iommu(iommu, drhd)
+		refused += !!intel_paging_domain_compatible(domain, iommu);
 	rcu_read_unlock();
 	KUNIT_EXPECT_EQ(test, 0, refused);
+}
+
+/* There is nothing that the level could be walked with. */
+static void alloc_without_level(struct kunit *test)
+{
+	struct device *first = fake_pair(test, CAP_SECOND, ECAP_PLAIN);
+	struct device *second = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct device *legacy = fake_pair(test, CAP_SECOND, ECAP_LEGACY);
+
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EOPNOTSUPP),
+			    intel_paging_domain_alloc(first, false, 0));
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EOPNOTSUPP),
+			    intel_paging_domain_alloc(second, true, 0));
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EOPNOTSUPP),
+			    intel_paging_domain_alloc(legacy, true, 0));
 }
 
 /* Domains for users: the first level serves where there is no second. */
@@ -788,17 +981,17 @@ static void alloc_user(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
 			(__force u32)vtd_pt_fl_config(domain->pgtable)->gfp);
 
-	KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
+	KUNIT_EXPECT_PTR_EQ(test, &intel_sl_domain_ops,
 			    user_domain(test, second)->domain.ops);
-	KUNIT_EXPECT_NULL(test, user_domain(test, second)->pgtable);
-	KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
+	KUNIT_EXPECT_NOT_NULL(test, user_domain(test, second)->pgtable);
+	KUNIT_EXPECT_PTR_EQ(test, &intel_sl_domain_ops,
 			    user_domain(test, legacy)->domain.ops);
 
 	if (strstr(saved_command_line, "fl_user"))
 		KUNIT_EXPECT_PTR_EQ(test, &intel_fl_domain_ops,
 				    user_domain(test, both)->domain.ops);
 	else
-		KUNIT_EXPECT_PTR_EQ(test, intel_iommu_ops.default_domain_ops,
+		KUNIT_EXPECT_PTR_EQ(test, &intel_sl_domain_ops,
 				    user_domain(test, both)->domain.ops);
 }
 
@@ -826,9 +1019,11 @@ struct compat_case {
 	u64 domain_cap, domain_ecap;
 	u64 cap, ecap;
 	int ret;
+	bool second;
 };
 
 #define CAP_47		(CAP_ND_256 | CAP_MGAW(47))	/* the same aperture for all */
+#define CAP_39		(CAP_ND_256 | CAP_MGAW(39))
 
 static const struct compat_case compat_cases[] = {
 	{ "same", CAP_PLAIN, ECAP_PLAIN, CAP_PLAIN, ECAP_PLAIN, 0 },
@@ -854,6 +1049,30 @@ static const struct compat_case compat_cases[] = {
 	  CAP_47, ECAP_PLAIN, 0 },
 	{ "SAGAW does not matter", CAP_47 | CAP_SAGAW_4, ECAP_PLAIN,
 	  CAP_47 | CAP_SAGAW_3, ECAP_PLAIN | ECAP_SSTS, 0 },
+
+	{ "second level: same", CAP_SECOND, ECAP_SECOND, CAP_SECOND, ECAP_SECOND, 0, true },
+	{ "second level: 4 levels on 3", CAP_39 | CAP_SAGAW_4, ECAP_SECOND,
+	  CAP_39 | CAP_SAGAW_3, ECAP_SECOND, -EINVAL, true },
+	{ "second level: 3 levels on 4", CAP_39 | CAP_SAGAW_3, ECAP_SECOND,
+	  CAP_39 | CAP_SAGAW_4, ECAP_SECOND, -EINVAL, true },
+	{ "second level: 4 levels on 3 to 5", CAP_39 | CAP_SAGAW_4, ECAP_SECOND,
+	  CAP_39 | CAP_SAGAW(0xe), ECAP_SECOND, 0, true },
+	{ "second level: 2 MiB pages", CAP_39 | CAP_SAGAW_3 | CAP_SS2M, ECAP_SECOND,
+	  CAP_39 | CAP_SAGAW_3, ECAP_SECOND, -EINVAL, true },
+	{ "second level: 1 GiB pages", CAP_SECOND, ECAP_SECOND,
+	  CAP_SECOND & ~CAP_SS1G, ECAP_SECOND, -EINVAL, true },
+	{ "second level: small pages", CAP_39 | CAP_SAGAW_3, ECAP_SECOND,
+	  CAP_39 | CAP_SAGAW_3 | CAP_SS2M | CAP_SS1G, ECAP_SECOND, 0, true },
+	{ "second level: coherent table, walk not coherent", CAP_SECOND, ECAP_SECOND,
+	  CAP_SECOND, ECAP_SECOND & ~ECAP_SMPWC, -EINVAL, true },
+	{ "second level: table not coherent, coherent walk",
+	  CAP_SECOND, ECAP_SECOND & ~ECAP_SMPWC, CAP_SECOND, ECAP_SECOND, 0, true },
+	{ "second level: MGAW too small", CAP_SECOND, ECAP_SECOND,
+	  (CAP_SECOND & ~CAP_MGAW(64)) | CAP_MGAW(47), ECAP_SECOND, -EINVAL, true },
+	{ "second level: there is none", CAP_SECOND, ECAP_SECOND,
+	  CAP_SECOND, ECAP_PLAIN, -EINVAL, true },
+	{ "second level: both levels", CAP_SECOND, ECAP_SECOND,
+	  CAP_SECOND, ECAP_PLAIN | ECAP_SSTS, 0, true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(compat, compat_cases, name);
@@ -864,8 +1083,9 @@ static void compatible(struct kunit *test)
 	struct device *dev = fake_pair(test, c->cap, c->ecap);
 	struct dmar_domain *domain;
 
-	domain = fl_domain(test, fake_pair(test, c->domain_cap, c->domain_ecap));
-	KUNIT_EXPECT_EQ(test, c->ret, intel_fl_domain_compatible(domain, iommu_of(dev)));
+	domain = paging_domain(test, fake_pair(test, c->domain_cap, c->domain_ecap),
+			       !c->second);
+	KUNIT_EXPECT_EQ(test, c->ret, intel_paging_domain_compatible(domain, iommu_of(dev)));
 	KUNIT_EXPECT_EQ(test, c->ret,
 			prepare_domain_attach_device(&domain->domain, dev));
 	KUNIT_EXPECT_EQ(test, c->ret,
@@ -927,18 +1147,25 @@ static void expect_entry(struct kunit *test, struct dmar_domain *domain,
 			 struct device *dev, ioasid_t pasid, bool snoop)
 {
 	const u64 *e = pasid_entry(dev, pasid);
-	bool five = vtd_pt_fl_config(domain->pgtable)->levels == 5;
+	unsigned int levels = config_of(domain)->levels;
+	bool first = domain->use_first_level;
 
 	KUNIT_EXPECT_EQ(test, 1, FIELD_GET(BIT_ULL(0), e[0]));		/* P */
-	KUNIT_EXPECT_EQ(test, 1, FIELD_GET(GENMASK_ULL(8, 6), e[0]));	/* PGTT */
+	KUNIT_EXPECT_EQ(test, first ? 1 : 2, FIELD_GET(GENMASK_ULL(8, 6), e[0])); /* PGTT */
 	KUNIT_EXPECT_EQ(test, domain_id_iommu(domain, iommu_of(dev)),
 			FIELD_GET(GENMASK_ULL(15, 0), e[1]));		/* DID */
-	KUNIT_EXPECT_EQ(test, vtd_pt_fl_config(domain->pgtable)->coherent,
+	KUNIT_EXPECT_EQ(test, config_of(domain)->coherent,
 			FIELD_GET(BIT_ULL(23), e[1]));			/* PWSNP */
-	KUNIT_EXPECT_EQ(test, snoop, FIELD_GET(BIT_ULL(24), e[1]));	/* PGSNP */
-	KUNIT_EXPECT_EQ(test, five, FIELD_GET(GENMASK_ULL(3, 2), e[2]));/* FSPM */
-	KUNIT_EXPECT_EQ(test, vtd_pt_fl_root(domain->pgtable),
-			e[2] & GENMASK_ULL(63, 12));			/* FSPTPTR */
+	KUNIT_EXPECT_EQ(test, snoop && first, FIELD_GET(BIT_ULL(24), e[1])); /* PGSNP */
+	if (first) {
+		KUNIT_EXPECT_EQ(test, levels == 5,
+				FIELD_GET(GENMASK_ULL(3, 2), e[2]));	/* FSPM */
+		KUNIT_EXPECT_EQ(test, root_of(domain), e[2] & GENMASK_ULL(63, 12));
+	} else {
+		KUNIT_EXPECT_EQ(test, levels - 2, FIELD_GET(GENMASK_ULL(4, 2), e[0])); /* AW */
+		KUNIT_EXPECT_EQ(test, root_of(domain), e[0] & GENMASK_ULL(63, 12));
+		KUNIT_EXPECT_EQ(test, 0ULL, e[2]);
+	}
 }
 
 static void expect_no_entry(struct kunit *test, struct device *dev, ioasid_t pasid)
@@ -950,7 +1177,7 @@ static void expect_no_entry(struct kunit *test, struct device *dev, ioasid_t pas
 
 /* Section 6.5.3.3: PASID cache, then what was cached with the entry. */
 static void expect_entry_flush(struct kunit *test, struct device *dev,
-			       u16 did, ioasid_t pasid)
+			       u16 did, ioasid_t pasid, bool first_level)
 {
 	struct driver_test *ctx = test->priv;
 	struct invalidation want = {
@@ -962,7 +1189,8 @@ static void expect_entry_flush(struct kunit *test, struct device *dev,
 
 	expect_among(test, 1, &want);
 	ctx->seen++;
-	want.type = INV_PASID_IOTLB;
+	want.type = first_level ? INV_PASID_IOTLB : INV_IOTLB;
+	want.pasid = first_level ? pasid : 0;
 	want.all = true;
 	set_range(&want, 0, 52);
 	expect_among(test, 1, &want);
@@ -975,7 +1203,7 @@ static void attach_rid(struct kunit *test)
 	struct device *dev = fake_pair(test, c->cap, c->ecap);
 	struct intel_iommu *iommu = iommu_of(dev);
 	unsigned int ids = bitmap_weight(iommu->domain_ids, 256);
-	struct dmar_domain *domain = fl_domain(test, dev);
+	struct dmar_domain *domain = paging_domain(test, dev, !c->second);
 	u16 did;
 
 	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, dev));
@@ -985,7 +1213,7 @@ static void attach_rid(struct kunit *test)
 
 	device_block_translation(dev);
 	expect_no_entry(test, dev, IOMMU_NO_PASID);
-	expect_entry_flush(test, dev, did, IOMMU_NO_PASID);
+	expect_entry_flush(test, dev, did, IOMMU_NO_PASID, !c->second);
 	expect_no_more(test);
 	KUNIT_EXPECT_EQ(test, ids, bitmap_weight(iommu->domain_ids, 256));
 	KUNIT_EXPECT_TRUE(test, list_empty(&domain->cache_tags));
@@ -997,7 +1225,7 @@ static void attach_pasid(struct kunit *test)
 	struct device *dev = fake_pair(test, c->cap, c->ecap);
 	struct intel_iommu *iommu = iommu_of(dev);
 	unsigned int ids = bitmap_weight(iommu->domain_ids, 256);
-	struct dmar_domain *domain = fl_domain(test, dev);
+	struct dmar_domain *domain = paging_domain(test, dev, !c->second);
 	u16 did;
 
 	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->set_dev_pasid(&domain->domain,
@@ -1009,7 +1237,7 @@ static void attach_pasid(struct kunit *test)
 
 	intel_iommu_ops.remove_dev_pasid(dev, 7, &domain->domain);
 	expect_no_entry(test, dev, 7);
-	expect_entry_flush(test, dev, did, 7);
+	expect_entry_flush(test, dev, did, 7, !c->second);
 	expect_no_more(test);
 	KUNIT_EXPECT_EQ(test, ids, bitmap_weight(iommu->domain_ids, 256));
 	KUNIT_EXPECT_TRUE(test, list_empty(&domain->cache_tags));
@@ -1047,8 +1275,8 @@ static void attach_enforce_snooping(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, d->ops->enforce_cache_coherency(d));
 	expect_entry(test, domain, dev, IOMMU_NO_PASID, true);
 	expect_entry(test, domain, dev, 7, true);
-	expect_entry_flush(test, dev, did, IOMMU_NO_PASID);
-	expect_entry_flush(test, dev, did, 7);
+	expect_entry_flush(test, dev, did, IOMMU_NO_PASID, true);
+	expect_entry_flush(test, dev, did, 7, true);
 	expect_no_more(test);
 
 	KUNIT_ASSERT_EQ(test, 0, d->ops->attach_dev(d, late));
@@ -1084,6 +1312,7 @@ struct inv_case {
 	const char *name;
 	bool rid, pasid, ats;
 	unsigned int iommus, devs;	/* devices: behind each IOMMU */
+	bool second;
 };
 
 static const struct inv_case inv_cases[] = {
@@ -1098,6 +1327,14 @@ static const struct inv_case inv_cases[] = {
 	{ "2 IOMMUs, ATS", .pasid = true, .ats = true, .iommus = 2, .devs = 1 },
 	{ "2 IOMMUs with 2 devices, ATS", .rid = true, .ats = true,
 	  .iommus = 2, .devs = 2 },
+	{ "second level, not attached", .iommus = 1, .devs = 1, .second = true },
+	{ "second level, RID", .rid = true, .iommus = 1, .devs = 1, .second = true },
+	{ "second level, RID, ATS", .rid = true, .ats = true, .iommus = 1, .devs = 1,
+	  .second = true },
+	{ "second level, PASID, ATS", .pasid = true, .ats = true, .iommus = 1, .devs = 1,
+	  .second = true },
+	{ "second level, 2 IOMMUs with 2 devices, ATS", .rid = true, .ats = true,
+	  .iommus = 2, .devs = 2, .second = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(inv, inv_cases, name);
@@ -1125,12 +1362,13 @@ static struct iommu_domain *inv_domain(struct kunit *test)
 	for (i = 0; i < c->iommus; i++) {
 		struct intel_iommu *iommu;
 
-		iommu = fake_iommu(test, CAP_PLAIN | CAP_FS1GP, ECAP_PLAIN);
+		iommu = c->second ? fake_iommu(test, CAP_SECOND, ECAP_SECOND) :
+				    fake_iommu(test, CAP_PLAIN | CAP_FS1GP, ECAP_PLAIN);
 		for (j = 0; j < c->devs; j++) {
 			struct device *dev = fake_dev(test, iommu);
 
 			if (!domain)
-				domain = fl_domain(test, dev);
+				domain = paging_domain(test, dev, !c->second);
 			inv_attach(test, domain, dev);
 		}
 	}
@@ -1377,56 +1615,52 @@ static void inv_beyond_mamv(struct kunit *test)
  */
 static void free_empty_tables(struct kunit *test)
 {
-	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
-	struct dmar_domain *domain = fl_domain(test, dev);
-	struct vtd_pt_stats stats;
+	const struct level_case *c = test->param_value;
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_PLAIN | ECAP_SSTS);
+	struct dmar_domain *domain = paging_domain(test, dev, c->first_level);
 	u64 iova;
 
 	map(test, &domain->domain, IOVA, SZ_4K);
 	unmap(test, &domain->domain, IOVA, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
-	KUNIT_EXPECT_EQ(test, 4, vtd_pt_fl_nr_tables(domain->pgtable));
+	KUNIT_EXPECT_EQ(test, 4, tables_of(domain));
 
 	for (iova = IOVA; iova < IOVA + SZ_1G; iova += SZ_2M) {
 		map(test, &domain->domain, iova, SZ_4K);
 		if (iova < IOVA + SZ_1G - SZ_2M)
 			unmap(test, &domain->domain, iova, SZ_4K);
 	}
-	KUNIT_EXPECT_LT(test, 512, vtd_pt_fl_nr_tables(domain->pgtable));
+	KUNIT_EXPECT_LT(test, 512, tables_of(domain));
 	iommu_free_empty_tables(&domain->domain);	/* there is one left */
-	KUNIT_EXPECT_LT(test, 512, vtd_pt_fl_nr_tables(domain->pgtable));
+	KUNIT_EXPECT_LT(test, 512, tables_of(domain));
 
 	unmap(test, &domain->domain, IOVA + SZ_1G - SZ_2M, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
-	KUNIT_EXPECT_EQ(test, 1, vtd_pt_fl_nr_tables(domain->pgtable));
-	vtd_pt_fl_get_stats(domain->pgtable, &stats);
-	KUNIT_EXPECT_EQ(test, 0, stats.leaves[1]);
+	KUNIT_EXPECT_EQ(test, 1, tables_of(domain));
 	map(test, &domain->domain, IOVA, SZ_4K);
 	KUNIT_EXPECT_NE(test, 0, iommu_iova_to_phys(&domain->domain, IOVA));
 }
 
 /*
- * Second-level domains cannot split superpages. One that begins in the range goes as a
- * whole, which 6.12's callers and mainline's are used to; one that begins before it
- * stays, and so does everything else.
+ * The second level: unmapping a part of a superpage leaves the rest, and the data, which
+ * once were taken for a page table.
  */
 
 struct part_case {
 	const char *name;
 	s64 offset;	/* from the beginning of the superpage */
 	size_t size;
-	size_t unmapped;
 };
 
 static const struct part_case part_cases[] = {
-	{ "head", 0, SZ_4K, SZ_2M },
-	{ "middle", SZ_1M, SZ_4K, 0 },
-	{ "tail", SZ_2M - SZ_4K, SZ_4K, 0 },
-	{ "most", 0, SZ_2M - SZ_4K, SZ_2M },
-	{ "all", 0, SZ_2M, SZ_2M },
-	{ "from below", -(s64)SZ_4K, SZ_8K, SZ_2M + SZ_4K },
-	{ "to above", SZ_2M - SZ_4K, SZ_8K, 0 },
-	{ "hole below", -(s64)SZ_8K, SZ_4K, SZ_4K },
+	{ "head", 0, SZ_4K },
+	{ "middle", SZ_1M, SZ_4K },
+	{ "tail", SZ_2M - SZ_4K, SZ_4K },
+	{ "most", 0, SZ_2M - SZ_4K },
+	{ "all", 0, SZ_2M },
+	{ "from below", -(s64)SZ_4K, SZ_8K },
+	{ "to above", SZ_2M - SZ_4K, SZ_8K },
+	{ "hole below", -(s64)SZ_8K, SZ_4K },
 };
 
 KUNIT_ARRAY_PARAM_DESC(part, part_cases, name);
@@ -1438,7 +1672,12 @@ static void free_superpage(void *pages)
 	free_pages((unsigned long)pages, SUPERPAGE_ORDER);
 }
 
-/* 2 MiB of data that look like present entries of a page table */
+/* A word of data that looks like a present entry of a page table */
+static u64 data_word(unsigned int i)
+{
+	return (u64)i << 12 | SL_R | SL_W;
+}
+
 static u64 *superpage_of_data(struct kunit *test)
 {
 	u64 *data = (void *)__get_free_pages(GFP_KERNEL, SUPERPAGE_ORDER);
@@ -1447,7 +1686,7 @@ static u64 *superpage_of_data(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, data);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_superpage, data));
 	for (i = 0; i < SZ_2M / sizeof(*data); i++)
-		data[i] = (u64)i << 12 | DMA_PTE_READ | DMA_PTE_WRITE;
+		data[i] = data_word(i);
 
 	return data;
 }
@@ -1457,7 +1696,7 @@ static void expect_data_intact(struct kunit *test, const u64 *data)
 	unsigned int i, wrong = 0;
 
 	for (i = 0; i < SZ_2M / sizeof(*data); i++)
-		wrong += data[i] != ((u64)i << 12 | DMA_PTE_READ | DMA_PTE_WRITE);
+		wrong += data[i] != data_word(i);
 	KUNIT_EXPECT_EQ_MSG(test, 0, wrong, "words of data overwritten");
 }
 
@@ -1468,28 +1707,25 @@ static void second_level_part_of_superpage(struct kunit *test)
 	struct iommu_domain *domain = &user_domain(test, dev)->domain;
 	u64 *data = superpage_of_data(test);
 	phys_addr_t pa = virt_to_phys(data);
-	u64 at;
+	s64 at;
 
 	map(test, domain, IOVA - SZ_4K, SZ_4K);
 	map(test, domain, IOVA + SZ_2M, SZ_4K);
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA, pa, SZ_2M, RW, GFP_KERNEL));
 
-	KUNIT_EXPECT_EQ(test, c->unmapped,
-			iommu_unmap(domain, IOVA + c->offset, c->size));
+	unmap(test, domain, IOVA + c->offset, c->size);
 	expect_data_intact(test, data);
-	for (at = 0; at < SZ_2M; at += SZ_4K)
-		KUNIT_ASSERT_EQ(test, c->unmapped < SZ_2M ? pa + at : 0,
-				iommu_iova_to_phys(domain, IOVA + at));
-	KUNIT_EXPECT_EQ(test, c->offset == -(s64)SZ_4K ? 0 : PA + IOVA - SZ_4K,
-			iommu_iova_to_phys(domain, IOVA - SZ_4K));
-	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_2M,
-			iommu_iova_to_phys(domain, IOVA + SZ_2M));
-	if (c->unmapped >= SZ_2M)
-		return;
+	for (at = -(s64)SZ_4K; at <= SZ_2M; at += SZ_4K) {
+		phys_addr_t want = at < 0 || at == SZ_2M ? PA + IOVA + at : pa + at;
 
-	/* What was mapped can be unmapped. */
+		if (at >= c->offset && at < c->offset + (s64)c->size)
+			want = 0;
+		KUNIT_ASSERT_EQ(test, want, iommu_iova_to_phys(domain, IOVA + at));
+	}
+
+	/* Holes may be unmapped. */
 	unmap(test, domain, IOVA, SZ_2M);
-	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA));
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA + SZ_1M + SZ_4K));
 	expect_data_intact(test, data);
 }
 
@@ -1511,6 +1747,183 @@ static void second_level_whole_superpages(struct kunit *test)
 					   GFP_KERNEL));
 	unmap(test, domain, end - SZ_2M, SZ_2M);
 	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, end - SZ_2M));
+}
+
+/* The entry for @iova at @level of a second-level table */
+static u64 *sl_slot(struct kunit *test, struct dmar_domain *domain, u64 iova,
+		    unsigned int level)
+{
+	unsigned int l = config_of(domain)->levels;
+	u64 *table = phys_to_virt(root_of(domain));
+
+	for (; l > level; l--) {
+		u64 entry = table[iova >> (3 + 9 * l) & 511];
+
+		KUNIT_ASSERT_NE(test, 0, entry & (SL_R | SL_W));
+		table = phys_to_virt(entry & GENMASK_ULL(51, 12));
+	}
+
+	return &table[iova >> (3 + 9 * level) & 511];
+}
+
+static void expect_snoop(struct kunit *test, struct dmar_domain *domain, u64 iova,
+			 bool snoop)
+{
+	struct iommu_domain *d = &domain->domain;
+
+	/* Whether the caller says IOMMU_CACHE does not matter. */
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(d, iova, PA, SZ_4K, RW, GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(d, iova + SZ_4K, PA, SZ_4K, RW | IOMMU_CACHE,
+					   GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(d, iova + SZ_2M, PA, SZ_2M, RW | IOMMU_CACHE,
+					   GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, snoop, !!(*sl_slot(test, domain, iova, 1) & SL_SNP));
+	KUNIT_EXPECT_EQ(test, snoop, !!(*sl_slot(test, domain, iova + SZ_4K, 1) & SL_SNP));
+	KUNIT_EXPECT_EQ(test, snoop, !!(*sl_slot(test, domain, iova + SZ_2M, 2) & SL_SNP));
+}
+
+/* Snooping is enforced in leaves, and only if nothing is mapped without. */
+static void second_level_snoop(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct device *never = fake_pair(test, CAP_SECOND, ECAP_SECOND & ~ECAP_SC);
+	struct dmar_domain *domain = sl_domain(test, dev);
+	struct iommu_domain *d = &domain->domain;
+
+	KUNIT_ASSERT_EQ(test, 0, d->ops->attach_dev(d, never));
+	KUNIT_EXPECT_FALSE(test, d->ops->enforce_cache_coherency(d));
+	device_block_translation(never);
+
+	KUNIT_ASSERT_EQ(test, 0, d->ops->attach_dev(d, dev));
+	KUNIT_EXPECT_TRUE(test, d->ops->enforce_cache_coherency(d));
+	KUNIT_EXPECT_TRUE(test, d->ops->enforce_cache_coherency(d));
+	expect_entry(test, domain, dev, IOMMU_NO_PASID, false);
+	expect_snoop(test, domain, IOVA, true);
+	KUNIT_EXPECT_TRUE(test, d->ops->enforce_cache_coherency(d));
+	KUNIT_EXPECT_EQ(test, -EINVAL, d->ops->attach_dev(d, never));
+	device_block_translation(dev);
+}
+
+static void second_level_snoop_too_late(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct dmar_domain *domain = sl_domain(test, dev);
+	struct iommu_domain *d = &domain->domain;
+
+	expect_snoop(test, domain, IOVA, false);
+	KUNIT_EXPECT_FALSE(test, d->ops->enforce_cache_coherency(d));
+	expect_snoop(test, domain, IOVA + SZ_1G, false);
+
+	/* What was unmapped counts, too. */
+	unmap(test, d, IOVA, SZ_4M);
+	unmap(test, d, IOVA + SZ_1G, SZ_4M);
+	KUNIT_EXPECT_FALSE(test, d->ops->enforce_cache_coherency(d));
+}
+
+/* Legacy mode: the context entry, section 9.3, has the depth and the root. */
+static void second_level_context_entry(struct kunit *test)
+{
+	static const struct { u64 cap; unsigned int aw; } cases[] = {
+		{ CAP_39 | CAP_SAGAW_3 | CAP_SAGAW_4, 1 },
+		{ CAP_SECOND | CAP_SAGAW_3, 2 },
+		{ CAP_ND_256 | CAP_SAGAW(0xe) | CAP_MGAW(57), 3 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct device *dev = fake_pair(test, cases[i].cap, ECAP_LEGACY | ECAP_C);
+		struct dmar_domain *domain = sl_domain(test, dev);
+		struct intel_iommu *iommu = iommu_of(dev);
+		struct context_entry *context;
+
+		iommu->root_entry = fake_page(test);
+		KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, dev));
+		context = iommu_context_addr(iommu, FAKE_BUS, sid_of(dev) & 0xff, 0);
+		KUNIT_ASSERT_NOT_NULL(test, context);
+		KUNIT_EXPECT_EQ(test, 1, context->lo & GENMASK_ULL(11, 0));	/* P, TT 0 */
+		KUNIT_EXPECT_EQ(test, root_of(domain), context->lo & GENMASK_ULL(63, 12));
+		KUNIT_EXPECT_EQ(test, cases[i].aw, FIELD_GET(GENMASK_ULL(2, 0), context->hi));
+		KUNIT_EXPECT_EQ(test, domain_id_iommu(domain, iommu),
+				FIELD_GET(GENMASK_ULL(23, 8), context->hi));
+		device_block_translation(dev);
+		KUNIT_EXPECT_EQ(test, 0ULL, context->lo | context->hi);
+		iommu_free_page(PTR_ALIGN_DOWN(context, PAGE_SIZE));
+	}
+}
+
+/* Some hardware gets read-only pages under a nested entry wrong (erratum 772415). */
+static void second_level_nest_parent(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_PLAIN | ECAP_SSTS | ECAP_NEST);
+	struct iommu_domain *parent, *plain = &sl_domain(test, dev)->domain;
+
+	parent = intel_iommu_ops.domain_alloc_user(dev, IOMMU_HWPT_ALLOC_NEST_PARENT, NULL, NULL);
+	keep_domain(test, parent);
+	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_map(parent, IOVA, PA, SZ_4K, IOMMU_READ,
+						 GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(parent, IOVA));
+	KUNIT_EXPECT_EQ(test, 0, iommu_map(parent, IOVA, PA, SZ_4K, RW, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, iommu_map(parent, IOVA + SZ_4K, PA, SZ_4K, IOMMU_WRITE,
+					   GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, iommu_map(plain, IOVA, PA, SZ_4K, IOMMU_READ, GFP_KERNEL));
+}
+
+/* What is reported of @size bytes at @iova: the range, or nothing */
+static void expect_dirty(struct kunit *test, struct iommu_domain *domain, u64 iova,
+			 u64 size, unsigned long flags, u64 start, u64 end)
+{
+	struct iommu_iotlb_gather gather;
+	struct iommu_dirty_bitmap dirty;
+
+	iommu_dirty_bitmap_init(&dirty, NULL, &gather);
+	KUNIT_EXPECT_EQ(test, 0, domain->dirty_ops->read_and_clear_dirty(domain, iova, size,
+									 flags, &dirty));
+	if (start == end) {
+		KUNIT_EXPECT_GT(test, gather.start, gather.end);
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, start, gather.start);
+	KUNIT_EXPECT_EQ(test, end - 1, gather.end);
+}
+
+static void second_level_dirty(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND | ECAP_SSADS);
+	u32 flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
+	struct dmar_domain *domain;
+	struct iommu_domain *d;
+	u64 *small, *large;
+
+	domain = keep_domain(test, intel_iommu_ops.domain_alloc_user(dev, flags, NULL, NULL));
+	d = &domain->domain;
+	map(test, d, IOVA, SZ_16K);
+	map(test, d, IOVA + SZ_2M, SZ_2M);
+	small = sl_slot(test, domain, IOVA + SZ_4K, 1);
+	large = sl_slot(test, domain, IOVA + SZ_2M, 2);
+	expect_dirty(test, d, 0, IOVA + SZ_1G, 0, 0, 0);
+
+	*small |= SL_D;
+	expect_dirty(test, d, IOVA, SZ_4K, 0, 0, 0);
+	expect_dirty(test, d, IOVA, SZ_16K, IOMMU_DIRTY_NO_CLEAR,
+		     IOVA + SZ_4K, IOVA + SZ_8K);
+	KUNIT_EXPECT_EQ(test, SL_D, *small & SL_D);
+	expect_dirty(test, d, IOVA, SZ_16K, 0, IOVA + SZ_4K, IOVA + SZ_8K);
+	KUNIT_EXPECT_EQ(test, 0, *small & SL_D);
+	expect_dirty(test, d, IOVA, SZ_16K, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_4K, iommu_iova_to_phys(d, IOVA + SZ_4K));
+
+	/* A large page as a whole, and from where it was asked for */
+	*large |= SL_D;
+	expect_dirty(test, d, IOVA, SZ_4M, IOMMU_DIRTY_NO_CLEAR, IOVA + SZ_2M, IOVA + SZ_4M);
+	expect_dirty(test, d, IOVA + SZ_2M + SZ_64K, SZ_4K, 0,
+		     IOVA + SZ_2M + SZ_64K, IOVA + SZ_4M);
+	KUNIT_EXPECT_EQ(test, 0, *large & SL_D);
+	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_2M, iommu_iova_to_phys(d, IOVA + SZ_2M));
+
+	/* A page that is split hands its bit on. */
+	*large |= SL_D;
+	unmap(test, d, IOVA + SZ_2M, SZ_4K);
+	expect_dirty(test, d, IOVA, SZ_1G, 0, IOVA + SZ_2M + SZ_4K, IOVA + SZ_4M);
 }
 
 /*
@@ -1541,11 +1954,12 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(caps_common_part),
 	KUNIT_CASE_PARAM(alloc_is_final, alloc_gen_params),
 	KUNIT_CASE(alloc_aperture),
-	KUNIT_CASE(free_empty_tables),
-	KUNIT_CASE(alloc_charges_users_only),
-	KUNIT_CASE(alloc_on_node),
-	KUNIT_CASE(alloc_without_memory),
-	KUNIT_CASE(alloc_without_device),
+	KUNIT_CASE_PARAM(free_empty_tables, level_gen_params),
+	KUNIT_CASE_PARAM(alloc_charges_users_only, level_gen_params),
+	KUNIT_CASE_PARAM(alloc_on_node, level_gen_params),
+	KUNIT_CASE_PARAM(alloc_without_memory, level_gen_params),
+	KUNIT_CASE_PARAM(alloc_without_device, level_gen_params),
+	KUNIT_CASE(alloc_without_level),
 	KUNIT_CASE(alloc_user),
 	KUNIT_CASE(alloc_user_flags),
 	KUNIT_CASE_PARAM(compatible, compat_gen_params),
@@ -1570,11 +1984,16 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE_PARAM(inv_beyond_mamv, inv_gen_params),
 	KUNIT_CASE_PARAM(second_level_part_of_superpage, part_gen_params),
 	KUNIT_CASE(second_level_whole_superpages),
+	KUNIT_CASE(second_level_snoop),
+	KUNIT_CASE(second_level_snoop_too_late),
+	KUNIT_CASE(second_level_context_entry),
+	KUNIT_CASE(second_level_nest_parent),
+	KUNIT_CASE(second_level_dirty),
 	{}
 };
 
 static struct kunit_suite driver_test_suite = {
-	.name = "intel-iommu-fl-domain",
+	.name = "intel-iommu-paging-domain",
 	.init = driver_test_init,
 	.test_cases = driver_test_cases,
 };

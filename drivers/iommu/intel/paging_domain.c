@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paging domains: the iommu core's domain operations on top of the page-table
+ * library.
+ *
+ * A domain's table is configured once, when the domain is allocated, for the
+ * IOMMU of the device that it is allocated for. Attaching checks whether the
+ * table suits another IOMMU too; it never changes the table.
+ *
+ * The levels have domain operations of their own (intel_fl_domain_*() and
+ * intel_sl_domain_*()), each of which calls the library's functions for its format, so
+ * that mapping and unmapping need not ask for the level. The rest is for both
+ * (intel_paging_*()).
+ */
+
+#define pr_fmt(fmt)	"DMAR: " fmt
+
+#include <kunit/static_stub.h>
+#include <linux/mm.h>
+#include <linux/processor.h>
+#include <linux/sizes.h>
+
+#include <asm/special_insns.h>
+
+#include "iommu.h"
+#include "paging_domain.h"
+#include "pgtable_test.h"
+
+/*
+ * Unlike clflush_cache_range(), this leaves the lines in the cache, where the next
+ * call wants them, if the CPU can do that. No fence is needed in front, as a write-
+ * back is ordered behind older stores to its line.
+ */
+VISIBLE_IF_KUNIT void intel_paging_sync_entries(void *owner, void *addr, size_t size)
+{
+	size_t line = boot_cpu_data.x86_clflush_size;
+	void *p = PTR_ALIGN_DOWN(addr, line);
+
+	KUNIT_STATIC_STUB_REDIRECT(intel_paging_sync_entries, owner, addr, size);
+
+	for (; p < addr + size; p += line)
+		clwb(p);
+	/* What comes after: another entry, or a store that starts the device. */
+	wmb();
+}
+
+static void intel_paging_invalidate(void *owner, u64 start, u64 last,
+				    enum vtd_pt_change change)
+{
+	cache_tag_flush_range(owner, start, last, change == VTD_PT_LEAVES);
+}
+
+static const struct vtd_pt_ops intel_paging_ops = {
+	.sync_entries	= intel_paging_sync_entries,
+	.invalidate	= intel_paging_invalidate,
+};
+
+/* Capabilities */
+
+/**
+ * intel_paging_caps_init() - the best that any IOMMU can do, to be restricted
+ * @caps: set to all depths, all page sizes and a coherent walk
+ * @first_level: of the first level, or of the second
+ */
+void intel_paging_caps_init(struct paging_caps *caps, bool first_level)
+{
+	*caps = (struct paging_caps) {
+		.first_level	= first_level,
+		.levels		= BIT(5) | BIT(4) | (first_level ? 0 : BIT(3)),
+		.pgsize_bitmap	= SZ_4K | SZ_2M | SZ_1G,
+		.coherent	= true,
+		.mgaw		= 64,
+	};
+}
+
+/*
+ * The first level's depth comes from first-level capabilities alone; what the second
+ * level supports (SAGAW) has no say (VT-d section 11.4.2).
+ */
+static unsigned long paging_fl_levels(struct intel_iommu *iommu)
+{
+	if (!sm_supported(iommu) || !ecap_flts(iommu->ecap))
+		return 0;
+
+	return BIT(4) | (cap_fl5lp_support(iommu->cap) ? BIT(5) : 0);
+}
+
+static unsigned long paging_sl_levels(struct intel_iommu *iommu)
+{
+	if (sm_supported(iommu) && !ecap_slts(iommu->ecap))
+		return 0;
+
+	/* Bit 1 of SAGAW: 39 bits, 3 levels */
+	return cap_sagaw(iommu->cap) << 2;
+}
+
+static unsigned long paging_pgsizes(struct intel_iommu *iommu, bool first_level)
+{
+	unsigned long large = cap_super_page_val(iommu->cap);
+
+	if (!intel_iommu_superpage)
+		return SZ_4K;
+	if (first_level)
+		return SZ_4K | SZ_2M | (cap_fl1gp_support(iommu->cap) ? SZ_1G : 0);
+
+	/* SSLPS */
+	return SZ_4K | (large & BIT(0) ? SZ_2M : 0) | (large & BIT(1) ? SZ_1G : 0);
+}
+
+static bool paging_walk_is_coherent(struct intel_iommu *iommu)
+{
+	return sm_supported(iommu) ? ecap_smpwc(iommu->ecap) : ecap_coherent(iommu->ecap);
+}
+
+/**
+ * intel_paging_caps_restrict() - leave only what an IOMMU can do too
+ * @caps: what has been possible so far
+ * @iommu: the IOMMU
+ */
+void intel_paging_caps_restrict(struct paging_caps *caps, struct intel_iommu *iommu)
+{
+	caps->levels &= caps->first_level ? paging_fl_levels(iommu) : paging_sl_levels(iommu);
+	caps->pgsize_bitmap &= paging_pgsizes(iommu, caps->first_level);
+	caps->coherent &= paging_walk_is_coherent(iommu);
+	caps->mgaw = min_t(unsigned int, caps->mgaw, cap_mgaw(iommu->cap));
+}
+
+/* Without a device, whatever the domain is attached to first must do. */
+static void paging_caps_of_all(struct paging_caps *caps)
+{
+	struct dmar_drhd_unit *drhd;
+	struct intel_iommu *iommu;
+
+	rcu_read_lock();
+	for_each_active_iommu(iommu, drhd)
+		intel_paging_caps_restrict(caps, iommu);
+	rcu_read_unlock();
+}
+
+/* How many bits a table of @levels translates. */
+static unsigned int paging_width(unsigned int levels)
+{
+	return VTD_PAGE_SHIFT + levels * VTD_STRIDE_SHIFT;
+}
+
+/*
+ * First level: the deepest. Second level: the fewest that translate all that is not
+ * blocked anyway, as every level costs a step on each walk; else the deepest.
+ */
+static unsigned int paging_levels(const struct paging_caps *caps)
+{
+	unsigned int levels;
+
+	if (!caps->first_level) {
+		for_each_set_bit(levels, &caps->levels, VTD_PT_MAX_LEVELS + 1) {
+			if (paging_width(levels) >= caps->mgaw)
+				return levels;
+		}
+	}
+
+	return __fls(caps->levels);
+}
+
+/* Allocate and free */
+
+/*
+ * The most table pages of a domain that belongs to a user: 1/64 of memory, but not
+ * less than 64 MiB. It takes 1/512 to map all of memory once, page by page.
+ */
+static unsigned long paging_max_user_pages(void)
+{
+	return max(totalram_pages() / 64, (unsigned long)SZ_64M / PAGE_SIZE);
+}
+
+static struct dmar_domain *paging_domain_new(bool first_level, gfp_t gfp)
+{
+	struct dmar_domain *domain;
+
+	domain = kzalloc(sizeof(*domain), GFP_KERNEL | gfp);
+	if (!domain)
+		return NULL;
+
+	INIT_LIST_HEAD(&domain->devices);
+	INIT_LIST_HEAD(&domain->dev_pasids);
+	INIT_LIST_HEAD(&domain->cache_tags);
+	spin_lock_init(&domain->lock);
+	spin_lock_init(&domain->cache_lock);
+	xa_init(&domain->iommu_array);
+	domain->use_first_level = first_level;
+	domain->iotlb_sync_map = domain_need_iotlb_sync_map(first_level);
+	domain->domain.ops = first_level ? &intel_fl_domain_ops : &intel_sl_domain_ops;
+	domain->domain.owner = &intel_iommu_ops;
+
+	return domain;
+}
+
+static struct vtd_pt *paging_table_create(struct dmar_domain *domain,
+					  const struct paging_caps *caps, int nid, gfp_t gfp)
+{
+	struct vtd_pt_cfg cfg = {
+		.ops		= &intel_paging_ops,
+		.owner		= domain,
+		.levels		= paging_levels(caps),
+		.pgsize_bitmap	= caps->pgsize_bitmap,
+		.last_iova	= GENMASK_ULL(caps->mgaw - 1, 0),
+		.coherent	= caps->coherent,
+		.nid		= nid,
+		.gfp		= gfp,
+		.max_pages	= gfp & __GFP_ACCOUNT ? paging_max_user_pages() : 0,
+	};
+
+	return caps->first_level ? vtd_pt_fl_create(&cfg) : vtd_pt_sl_create(&cfg);
+}
+
+/**
+ * intel_paging_domain_alloc() - allocate a paging domain
+ * @dev: device that the domain is for, or NULL if that is not known yet: the
+ *	 domain then suits every IOMMU of the machine
+ * @first_level: let the first level translate, else the second
+ * @gfp: __GFP_ACCOUNT if the tables belong to a user, else 0
+ *
+ * The caller sets the domain's type. Depth, page sizes and aperture are final.
+ *
+ * Context: may sleep.
+ *
+ * Return: the domain, or ERR_PTR: -EOPNOTSUPP if there is no depth that the IOMMU, or
+ * all of them, can walk; -ENOMEM.
+ */
+struct iommu_domain *intel_paging_domain_alloc(struct device *dev, bool first_level,
+					       gfp_t gfp)
+{
+	struct device_domain_info *info = dev ? dev_iommu_priv_get(dev) : NULL;
+	struct iommu_domain_geometry *geometry;
+	struct dmar_domain *domain;
+	struct paging_caps caps;
+
+	intel_paging_caps_init(&caps, first_level);
+	if (info)
+		intel_paging_caps_restrict(&caps, info->iommu);
+	else
+		paging_caps_of_all(&caps);
+	if (!caps.levels)
+		return ERR_PTR(-EOPNOTSUPP);
+
+	domain = paging_domain_new(first_level, gfp);
+	if (!domain)
+		return ERR_PTR(-ENOMEM);
+
+	domain->pgtable = paging_table_create(domain, &caps,
+					      dev ? dev_to_node(dev) : NUMA_NO_NODE, gfp);
+	if (IS_ERR(domain->pgtable)) {
+		struct iommu_domain *err = ERR_CAST(domain->pgtable);
+
+		kfree(domain);
+		return err;
+	}
+
+	domain->domain.pgsize_bitmap = caps.pgsize_bitmap;
+	geometry = &domain->domain.geometry;
+	geometry->aperture_start = 0;
+	geometry->aperture_end = first_level ? vtd_pt_fl_last_iova(domain->pgtable) :
+					       vtd_pt_sl_last_iova(domain->pgtable);
+	geometry->force_aperture = true;
+	intel_pgtable_debugfs_add(domain);
+
+	return &domain->domain;
+}
+
+/**
+ * intel_paging_domain_free() - free a paging domain and its table
+ * @domain: the domain, attached to nothing, and nothing nested on it
+ *
+ * Context: may sleep.
+ */
+void intel_paging_domain_free(struct iommu_domain *domain)
+{
+	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
+
+	/* Rather leak the table than let a device walk freed memory. */
+	if (WARN_ON(!list_empty(&dmar_domain->devices) ||
+		    !list_empty(&dmar_domain->dev_pasids)) ||
+	    WARN_ON(dmar_domain->nested_parent && !list_empty(&dmar_domain->s1_domains)))
+		return;
+
+	intel_pgtable_debugfs_remove(dmar_domain);
+	if (dmar_domain->use_first_level)
+		vtd_pt_fl_destroy(dmar_domain->pgtable);
+	else
+		vtd_pt_sl_destroy(dmar_domain->pgtable);
+	domain_free(dmar_domain);
+}
+
+/**
+ * intel_paging_domain_compatible() - can an IOMMU walk a domain's table?
+ * @domain: paging domain
+ * @iommu: the IOMMU of a device that is about to be attached
+ *
+ * Return: 0, or -EINVAL, which tells the iommu core's users that another domain
+ * may do.
+ */
+int intel_paging_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
+{
+	const struct vtd_pt_cfg *cfg;
+	struct paging_caps caps;
+
+	cfg = domain->use_first_level ? vtd_pt_fl_config(domain->pgtable) :
+					vtd_pt_sl_config(domain->pgtable);
+	intel_paging_caps_init(&caps, domain->use_first_level);
+	intel_paging_caps_restrict(&caps, iommu);
+	if (!(caps.levels & BIT(cfg->levels)) || (cfg->coherent && !caps.coherent) ||
+	    (cfg->pgsize_bitmap & ~caps.pgsize_bitmap) ||
+	    domain->domain.geometry.aperture_end > GENMASK_ULL(caps.mgaw - 1, 0))
+		return -EINVAL;
+
+	return 0;
+}
+
+/* Unmap */
+
+static void paging_gather(struct iommu_domain *domain, struct iommu_iotlb_gather *gather,
+			  unsigned long iova, size_t size)
+{
+	/* The flush queue invalidates everything; it needs no ranges. */
+	if (!size || iommu_iotlb_gather_queued(gather))
+		return;
+
+	if (iommu_iotlb_gather_is_disjoint(gather, iova, size))
+		iommu_iotlb_sync(domain, gather);
+	iommu_iotlb_gather_add_range(gather, iova, size);
+}
+
+/**
+ * intel_paging_iotlb_sync() - invalidate what was gathered
+ * @domain: paging domain
+ * @gather: what was unmapped, or what has leaves that are not dirty any more
+ *
+ * Leaves only: structure that changed was invalidated when it changed, and
+ * tables are never freed here, so cached paging structures may stay.
+ *
+ * Context: any.
+ */
+void intel_paging_iotlb_sync(struct iommu_domain *domain,
+			     struct iommu_iotlb_gather *gather)
+{
+	/* Nothing was gathered, as when nothing could be unmapped or nothing was dirty. */
+	if (gather->start > gather->end)
+		return;
+
+	cache_tag_flush_range(to_dmar_domain(domain), gather->start,
+			      gather->end, 1);
+}
+
+/*
+ * Fewer tables than these, 256 KiB, are not worth an invalidation of everything: a
+ * user who maps and unmaps one buffer keeps them.
+ */
+#define PAGING_KEEP_TABLES	64
+
+/**
+ * intel_paging_free_empty_tables() - &iommu_domain_ops.free_empty_tables
+ * @domain: paging domain in which nothing is mapped, and nobody is at work
+ *
+ * Context: may sleep; see vtd_pt_free_empty_tables().
+ */
+void intel_paging_free_empty_tables(struct iommu_domain *domain)
+{
+	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
+	struct vtd_pt *pt = dmar_domain->pgtable;
+
+	/* They refuse if anything is mapped after all. */
+	if (dmar_domain->use_first_level) {
+		if (vtd_pt_fl_nr_tables(pt) > PAGING_KEEP_TABLES)
+			vtd_pt_fl_free_empty_tables(pt);
+	} else {
+		if (vtd_pt_sl_nr_tables(pt) > PAGING_KEEP_TABLES)
+			vtd_pt_sl_free_empty_tables(pt);
+	}
+}
+
+/* First level */
+
+/**
+ * intel_fl_domain_map_pages() - &iommu_domain_ops.map_pages; see vtd_pt_map()
+ * @domain: first-level domain
+ * @iova: first I/O virtual address in bytes
+ * @paddr: first physical address in bytes
+ * @pgsize: size of a leaf in bytes
+ * @pgcount: number of leaves
+ * @prot: IOMMU_READ, IOMMU_WRITE
+ * @gfp: how to allocate tables
+ * @mapped: bytes mapped, also on failure
+ *
+ * Context: any that @gfp allows.
+ *
+ * Return: 0 or a negative errno.
+ */
+int intel_fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
+			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			      int prot, gfp_t gfp, size_t *mapped)
+{
+	return vtd_pt_fl_map(to_dmar_domain(domain)->pgtable, iova, paddr, pgsize,
+			     pgcount, prot, gfp, mapped);
+}
+
+/**
+ * intel_fl_domain_unmap_pages() - &iommu_domain_ops.unmap_pages; see vtd_pt_unmap()
+ * @domain: first-level domain
+ * @iova: first I/O virtual address in bytes
+ * @pgsize: size of a page in bytes
+ * @pgcount: number of pages; what they are mapped with does not matter
+ * @gather: where to note what is to be invalidated
+ *
+ * Context: any.
+ *
+ * Return: bytes unmapped, all or 0.
+ */
+size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+				   size_t pgsize, size_t pgcount,
+				   struct iommu_iotlb_gather *gather)
+{
+	size_t size = vtd_pt_fl_unmap(to_dmar_domain(domain)->pgtable, iova,
+				      pgsize * pgcount);
+
+	paging_gather(domain, gather, iova, size);
+
+	return size;
+}
+
+/**
+ * intel_fl_domain_iova_to_phys() - &iommu_domain_ops.iova_to_phys
+ * @domain: first-level domain
+ * @iova: I/O virtual address in bytes
+ *
+ * Context: any.
+ *
+ * Return: the physical address, or 0.
+ */
+phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
+{
+	return vtd_pt_fl_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
+}
+
+/* Second level */
+
+/* The first map of a domain: from here on it cannot enforce snooping any more. */
+static noinline int paging_first_map(struct dmar_domain *domain)
+{
+	int snoop = PAGING_SNOOP_OPEN;
+
+	return try_cmpxchg(&domain->sl_snoop, &snoop, PAGING_SNOOP_OFF) ?
+	       PAGING_SNOOP_OFF : snoop;
+}
+
+/**
+ * intel_sl_domain_enforce_snoop() - set the snoop bit in all leaves from now on
+ * @domain: second-level domain, whose IOMMUs all have ECAP.SC
+ *
+ * Context: any.
+ *
+ * Return: false if something has been mapped without.
+ */
+bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain)
+{
+	int snoop = PAGING_SNOOP_OPEN;
+
+	return try_cmpxchg(&domain->sl_snoop, &snoop, PAGING_SNOOP_ON) ||
+	       snoop == PAGING_SNOOP_ON;
+}
+
+/**
+ * intel_sl_domain_map_pages() - &iommu_domain_ops.map_pages; see vtd_pt_map()
+ * @domain: second-level domain
+ * @iova: first I/O virtual address in bytes
+ * @paddr: first physical address in bytes
+ * @pgsize: size of a leaf in bytes
+ * @pgcount: number of leaves
+ * @prot: IOMMU_READ, IOMMU_WRITE. IOMMU_CACHE does not matter: DMA snoops unless a
+ *	device asks for something else, and the snoop bit, which refuses that, is set if
+ *	the domain enforces it (VT-d section 3.7.3).
+ * @gfp: how to allocate tables
+ * @mapped: bytes mapped, also on failure
+ *
+ * Context: any that @gfp allows.
+ *
+ * Return: 0 or a negative errno.
+ */
+int intel_sl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
+			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			      int prot, gfp_t gfp, size_t *mapped)
+{
+	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
+	int snoop = READ_ONCE(dmar_domain->sl_snoop);
+
+	if (unlikely(dmar_domain->nested_parent && !(prot & IOMMU_WRITE))) {
+		pr_err_ratelimited("Read-only mapping is disallowed on the domain which serves as the parent in a nested configuration, due to HW errata (ERRATA_772415_SPR17)\n");
+		return -EINVAL;
+	}
+
+	if (unlikely(snoop == PAGING_SNOOP_OPEN))
+		snoop = paging_first_map(dmar_domain);
+	if (snoop == PAGING_SNOOP_ON)
+		prot |= IOMMU_CACHE;
+	else
+		prot &= ~IOMMU_CACHE;
+
+	return vtd_pt_sl_map(dmar_domain->pgtable, iova, paddr, pgsize, pgcount, prot,
+			     gfp, mapped);
+}
+
+/**
+ * intel_sl_domain_unmap_pages() - &iommu_domain_ops.unmap_pages; see vtd_pt_unmap()
+ * @domain: second-level domain
+ * @iova: first I/O virtual address in bytes
+ * @pgsize: size of a page in bytes
+ * @pgcount: number of pages; what they are mapped with does not matter
+ * @gather: where to note what is to be invalidated
+ *
+ * Context: any.
+ *
+ * Return: bytes unmapped, all or 0.
+ */
+size_t intel_sl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+				   size_t pgsize, size_t pgcount,
+				   struct iommu_iotlb_gather *gather)
+{
+	size_t size = vtd_pt_sl_unmap(to_dmar_domain(domain)->pgtable, iova,
+				      pgsize * pgcount);
+
+	paging_gather(domain, gather, iova, size);
+
+	return size;
+}
+
+/**
+ * intel_sl_domain_iova_to_phys() - &iommu_domain_ops.iova_to_phys
+ * @domain: second-level domain
+ * @iova: I/O virtual address in bytes
+ *
+ * Context: any.
+ *
+ * Return: the physical address, or 0.
+ */
+phys_addr_t intel_sl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
+{
+	return vtd_pt_sl_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
+}
