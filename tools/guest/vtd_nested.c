@@ -754,6 +754,129 @@ TEST_F(space, interrupt_when_done)
 	EXPECT_TRUE(comes(&done, 1));
 }
 
+/* ---- what PASIDs take, as their user's memory cgroup has it ---- */
+
+#define MEMCG		"/sys/fs/cgroup/pasids/"
+#define MANY		4096U
+
+/* The number in the line of a file that FORMAT matches; -1 if there is none */
+static long number_in(const char *path, const char *format)
+{
+	FILE *file = fopen(path, "r");
+	long number = -1;
+	char line[128];
+
+	while (file && number < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, format, &number);
+	if (file)
+		fclose(file);
+	return number;
+}
+
+/* Bytes of the kernel's memory that are charged to the cgroup */
+static long charged(void)
+{
+	return number_in(MEMCG "memory.stat", "kernel %ld");
+}
+
+/* Bytes in slabs that anybody has */
+static long in_slabs(void)
+{
+	return number_in("/proc/meminfo", "SUnreclaim: %ld") * 1024;
+}
+
+/* What was charged since BEFORE is within these bounds; what RCU frees comes late. */
+static bool charged_between(long before, long low, long high)
+{
+	bool met = wait_until(charged() - before >= low && charged() - before <= high);
+
+	if (!met)
+		note("%ld bytes charged, not %ld to %ld\n", charged() - before, low, high);
+	return met;
+}
+
+FIXTURE(cost)
+{
+	struct vmm vmm;
+	struct space s;
+	long before;
+};
+
+/* A cgroup of its own, and one PASID that has been in use */
+FIXTURE_SETUP(cost)
+{
+	FILE *procs = fopen(MEMCG "cgroup.procs", "w");
+
+	ASSERT_NE(NULL, procs);
+	ASSERT_LT(0, fprintf(procs, "%d", getpid()));
+	ASSERT_EQ(0, fclose(procs));
+	ASSERT_TRUE(open_vmm(&self->vmm));
+	ASSERT_TRUE(new_space(&self->vmm, &self->s, 1, IOVA));
+	ASSERT_TRUE(detach(&self->vmm, 1));
+	self->before = charged();
+	ASSERT_LT(0, self->before);
+}
+
+FIXTURE_TEARDOWN(cost)
+{
+	close(self->vmm.dev.fd);
+	close(self->vmm.iommufd);
+}
+
+/* One CPU's stock of pages, and of objects, is all that is charged and not in use. */
+#define STOCK		(512 * 1024L)
+
+/* A nested domain on each PASID: what Documentation says that takes, and nothing after */
+TEST_F(cost, nested_domain_for_each)
+{
+	long slabs = in_slabs(), all;
+	unsigned int hwpt[MANY], i;
+
+	for (i = 0; i < MANY; i++) {
+		hwpt[i] = nest(&self->vmm, self->s.root, 0);
+		ASSERT_NE(0, hwpt[i]);
+		ASSERT_TRUE(attach(&self->vmm, 1 + i, hwpt[i]));
+	}
+	all = in_slabs() - slabs;
+	note("nested domains on %u PASIDs: %.2f KiB each charged, %.2f in slabs\n", MANY,
+	     (charged() - self->before) / 1024. / MANY, all / 1024. / MANY);
+	/* With lockdep, locks are larger. */
+	EXPECT_TRUE(charged_between(self->before, MANY * 2048L,
+				    MANY * (access("/proc/lockdep", F_OK) ? 2560L : 4096L)));
+	/* nothing that is not charged; entries, of 64 bytes, are not in slabs */
+	EXPECT_LT(all - (charged() - self->before - MANY * 64L), all / 64);
+	for (i = 0; i < MANY; i++) {
+		ASSERT_TRUE(detach(&self->vmm, 1 + i));
+		ASSERT_TRUE(destroy(&self->vmm, hwpt[i]));
+	}
+	EXPECT_TRUE(charged_between(self->before, -STOCK, STOCK));
+}
+
+/* One domain, on PASIDs that are as far apart as can be: a page for each entry */
+TEST_F(cost, one_domain_far_apart)
+{
+	unsigned int i;
+
+	for (i = 0; i < MANY; i++)
+		ASSERT_TRUE(attach(&self->vmm, 64 + 64 * i, self->s.hwpt));
+	note("one domain on %u PASIDs, 64 apart: %.2f KiB each\n", MANY,
+	     (charged() - self->before) / 1024. / MANY);
+	EXPECT_TRUE(charged_between(self->before, MANY * (PAGE + 128L), MANY * (PAGE + 1024L)));
+
+	/* One that is left keeps the pages, the last one that goes does not. */
+	for (i = 1; i < MANY; i++)
+		ASSERT_TRUE(detach(&self->vmm, 64 + 64 * i));
+	EXPECT_TRUE(charged_between(self->before, MANY * PAGE - STOCK, MANY * PAGE + STOCK));
+	ASSERT_TRUE(attach(&self->vmm, RID, self->s.hwpt));
+	EXPECT_TRUE(reads(&self->vmm.dev, 64, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(detach(&self->vmm, 64));
+	EXPECT_TRUE(charged_between(self->before, -STOCK, STOCK));
+	EXPECT_TRUE(is_refused(&self->vmm.dev, VTDT_READ, 64, IOVA));
+	EXPECT_TRUE(reads(&self->vmm.dev, RID, IOVA, mark(self->s.data)));
+	ASSERT_TRUE(attach(&self->vmm, 64, self->s.hwpt));
+	EXPECT_TRUE(reads(&self->vmm.dev, 64, IOVA, mark(self->s.data)));
+}
+
 /* Whoever comes next finds nothing of what was there. */
 static bool nothing_left(void)
 {

@@ -28,7 +28,8 @@
  * invalidates: in that time an entry that is being replaced is not present, and
  * whoever wants to change a field of it (dirty tracking, snooping) leaves it
  * alone, as he does if the domain ID is not his. The core's group mutex keeps
- * set, replace and tear-down of one PASID apart.
+ * set, replace and tear-down of the PASIDs of one device apart, and so allocates
+ * and frees the pages of its entries.
  */
 
 #define pr_fmt(fmt)	"DMAR: " fmt
@@ -373,6 +374,22 @@ static void pasid_entry_write_back(struct intel_iommu *iommu, struct pasid_entry
 		iommu_write_back(iommu, pte, sizeof(*pte));
 }
 
+/*
+ * An entry is set (@count is 1) or cleared (-1). When none is set but the RID's, the
+ * pages that hold them are not in use.
+ */
+static bool pasid_count_set(struct device *dev, u32 pasid, int count)
+{
+	struct pasid_table *table = intel_pasid_get_table(dev);
+
+	if (pasid == IOMMU_NO_PASID)
+		return false;
+
+	table->nr_set += count;
+
+	return !table->nr_set;
+}
+
 /* All but the first quadword; the entry is not present. */
 static void pasid_store_rest(struct intel_iommu *iommu, struct pasid_entry *pte,
 			     const struct pasid_entry *new)
@@ -544,10 +561,13 @@ int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc
 
 	spin_lock(&iommu->lock);
 	pte = intel_pasid_get_entry(dev, pasid);
-	if (pasid_pte_is_present(pte))
+	if (pasid_pte_is_present(pte)) {
 		ret = -EBUSY;
-	else
+	} else {
+		if (!pte->val[0])
+			pasid_count_set(dev, pasid, 1);
 		pasid_fill(iommu, pte, &new);
+	}
 	spin_unlock(&iommu->lock);
 
 	if (!ret)
@@ -632,6 +652,7 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 	static const struct pasid_entry nothing;
 	struct pasid_entry *pte, old = {};
 	u16 did = FLPT_DEFAULT_DID;
+	bool last = false;
 	u64 rest = 0;
 
 	spin_lock(&iommu->lock);
@@ -659,18 +680,24 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 	spin_lock(&iommu->lock);
 	/*
 	 * The core's group mutex does not keep a process away: meanwhile the PASID
-	 * may have been detached or given to another domain. Clear the entry only if
-	 * it still is the process's, without its Present bit.
+	 * may have been detached or given to another domain, and the page of the entry
+	 * given back. Clear the entry only if it still is the process's, without its
+	 * Present bit.
 	 */
-	if (!fault_ignore || !memcmp(pte, &old, sizeof(old))) {
+	pte = intel_pasid_get_entry(dev, pasid);
+	if (!fault_ignore || (pte && !memcmp(pte, &old, sizeof(old)))) {
 		pasid_store_rest(iommu, pte, &nothing);
 		pasid_entry_store(iommu, &pte->val[0], rest);
 		pasid_entry_write_back(iommu, pte);
+		if (!rest)
+			last = pasid_count_set(dev, pasid, -1);
 	}
 	spin_unlock(&iommu->lock);
 
 	if (!fault_ignore)
 		intel_iommu_drain_pasid_prq(dev, pasid, did);
+	if (last)
+		intel_pasid_free_entries(dev);
 }
 
 /*

@@ -8,6 +8,8 @@
 #include <kunit/test.h>
 #include <linux/bitfield.h>
 #include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
 
@@ -785,6 +787,72 @@ static void pasid_pass_through_width(struct kunit *test)
 	}
 }
 
+/*
+ * The pages of entries go with the last PASID of the device, whatever became of it
+ * meanwhile, and so does what hardware has cached on the way to them.
+ */
+static void pasid_pages_are_given_back(struct kunit *test)
+{
+	struct pasid_test *ctx = test->priv;
+	const u32 near = PASID + 64, far = PASID + 128;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
+		struct device *dev = machine(test, i);
+		struct intel_iommu *iommu = vtd_fake_iommu_of(dev);
+		struct pasid_table *table = intel_pasid_get_table(dev);
+		struct pasid_dir_entry *dir = table->table;
+		struct target *t = ctx->targets[FIRST];
+		struct page *page;
+		int users;
+
+		table->max_pasid = 3 * 64;
+		t[1].desc.did = FLPT_DEFAULT_DID;	/* a process's */
+		vtd_fake_watch(test, dev, near, ADDR);
+		vtd_fake_watch(test, dev, far, ADDR);
+		vtd_fake_watch(test, dev, IOMMU_NO_PASID, ADDR);
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, IOMMU_NO_PASID,
+							       &t[0].desc));
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, near, &t[0].desc));
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, far, &t[1].desc));
+		page = virt_to_page(get_pasid_table_from_pde(&dir[1]));
+		get_page(page);
+
+		/* set and torn down twice, which counts once */
+		intel_pasid_tear_down_entry(iommu, dev, far, true);
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_replace_entry(dev, far, &t[0].desc));
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_replace_entry(dev, far, &t[1].desc));
+		intel_pasid_tear_down_entry(iommu, dev, far, true);
+		tear_down(test, near);
+		tear_down(test, near);
+		KUNIT_EXPECT_EQ(test, page_to_phys(page) | PASID_PTE_PRESENT, dir[1].val);
+		KUNIT_EXPECT_NE(test, 0, dir[2].val);
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, near, &t[0].desc));
+		tear_down(test, far);
+		vtd_fake_expect(test, dev, near, ADDR, t[0].hpa);
+
+		/* A fault dump may be reading. */
+		rcu_read_lock();
+		tear_down(test, near);
+		users = page_count(page);
+		rcu_read_unlock();
+		KUNIT_EXPECT_EQ(test, 2, users);
+		KUNIT_EXPECT_EQ(test, 0, dir[1].val);
+		KUNIT_EXPECT_EQ(test, 0, dir[2].val);
+
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, near, &t[1].desc));
+		rcu_barrier();
+		KUNIT_EXPECT_EQ(test, 1, page_count(page));
+		put_page(page);
+		vtd_fake_expect(test, dev, near, ADDR, t[1].hpa);
+		vtd_fake_expect(test, dev, IOMMU_NO_PASID, ADDR, t[0].hpa);
+		tear_down(test, near);
+		tear_down(test, IOMMU_NO_PASID);
+		KUNIT_EXPECT_EQ(test, 0, dir[1].val);
+		KUNIT_EXPECT_NE(test, 0, dir[0].val);
+	}
+}
+
 static int pasid_test_init(struct kunit *test)
 {
 	struct pasid_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -806,6 +874,7 @@ static struct kunit_case pasid_test_cases[] = {
 	KUNIT_CASE_PARAM(pasid_golden, golden_gen_params),
 	KUNIT_CASE_PARAM(pasid_refuses, refusal_gen_params),
 	KUNIT_CASE(pasid_pass_through_width),
+	KUNIT_CASE(pasid_pages_are_given_back),
 	{}
 };
 
