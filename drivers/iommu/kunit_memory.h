@@ -100,7 +100,25 @@ static inline bool kunit_allocation_failed(void)
 
 	return failed;
 }
+
+/* All allocations of this task fail, from now on or no more. */
+static inline void kunit_fail_allocations(bool on)
+{
+	unsigned long *probability = kunit_fault_attr("failslab", "probability");
+	bool *filter = kunit_fault_attr("failslab", "task-filter");
+	atomic_t *times = kunit_fault_attr("failslab", "times");
+
+	if (!probability || !filter || !times)
+		return;
+
+	kunit_inject(on);
+	*probability = on ? 100 : 0;
+	*filter = on;
+	atomic_set(times, on ? -1 : 1);
+	current->make_it_fail = on;
+}
 #else
+static inline void kunit_fail_allocations(bool on) {}
 static inline void kunit_fail_allocation(unsigned int nth) {}
 static inline bool kunit_allocation_failed(void) { return false; }
 #endif

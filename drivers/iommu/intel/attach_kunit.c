@@ -209,9 +209,13 @@ static void rid_without_memory_legacy(struct kunit *test)
 	replace_without_memory(test, old);
 }
 
-static void free_spare(void *dev)
+static void free_reserves(void *dev)
 {
-	cache_tag_free_spare(dev_iommu_priv_get(dev));
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	cache_tag_drain(&info->rid_tags);
+	cache_tag_drain(&info->way_back.tags);
+	kfree(info->way_back.dev_pasid);
 }
 
 /*
@@ -226,8 +230,8 @@ static void back_without_memory(struct kunit *test)
 	unsigned int nth, failures = 0;
 	bool failed;
 
-	KUNIT_ASSERT_EQ(test, 0, cache_tag_alloc_spare(info));
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_spare, ctx->dev));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_reserves, ctx->dev));
+	KUNIT_ASSERT_EQ(test, 0, cache_tag_fill(&info->rid_tags));
 	home = vtd_fake_domain(test, ctx->dev, 0);
 	home->domain.type = IOMMU_DOMAIN_DMA;
 	vtd_guest_map(test, home, GUEST_DATA, HOST_DATA + SZ_2M, SZ_4K);
@@ -240,10 +244,57 @@ static void back_without_memory(struct kunit *test)
 		failed = kunit_allocation_failed();
 		failures += failed;
 		expect(test, GUEST_DATA, HOST_DATA + SZ_2M);
-		KUNIT_EXPECT_EQ(test, info->nr_spare_tags, info->max_spare_tags);
+		KUNIT_EXPECT_EQ(test, info->rid_tags.nr, info->rid_tags.max);
 	}
 	if (IS_ENABLED(CONFIG_FAULT_INJECTION))
 		KUNIT_EXPECT_LT(test, 0, failures);
+}
+
+/*
+ * The PASID of one device of a group goes over to another domain, that of the next one
+ * cannot: the first one goes back, though there is no memory left.
+ */
+static void pasid_back_without_memory(struct kunit *test)
+{
+	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
+	struct attach_test *ctx = test->priv;
+	struct device *next = vtd_fake_device(test, vtd_fake_iommu_of(ctx->dev), true);
+	struct dmar_domain *old[] = { nested(test), ctx->parent };
+	struct dmar_domain *new[] = { new_domain(test), nested(test) };
+	unsigned int i;
+	int ret;
+
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_reserves, ctx->dev));
+	for (i = 0; i < ARRAY_SIZE(old); i++) {
+		u64 addr = i ? GUEST_DATA : GVA;
+
+		vtd_fake_watch(test, ctx->dev, PASID, addr);
+		KUNIT_ASSERT_EQ(test, 0, set_pasid(ctx->dev, PASID, old[i], NULL));
+		KUNIT_ASSERT_EQ(test, 0, set_pasid(next, PASID, old[i], NULL));
+
+		KUNIT_ASSERT_EQ(test, 0, set_pasid(ctx->dev, PASID, new[i], old[i]));
+		kunit_fail_allocations(true);
+		if (IS_ENABLED(CONFIG_FAULT_INJECTION))
+			KUNIT_EXPECT_EQ(test, -ENOMEM, set_pasid(next, PASID, new[i], old[i]));
+		KUNIT_EXPECT_EQ(test, 0, set_pasid(ctx->dev, PASID, old[i], new[i]));
+		kunit_fail_allocations(false);
+		vtd_fake_expect(test, ctx->dev, PASID, addr, HOST_DATA);
+		vtd_fake_expect(test, next, PASID, addr, HOST_DATA);
+		expect_unused(test, new[i]);
+
+		KUNIT_ASSERT_EQ(test, 0, identity->ops->set_dev_pasid(identity, ctx->dev, PASID,
+								      &old[i]->domain));
+		kunit_fail_allocations(true);
+		ret = old[i]->domain.ops->set_dev_pasid(&old[i]->domain, ctx->dev, PASID,
+							identity);
+		kunit_fail_allocations(false);
+		KUNIT_EXPECT_EQ(test, 0, ret);
+		vtd_fake_expect(test, ctx->dev, PASID, addr, HOST_DATA);
+
+		remove_pasid(ctx->dev, PASID, old[i]);
+		remove_pasid(next, PASID, old[i]);
+		expect_unused(test, old[i]);
+	}
 }
 
 /* Domain IDs */
@@ -565,6 +616,7 @@ static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(rid_without_memory),
 	KUNIT_CASE(rid_without_memory_legacy),
 	KUNIT_CASE(back_without_memory),
+	KUNIT_CASE(pasid_back_without_memory),
 	KUNIT_CASE(ids_for_rids),
 	KUNIT_CASE(ids_for_other_users),
 	KUNIT_CASE(rid_without_id),
