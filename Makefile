@@ -35,7 +35,7 @@ help:
 ##                   minutes each (TIME=seconds)
 ##   make vmm        the same by Debian 13's newest QEMU, for a guest of its own
 ##   make field      what people do in the field, on more machines than "make test":
-##                   limits, types of domains, an untrusted port, kexec
+##                   limits, types of domains, an untrusted port, kexec, kdump, RMRRs
 ##   make endure     what has to pass every time, again and again, for many hours;
 ##                   in parts: WHAT="reproducer strict vmm kunit" COUNT=n TIME=s
 ##
@@ -127,7 +127,7 @@ vmm: setup
 	@tools/guest/vmm.sh
 
 field: setup
-	@SUITE="field-* kexec-*" $(lab)/test.sh
+	@SUITE="field-* kexec-* kdump-* rmrr-*" $(lab)/test.sh
 
 endure: setup
 	@$(lab)/endure.sh

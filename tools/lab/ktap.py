@@ -21,11 +21,12 @@ PLAN = re.compile(STAMP + r"1\.\.(\d+)\s*$")
 RESULT = re.compile(STAMP + r"(?:not )?ok \d+\b")
 # the kernel's lines carry a time, and may begin within one of a program's
 SPLAT = re.compile(
-    r"\[ *\d+\.\d{6}\].*(?:BUG: |WARNING: |Oops[: ]|Kernel panic|general protection fault"
+    r"\[ *\d+\.\d{6}\].*(?:BUG: |WARNING: |Oops[: ]|general protection fault"
     r"|KASAN: |UBSAN: |KCSAN: |possible (?:circular|recursive) locking"
     r"|inconsistent lock state|suspicious RCU usage|rcu: INFO: .* stall"
     r"|unreferenced object 0x|blocked for more than \d+ seconds"
     r"|soft lockup|list_(?:add|del) corruption|DMA-API: .*device driver"
+    r"|Kernel panic(?! - not syncing: sysrq triggered crash)"    # not what kdump-* asks for
     r"|ODEBUG: )")
 
 

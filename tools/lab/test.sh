@@ -54,7 +54,7 @@ kernel() {
 is_left_out() {
 	[ "${wanted[*]}" = '*' ] &&
 	[[ $1 == kunit-second || $1 == bench-* ||
-	   $1 == @(field|kexec)-* && $1 != *-first ]]
+	   $1 == @(field|kexec)-* && $1 != *-first || $1 == @(kdump|rmrr)-* ]]
 }
 
 is_wanted() {
