@@ -13,6 +13,7 @@ BENCH=$(cd "$(dirname "$0")" && pwd)
 . "$BENCH/kernels.sh"
 
 BOOTS=7
+[ -z "${SUITE:-}" ] || BOOTS=3
 ZEROED_BOOTS=3
 STEP=()
 say() { printf 'bench: %s\n' "$*" >&2; }
@@ -22,7 +23,7 @@ boot() {
 	local name=$1 log=$2 cpus=$3
 	shift 3
 	taskset -c "$cpus" timeout -k 5 500 "${STEP[@]}" \
-		"$WORK/obj-$name/linux" mem=768M \
+		"$WORK/obj-$name/linux" mem=4G \
 		con=null con0=fd:0,fd:1 "$@" </dev/null >"$log" 2>&1 &&
 		grep -aqx $'bench: done\r*' "$log" && return
 	tail -20 "$log" >&2
@@ -31,7 +32,7 @@ boot() {
 
 # User-mode Linux has its memory in a file, in /dev/shm if nobody says otherwise.
 find_memory() {
-	[ "$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -ge 1024 ] ||
+	[ "$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -ge 4096 ] ||
 		export TMPDIR=$WORK
 }
 
@@ -43,6 +44,8 @@ measure() {
 		say "boot $number of $BOOTS"
 		boot peers "$RAW/peers-$number" $last "$only"
 		boot dma_pte "$RAW/dma_pte-$number" $last "$only"
+		boot peers "$RAW/second-peers-$number" $last bench_level=2 "$core"
+		boot dma_pte "$RAW/second-dma_pte-$number" $last bench_level=2 "$core"
 		[ $last = 0 ] || [ -n "${SUITE:-}" ] || boot smp "$RAW/smp-$number" $((last - 1)),$last \
 			seccomp=on ncpus=2
 	done
@@ -86,6 +89,7 @@ record() {
 
 choose_source
 only=bench_only=${SUITE:-}
+core=bench_only=${SUITE:-core}	# of the second level
 [ -z "${SUITE:-}" ] || [ "${1:-}" != record ] || die "only all of it is recorded"
 WORK=$BUILD/bench RAW=$BUILD/bench/raw RESULTS=$BUILD/bench/results
 mkdir -p "$WORK" "$RESULTS"
@@ -99,7 +103,7 @@ fi
 PATTERNS=("$BENCH"/patterns/*.txt)
 bench_kernel peers peers "$PEERS_SOURCE" "$BENCH"/configs/{common,peers}.config
 bench_kernel dma_pte dma_pte "$PRISTINE" "$BENCH"/configs/{common,dma_pte}.config
-bench_kernel smp peers "$PEERS_SOURCE" "$BENCH"/configs/{common,peers,smp}.config
+[ -n "${SUITE:-}" ] || bench_kernel smp peers "$PEERS_SOURCE" "$BENCH"/configs/{common,peers,smp}.config
 find_memory
 measure
 count_instructions

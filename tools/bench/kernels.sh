@@ -60,13 +60,13 @@ add_lines() {
 # it includes as 6.12 has it.
 add_bench() {
 	local to=$TREE/drivers/iommu/bench ours=$ROOT/drivers/iommu/intel file
-	mkdir -p "$to/flpt"
+	mkdir -p "$to/pgtable"
 	for file in "$BENCH"/kernel/*; do
 		write_if_changed "$to/${file##*/}" <"$file"
 	done
-	for file in pgtable.c pgtable.h pgtable_fl.c pgtable_fl.h pgtable_fmt.h \
-		pgtable_ns.h pgtable_test.h; do
-		write_if_changed "$to/flpt/$file" <"$ours/$file"
+	for file in pgtable.c pgtable.h pgtable_fl.c pgtable_fl.h pgtable_sl.c pgtable_sl.h pgtable_fmt.h pgtable_ns.h \
+		pgtable_test.h; do
+		write_if_changed "$to/pgtable/$file" <"$ours/$file"
 	done
 	write_if_changed "$to/iommu-pages.h" <"$PRISTINE/drivers/iommu/iommu-pages.h"
 	"$BENCH/replay.py" "${PATTERNS[@]}" | write_if_changed "$to/patterns.c"

@@ -7,6 +7,11 @@ A time is what an operation takes, less what the empty library takes in the same
 the median over the boots. A ratio is that of two libraries' times in one boot, the
 median over the boots. 6.12's own path runs in another kernel than the other peers: the
 table shows it as its ratio to our library there, times what ours takes here.
+
+Through the core, 6.12's core with our library is compared with 7.3's core with its own
+libraries: there the times of either kernel are multiples of what our library takes
+there to map or unmap 512 pages by a direct call. Nothing is subtracted. Where time goes
+into cache misses, both run in the same core instead.
 """
 
 import collections
@@ -49,6 +54,25 @@ CASES = {
     "2m-written-back": ("2M, written back", 1, 1),
     "cold-512x4k-written-back": ("cold 512 x 4K, written back", 1, 1),
 }
+# through the core: its name, and targets as above
+CORE_CASES = {
+    "core-4k": ("4K", 1.5, 2),
+    "core-16x4k": ("16 x 4K", 1.5, 2),
+    "core-512x4k": ("512 x 4K", 1.5, 2),
+    "core-2m": ("2M", 1.5, 2),
+    "core-512x2m": ("512 x 2M", 1.5, 2),
+    "core-look-up": ("look-up", 1.5, None),
+    "core-look-up-64g": ("look-up, scattered in 64G", 1, None),
+    "core-8g": ("4K, scattered in 8G", 1, 1),
+    "core-64g": ("4K, scattered in 64G", 1, 1),
+    "core-256g": ("4K, scattered in 256G", 1, 1),
+    "core-domains": ("4K, 64 domains in turn", 1, 1),
+    "core-vfio-4k": ("64G by VFIO, in 4K", 1, 1),
+    "core-vfio-2m": ("64G by VFIO, in 2M", 1, 1),
+}
+SPREAD = "core-look-up-64g", "core-8g", "core-64g", "core-256g", "core-domains"
+UNIT = "512x4k"   # of times through the core, in a kernel
+CORE_HEAD = ["through the core", "core", OURS, *PEERS]
 # these are also to stay near the floor that looks before it stores
 NEAR_FLOOR, NEAR = ("512x4k", "512x2m"), 1.6
 TWO_THREADS = 1.9
@@ -78,6 +102,9 @@ def read_boot(path, pages, counted=False):
     medians = {key: statistics.median(values) for key, values in samples.items()}
     boot = {}
     for (case, unmap, library), ns in medians.items():
+        if case in CORE_CASES:
+            boot[case, unmap, library] = ns
+            continue
         boot[case, unmap, library] = ns - medians[case, unmap, EMPTY]
         if library == EMPTY:
             boot[case, unmap, HARNESS] = ns
@@ -183,6 +210,56 @@ def make_rows(here, there):
     return rows
 
 
+def multiples(boots, case, unmap, library):
+    """The median time through the core, as a multiple of UNIT."""
+    key, unit = (case, unmap, library), (UNIT, unmap, OURS)
+    if key not in boots[0]:
+        return None
+    return statistics.median(boot[key] / boot[unit] for boot in boots)
+
+
+def same_core(here, there, case, unmap):
+    """What takes its time in memory differs too much from kernel to kernel: there our
+    library is measured beside each peer, in 7.3's core and in 6.12's."""
+    keys = [(case, unmap)]
+    ours, ours_there = times(here, keys, OURS), times(there, keys, OURS)
+    net = {OURS: statistics.median(ours)}
+    for library in [EMPTY, *PEERS]:
+        values, base = times(here, keys, library), ours
+        if not values:
+            values, base = times(there, keys, library), ours_there
+        if values:
+            net[library] = median_ratio(values, base) * net[OURS]
+    return net
+
+
+def each_core(here, there, case, unmap):
+    """Our library with 6.12's core, the peers each with the core of its kernel."""
+    scale = statistics.median(times(there, [(UNIT, unmap)], OURS))
+    net = {}
+    for library in [OURS, EMPTY, *PEERS]:
+        value = library in PEERS and multiples(here, case, unmap, library) or \
+            multiples(there, case, unmap, library)
+        if value:
+            net[library] = value * scale
+    return net
+
+
+def make_core_rows(here, there):
+    rows = []
+    for case, (name, *targets) in CORE_CASES.items():
+        for unmap, target in enumerate(targets):
+            if target is None or multiples(there, case, unmap, OURS) is None:
+                continue
+            net = (same_core if case in SPREAD else each_core)(here, there, case, unmap)
+            ratios = {peer: net[peer] / net[OURS] for peer in PEERS if peer in net}
+            best = min(ratios, key=ratios.get)
+            word = "" if targets[1] is None else (": map", ": unmap")[unmap]
+            rows.append(Row(case, name + word, net, ratios, best, target,
+                            ratios[best] >= target, None))
+    return rows
+
+
 def number(value):
     if value is None:
         return "-"
@@ -226,6 +303,20 @@ def print_table(rows, out):
         cells.append(str(row.target) if row.target and row.peer else "-")
         cells.append({None: "-", True: "yes", False: "NO"}[row.met])
         lines.append(cells)
+    print_lines(lines, out)
+
+
+def print_core(rows, level, out):
+    """With the core's own time, which the empty library tells."""
+    if not rows:
+        return
+    lines = [[*CORE_HEAD, "best peer", "ratio", "target", "met"]]
+    for row in rows:
+        cells = [number(row.net.get(library)) for library in [EMPTY, OURS, *PEERS]]
+        lines.append([row.operation, *cells, row.peer, f"{row.ratios[row.peer]:.2f}",
+                      str(row.target), "yes" if row.met else "NO"])
+    print(f"\nns per operation by iommu_map(), iommu_unmap() and iommu_iova_to_phys(), "
+          f"{level}-level tables\n", file=out)
     print_lines(lines, out)
 
 
@@ -314,17 +405,24 @@ def write_plot(rows, path):
 def main(raw, results):
     here, pages_here = read(raw, "peers")
     there, pages_there = read(raw, "dma_pte")
-    rows = make_rows(here, there)
+    second_here, second_there = read(raw, "second-peers")[0], read(raw, "second-dma_pte")[0]
+    rows, core_rows = make_rows(here, there), make_core_rows(here, there)
+    second_rows = make_core_rows(second_here, second_there) if second_here else []
     if not rows:
         sys.exit("report: no case has that in its name")
     with open(os.path.join(results, "bench.txt"), "w", encoding="ascii") as out:
         print("ns per operation, less the harness's own\n", file=out)
         print_table(rows, out)
+        print_core(core_rows, "first", out)
+        print_core(second_rows, "second", out)
         print_zeroed(raw, out)
         print_pages(pages_here, pages_there, out)
         print_counts(read_counts(raw), out)
-        print_summary(rows, print_threads(read_threads(raw), out), out)
-    write_csv(rows, os.path.join(results, "bench.csv"))
+        print_summary(rows + core_rows + second_rows, print_threads(read_threads(raw), out), out)
+    write_csv(rows + [row._replace(operation="core, " + row.operation)
+                      for row in core_rows] +
+              [row._replace(operation="core, second level, " + row.operation)
+               for row in second_rows], os.path.join(results, "bench.csv"))
     write_plot(rows, os.path.join(results, "plot.dat"))
 
 

@@ -24,6 +24,7 @@
 /**
  * struct bench_lib - a library, or something else to compare with
  * @name: in the output
+ * @level: of VT-d's tables, 1 or 2; 0: either
  * @is_floor: not a library but a lower bound: has no business with what only
  *	libraries do
  * @noncoherent: can write entries back to memory
@@ -33,6 +34,7 @@
  */
 struct bench_lib {
 	const char *name;
+	unsigned int level;
 	bool is_floor;
 	bool noncoherent;
 	struct iommu_domain *(*create)(bool coherent);
@@ -44,10 +46,14 @@ extern const struct bench_lib bench_chase;
 extern const struct bench_lib bench_store;
 extern const struct bench_lib bench_checked;
 extern const struct bench_lib bench_flpt;
+extern const struct bench_lib bench_slpt;
 extern const struct bench_lib bench_generic;
 extern const struct bench_lib bench_generic_alt;
+extern const struct bench_lib bench_generic_ss;
+extern const struct bench_lib bench_generic_alt_ss;
 extern const struct bench_lib bench_lpae;
 extern const struct bench_lib bench_dma_pte;
+extern const struct bench_lib bench_dma_pte_ss;
 
 /* All libraries of this kernel, ended by NULL. */
 extern const struct bench_lib *const bench_libs[];
@@ -100,6 +106,9 @@ int bench_run_threads(void);
 
 /* Instructions are counted, one by one: as little as possible is to be done. */
 extern bool bench_counting;
+
+/* The level that is measured. */
+extern unsigned int bench_level;
 
 bool bench_is_wanted(const char *name);
 

@@ -11,6 +11,7 @@
 #define BENCH_SAMPLES		3	/* in one boot */
 #define BENCH_MAX_PASSES	64
 #define BENCH_MAX_LIBS		8
+#define BENCH_DOMAINS		64
 
 struct bench_run;
 
@@ -30,6 +31,7 @@ struct bench_run;
  * @nr: how many addresses
  * @regions: instead of @start and @stride: addresses anywhere in so many
  *	regions of 2 MiB
+ * @total: instead of all these: an address space of so many bytes is filled, and emptied
  * @passes: how many there are to a sample, which is their median
  */
 struct bench_case {
@@ -50,6 +52,7 @@ struct bench_case {
 	unsigned long stride;
 	unsigned int nr;
 	unsigned int regions;
+	unsigned long total;
 	unsigned int passes;
 };
 
@@ -60,6 +63,7 @@ struct bench_case {
  * @seq: the addresses
  * @pattern: instead of @seq, for a replay
  * @domain: the library's, when there is one
+ * @others: more of them, where a case takes many
  * @pages: pages that belonged to page tables before there was one
  * @map: cycles of each pass, of maps or whatever is measured
  * @unmap: of unmaps
@@ -70,6 +74,7 @@ struct bench_run {
 	const struct bench_sequence *seq;
 	const struct bench_pattern *pattern;
 	struct iommu_domain *domain;
+	struct iommu_domain *others[BENCH_DOMAINS];
 	unsigned long pages;
 	u64 map[BENCH_MAX_PASSES];
 	u64 unmap[BENCH_MAX_PASSES];

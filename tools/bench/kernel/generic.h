@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * generic_pt's x86_64 format as 7.x's VT-d driver uses it for the first level.
- * Included by a file for each of its builds, which sets GENERIC_INIT,
- * GENERIC_LOOKUP, GENERIC_LIB and GENERIC_NAME.
+ * generic_pt's formats as 7.x's VT-d driver uses them: x86_64 for the first level, vtdss
+ * for the second. Included by a file for each of their builds, which sets GENERIC_FMT,
+ * GENERIC_INIT, GENERIC_LOOKUP, GENERIC_LIB, GENERIC_NAME and GENERIC_LEVEL.
  */
 
+#include <linux/args.h>
 #include <linux/generic_pt/iommu.h>
 #include <linux/slab.h>
 
 #include "bench.h"
 
-int GENERIC_INIT(struct pt_iommu_x86_64 *table,
-		 const struct pt_iommu_x86_64_cfg *cfg, gfp_t gfp);
+#define GENERIC_TABLE	CONCATENATE(pt_iommu_, GENERIC_FMT)
+#define GENERIC_CFG	CONCATENATE(GENERIC_TABLE, _cfg)
+
+int GENERIC_INIT(struct GENERIC_TABLE *table,
+		 const struct GENERIC_CFG *cfg, gfp_t gfp);
 phys_addr_t GENERIC_LOOKUP(struct iommu_domain *domain, dma_addr_t iova);
 
 static void generic_free(struct iommu_domain *domain)
@@ -19,7 +23,7 @@ static void generic_free(struct iommu_domain *domain)
 	struct pt_iommu *pt = iommupt_from_domain(domain);
 
 	pt_iommu_deinit(pt);
-	kfree(container_of(pt, struct pt_iommu_x86_64, iommu));
+	kfree(container_of(pt, struct GENERIC_TABLE, iommu));
 }
 
 /* Where a large page took the place of a table, map gives back the table. */
@@ -37,16 +41,16 @@ static const struct iommu_domain_ops generic_ops = {
 
 static struct iommu_domain *generic_create(bool coherent)
 {
-	struct pt_iommu_x86_64_cfg cfg = {
+	struct GENERIC_CFG cfg = {
 		.common = {
-			.features = BIT(PT_FEAT_SIGN_EXTEND) |
+			.features = (GENERIC_LEVEL == 1 ? BIT(PT_FEAT_SIGN_EXTEND) : 0) |
 				    BIT(PT_FEAT_FLUSH_RANGE),
 			.hw_max_vasz_lg2 = 48,
 			.hw_max_oasz_lg2 = 52,
 		},
 		.top_level = 3,
 	};
-	struct pt_iommu_x86_64 *table = kzalloc(sizeof(*table), GFP_KERNEL);
+	struct GENERIC_TABLE *table = kzalloc(sizeof(*table), GFP_KERNEL);
 	/* asked for, but not used: x86 flushes lines by itself */
 	static struct device walker;
 
@@ -68,6 +72,7 @@ static struct iommu_domain *generic_create(bool coherent)
 
 const struct bench_lib GENERIC_LIB = {
 	.name		= GENERIC_NAME,
+	.level		= GENERIC_LEVEL,
 	.noncoherent	= true,
 	.create		= generic_create,
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What 6.12's VT-d driver does to first-level tables. dma_pte.h is made from
+ * What 6.12's VT-d driver does to its tables. dma_pte.h is made from
  * the driver's source when the benchmark is built: the definitions that are
  * needed, as they are.
  */
@@ -35,14 +35,21 @@ static void dma_pte_free(struct iommu_domain *domain)
 	domain_exit(to_dmar_domain(domain));
 }
 
+static void dma_pte_iotlb_sync(struct iommu_domain *domain,
+			       struct iommu_iotlb_gather *gather)
+{
+	bench_put_gathered(gather);
+}
+
 static const struct iommu_domain_ops dma_pte_ops = {
 	.map_pages	= intel_iommu_map_pages,
 	.unmap_pages	= intel_iommu_unmap_pages,
+	.iotlb_sync	= dma_pte_iotlb_sync,
 	.iova_to_phys	= intel_iommu_iova_to_phys,
 	.free		= dma_pte_free,
 };
 
-static struct iommu_domain *dma_pte_create(bool coherent)
+static struct iommu_domain *dma_pte_new(bool coherent, bool first)
 {
 	struct dmar_domain *domain = kzalloc(sizeof(*domain), GFP_KERNEL);
 
@@ -51,7 +58,7 @@ static struct iommu_domain *dma_pte_create(bool coherent)
 
 	INIT_LIST_HEAD(&domain->devices);
 	domain->nid = NUMA_NO_NODE;
-	domain->use_first_level = true;
+	domain->use_first_level = first;
 	domain->domain.ops = &dma_pte_ops;
 	if (md_domain_init(domain, 48)) {
 		kfree(domain);
@@ -63,8 +70,26 @@ static struct iommu_domain *dma_pte_create(bool coherent)
 	return &domain->domain;
 }
 
+static struct iommu_domain *dma_pte_create(bool coherent)
+{
+	return dma_pte_new(coherent, true);
+}
+
+static struct iommu_domain *dma_pte_ss_create(bool coherent)
+{
+	return dma_pte_new(coherent, false);
+}
+
 const struct bench_lib bench_dma_pte = {
 	.name		= "dma_pte",
+	.level		= 1,
 	.noncoherent	= true,
 	.create		= dma_pte_create,
+};
+
+const struct bench_lib bench_dma_pte_ss = {
+	.name		= "dma_pte",
+	.level		= 2,
+	.noncoherent	= true,
+	.create		= dma_pte_ss_create,
 };

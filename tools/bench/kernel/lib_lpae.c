@@ -113,6 +113,7 @@ static struct iommu_domain *lpae_create(bool coherent)
 
 const struct bench_lib bench_lpae = {
 	.name		= "lpae",
+	.level		= 1,
 	.noncoherent	= true,
 	.create		= lpae_create,
 };

@@ -27,13 +27,17 @@ const struct bench_lib *const bench_libs[] = {
 	&bench_store,
 	&bench_checked,
 	&bench_flpt,
+	&bench_slpt,
 #ifdef CONFIG_IOMMU_BENCH_PEERS
 	&bench_generic,
 	&bench_generic_alt,
+	&bench_generic_ss,
+	&bench_generic_alt_ss,
 	&bench_lpae,
 #endif
 #ifdef CONFIG_IOMMU_BENCH_DMA_PTE
 	&bench_dma_pte,
+	&bench_dma_pte_ss,
 #endif
 	NULL
 };
@@ -41,6 +45,10 @@ const struct bench_lib *const bench_libs[] = {
 /* "bench_count": the clock counts instructions */
 bool bench_counting;
 core_param(bench_count, bench_counting, bool, 0);
+
+/* "bench_level=2": the second level's formats */
+unsigned int bench_level = 1;
+core_param(bench_level, bench_level, uint, 0);
 
 /* "bench_only=": cases with this in their names */
 static char *bench_only = "";

@@ -70,12 +70,12 @@ int bench_scattered(struct bench_sequence *seq, unsigned int regions,
 		    unsigned int nr)
 {
 	unsigned int pages = regions * PAGES_PER_REGION;
-	unsigned long *used = bitmap_zalloc(pages, GFP_KERNEL);
+	unsigned long *used = kvcalloc(BITS_TO_LONGS(pages), sizeof(*used), GFP_KERNEL);
 	struct rnd_state state;
 	unsigned int i;
 
 	if (!used || sequence_alloc(seq, nr)) {
-		bitmap_free(used);
+		kvfree(used);
 		return -ENOMEM;
 	}
 
@@ -91,7 +91,7 @@ int bench_scattered(struct bench_sequence *seq, unsigned int regions,
 		seq->unmap[i] = seq->map[i];
 	}
 	shuffle(seq->unmap, nr, &state);
-	bitmap_free(used);
+	kvfree(used);
 
 	return 0;
 }

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Our library with the format of the second level.
+ */
+
+#define OURS		sl
+#define OURS_LIB	bench_slpt
+#define OURS_LEVEL	2
+
+#include "ours.h"
