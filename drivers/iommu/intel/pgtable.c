@@ -10,27 +10,30 @@
  *
  * Locking
  * -------
- * There is no lock. Three facts make that work:
+ * No function takes a lock. Callers and the library share the work:
  *
- * - The owner of an IOVA range is the only one who changes leaves in it. The
- *   iommu core's users have always had to see to that. So a leaf is checked and
- *   stored without an atomic operation.
- * - An entry that covers more than one owner's range is only ever changed by
- *   cmpxchg, and but for FMT_SYNCED only in two ways: from nothing to a table
- *   (populate), and from a leaf to a table that translates the same (split).
- *   The loser frees its page and uses the winner's table.
- * - A table belongs to its slot until vtd_pt_destroy(). A pointer to it stays good,
- *   and stays a pointer to the table of that region. When a large page takes the
- *   place of an empty table, the table is deposited: kept for that slot, empty,
- *   until the slot turns into a table again.
+ * - A caller owns the range of IOVA that it maps or unmaps: nobody else maps, unmaps or
+ *   splits a page of that range at the same time. Users of the iommu core have always
+ *   had to ensure that. So a leaf is checked and stored without an atomic operation.
+ * - An entry that covers the ranges of several callers changes only by cmpxchg, and but
+ *   for FMT_SYNCED only in two ways: from nothing to a table (populate), and from a leaf
+ *   to a table that translates the same (split). The loser of a race uses the winner's
+ *   table.
+ * - A table is never freed while others may walk, and it stays with its slot. When a
+ *   large page replaces an empty table, the table is deposited: it waits, empty, until
+ *   the slot turns into a table again and withdraws it. So a pointer to a table stays
+ *   valid without a reference.
  *
- * So one CPU may map iova 0 to 4095 while another maps 4096 to 8191: both may find the
- * slot of the page table empty, one of them installs a table, and both store their leaf
- * in it. No two may map, unmap or split the same page at the same time.
+ * An example: CPU A maps IOVA 0 to 4095 while CPU B maps 4096 to 8191, in a domain where
+ * nothing is mapped. Both find no page table for the first 2 MiB, and each allocates one.
+ * A's cmpxchg succeeds; B's fails, and B frees its table and walks on through A's. Then
+ * each stores its leaf, in an entry that the other one does not touch. If instead a 2 MiB
+ * page is mapped and each unmaps its own 4 KiB of it, then both try to split: the winner
+ * installs a table of 512 leaves that translate the same, and each clears its leaf in it.
  *
  * Callers that break the first rule (two operations on overlapping ranges at the
  * same time) may find either result in their ranges, and may lose a table page until
- * the end: a 2 MiB leaf that is stored where another has just installed a table.
+ * the end: a large page that is stored where another caller has just installed a table.
  * Nothing else is harmed.
  *
  * Syncing a table
@@ -43,7 +46,7 @@
  *   2. smp_wmb(), then exchange the entry that refers to it;
  *   3. write that entry back;
  *   4. if it replaced a large page, invalidate all of that;
- *   5. set FMT_SYNCED in it, and set the key of the table.
+ *   5. set FMT_SYNCED in it.
  *
  * smp_wmb() in 2 pairs with the address dependency of every CPU that loads the
  * entry and follows it: what it finds in the table is what was filled in.
@@ -55,26 +58,15 @@
  * page, invalidate 4 KiB and return: memory, the IOTLB or a device TLB still has
  * the large page, which goes only by an invalidation that covers it. Hence the
  * rule, for walks of both kinds: no CPU changes anything below an entry that
- * lacks FMT_SYNCED. One that finds it missing does not wait, but does 3 to 5 (but
- * for the key) itself. All of that may be done twice, and what is below changes
- * only after it: a CPU goes on after its own 5, or after it has seen FMT_SYNCED or
- * the key, which come after another's 4, as both are exchanges, which are fully
- * ordered. A CPU that did not install the entry cannot tell what was there
+ * lacks FMT_SYNCED. One that finds it missing does not wait, but does 3 to 5 itself.
+ * All of that may be done twice, and what is below changes only after it: a CPU goes
+ * on after its own 5, or after it has seen FMT_SYNCED, which comes after another's 4, as
+ * 5 is fully ordered. A CPU that did not install the entry cannot tell what was there
  * before, so it invalidates where a large page may have been.
  *
  * FMT_SYNCED is for CPUs only, so it does not matter whether it reaches memory. If
  * the walk is coherent and the slot was empty, there is nothing to sync, and the
  * entry has it from the start.
- *
- * Hints
- * -----
- * Each CPU keeps pointers to some of the page directories that it has worked in, and
- * need not walk to them again. Such a hint is never wrong about where the table is. It
- * may have been deposited since; what counts is its key, which says for what region it is
- * in use. Depositing takes that away, before the owner of the region who mapped the
- * large page returns. Installing sets it as the last step, so a CPU that finds the
- * key finds all that the walk would have shown: the exchange there, which is fully
- * ordered, pairs with smp_load_acquire() here.
  */
 
 #include <kunit/static_stub.h>
@@ -83,7 +75,6 @@
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/mm.h>
-#include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
@@ -121,29 +112,14 @@ VTD_PT_PAGE_MATCH(deposited, private);
 #undef VTD_PT_PAGE_MATCH
 static_assert(sizeof(struct vtd_pt_page) <= sizeof(struct page));
 
-/* The key of a table: its level, and what it is in use or deposited for. */
-#define VTD_PT_KEY_LEVEL		GENMASK(2, 0)
-#define VTD_PT_KEY_IN_USE		BIT(3)
-#define VTD_PT_KEY_LISTED		BIT(4)	/* below its parent, since it was deposited first */
-#define VTD_PT_KEY_DEPOSITED		BIT(5)	/* free to be used for its slot */
-#define VTD_PT_KEY_FOR		6	/* from here on, the IOVA in GiB or the slot */
-
-/*
- * There are hints for page directories, of up to 8 GiB in one piece. From there it is
- * one step to a page table; hints for those, too, make a map of one page cheaper by a
- * little, and those that are scattered over many tables dearer by more.
- */
-#define VTD_PT_HINT_LEVEL		2
-#define VTD_PT_HINTS		8
-
-struct vtd_pt_hints {
-	u64 *directory[VTD_PT_HINTS];
-};
+/* The key of a table that was ever deposited, else 0 */
+#define VTD_PT_KEY_LISTED		BIT(0)	/* below its parent, from then on */
+#define VTD_PT_KEY_DEPOSITED		BIT(1)	/* free to be used for its slot */
+#define VTD_PT_KEY_SLOT			2	/* from here on, the index of the slot */
 
 struct vtd_pt {
 	u64 *root;
 	u64 last;		/* last IOVA of the aperture */
-	struct vtd_pt_hints __percpu *hints;
 	struct vtd_pt_cfg cfg;
 
 	/* Written when a table comes, never by a plain map or unmap. */
@@ -313,91 +289,11 @@ static void vtd_pt_clear_pages(u64 *slot, unsigned int n)
 		vtd_pt_store(slot + i, 0);
 }
 
-/* Hints: see above. */
-
-static u64 **vtd_pt_hint(struct vtd_pt *pt, u64 iova)
-{
-	unsigned int place = (iova >> vtd_pt_shift(VTD_PT_HINT_LEVEL + 1)) % VTD_PT_HINTS;
-
-	/* Another CPU's, if this one is left meanwhile, is as good. */
-	return &raw_cpu_ptr(pt->hints)->directory[place];
-}
-
-static unsigned long vtd_pt_key(u64 iova, unsigned int level)
-{
-	return (iova >> vtd_pt_shift(VTD_PT_HINT_LEVEL + 1)) << VTD_PT_KEY_FOR |
-	       VTD_PT_KEY_IN_USE | level;
-}
-
-/* The page directory for @iova, if this CPU has a hint for it, or NULL. */
-static __always_inline u64 *vtd_pt_hint_get(struct vtd_pt *pt, u64 iova)
-{
-	u64 *table = READ_ONCE(*vtd_pt_hint(pt, iova));
-	unsigned long key;
-
-	if (unlikely(!table))
-		return NULL;
-
-	/* What was done before the key was set; see vtd_pt_install(). */
-	key = smp_load_acquire(&vtd_pt_page(table)->key) & ~VTD_PT_KEY_LISTED;
-	if (unlikely(key != vtd_pt_key(iova, VTD_PT_HINT_LEVEL)))
-		return NULL;
-
-	return table;
-}
-
-/*
- * Where a walk for @iova down to @level begins, and at what level: at the
- * hint, or at the root.
- */
-static u64 *vtd_pt_walk_start(struct vtd_pt *pt, u64 iova, unsigned int level,
-			      unsigned int *from)
-{
-	u64 *table = NULL;
-
-	*from = VTD_PT_HINT_LEVEL;
-	if (level <= VTD_PT_HINT_LEVEL)
-		table = vtd_pt_hint_get(pt, iova);
-	if (likely(table))
-		return table;
-
-	*from = pt->cfg.levels;
-	return pt->root;
-}
-
-static void vtd_pt_hint_set(struct vtd_pt *pt, u64 iova, unsigned int level, u64 *table)
-{
-	if (level != VTD_PT_HINT_LEVEL)
-		return;
-
-	/*
-	 * The table's key before the table: a task that was migrated stores for another
-	 * CPU, which must not find what the page's last owner has left there.
-	 */
-	smp_store_release(vtd_pt_hint(pt, iova), table);
-}
-
-/* The slot for @iova at @level, 1 or 2, by this CPU's hint, or NULL. */
-static __always_inline u64 *vtd_pt_hint_slot(struct vtd_pt *pt, u64 iova,
-					     unsigned int level)
-{
-	u64 *table = vtd_pt_hint_get(pt, iova), entry;
-
-	if (!table || level == 2)
-		return table ? table + vtd_pt_index(iova, 2) : NULL;
-
-	entry = vtd_pt_load(table + vtd_pt_index(iova, 2));
-	if (unlikely(!fmt_is_synced_table(entry)))
-		return NULL;
-
-	return vtd_pt_table(entry) + vtd_pt_index(iova, 1);
-}
-
 /* Depositing */
 
 static unsigned long vtd_pt_deposit_key(u64 *slot)
 {
-	return (offset_in_page(slot) / sizeof(*slot)) << VTD_PT_KEY_FOR |
+	return (offset_in_page(slot) / sizeof(*slot)) << VTD_PT_KEY_SLOT |
 	       VTD_PT_KEY_LISTED | VTD_PT_KEY_DEPOSITED;
 }
 
@@ -411,9 +307,8 @@ static unsigned long vtd_pt_deposit_key(u64 *slot)
 static void vtd_pt_deposit(struct vtd_pt *pt, u64 *slot, u64 *table)
 {
 	struct vtd_pt_page *parent = vtd_pt_page(slot), *page = vtd_pt_page(table);
-	unsigned long key = READ_ONCE(page->key);
 
-	if (!(key & VTD_PT_KEY_LISTED)) {
+	if (!(READ_ONCE(page->key) & VTD_PT_KEY_LISTED)) {
 		page->sibling = READ_ONCE(parent->deposited);
 		while (!try_cmpxchg(&parent->deposited, &page->sibling, page))
 			;
@@ -425,7 +320,7 @@ static void vtd_pt_deposit(struct vtd_pt *pt, u64 *slot, u64 *table)
 	 * so the CPU that takes @table next owns all of the slot, and has ordered
 	 * itself behind this one.
 	 */
-	WRITE_ONCE(page->key, vtd_pt_deposit_key(slot) | (key & VTD_PT_KEY_LEVEL));
+	WRITE_ONCE(page->key, vtd_pt_deposit_key(slot));
 }
 
 static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
@@ -435,7 +330,7 @@ static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
 	for (; page; page = page->sibling) {
 		unsigned long key = READ_ONCE(page->key);
 
-		if ((key & ~VTD_PT_KEY_LEVEL) == vtd_pt_deposit_key(slot) &&
+		if (key == vtd_pt_deposit_key(slot) &&
 		    try_cmpxchg(&page->key, &key, key & ~VTD_PT_KEY_DEPOSITED)) {
 			atomic_long_dec(&pt->nr_deposited);
 			return vtd_pt_page_table(page);
@@ -443,6 +338,53 @@ static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
 	}
 
 	return NULL;
+}
+
+/* Walk */
+
+/* Go from @slot, of @level, into the table that it refers to, if that is in sync. */
+static __always_inline bool vtd_pt_step(u64 **slot, u64 iova, unsigned int level)
+{
+	u64 entry = vtd_pt_load(*slot);
+
+	if (unlikely(!fmt_is_synced_table(entry)))
+		return false;
+
+	*slot = vtd_pt_table(entry) + vtd_pt_index(iova, level - 1);
+	return true;
+}
+
+/*
+ * The slot for @iova at level @stop, or at the level above where the walk ends: at a
+ * leaf, at nothing, or at a table that is not in sync. There is no loop, so that each
+ * level has its shift as a constant.
+ */
+static __always_inline u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned int stop,
+					unsigned int *level)
+{
+	u64 *slot = pt->root + vtd_pt_index(iova, pt->cfg.levels);
+
+	switch (pt->cfg.levels) {
+	case 5:
+		*level = 5;
+		if (!vtd_pt_step(&slot, iova, 5))
+			return slot;
+		fallthrough;
+	case 4:
+		*level = 4;
+		if (!vtd_pt_step(&slot, iova, 4))
+			return slot;
+		fallthrough;
+	default:
+		*level = 3;
+		if (stop == 3 || !vtd_pt_step(&slot, iova, 3))
+			return slot;
+		*level = 2;
+		if (stop == 2 || !vtd_pt_step(&slot, iova, 2))
+			return slot;
+		*level = 1;
+		return slot;
+	}
 }
 
 /* Populate */
@@ -481,7 +423,7 @@ static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64
 {
 	struct vtd_pt_page *page = vtd_pt_page(table);
 	u64 new = fmt_make_table(virt_to_phys(table));
-	unsigned long key = READ_ONCE(page->key);
+	bool listed = READ_ONCE(page->key) & VTD_PT_KEY_LISTED;
 	bool replaced = fmt_present(*old);
 
 	if (pt->cfg.coherent && !replaced)
@@ -495,14 +437,8 @@ static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64
 	if (!(new & FMT_SYNCED))
 		vtd_pt_sync_table(pt, slot, level, iova, new, replaced);
 
-	if (!(key & VTD_PT_KEY_LISTED))
+	if (!listed)
 		vtd_pt_keep_page(pt, page, level - 1);
-	/*
-	 * All of the above before another CPU finds the key. Fully ordered; it fails
-	 * if a caller that owns nothing here has deposited the table.
-	 */
-	try_cmpxchg(&page->key, &key,
-		    (key & VTD_PT_KEY_LISTED) | vtd_pt_key(iova, level - 1));
 
 	return true;
 }
@@ -562,77 +498,58 @@ static noinline u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int 
 	return vtd_pt_table(entry);
 }
 
-/* A table for what @entry at @slot, a slot of @level for @iova, ought to refer to. */
-static u64 *vtd_pt_table_below(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
-			       gfp_t gfp)
+/*
+ * The slot of @level for @iova, which a walk has found missing: it stopped at @slot, of
+ * level @from. Makes the tables in between.
+ */
+static noinline u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 *slot, unsigned int from,
+				       u64 iova, unsigned int level, gfp_t gfp)
 {
-	u64 entry = vtd_pt_load(slot);
+	while (from > level) {
+		u64 *table = vtd_pt_populate(pt, slot, from, iova, gfp);
 
-	if (likely(fmt_is_synced_table(entry)))
-		return vtd_pt_table(entry);
-
-	return vtd_pt_populate(pt, slot, level, iova, gfp);
-}
-
-/* The table of @level that has the slot for @iova. */
-static u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 iova, unsigned int level, gfp_t gfp)
-{
-	unsigned int l;
-	u64 *table = vtd_pt_walk_start(pt, iova, level, &l);
-
-	while (l > level) {
-		table = vtd_pt_table_below(pt, table + vtd_pt_index(iova, l), l, iova, gfp);
 		if (IS_ERR(table))
 			return table;
 
-		vtd_pt_hint_set(pt, iova, --l, table);
+		slot = table + vtd_pt_index(iova, --from);
 	}
 
-	return table;
+	return slot;
 }
 
 /*
  * What decides about @iova, a leaf or nothing, and at which level. Only looks,
- * so that @iova may be anybody's.
+ * so that @iova may be anybody's, and goes on below entries that are not in sync.
  */
 static u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned int *level)
 {
-	unsigned int l;
-	u64 *table = vtd_pt_walk_start(pt, iova, 1, &l);
+	u64 *slot = vtd_pt_walk(pt, iova, 1, level);
+	u64 entry = vtd_pt_load(slot);
 
-	for (;; l--) {
-		u64 entry = vtd_pt_load(table + vtd_pt_index(iova, l));
-
-		if (!fmt_is_table(entry, l)) {
-			*level = l;
-			return entry;
-		}
-		table = vtd_pt_table(entry);
+	while (unlikely(fmt_is_table(entry, *level))) {
+		slot = vtd_pt_table(entry) + vtd_pt_index(iova, --*level);
+		entry = vtd_pt_load(slot);
 	}
+
+	return entry;
 }
 
 /*
- * The slot that decides about @iova, which is the caller's, and its level.
- * Entries on the way are in sync: to hardware, a leaf is not gone while it still
- * has the large page that the leaf was part of.
+ * vtd_pt_walk() of what is the caller's: goes on until it finds no table. Entries on the
+ * way are in sync then: to hardware, a leaf is not gone while it still has the large page
+ * that the leaf was part of.
  */
-static u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned int *level)
+static u64 *vtd_pt_walk_synced(struct vtd_pt *pt, u64 iova, unsigned int stop,
+			       unsigned int *level)
 {
-	unsigned int l;
-	u64 *table = vtd_pt_walk_start(pt, iova, 1, &l);
-
 	for (;;) {
-		u64 *slot = table + vtd_pt_index(iova, l);
+		u64 *slot = vtd_pt_walk(pt, iova, stop, level);
 		u64 entry = vtd_pt_load(slot);
 
-		if (!fmt_is_table(entry, l)) {
-			*level = l;
+		if (*level == stop || !fmt_is_table(entry, *level))
 			return slot;
-		}
-		if (unlikely(!(entry & FMT_SYNCED)))
-			vtd_pt_sync_found(pt, slot, l, iova, entry);
-		table = vtd_pt_table(entry);
-		vtd_pt_hint_set(pt, iova, --l, table);
+		if (!(entry & FMT_SYNCED))
+			vtd_pt_sync_found(pt, slot, *level, iova, entry);
 	}
 }
 
@@ -642,23 +559,6 @@ static __always_inline unsigned int vtd_pt_run(unsigned int level, u64 iova, u64
 	u64 run = (last >> vtd_pt_shift(level)) - (iova >> vtd_pt_shift(level)) + 1;
 
 	return min_t(u64, run, VTD_PT_ENTRIES - vtd_pt_index(iova, level));
-}
-
-/*
- * Store @new at @slot, an entry of @level that held @old, a leaf or nothing. The caller
- * owns all of it, so nobody else changes it. Should two callers break that rule, then
- * what they break is their range; but a 1 GiB page that took the place of a directory
- * while CPUs have hints for it would lead everybody astray, for as long as the table lives.
- * So that is exchanged.
- */
-static __always_inline bool vtd_pt_replace_leaf(u64 *slot, unsigned int level, u64 old,
-						u64 new)
-{
-	if (level > VTD_PT_HINT_LEVEL)
-		return try_cmpxchg64(slot, &old, new);
-
-	vtd_pt_store(slot, new);
-	return true;
 }
 
 /* A large page over a table that has become empty */
@@ -840,15 +740,9 @@ static int vtd_pt_split_at(struct vtd_pt *pt, u64 iova, struct vtd_pt_spares *sp
 	unsigned int level;
 
 	while (vtd_pt_split_depth(pt, iova, &level)) {
-		/* Nothing is missing on the way, so nothing is allocated. */
-		u64 *table = vtd_pt_walk_alloc(pt, iova, level, GFP_NOWAIT);
-		int ret;
+		u64 *slot = vtd_pt_walk_synced(pt, iova, level, &level);
+		int ret = vtd_pt_split_leaf(pt, slot, level, iova, spares);
 
-		if (IS_ERR(table))
-			return PTR_ERR(table);
-
-		ret = vtd_pt_split_leaf(pt, table + vtd_pt_index(iova, level), level,
-					iova, spares);
 		if (ret)
 			return ret;
 	}
@@ -912,7 +806,7 @@ static unsigned int vtd_pt_clear_large(u64 *slot, unsigned int level, unsigned i
 	while (i < n) {
 		u64 entry;
 
-		if (level == VTD_PT_HINT_LEVEL && n - i >= VTD_PT_STRIDE &&
+		if (n - i >= VTD_PT_STRIDE &&
 		    vtd_pt_stride_has_leaves_only(slot + i)) {
 			vtd_pt_clear_pages(slot + i, VTD_PT_STRIDE);
 			i += VTD_PT_STRIDE;
@@ -922,8 +816,9 @@ static unsigned int vtd_pt_clear_large(u64 *slot, unsigned int level, unsigned i
 		entry = vtd_pt_load(slot + i);
 		if (fmt_is_table(entry, level))
 			break;
-		if (!entry || vtd_pt_replace_leaf(slot + i, level, entry, 0))
-			i++;
+		if (entry)
+			vtd_pt_store(slot + i, 0);
+		i++;
 	}
 
 	return i;
@@ -950,7 +845,7 @@ static void vtd_pt_clear(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 i
 		if (iova > last)
 			return;
 
-		slot = vtd_pt_walk(pt, iova, &level);
+		slot = vtd_pt_walk_synced(pt, iova, 1, &level);
 	}
 }
 
@@ -963,7 +858,7 @@ static void vtd_pt_unwind(struct vtd_pt *pt, u64 iova, u64 end)
 	if (iova == end)
 		return;
 
-	slot = vtd_pt_walk(pt, iova, &level);
+	slot = vtd_pt_walk_synced(pt, iova, 1, &level);
 	vtd_pt_clear(pt, slot, level, iova, end - 1);
 	pt->cfg.ops->invalidate(pt->cfg.owner, iova, end - 1, VTD_PT_LEAVES);
 }
@@ -978,7 +873,7 @@ static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned in
 	unsigned int i = 0;
 
 	while (i < n) {
-		if (level <= VTD_PT_HINT_LEVEL && n - i >= VTD_PT_STRIDE &&
+		if (n - i >= VTD_PT_STRIDE &&
 		    vtd_pt_stride_is_free(slot + i)) {
 			vtd_pt_store_stride(slot + i, leaf, step);
 			leaf += VTD_PT_STRIDE * step;
@@ -986,8 +881,9 @@ static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned in
 			continue;
 		}
 
-		if (vtd_pt_load(slot + i) || !vtd_pt_replace_leaf(slot + i, level, 0, leaf))
+		if (vtd_pt_load(slot + i))
 			break;
+		vtd_pt_store(slot + i, leaf);
 		leaf += step;
 		i++;
 	}
@@ -1021,29 +917,26 @@ static noinline int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int 
 static int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf, unsigned int level,
 			  unsigned int n, gfp_t gfp)
 {
-	u64 *table, *slot;
-	unsigned int done;
+	/* There is no slot above the root, which three levels can fill with leaves. */
+	bool whole = n == VTD_PT_ENTRIES && level < pt->cfg.levels;
+	unsigned int at, done;
+	u64 *slot = vtd_pt_walk(pt, iova, level, &at);
 	int ret;
 
-	/* There is no slot above the root, which three levels can fill with leaves. */
-	if (n == VTD_PT_ENTRIES && level < pt->cfg.levels) {
-		table = vtd_pt_walk_alloc(pt, iova, level + 1, gfp);
-		if (IS_ERR(table))
-			return PTR_ERR(table);
-
-		slot = table + vtd_pt_index(iova, level + 1);
+	if (whole && at > level) {
+		slot = vtd_pt_walk_alloc(pt, slot, at, iova, level + 1, gfp);
+		if (IS_ERR(slot))
+			return PTR_ERR(slot);
 		if (!vtd_pt_load(slot))
-			return vtd_pt_map_table(pt, slot, level + 1, iova, leaf,
-						gfp);
-
-		table = vtd_pt_table_below(pt, slot, level + 1, iova, gfp);
-	} else {
-		table = vtd_pt_walk_alloc(pt, iova, level, gfp);
+			return vtd_pt_map_table(pt, slot, level + 1, iova, leaf, gfp);
+		at = level + 1;
 	}
-	if (IS_ERR(table))
-		return PTR_ERR(table);
+	if (at > level) {
+		slot = vtd_pt_walk_alloc(pt, slot, at, iova, level, gfp);
+		if (IS_ERR(slot))
+			return PTR_ERR(slot);
+	}
 
-	slot = table + vtd_pt_index(iova, level);
 	done = vtd_pt_fill(slot, leaf, level, n);
 	if (likely(done)) {
 		vtd_pt_sync_entries(pt, slot, done * sizeof(*slot));
@@ -1059,88 +952,12 @@ static bool vtd_pt_in_aperture(struct vtd_pt *pt, u64 iova, size_t size)
 	return iova <= pt->last && size - 1 <= pt->last - iova;
 }
 
-/* Map one leaf at @slot, of @level, if it is free. */
-static __always_inline bool vtd_pt_map_slot(struct vtd_pt *pt, u64 *slot, unsigned int level,
-					    u64 leaf)
+/* Map @iova to @last by leaves of @level, the first of which is @leaf. */
+static int vtd_pt_map_range(struct vtd_pt *pt, u64 iova, u64 last, u64 leaf,
+			    unsigned int level, gfp_t gfp, size_t *mapped)
 {
-	if (unlikely(vtd_pt_load(slot) || !vtd_pt_replace_leaf(slot, level, 0, leaf)))
-		return false;
-
-	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
-	return true;
-}
-
-/* Map a page of 4 KiB below @slot of a page directory, where a table may be missing. */
-static noinline int vtd_pt_map_below(struct vtd_pt *pt, u64 *slot, u64 iova, u64 leaf,
-				     gfp_t gfp)
-{
-	u64 *table = vtd_pt_populate(pt, slot, 2, iova, gfp);
-
-	if (IS_ERR(table))
-		return PTR_ERR(table);
-
-	return vtd_pt_map_slot(pt, table + vtd_pt_index(iova, 1), 1, leaf);
-}
-
-/*
- * Map one page of 4 KiB or 2 MiB in a directory that this CPU has a hint for, or below it;
- * what has a hint is in the aperture. Returns how many are mapped, which is none
- * if there is more to look at, or an error.
- */
-static __always_inline int vtd_pt_map_one(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
-					  size_t pgsize, int prot, gfp_t gfp)
-{
-	u64 *table, *slot;
-
-	if (unlikely(!IS_ALIGNED(iova | paddr, pgsize) || paddr > VTD_PT_LAST_ADDR ||
-		     !(prot & (IOMMU_READ | IOMMU_WRITE))))
-		return 0;
-
-	table = vtd_pt_hint_get(pt, iova);
-	if (unlikely(!table))
-		return 0;
-
-	slot = table + vtd_pt_index(iova, 2);
-	if (pgsize == SZ_4K) {
-		u64 leaf = fmt_make_leaf(paddr, 1, prot), entry = vtd_pt_load(slot);
-
-		if (unlikely(!fmt_is_synced_table(entry)))
-			return vtd_pt_map_below(pt, slot, iova, leaf, gfp);
-		return vtd_pt_map_slot(pt, vtd_pt_table(entry) + vtd_pt_index(iova, 1), 1, leaf);
-	}
-	if (pgsize == SZ_2M && (pt->cfg.pgsize_bitmap & SZ_2M))
-		return vtd_pt_map_slot(pt, slot, 2, fmt_make_leaf(paddr, 2, prot));
-	return 0;
-}
-
-/*
- * Map @n leaves in a table of @level that this CPU has a hint for, if all are in there.
- * Returns how many are mapped.
- */
-static __always_inline size_t vtd_pt_map_hinted(struct vtd_pt *pt, u64 iova, u64 last,
-						u64 leaf, unsigned int level, size_t n)
-{
-	u64 *slot = vtd_pt_hint_slot(pt, iova, level);
-
-	if (!slot || (iova ^ last) >> vtd_pt_shift(level + 1))
-		return 0;
-
-	n = vtd_pt_fill(slot, leaf, level, n);
-	if (n)
-		vtd_pt_sync_entries(pt, slot, n * sizeof(*slot));
-
-	return n;
-}
-
-/*
- * Map @iova to @last by leaves of which the first would be @leaf, but for @done
- * bytes in front, which are mapped already.
- */
-static noinline int vtd_pt_map_rest(struct vtd_pt *pt, u64 iova, u64 last, size_t done,
-				    u64 leaf, unsigned int level, gfp_t gfp,
-				    size_t *mapped)
-{
-	int ret = 0;
+	size_t done = 0;
+	int ret;
 
 	do {
 		u64 at = iova + done;
@@ -1161,75 +978,51 @@ static noinline int vtd_pt_map_rest(struct vtd_pt *pt, u64 iova, u64 last, size_
 	return min(ret, 0);
 }
 
-/*
- * Map one leaf where tables may be missing. Returns how many are mapped, which is
- * none if the slot is in use, or an error.
- */
-static noinline int vtd_pt_map_new(struct vtd_pt *pt, u64 iova, u64 leaf,
-				   unsigned int level, gfp_t gfp)
-{
-	u64 *table = vtd_pt_walk_alloc(pt, iova, level, gfp);
-
-	if (IS_ERR(table))
-		return PTR_ERR(table);
-
-	return vtd_pt_map_slot(pt, table + vtd_pt_index(iova, level), level, leaf);
-}
-
-/* vtd_pt_map() of leaves of @level, for which the table is configured. */
-static __always_inline int vtd_pt_map_level(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
-					    unsigned int level, size_t pgcount, int prot,
-					    gfp_t gfp, size_t *mapped)
-{
-	u64 size = (u64)pgcount << vtd_pt_shift(level), last = iova + size - 1, leaf;
-	ssize_t n = 0;		/* leaves that are mapped */
-
-	if (unlikely(!pgcount || !IS_ALIGNED(iova | paddr, vtd_pt_size(level)) ||
-		     !(prot & (IOMMU_READ | IOMMU_WRITE))))
-		return -EINVAL;
-
-	if (unlikely(iova > pt->last ||
-		     pgcount - 1 > (pt->last - iova) >> vtd_pt_shift(level) ||
-		     size != (size_t)size ||
-		     (paddr | (paddr + size - 1)) > VTD_PT_LAST_ADDR))
-		return -ERANGE;
-
-	leaf = fmt_make_leaf(paddr, level, prot);
-	if (pgcount == 1)
-		n = vtd_pt_map_new(pt, iova, leaf, level, gfp);
-	else if (level <= VTD_PT_HINT_LEVEL)
-		n = vtd_pt_map_hinted(pt, iova, last, leaf, level, pgcount);
-	if (n < 0)
-		return n;
-	if (n == pgcount) {
-		*mapped = size;
-		return 0;
-	}
-
-	return vtd_pt_map_rest(pt, iova, last, n * vtd_pt_size(level), leaf, level, gfp,
-			       mapped);
-}
-
 /* vtd_pt_map() with all its checks. */
 static noinline int vtd_pt_map_any(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
 				   size_t pgsize, size_t pgcount, int prot, gfp_t gfp,
 				   size_t *mapped)
 {
+	unsigned int level = pgsize == SZ_4K ? 1 : pgsize == SZ_2M ? 2 : 3;
+	u64 size = (u64)pgcount << vtd_pt_shift(level);
+
 	*mapped = 0;
-	if (!(pgsize & pt->cfg.pgsize_bitmap))
+	if (!(pgsize & pt->cfg.pgsize_bitmap) || pgsize != vtd_pt_size(level) ||
+	    !pgcount || !IS_ALIGNED(iova | paddr, pgsize) ||
+	    !(prot & (IOMMU_READ | IOMMU_WRITE)))
 		return -EINVAL;
 
-	/* Each has its level as a constant. */
-	switch (pgsize) {
-	case SZ_4K:
-		return vtd_pt_map_level(pt, iova, paddr, 1, pgcount, prot, gfp, mapped);
-	case SZ_2M:
-		return vtd_pt_map_level(pt, iova, paddr, 2, pgcount, prot, gfp, mapped);
-	case SZ_1G:
-		return vtd_pt_map_level(pt, iova, paddr, 3, pgcount, prot, gfp, mapped);
-	default:
-		return -EINVAL;
-	}
+	if (iova > pt->last || pgcount - 1 > (pt->last - iova) >> vtd_pt_shift(level) ||
+	    size != (size_t)size || (paddr | (paddr + size - 1)) > VTD_PT_LAST_ADDR)
+		return -ERANGE;
+
+	return vtd_pt_map_range(pt, iova, iova + size - 1,
+				fmt_make_leaf(paddr, level, prot), level, gfp, mapped);
+}
+
+/*
+ * Map one leaf of @level, where all tables are there. Returns false, with nothing
+ * changed, if that is not so, or if anything else is wrong.
+ */
+static __always_inline bool vtd_pt_map_one(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
+					   unsigned int level, int prot)
+{
+	unsigned int at;
+	u64 *slot;
+
+	if (unlikely(!IS_ALIGNED(iova | paddr, vtd_pt_size(level)) || iova > pt->last ||
+		     paddr > VTD_PT_LAST_ADDR || !(prot & (IOMMU_READ | IOMMU_WRITE)) ||
+		     !(pt->cfg.pgsize_bitmap & vtd_pt_size(level))))
+		return false;
+
+	slot = vtd_pt_walk(pt, iova, level, &at);
+	if (unlikely(at > level || vtd_pt_load(slot)))
+		return false;
+
+	vtd_pt_store(slot, fmt_make_leaf(paddr, level, prot));
+	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
+
+	return true;
 }
 
 /**
@@ -1265,92 +1058,32 @@ int vtd_pt_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 	       size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
 {
 	/* Most often it is one leaf where there are tables already. */
-	if (pgcount == 1) {
-		int ret = vtd_pt_map_one(pt, iova, paddr, pgsize, prot, gfp);
-
-		if (likely(ret)) {
-			*mapped = ret > 0 ? pgsize : 0;
-			return min(ret, 0);
-		}
+	if (pgcount == 1 &&
+	    ((pgsize == SZ_4K && vtd_pt_map_one(pt, iova, paddr, 1, prot)) ||
+	     (pgsize == SZ_2M && vtd_pt_map_one(pt, iova, paddr, 2, prot)))) {
+		*mapped = pgsize;
+		return 0;
 	}
 
 	return vtd_pt_map_any(pt, iova, paddr, pgsize, pgcount, prot, gfp, mapped);
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_map);
 
-/* Clear one leaf of @level, if there is one in a table that this CPU has a hint for. */
-static __always_inline bool vtd_pt_unmap_one(struct vtd_pt *pt, u64 iova,
-					     unsigned int level)
+/* vtd_pt_unmap() of more than one entry, from @slot on, of @level. */
+static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 *slot, unsigned int level,
+					u64 iova, u64 last)
 {
-	u64 *slot = vtd_pt_hint_slot(pt, iova, level);
-
-	if (unlikely(!slot || (level > 1 && !fmt_is_large_leaf(vtd_pt_load(slot)))))
-		return false;
-
-	vtd_pt_store(slot, 0);
-	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
-	return true;
-}
-
-/*
- * Clear @iova to @last, which are whole pages of @level, if that is in a table which
- * this CPU has a hint for, and no table is in the way.
- */
-static __always_inline bool vtd_pt_unmap_hinted(struct vtd_pt *pt, u64 iova, u64 last,
-						unsigned int level)
-{
-	unsigned int n = ((last - iova) >> vtd_pt_shift(level)) + 1;
-	u64 *slot = vtd_pt_hint_slot(pt, iova, level);
-
-	if (!slot || (iova ^ last) >> vtd_pt_shift(level + 1))
-		return false;
-
-	if (level == 1)
-		vtd_pt_clear_pages(slot, n);
-	else if (vtd_pt_clear_large(slot, level, n) < n)
-		return false;
-
-	vtd_pt_sync_entries(pt, slot, n * sizeof(*slot));
-	return true;
-}
-
-/* Clear @iova to @last, wherever that is. Fails if there is no memory to split with. */
-static noinline int vtd_pt_unmap_walk(struct vtd_pt *pt, u64 iova, u64 last)
-{
-	unsigned int level, unused;
-	u64 *slot = vtd_pt_walk(pt, iova, &level);
-	int ret;
-
-	/* Unless all is in one page table, either end may be inside of a large page. */
-	if ((level > 1 || (iova ^ last) >> vtd_pt_shift(2)) &&
-	    ((!IS_ALIGNED(iova, vtd_pt_size(level)) && fmt_present(vtd_pt_load(slot))) ||
-	     vtd_pt_split_depth(pt, last + 1, &unused))) {
-		ret = vtd_pt_split_ends(pt, iova, last + 1, GFP_ATOMIC | __GFP_NOWARN);
-		if (ret)
-			return ret;
-		slot = vtd_pt_walk(pt, iova, &level);
+	/* Unless these are whole entries of one table, a large page may cross either end. */
+	if (!IS_ALIGNED(iova | (last + 1), vtd_pt_size(level)) ||
+	    (iova ^ last) >> vtd_pt_shift(level + 1)) {
+		if (vtd_pt_split_ends(pt, iova, last + 1, GFP_ATOMIC | __GFP_NOWARN))
+			return 0;
+		slot = vtd_pt_walk_synced(pt, iova, 1, &level);
 	}
 
 	vtd_pt_clear(pt, slot, level, iova, last);
 
-	return 0;
-}
-
-/* vtd_pt_unmap() with all its checks. */
-static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 iova, size_t size)
-{
-	u64 last = iova + size - 1;
-
-	if (!size || !IS_ALIGNED(iova | size, SZ_4K) ||
-	    !vtd_pt_in_aperture(pt, iova, size))
-		return 0;
-
-	if (IS_ALIGNED(iova | size, SZ_2M) && vtd_pt_unmap_hinted(pt, iova, last, 2))
-		return size;
-	if (size > SZ_4K && likely(vtd_pt_unmap_hinted(pt, iova, last, 1)))
-		return size;
-
-	return vtd_pt_unmap_walk(pt, iova, last) ? 0 : size;
+	return last - iova + 1;
 }
 
 /**
@@ -1374,13 +1107,23 @@ static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 iova, size_t size
  */
 size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
 {
-	/* Most often it is one page. A table that has a hint is in the aperture. */
-	if (size == SZ_4K && IS_ALIGNED(iova, SZ_4K) && likely(vtd_pt_unmap_one(pt, iova, 1)))
-		return size;
-	if (size == SZ_2M && IS_ALIGNED(iova, SZ_2M) && likely(vtd_pt_unmap_one(pt, iova, 2)))
-		return size;
+	unsigned int level;
+	u64 *slot;
 
-	return vtd_pt_unmap_any(pt, iova, size);
+	if (unlikely(!size || !IS_ALIGNED(iova | size, SZ_4K) ||
+		     !vtd_pt_in_aperture(pt, iova, size)))
+		return 0;
+
+	slot = vtd_pt_walk(pt, iova, 1, &level);
+	/* Most often it is one leaf. */
+	if (likely(size == vtd_pt_size(level) && IS_ALIGNED(iova, size) &&
+		   (level == 1 || !fmt_is_table(vtd_pt_load(slot), level)))) {
+		vtd_pt_store(slot, 0);
+		vtd_pt_sync_entries(pt, slot, sizeof(*slot));
+		return size;
+	}
+
+	return vtd_pt_unmap_any(pt, slot, level, iova, iova + size - 1);
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_unmap);
 
@@ -1423,14 +1166,13 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split);
  */
 phys_addr_t vtd_pt_iova_to_phys(struct vtd_pt *pt, u64 iova)
 {
-	unsigned int level = 1;
-	u64 *slot, entry;
+	unsigned int level;
+	u64 entry;
 
 	if (iova > pt->last)
 		return 0;
 
-	slot = vtd_pt_hint_slot(pt, iova, 1);
-	entry = likely(slot) ? vtd_pt_load(slot) : vtd_pt_lookup(pt, iova, &level);
+	entry = vtd_pt_lookup(pt, iova, &level);
 	if (!fmt_present(entry))
 		return 0;
 
@@ -1466,25 +1208,16 @@ struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg)
 
 	pt->cfg = *cfg;
 	pt->last = min(last, fmt_last_iova(cfg->levels));
-	pt->hints = alloc_percpu_gfp(struct vtd_pt_hints, GFP_KERNEL | cfg->gfp);
-	if (!pt->hints)
-		goto err_free;
-
 	pt->root = vtd_pt_new_page(pt, GFP_KERNEL | __GFP_ZERO);
-	if (!pt->root)
-		goto err_free_hints;
+	if (!pt->root) {
+		kfree(pt);
+		return ERR_PTR(-ENOMEM);
+	}
 
 	vtd_pt_keep_page(pt, vtd_pt_page(pt->root), cfg->levels);
-	vtd_pt_page(pt->root)->key = vtd_pt_key(0, cfg->levels);
 	vtd_pt_sync_entries(pt, pt->root, PAGE_SIZE);
 
 	return pt;
-
-err_free_hints:
-	free_percpu(pt->hints);
-err_free:
-	kfree(pt);
-	return ERR_PTR(-ENOMEM);
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_create);
 
@@ -1501,7 +1234,6 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_create);
 void vtd_pt_destroy(struct vtd_pt *pt)
 {
 	vtd_pt_free_pages(pt->pages);
-	free_percpu(pt->hints);
 	kfree(pt);
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_destroy);
@@ -1563,9 +1295,6 @@ int vtd_pt_free_empty_tables(struct vtd_pt *pt)
 		vtd_pt_store(pt->root + i, 0);
 	vtd_pt_sync_entries(pt, pt->root, PAGE_SIZE);
 	pt->cfg.ops->invalidate(pt->cfg.owner, 0, pt->last, VTD_PT_STRUCTURE);
-
-	for_each_possible_cpu(i)
-		memset(per_cpu_ptr(pt->hints, i), 0, sizeof(*pt->hints));
 
 	/* The root was the first, and so is the last of the list. */
 	for (end = &pages, i = 0; *end != root; end = &(*end)->next) {

@@ -64,13 +64,10 @@ static inline bool fmt_is_large_leaf(u64 entry)
 	return (entry & (FL_P | FL_PS)) == (FL_P | FL_PS);
 }
 
-/*
- * One test for walkers that go down: present, a table, and in sync. Only for
- * levels above 1, where bit 7 is the page size.
- */
+/* One test for walkers that go down: bit 52 is set in no leaf and in no empty entry. */
 static inline bool fmt_is_synced_table(u64 entry)
 {
-	return (entry & (FL_P | FL_PS | FMT_SYNCED)) == (FL_P | FMT_SYNCED);
+	return entry & FMT_SYNCED;
 }
 
 /*

@@ -2041,17 +2041,17 @@ static const struct {
 	{ BIT_ULL(8) | BIT_ULL(9), 0 },
 	{ BIT_ULL(11), 0 },			/* Snoop */
 	{ BIT_ULL(10), 0 },			/* ignored */
-	{ GENMASK_ULL(61, 52), 0 },		/* ignored */
+	{ GENMASK_ULL(61, 53), 0 },		/* ignored; 52 is the library's, in tables */
 	{ BIT_ULL(63), 0 },			/* ignored */
 	{ 0, BIT_ULL(0) },			/* R */
 	{ 0, BIT_ULL(1) },			/* W */
-	{ GENMASK_ULL(61, 52) | GENMASK_ULL(11, 8), BIT_ULL(0) },
+	{ GENMASK_ULL(61, 53) | GENMASK_ULL(11, 8), BIT_ULL(0) },
 #else
 	{ BIT_ULL(3), 0 },			/* PWT */
 	{ BIT_ULL(4), 0 },			/* PCD */
 	{ BIT_ULL(12), 0 },			/* PAT */
 	{ BIT_ULL(63), 0 },			/* XD */
-	{ GENMASK_ULL(62, 52), 0 },		/* ignored */
+	{ GENMASK_ULL(62, 53), 0 },		/* ignored; 52 is the library's, in tables */
 	{ GENMASK_ULL(11, 9), 0 },		/* ignored */
 	{ 0, BIT_ULL(1) },			/* R/W */
 	{ 0, BIT_ULL(2) },			/* U/S */
@@ -2059,7 +2059,7 @@ static const struct {
 	{ 0, BIT_ULL(6) },			/* D */
 	{ 0, BIT_ULL(5) | BIT_ULL(6) },
 	{ BIT_ULL(12) | BIT_ULL(4), BIT_ULL(6) },
-	{ BIT_ULL(12) | GENMASK_ULL(62, 52) | GENMASK_ULL(11, 8), BIT_ULL(1) },
+	{ BIT_ULL(12) | GENMASK_ULL(62, 53) | GENMASK_ULL(11, 8), BIT_ULL(1) },
 #endif
 };
 
@@ -2308,32 +2308,15 @@ static void flipping_sizes(struct kunit *test)
 	lab_check(lab);
 }
 
-/* Hints */
-
-static void go_to_cpu(struct kunit *test, unsigned int nr)
+/* Use the table at @iova, and leave it empty. */
+static void map_once(struct lab *lab, u64 iova, u64 pgsize)
 {
-	unsigned int cpu = cpumask_nth(nr % num_online_cpus(), cpu_online_mask);
-
-	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(cpu)));
+	must_map(lab, iova, pgsize, 1);
+	must_unmap(lab, iova, pgsize);
 }
 
-/* Both CPUs work in the table at @iova, and leave it empty. */
-static void hint_twice(struct lab *lab, u64 iova, u64 pgsize)
-{
-	unsigned int cpu;
-
-	for (cpu = 0; cpu < 2; cpu++) {
-		go_to_cpu(lab->test, cpu);
-		must_map(lab, iova, pgsize, 1);
-		must_unmap(lab, iova, pgsize);
-	}
-}
-
-/*
- * A table that both CPUs have a hint for is deposited by one of them. It is not used by the
- * other before it is in place again, and then it is.
- */
-static void hints_heed_deposits(struct kunit *test)
+/* A table that is deposited is not used before it is in place again, and then it is. */
+static void deposits_are_withdrawn(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size;
@@ -2341,31 +2324,26 @@ static void hints_heed_deposits(struct kunit *test)
 	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
 		u64 small = size / SPEC_ENTRIES, iova = 9 * size;
 
-		hint_twice(lab, iova, small);
+		map_once(lab, iova, small);
 		must_map(lab, iova, size, 1);
-		go_to_cpu(test, 0);
 		KUNIT_EXPECT_EQ(test, -EADDRINUSE,
 				lab_map(lab, iova, SZ_1G, small, 1, RW));
 		must_unmap(lab, iova, size);
 		must_map(lab, iova + small, small, 2);
-		go_to_cpu(test, 1);
 		must_map(lab, iova, small, 1);
 		must_unmap(lab, iova, size);
 
 		/* Back by a split. */
 		must_map(lab, iova, size, 1);
 		lab_split(lab, iova + small);
-		go_to_cpu(test, 0);
 		must_unmap(lab, iova + small, small);
 		must_map(lab, iova + small, small, 1);
 		must_unmap(lab, iova, size);
 	}
-
-	set_cpus_allowed_ptr(current, cpu_possible_mask);
 }
 
-/* Regions that share a place in the CPU's memory, and neighbours. */
-static void hints_are_many(struct kunit *test)
+/* All over the aperture, in turn */
+static void regions_are_many(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 far = (lab_end(lab) - 1) & ~(u64)(SZ_2M - 1);
@@ -2476,7 +2454,7 @@ static void free_empty_tables(struct kunit *test)
 	u64 size = max(next_size(lab, SZ_4K), SZ_4K), iova = 5ULL * SZ_1G;
 	unsigned long pages;
 
-	hint_twice(lab, iova, SZ_4K);
+	map_once(lab, iova, SZ_4K);
 	must_map(lab, iova, size, 1);
 	must_map(lab, iova + SZ_1G, SZ_4K, 1);
 	must_unmap(lab, iova, SZ_1G);
@@ -2493,10 +2471,9 @@ static void free_empty_tables(struct kunit *test)
 	rcu_barrier();
 	op_end(lab);
 
-	/* Neither CPU goes to where the tables were. */
-	hint_twice(lab, iova, SZ_4K);
+	/* Nothing leads to where the tables were. */
+	map_once(lab, iova, SZ_4K);
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), lab->param->levels);
-	set_cpus_allowed_ptr(current, cpu_possible_mask);
 }
 
 /* Looking */
@@ -2663,7 +2640,7 @@ static void prepare_directory(struct lab *lab)
 	must_map(lab, 6ULL * SZ_1G, SZ_4K, 1);
 }
 
-/* A page whose page directory has a hint. */
+/* A page below a page directory that is there */
 static void map_below_directory(struct lab *lab)
 {
 	lab_map(lab, 6ULL * SZ_1G + SZ_2M, SZ_1G, SZ_4K, 1, RW);
@@ -2826,11 +2803,8 @@ static void sync_to_a_neighbour(struct kunit *test)
 	}
 }
 
-/*
- * The same of a neighbour who has a hint for the table from before it was deposited: it
- * counts only when hardware finds the table, too.
- */
-static void sync_to_a_hint(struct kunit *test)
+/* The same of a neighbour of a table that was deposited meanwhile. */
+static void sync_to_a_withdrawn_table(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size;
@@ -3755,8 +3729,8 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(large_over_empty, large_gen_params),
 	KUNIT_CASE_PARAM(huge_over_empty, huge_gen_params),
 	KUNIT_CASE_PARAM(flipping_sizes, large_gen_params),
-	KUNIT_CASE_PARAM(hints_heed_deposits, large_gen_params),
-	KUNIT_CASE_PARAM(hints_are_many, all_gen_params),
+	KUNIT_CASE_PARAM(deposits_are_withdrawn, large_gen_params),
+	KUNIT_CASE_PARAM(regions_are_many, all_gen_params),
 	KUNIT_CASE_PARAM(memory_is_bounded, all_gen_params),
 	KUNIT_CASE_PARAM(bound_stops_splits, large_gen_params),
 	KUNIT_CASE_PARAM(free_empty_tables, all_gen_params),
@@ -3766,7 +3740,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(atomic_callers, all_gen_params),
 	KUNIT_CASE_PARAM(out_of_memory, all_gen_params),
 	KUNIT_CASE_PARAM(sync_to_a_neighbour, sync_gen_params),
-	KUNIT_CASE_PARAM(sync_to_a_hint, sync_large_gen_params),
+	KUNIT_CASE_PARAM(sync_to_a_withdrawn_table, sync_large_gen_params),
 	KUNIT_CASE_PARAM(sync_entry_to_an_unmap, sync_large_gen_params),
 	KUNIT_CASE_PARAM(sync_to_an_unmap, large_gen_params),
 	KUNIT_CASE_PARAM(sync_keeps_dirty, sync_large_gen_params),

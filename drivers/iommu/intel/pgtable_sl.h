@@ -60,13 +60,10 @@ static inline bool fmt_is_large_leaf(u64 entry)
 	return fmt_present(entry) && (entry & SL_PS);
 }
 
-/*
- * One test for walkers that go down: a table, and in sync. Only for levels above 1,
- * where bit 7 is the page size. Bit 52 is set in no leaf and in no empty entry.
- */
+/* One test for walkers that go down: bit 52 is set in no leaf and in no empty entry. */
 static inline bool fmt_is_synced_table(u64 entry)
 {
-	return (entry & (SL_PS | FMT_SYNCED)) == FMT_SYNCED;
+	return entry & FMT_SYNCED;
 }
 
 /*

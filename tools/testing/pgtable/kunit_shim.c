@@ -15,7 +15,7 @@
 _Thread_local struct task_struct *current;
 pg_data_t shim_node = {
 	.vm_stat = &shim_accounted,
-	.per_cpu_nodestats = (struct per_cpu_nodestat[SHIM_CPUS]) {},
+	.per_cpu_nodestats = (struct per_cpu_nodestat[SHIM_ONLINE]) {},
 };
 
 /* Parameters */
@@ -336,7 +336,6 @@ static void *thread_main(void *arg)
 	struct task_struct *task = arg;
 
 	current = task;
-	shim_cpu = task->cpu;
 	task->run(task->data);
 	BUG("a kthread that returns is not known here");
 }
@@ -467,7 +466,6 @@ static void attempt(struct kunit *test, void (*function)(struct kunit *test))
 		function(test);
 	current->kunit_test = NULL;
 	shim_atomic = false;
-	shim_cpu = 0;
 }
 
 static void cleanup(struct kunit *test)

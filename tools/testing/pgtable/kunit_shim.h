@@ -3,10 +3,8 @@
  * What pgtable_kunit.c needs of the kernel beyond shim.h, which includes this file:
  * KUnit, threads, an xarray, and some arithmetic.
  *
- * The suite is the file that the kernel builds. Its kthreads are threads. Two CPUs
- * are online, whatever the machine has, so that of three threads two share what
- * their CPU has hints for. A lock is a mutex; what is ordered by nothing but atomics in
- * the kernel is here, too.
+ * The suite is the file that the kernel builds. Its kthreads are threads. A lock is a
+ * mutex; what is ordered by nothing but atomics in the kernel is here, too.
  */
 #ifndef _FLPT_KUNIT_SHIM_H
 #define _FLPT_KUNIT_SHIM_H
@@ -299,24 +297,17 @@ typedef pthread_mutex_t spinlock_t;
 #define preempt_enable()	((void)(shim_atomic = false))
 #define cpu_relax()		__atomic_signal_fence(__ATOMIC_SEQ_CST)
 
-/* A set of CPUs, by the first of them. */
-struct cpumask {
-	unsigned int first;
-};
-
+/* Threads run where they like. */
 #define SHIM_ONLINE		2
-#define cpu_online_mask		cpumask_of(0)
-#define cpu_possible_mask	cpumask_of(0)
 #define num_online_cpus()	SHIM_ONLINE
-#define cpumask_of(cpu)		(&(const struct cpumask) { cpu })
-#define cpumask_nth(n, mask)	((void)(mask), (n))
+#define cpumask_nth(n, mask)	(n)
+#define per_cpu_ptr(ptr, cpu)	((ptr) + (cpu))
 #define for_each_online_cpu(cpu)	for ((cpu) = 0; (cpu) < SHIM_ONLINE; (cpu)++)
 
 struct task_struct {
 	struct kunit *kunit_test;
 	int (*run)(void *data);
 	void *data;
-	unsigned int cpu;
 };
 
 struct completion {
@@ -329,14 +320,6 @@ extern _Thread_local struct task_struct *current;
 
 #define kunit_get_current_test()	(current->kunit_test)
 
-static inline int set_cpus_allowed_ptr(struct task_struct *task,
-				       const struct cpumask *mask)
-{
-	BUG_ON(task != current);
-	shim_cpu = mask->first;
-	return 0;
-}
-
 void cond_resched(void);
 struct task_struct *kthread_create(int (*run)(void *data), void *data,
 				   const char *name, ...) __printf(3, 4);
@@ -345,7 +328,7 @@ void kthread_complete_and_exit(struct completion *done, long code) __noreturn;
 void init_completion(struct completion *done);
 void wait_for_completion(struct completion *done);
 
-#define kthread_bind(task, nr)	((void)((task)->cpu = (nr)))
+#define kthread_bind(task, nr)	((void)(task), (void)(nr))
 
 /* The kernel's generator, so that a seed gives the same operations there. */
 struct rnd_state {

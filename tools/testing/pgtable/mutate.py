@@ -15,11 +15,6 @@ import sys
 MUTATIONS = (
     ("install: no smp_wmb()",
      "	smp_wmb();	/* the table's content before the table */\n", ""),
-    ("hint_get: no acquire",
-     "smp_load_acquire(&vtd_pt_page(table)->key)", "READ_ONCE(vtd_pt_page(table)->key)"),
-    ("hint_set: no release",
-     "smp_store_release(vtd_pt_hint(pt, iova), table);",
-     "WRITE_ONCE(*vtd_pt_hint(pt, iova), table);"),
     ("sync: no invalidation", "	if (replaced)\n		pt->cfg.ops->invalidate(",
      "	if (0)\n		pt->cfg.ops->invalidate("),
     ("sync: an invalidation of 4 KiB",

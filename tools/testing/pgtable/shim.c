@@ -25,9 +25,7 @@
 #define DMA_PHYS_BASE	0x100000ULL
 
 void (*shim_hook)(enum shim_access access);
-_Thread_local unsigned int shim_cpu;
 unsigned long shim_max_pages = -1UL;
-unsigned long shim_leftover = 0x5a5a5a5a5a5a5a5a;
 _Thread_local u64 shim_fail;
 _Thread_local unsigned long shim_failed;
 _Thread_local bool shim_atomic;
@@ -179,7 +177,6 @@ struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 	page = new_page(gfp);
 	addr = page_address(page);
 	memset(page, 0x5a, sizeof(*page));
-	page->rcu_head.func = (void *)shim_leftover;
 	page->mapping = 0;
 	page->refs = 1;
 	page->state = SHIM_LIVE;

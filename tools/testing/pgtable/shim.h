@@ -110,6 +110,7 @@ static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty,
 
 #define static_assert(condition)	_Static_assert(condition, #condition)
 #define noinline		__attribute__((noinline))
+#define fallthrough		__attribute__((fallthrough))
 #define ____cacheline_aligned_in_smp	__attribute__((aligned(64)))
 #define swap(a, b) do {							\
 	__typeof__(a) swapped = (a);					\
@@ -133,7 +134,7 @@ static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty,
 /* Memory order */
 
 /* An atomic operation loads and, as it may, stores. */
-enum shim_access { SHIM_LOAD, SHIM_STORE, SHIM_RELEASE, SHIM_ATOMIC };
+enum shim_access { SHIM_LOAD, SHIM_STORE, SHIM_ATOMIC };
 
 extern void (*shim_hook)(enum shim_access access);
 
@@ -144,24 +145,18 @@ static inline void shim_step(enum shim_access access)
 }
 
 #ifdef WEAK
-u64 weak_load(void *addr, unsigned int size, bool acquire);
-void weak_store(void *addr, unsigned int size, u64 val, bool release);
+u64 weak_load(void *addr, unsigned int size);
+void weak_store(void *addr, unsigned int size, u64 val);
 bool weak_cmpxchg(void *addr, unsigned int size, u64 *old, u64 new, bool full);
 void weak_wmb(void);
 
 #define weak_value(type, val)	((type)(uintptr_t)(val))
 #define READ_ONCE(x)							\
 	(shim_step(SHIM_LOAD),						\
-	 weak_value(__typeof__(x), weak_load((void *)&(x), sizeof(x), false)))
+	 weak_value(__typeof__(x), weak_load((void *)&(x), sizeof(x))))
 #define WRITE_ONCE(x, val)						\
 	(shim_step(SHIM_STORE),						\
-	 weak_store(&(x), sizeof(x), (uintptr_t)(val), false))
-#define smp_load_acquire(ptr)						\
-	(shim_step(SHIM_LOAD),						\
-	 weak_value(__typeof__(*(ptr)), weak_load(ptr, sizeof(*(ptr)), true)))
-#define smp_store_release(ptr, val)					\
-	(shim_step(SHIM_RELEASE),					\
-	 weak_store(ptr, sizeof(*(ptr)), (uintptr_t)(val), true))
+	 weak_store(&(x), sizeof(x), (uintptr_t)(val)))
 #define weak_try_cmpxchg(ptr, oldp, new, full) ({			\
 	u64 was = (uintptr_t)*(oldp);					\
 	bool done;							\
@@ -194,10 +189,6 @@ void weak_wmb(void);
 	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_ACQ_REL,	\
 				     __ATOMIC_CONSUME))
 #define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
-#define smp_load_acquire(ptr)						\
-	(shim_step(SHIM_LOAD), __atomic_load_n(ptr, __ATOMIC_ACQUIRE))
-#define smp_store_release(ptr, val)					\
-	(shim_step(SHIM_RELEASE), __atomic_store_n(ptr, val, __ATOMIC_RELEASE))
 #endif
 #define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
 
@@ -218,20 +209,6 @@ typedef struct { long counter; } atomic_long_t;
 	__atomic_load_n(&(v)->counter, __ATOMIC_RELAXED)
 #define atomic_long_set(v, n) \
 	__atomic_store_n(&(v)->counter, n, __ATOMIC_RELAXED)
-
-/*
- * Per-CPU variables: each thread of execution says which CPU it is on, by
- * shim_cpu; several may say the same, as they may be migrated.
- */
-#define SHIM_CPUS		4
-#define __percpu
-#define alloc_percpu_gfp(type, gfp) \
-	((type *)kzalloc(SHIM_CPUS * sizeof(type), gfp))
-#define free_percpu(ptr)	free(ptr)
-#define raw_cpu_ptr(ptr)	((ptr) + shim_cpu)
-#define per_cpu_ptr(ptr, cpu)	((ptr) + (cpu))
-#define for_each_possible_cpu(cpu)	for ((cpu) = 0; (cpu) < SHIM_CPUS; (cpu)++)
-extern _Thread_local unsigned int shim_cpu;
 
 /* Memory */
 
@@ -260,8 +237,6 @@ extern _Thread_local u64 shim_fail;
 extern _Thread_local unsigned long shim_failed;
 /* Nobody may ever have more. */
 extern unsigned long shim_max_pages;
-/* What the last owner of a page has left in its struct page, as a word. */
-extern unsigned long shim_leftover;
 /* This thread must not sleep. */
 extern _Thread_local bool shim_atomic;
 /* Pages that are accounted as page tables. */

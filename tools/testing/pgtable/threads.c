@@ -88,8 +88,6 @@ static void *owner(void *arg)
 	u64 region;
 	int page, pass;
 
-	shim_cpu = me;
-
 	for (region = 0; region < REGIONS; region++) {
 		for (pass = 0; pass < 2; pass++) {
 			for (page = me; page < PAGES; page += OWNERS * 16)
@@ -111,7 +109,6 @@ static void *splitter(void *arg)
 {
 	u64 half = SZ_1G / 2, mine = SPLIT_BASE + (long)arg * half;
 
-	shim_cpu = (long)arg;
 	BUG_ON(vtd_pt_split(pt, KEPT + (long)arg * half + SZ_4K, GFP_KERNEL));
 	unmap(mine, SZ_4K);
 	unmap(mine + half - SZ_4K, SZ_4K);

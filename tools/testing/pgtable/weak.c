@@ -3,13 +3,13 @@
  * Weak memory order for the library's own source, when it is built with WEAK.
  *
  * A store waits in the buffer of its CPU and reaches memory at any later moment,
- * passing others, but none to the same place and none across smp_wmb(). A release and
- * a successful cmpxchg() wait for all stores before them.
+ * passing others, but none to the same place and none across smp_wmb(). A successful
+ * cmpxchg() waits for all stores before it.
  *
  * A load may find what was in memory at any moment since the one that its CPU is bound
- * to: by an acquire, a full barrier, or what it has loaded from the same place before.
+ * to: by a full barrier, or by what it has loaded from the same place before.
  * An address dependency binds what is loaded from the page that the address is in.
- * What binds is what the writer had to have in memory first: everything for a release,
+ * What binds is what the writer had to have in memory first: everything for a cmpxchg(),
  * what came before its last barrier for a plain store.
  *
  * That is less than the kernel's memory model allows: a store reaches all other CPUs
@@ -30,7 +30,6 @@ struct store {
 	unsigned int size;
 	u64 val;
 	unsigned int epoch;	/* how many smp_wmb() came before it */
-	bool release;
 };
 
 /* What was stored to a place, and from when on; the last is what memory has. */
@@ -132,7 +131,7 @@ static void drain(unsigned int n)
 		cpu->done = s.epoch;
 		cpu->fence = now;
 	}
-	reach(s.addr, s.size, s.val, s.release ? 0 : cpu->fence);
+	reach(s.addr, s.size, s.val, cpu->fence);
 }
 
 static bool may_drain(unsigned int n)
@@ -250,7 +249,7 @@ static u64 bound_of(u64 *addr)
 	return bound;
 }
 
-u64 weak_load(void *at, unsigned int size, bool acquire)
+u64 weak_load(void *at, unsigned int size)
 {
 	unsigned int slot = (uintptr_t)at / 8 % READ, i;
 	struct place *p = place_of(at);
@@ -266,8 +265,6 @@ u64 weak_load(void *at, unsigned int size, bool acquire)
 	if (p->addr != addr) {
 		u64 val = get(addr, size);
 
-		if (acquire)
-			cpu->bound = now;
 		bind_page(val, now);
 		return val;
 	}
@@ -282,23 +279,19 @@ u64 weak_load(void *at, unsigned int size, bool acquire)
 
 	m = p->messages + i;
 	saw(addr, m->time);
-	if (acquire && m->binds > cpu->bound)
-		cpu->bound = m->binds;
 	bind_page(m->val, m->binds);
 	return m->val;
 }
 
-void weak_store(void *at, unsigned int size, u64 val, bool release)
+void weak_store(void *at, unsigned int size, u64 val)
 {
 	if (!cpu) {
 		put(at, size, val);
 		return;
 	}
-	if (release)
-		drain_all();
 	if (cpu->nr == BUFFER)
 		drain(0);
-	cpu->buffer[cpu->nr++] = (struct store) { at, size, val, cpu->epoch, release };
+	cpu->buffer[cpu->nr++] = (struct store) { at, size, val, cpu->epoch };
 }
 
 bool weak_cmpxchg(void *at, unsigned int size, u64 *old, u64 new, bool full)
