@@ -263,6 +263,30 @@ static void vtd_pt_sync_entries(struct vtd_pt *pt, void *addr, size_t size)
 /* Entries that are looked at together, or stored, rather than each by itself. */
 #define VTD_PT_STRIDE	8
 
+static bool vtd_pt_stride_is_free(u64 *slot)
+{
+	unsigned int i;
+	u64 any = 0;
+
+#pragma GCC unroll 8
+	for (i = 0; i < VTD_PT_STRIDE; i++)
+		any |= vtd_pt_load(slot + i);
+
+	return !any;
+}
+
+static bool vtd_pt_stride_has_leaves_only(u64 *slot)
+{
+	unsigned int i;
+	u64 all = ~0ULL;
+
+#pragma GCC unroll 8
+	for (i = 0; i < VTD_PT_STRIDE; i++)
+		all &= vtd_pt_load(slot + i);
+
+	return fmt_is_large_leaf(all);
+}
+
 /* In pairs, as each sum waits for the one before it. */
 static __always_inline void vtd_pt_store_stride(u64 *slot, u64 leaf, u64 step)
 {
@@ -563,18 +587,6 @@ static __always_inline unsigned int vtd_pt_run(unsigned int level, u64 iova, u64
 
 /* A large page over a table that has become empty */
 
-static bool vtd_pt_stride_is_free(u64 *slot)
-{
-	unsigned int i;
-	u64 any = 0;
-
-#pragma GCC unroll 8
-	for (i = 0; i < VTD_PT_STRIDE; i++)
-		any |= vtd_pt_load(slot + i);
-
-	return !any;
-}
-
 static bool vtd_pt_is_empty(u64 *table, unsigned int level)
 {
 	unsigned int i;
@@ -782,18 +794,6 @@ static noinline int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_
 
 /* Clear */
 
-static bool vtd_pt_stride_has_leaves_only(u64 *slot)
-{
-	unsigned int i;
-	u64 all = ~0ULL;
-
-#pragma GCC unroll 8
-	for (i = 0; i < VTD_PT_STRIDE; i++)
-		all &= vtd_pt_load(slot + i);
-
-	return fmt_is_large_leaf(all);
-}
-
 /*
  * The same above page tables, where an entry may be a neighbour's table, or become
  * one at any time if it is empty. Returns how many entries are done; fewer than @n
@@ -806,11 +806,15 @@ static unsigned int vtd_pt_clear_large(u64 *slot, unsigned int level, unsigned i
 	while (i < n) {
 		u64 entry;
 
-		if (n - i >= VTD_PT_STRIDE &&
-		    vtd_pt_stride_has_leaves_only(slot + i)) {
-			vtd_pt_clear_pages(slot + i, VTD_PT_STRIDE);
-			i += VTD_PT_STRIDE;
-			continue;
+		if (n - i >= VTD_PT_STRIDE) {
+			bool leaves = vtd_pt_stride_has_leaves_only(slot + i);
+
+			if (leaves)
+				vtd_pt_clear_pages(slot + i, VTD_PT_STRIDE);
+			if (leaves || vtd_pt_stride_is_free(slot + i)) {
+				i += VTD_PT_STRIDE;
+				continue;
+			}
 		}
 
 		entry = vtd_pt_load(slot + i);
