@@ -115,7 +115,8 @@ static_assert(sizeof(struct vtd_pt_page) <= sizeof(struct page));
 /* The key of a table that was ever deposited, else 0 */
 #define VTD_PT_KEY_LISTED		BIT(0)	/* below its parent, from then on */
 #define VTD_PT_KEY_DEPOSITED		BIT(1)	/* free to be used for its slot */
-#define VTD_PT_KEY_SLOT			2	/* from here on, the index of the slot */
+#define VTD_PT_KEY_REPLACED		BIT(2)	/* not yet: hardware may still walk it */
+#define VTD_PT_KEY_SLOT			3	/* from here on, the index of the slot */
 
 struct vtd_pt {
 	u64 *root;
@@ -315,36 +316,41 @@ static void vtd_pt_clear_pages(u64 *slot, unsigned int n)
 
 /* Depositing */
 
-static unsigned long vtd_pt_deposit_key(u64 *slot)
+static unsigned long vtd_pt_key(u64 *slot, unsigned long state)
 {
 	return (offset_in_page(slot) / sizeof(*slot)) << VTD_PT_KEY_SLOT |
-	       VTD_PT_KEY_LISTED | VTD_PT_KEY_DEPOSITED;
+	       VTD_PT_KEY_LISTED | state;
 }
 
 /*
- * Keep @table, which is empty and out of hardware's reach, for @slot. It joins the
- * list of the table that @slot is in, and stays there; its key tells whether it can
- * be had. There may be more than one for a slot, if several CPUs split the same large
- * page at the same time and those that had a deposited table lost against a new one.
- * Listing takes no memory, at the price of a search when a slot turns into a table.
+ * Keep @table, which is empty, for @slot. It joins the list of the table that @slot is
+ * in, and stays there; its key tells what @state it is in. There may be more than one for
+ * a slot, if several CPUs split the same large page at the same time and those that had
+ * a deposited table lost against a new one. Listing takes no memory, at the price of a
+ * search when a slot turns into a table.
  */
-static void vtd_pt_deposit(struct vtd_pt *pt, u64 *slot, u64 *table)
+static void vtd_pt_list(struct vtd_pt_page *page, u64 *slot, unsigned long state)
 {
-	struct vtd_pt_page *parent = vtd_pt_page(slot), *page = vtd_pt_page(table);
+	struct vtd_pt_page *parent = vtd_pt_page(slot);
 
 	if (!(READ_ONCE(page->key) & VTD_PT_KEY_LISTED)) {
 		page->sibling = READ_ONCE(parent->deposited);
 		while (!try_cmpxchg(&parent->deposited, &page->sibling, page))
 			;
 	}
-
-	atomic_long_inc(&pt->nr_deposited);
 	/*
 	 * Nothing has to come before this: the slot holds a large page or a table now,
-	 * so the CPU that takes @table next owns all of the slot, and has ordered
+	 * so the CPU that takes the table next owns all of the slot, and has ordered
 	 * itself behind this one.
 	 */
-	WRITE_ONCE(page->key, vtd_pt_deposit_key(slot));
+	WRITE_ONCE(page->key, vtd_pt_key(slot, state));
+}
+
+/* Keep @table, which is empty and out of hardware's reach, until @slot needs it. */
+static void vtd_pt_deposit(struct vtd_pt *pt, u64 *slot, u64 *table)
+{
+	atomic_long_inc(&pt->nr_deposited);
+	vtd_pt_list(vtd_pt_page(table), slot, VTD_PT_KEY_DEPOSITED);
 }
 
 static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
@@ -354,7 +360,7 @@ static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
 	for (; page; page = page->sibling) {
 		unsigned long key = READ_ONCE(page->key);
 
-		if (key == vtd_pt_deposit_key(slot) &&
+		if (key == vtd_pt_key(slot, VTD_PT_KEY_DEPOSITED) &&
 		    try_cmpxchg(&page->key, &key, key & ~VTD_PT_KEY_DEPOSITED)) {
 			atomic_long_dec(&pt->nr_deposited);
 			return vtd_pt_page_table(page);
@@ -627,35 +633,80 @@ static void vtd_pt_deposit_children(struct vtd_pt *pt, u64 *table, unsigned int 
 }
 
 /*
- * Store @leaf at @slot, an entry of @level for @iova that is in use. That works
- * if what it refers to is an empty table. Hardware may have the table in a
- * paging-structure cache and would go on finding nothing there, hence the
- * invalidation; only after that may the table be used again. No memory is needed.
+ * Store @leaf at @slot, an entry of @level that is in use. That works if what it refers
+ * to is an empty table. Hardware may have the table in a paging-structure cache and
+ * would go on finding nothing there, so the caller has to invalidate, and then to
+ * call vtd_pt_deposit_replaced(). No memory is needed.
  */
-static noinline int vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int level,
-					 u64 iova, u64 leaf)
+static bool vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 leaf)
 {
 	u64 old = vtd_pt_load(slot);
 	u64 *table;
 
 	if (!fmt_is_table(old, level))
-		return -EADDRINUSE;
+		return false;
 
 	table = vtd_pt_table(old);
-	if (!vtd_pt_is_empty(table, level - 1))
-		return -EADDRINUSE;
+	if (!vtd_pt_is_empty(table, level - 1) || !try_cmpxchg64(slot, &old, leaf))
+		return false;
 
-	if (!try_cmpxchg64(slot, &old, leaf))
-		return -EADDRINUSE;
+	vtd_pt_list(vtd_pt_page(table), slot, VTD_PT_KEY_REPLACED);
 
-	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
-	pt->cfg.ops->invalidate(pt->cfg.owner, iova, iova + vtd_pt_size(level) - 1,
-				VTD_PT_STRUCTURE);
+	return true;
+}
 
-	vtd_pt_deposit_children(pt, table, level - 1);
-	vtd_pt_deposit(pt, slot, table);
+/*
+ * Deposit what vtd_pt_replace_table() has taken out of @n slots from @slot on, of @level.
+ * The table that the slots are in lists it, with those of other slots, which belong to
+ * others.
+ */
+static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
+			       unsigned int n)
+{
+	struct vtd_pt_page *page = READ_ONCE(vtd_pt_page(slot)->deposited);
+	unsigned int first = offset_in_page(slot) / sizeof(*slot);
 
-	return 0;
+	for (; page; page = page->sibling) {
+		unsigned long key = READ_ONCE(page->key);
+		unsigned long i = (key >> VTD_PT_KEY_SLOT) - first;
+		u64 *table = vtd_pt_page_table(page);
+
+		/* An exchange, for callers that break the rules: one of them deposits it. */
+		if (i >= n || !(key & VTD_PT_KEY_REPLACED) ||
+		    !try_cmpxchg(&page->key, &key, key & ~VTD_PT_KEY_REPLACED))
+			continue;
+
+		vtd_pt_deposit_children(pt, table, level - 1);
+		vtd_pt_deposit(pt, slot + i, table);
+	}
+}
+
+/*
+ * Large pages of @level from @iova to @last have taken the place of empty tables. Let
+ * hardware forget all of these at once: one invalidation waits for hardware as long as
+ * 512 pages take to map. Until it is done, hardware may walk a table that no entry refers
+ * to any more. Were it used again before, for a slot that is split, then hardware would
+ * find entries in it that are not meant for where it comes from. Nobody can: a table
+ * that is only marked as replaced is not withdrawn, and the order here is
+ *
+ *   1. exchange the entries, and mark the tables (vtd_pt_replace_table()), and write the
+ *      entries back;
+ *   2. invalidate, and wait;
+ *   3. deposit the tables, of which 2 has to be over for all.
+ *
+ * Who withdraws one has to own its slot, and so comes after the return of this call.
+ */
+static noinline void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
+					     unsigned int level)
+{
+	pt->cfg.ops->invalidate(pt->cfg.owner, iova, last, VTD_PT_STRUCTURE);
+
+	while (iova <= last) {
+		unsigned int at, n = vtd_pt_run(level, iova, last);
+
+		vtd_pt_deposit_run(pt, vtd_pt_walk(pt, iova, level, &at), level, n);
+		iova += n * vtd_pt_size(level);
+	}
 }
 
 /* Split */
@@ -917,15 +968,17 @@ static noinline int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int 
 	return 0;
 }
 
-/* Map @n leaves of @level in one table. Returns how many are, or an error. */
+/*
+ * Map @n leaves of @level in one table. Returns how many are, or an error. Sets *@replaced
+ * if some have replaced tables.
+ */
 static int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf, unsigned int level,
-			  unsigned int n, gfp_t gfp)
+			  unsigned int n, gfp_t gfp, bool *replaced)
 {
 	/* There is no slot above the root, which three levels can fill with leaves. */
 	bool whole = n == VTD_PT_ENTRIES && level < pt->cfg.levels;
 	unsigned int at, done;
 	u64 *slot = vtd_pt_walk(pt, iova, level, &at);
-	int ret;
 
 	if (whole && at > level) {
 		slot = vtd_pt_walk_alloc(pt, slot, at, iova, level + 1, gfp);
@@ -941,14 +994,19 @@ static int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf, unsigned int le
 			return PTR_ERR(slot);
 	}
 
-	done = vtd_pt_fill(slot, leaf, level, n);
-	if (likely(done)) {
-		vtd_pt_sync_entries(pt, slot, done * sizeof(*slot));
-		return done;
+	for (done = 0; ; done++, *replaced = true) {
+		done += vtd_pt_fill(slot + done, leaf + done * vtd_pt_size(level), level,
+				    n - done);
+		if (done == n || !vtd_pt_replace_table(pt, slot + done, level,
+						       leaf + done * vtd_pt_size(level)))
+			break;
 	}
+	if (!done)
+		return -EADDRINUSE;
 
-	ret = vtd_pt_replace_table(pt, slot, level, iova, leaf);
-	return ret ?: 1;
+	vtd_pt_sync_entries(pt, slot, done * sizeof(*slot));
+
+	return done;
 }
 
 static bool vtd_pt_in_aperture(struct vtd_pt *pt, u64 iova, size_t size)
@@ -960,6 +1018,7 @@ static bool vtd_pt_in_aperture(struct vtd_pt *pt, u64 iova, size_t size)
 static int vtd_pt_map_range(struct vtd_pt *pt, u64 iova, u64 last, u64 leaf,
 			    unsigned int level, gfp_t gfp, size_t *mapped)
 {
+	bool replaced = false;
 	size_t done = 0;
 	int ret;
 
@@ -967,13 +1026,15 @@ static int vtd_pt_map_range(struct vtd_pt *pt, u64 iova, u64 last, u64 leaf,
 		u64 at = iova + done;
 
 		ret = vtd_pt_map_run(pt, at, leaf + done, level,
-				     vtd_pt_run(level, at, last), gfp);
+				     vtd_pt_run(level, at, last), gfp, &replaced);
 		if (ret < 0)
 			break;
 
 		done += ret * vtd_pt_size(level);
 	} while (done <= last - iova);
 
+	if (replaced)
+		vtd_pt_deposit_replaced(pt, iova, iova + done - 1, level);
 	if (ret == -EADDRINUSE)
 		vtd_pt_unwind(pt, iova, iova + done);
 	else

@@ -919,33 +919,27 @@ static bool is_table(struct lab *lab, u64 iova, u64 pgsize)
 	return walk.level < level_of(pgsize);
 }
 
-/* Returns how many leaves fit in before one is in the way. */
-static u64 expect_leaves(struct lab *lab, u64 iova, u64 pgsize, u64 count)
+/*
+ * Returns how many leaves fit in before one is in the way. @replaces is set to the first of
+ * them that takes the place of a table.
+ */
+static u64 expect_leaves(struct lab *lab, u64 iova, u64 pgsize, u64 count, u64 *replaces)
 {
 	u64 i, slot = iova;
 
 	for (i = 0; i < count; i++, slot += pgsize) {
 		if (!model_is_free(&lab->before, slot, slot + pgsize - 1))
 			break;
-		if (pgsize > SZ_4K && is_table(lab, slot, pgsize))
-			calls_add(lab->want, slot, slot + pgsize - 1,
-				  VTD_PT_STRUCTURE);
+		if (pgsize > SZ_4K && *replaces > slot && is_table(lab, slot, pgsize))
+			*replaces = slot;
 	}
 
 	return i;
 }
 
-/* After -ENOMEM, what was mapped stays, and only that was invalidated. */
+/* After -ENOMEM, what was mapped stays. */
 static void expect_progress(struct lab *lab, u64 iova, u64 pa, u64 mapped, int access)
 {
-	unsigned int i, nr = 0;
-
-	for (i = 0; i < lab->want->nr; i++) {
-		if (lab->want->call[i].start < iova + mapped)
-			lab->want->call[nr++] = lab->want->call[i];
-	}
-	lab->want->nr = nr;
-
 	model_copy(&lab->after, &lab->before);
 	if (mapped)
 		model_insert(&lab->after, iova, iova + mapped - 1, pa, access);
@@ -956,11 +950,11 @@ static int lab_map(struct lab *lab, u64 iova, u64 pa, u64 pgsize, u64 count,
 {
 	int ret, expected = expect_arguments(lab, iova, pa, pgsize, count, prot);
 	size_t mapped = ~0UL;
-	u64 fit = 0;
+	u64 fit = 0, replaces = U64_MAX, done;
 
 	op_begin(lab);
 	if (!expected) {
-		fit = expect_leaves(lab, iova, pgsize, count);
+		fit = expect_leaves(lab, iova, pgsize, count, &replaces);
 		if (fit)
 			model_insert(&lab->after, iova, iova + fit * pgsize - 1,
 				     pa, access_of(prot));
@@ -972,8 +966,10 @@ static int lab_map(struct lab *lab, u64 iova, u64 pa, u64 pgsize, u64 count,
 			 &mapped);
 	op_return(lab);
 
+	done = fit * pgsize;
 	if (atomic_read(&lab->failed)) {
 		expected = -ENOMEM;
+		done = mapped;
 		KUNIT_EXPECT_EQ(lab->test, mapped % pgsize, 0);
 		KUNIT_EXPECT_LE(lab->test, mapped, fit * pgsize);
 		expect_progress(lab, iova, pa, mapped, access_of(prot));
@@ -981,6 +977,9 @@ static int lab_map(struct lab *lab, u64 iova, u64 pa, u64 pgsize, u64 count,
 		KUNIT_EXPECT_EQ(lab->test, mapped, expected ? 0 : count * pgsize);
 	}
 
+	/* All tables that it has replaced are invalidated at once. */
+	if (replaces < iova + done)
+		calls_add(lab->want, iova, iova + done - 1, VTD_PT_STRUCTURE);
 	if (expected == -EADDRINUSE) {
 		model_copy(&lab->after, &lab->before);
 		if (fit)
@@ -3051,6 +3050,38 @@ static void deposit_after_invalidation(struct kunit *test)
 	}
 }
 
+/*
+ * 2M pages take the place of many empty tables, below two directories, by one call: that
+ * is one invalidation, and until it is done, nobody can have the tables.
+ */
+static void many_over_empty(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 iova = 5ULL * SZ_1G - 20 * SZ_2M, i;
+	struct vtd_pt_stats stats;
+
+	for (i = 0; i < 40; i++)
+		must_map(lab, iova + i * SZ_2M, SZ_4K, 1);
+	must_unmap(lab, iova, 40 * SZ_2M);
+	deposited_before = 0;
+	lab->on_invalidate = deposited_not_yet;
+	must_map(lab, iova - SZ_2M, SZ_2M, 42);
+	lab->on_invalidate = NULL;
+	KUNIT_EXPECT_EQ(test, lab->got->nr, 1);
+	vtd_pt_get_stats(lab->pt, &stats);
+	KUNIT_EXPECT_EQ(test, stats.deposited, 40);
+
+	/* One in the way: those in front are invalidated, and unwound. */
+	must_unmap(lab, iova, 40 * SZ_2M);
+	for (i = 0; i < 40; i++)
+		must_map(lab, iova + i * SZ_2M, SZ_4K, 1);
+	must_unmap(lab, iova, 30 * SZ_2M);
+	KUNIT_EXPECT_EQ(test, -EADDRINUSE,
+			lab_map(lab, iova, iova, SZ_2M, 40, RW));
+	vtd_pt_get_stats(lab->pt, &stats);
+	KUNIT_EXPECT_EQ(test, stats.deposited, 30);
+}
+
 static void neighbour_deposits(struct lab *lab, u64 start, u64 last)
 {
 	size_t mapped;
@@ -3727,6 +3758,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(dirty_neighbours, all_gen_params),
 #endif
 	KUNIT_CASE_PARAM(large_over_empty, large_gen_params),
+	KUNIT_CASE_PARAM(many_over_empty, large_gen_params),
 	KUNIT_CASE_PARAM(huge_over_empty, huge_gen_params),
 	KUNIT_CASE_PARAM(flipping_sizes, large_gen_params),
 	KUNIT_CASE_PARAM(deposits_are_withdrawn, large_gen_params),
