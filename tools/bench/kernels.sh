@@ -28,6 +28,10 @@ DMA_PTE_C=(
 	intel_iommu_unmap_pages intel_iommu_iova_to_phys
 )
 
+# What the series does to the iommu core for speed, and what that needs.
+CORE_FILES=(drivers/iommu/iommu.c include/linux/iommu.h)
+CORE_PATCHES=(0058-take-the-smallest-page-without-a-search.patch)
+
 # peers_source: prints the folder of the newest 7.3, or of one that is there already
 # if the mirror has none any more; status 1 if none can be had.
 peers_source() {
@@ -102,8 +106,25 @@ add_peers() {
 		'CFLAGS_io-pgtable-arm.o := -include $(src)/bench/lpae_compat.h'
 }
 
+add_core() {
+	local to=$WORK/core file patch
+	rm -rf "$to"
+	mkdir -p "$to"
+	(cd "$SOURCE" && cp --parents "${CORE_FILES[@]}" "$to")
+	for patch in "${CORE_PATCHES[@]}"; do
+		# not as a part of the repository that it is in
+		GIT_CEILING_DIRECTORIES=$WORK git -C "$to" apply \
+			"${CORE_FILES[@]/#/--include=}" "$ROOT/series/$patch" ||
+			die "$patch does not apply"
+	done
+	for file in "${CORE_FILES[@]}"; do
+		write_if_changed "$TREE/$file" <"$to/$file"
+	done
+}
+
 add_dma_pte() {
 	local driver=$SOURCE/drivers/iommu/intel
+	add_core
 	"$BENCH/extract.py" "$driver/iommu.h" "${DMA_PTE_H[@]}" \
 		-- "$driver/iommu.c" "${DMA_PTE_C[@]}" |
 		write_if_changed "$TREE/drivers/iommu/bench/dma_pte.h"
