@@ -440,6 +440,24 @@ phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t
 	return vtd_pt_fl_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
 }
 
+/**
+ * intel_fl_domain_iova_to_phys_length() - &iommu_domain_ops.iova_to_phys_length
+ * @domain: first-level domain
+ * @iova: I/O virtual address in bytes
+ * @size: how many bytes are of interest
+ * @length: set to how many of them are contiguous in memory
+ *
+ * Context: any.
+ *
+ * Return: the physical address, or 0.
+ */
+phys_addr_t intel_fl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
+						size_t size, size_t *length)
+{
+	return vtd_pt_fl_iova_to_phys_length(to_dmar_domain(domain)->pgtable, iova, size,
+					     length);
+}
+
 /* Second level */
 
 /* The first map of a domain: from here on it cannot enforce snooping any more. */
@@ -543,4 +561,22 @@ size_t intel_sl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 phys_addr_t intel_sl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 {
 	return vtd_pt_sl_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
+}
+
+/**
+ * intel_sl_domain_iova_to_phys_length() - &iommu_domain_ops.iova_to_phys_length
+ * @domain: second-level domain
+ * @iova: I/O virtual address in bytes
+ * @size: how many bytes are of interest
+ * @length: set to how many of them are contiguous in memory
+ *
+ * Context: any.
+ *
+ * Return: the physical address, or 0.
+ */
+phys_addr_t intel_sl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
+						size_t size, size_t *length)
+{
+	return vtd_pt_sl_iova_to_phys_length(to_dmar_domain(domain)->pgtable, iova, size,
+					     length);
 }

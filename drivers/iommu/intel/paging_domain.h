@@ -67,6 +67,8 @@ size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 				   size_t pgsize, size_t pgcount,
 				   struct iommu_iotlb_gather *gather);
 phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
+phys_addr_t intel_fl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
+						size_t size, size_t *length);
 
 int intel_sl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
@@ -75,6 +77,8 @@ size_t intel_sl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 				   size_t pgsize, size_t pgcount,
 				   struct iommu_iotlb_gather *gather);
 phys_addr_t intel_sl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
+phys_addr_t intel_sl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
+						size_t size, size_t *length);
 bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain);
 
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS

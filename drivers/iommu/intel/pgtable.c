@@ -548,17 +548,19 @@ static noinline u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 *slot, unsigned in
 }
 
 /*
- * What decides about @iova, a leaf or nothing, and at which level. Only looks,
+ * What decides about @iova, a leaf or nothing, at which level and where. Only looks,
  * so that @iova may be anybody's, and goes on below entries that are not in sync.
  */
-static u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned int *level)
+static __always_inline u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned int *level,
+					 u64 **slot)
 {
-	u64 *slot = vtd_pt_walk(pt, iova, 1, level);
-	u64 entry = vtd_pt_load(slot);
+	u64 entry;
 
+	*slot = vtd_pt_walk(pt, iova, 1, level);
+	entry = vtd_pt_load(*slot);
 	while (unlikely(fmt_is_table(entry, *level))) {
-		slot = vtd_pt_table(entry) + vtd_pt_index(iova, --*level);
-		entry = vtd_pt_load(slot);
+		*slot = vtd_pt_table(entry) + vtd_pt_index(iova, --*level);
+		entry = vtd_pt_load(*slot);
 	}
 
 	return entry;
@@ -763,12 +765,13 @@ VISIBLE_IF_KUNIT unsigned int vtd_pt_split_depth(struct vtd_pt *pt, u64 iova,
 						 unsigned int *level)
 {
 	unsigned int depth = 0;
+	u64 *slot;
 
 	KUNIT_STATIC_STUB_REDIRECT(vtd_pt_split_depth, pt, iova, level);
 
 	if (iova > pt->last)
 		return 0;
-	if (!fmt_present(vtd_pt_lookup(pt, iova, level)))
+	if (!fmt_present(vtd_pt_lookup(pt, iova, level, &slot)))
 		return 0;
 
 	while (!IS_ALIGNED(iova, vtd_pt_size(*level - depth)))
@@ -1232,18 +1235,63 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split);
 phys_addr_t vtd_pt_iova_to_phys(struct vtd_pt *pt, u64 iova)
 {
 	unsigned int level;
-	u64 entry;
+	u64 entry, *slot;
 
 	if (iova > pt->last)
 		return 0;
 
-	entry = vtd_pt_lookup(pt, iova, &level);
+	entry = vtd_pt_lookup(pt, iova, &level, &slot);
 	if (!fmt_present(entry))
 		return 0;
 
 	return fmt_leaf_addr(entry, level) + (iova & (vtd_pt_size(level) - 1));
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys);
+
+/**
+ * vtd_pt_iova_to_phys_length() - what a range translates to, as far as it is contiguous
+ * @pt: the table
+ * @iova: I/O virtual address in bytes, any alignment
+ * @size: how many bytes from there on are of interest, not 0
+ * @length: set to how many of them are contiguous in memory, by leaves of one table;
+ *	0 if nothing is mapped at @iova
+ *
+ * What is mapped by leaves of another table may be contiguous, too: the caller asks again.
+ *
+ * Context: as vtd_pt_iova_to_phys(); each leaf is seen as it is before or after.
+ *
+ * Return: the physical address of @iova, or 0 if nothing is mapped there.
+ */
+phys_addr_t vtd_pt_iova_to_phys_length(struct vtd_pt *pt, u64 iova, size_t size,
+				       size_t *length)
+{
+	unsigned int level, i, n;
+	u64 entry, *slot, offset;
+	phys_addr_t paddr;
+
+	*length = 0;
+	if (iova > pt->last)
+		return 0;
+
+	entry = vtd_pt_lookup(pt, iova, &level, &slot);
+	if (!fmt_present(entry))
+		return 0;
+
+	paddr = fmt_leaf_addr(entry, level);
+	n = vtd_pt_run(level, iova, iova + min(size - 1, pt->last - iova));
+	for (i = 1; i < n; i++) {
+		entry = vtd_pt_load(slot + i);
+		if (!fmt_present(entry) || !fmt_is_leaf(entry, level) ||
+		    fmt_leaf_addr(entry, level) != paddr + i * vtd_pt_size(level))
+			break;
+	}
+
+	offset = iova & (vtd_pt_size(level) - 1);
+	*length = min_t(u64, size, i * vtd_pt_size(level) - offset);
+
+	return paddr + offset;
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys_length);
 
 /* Life */
 

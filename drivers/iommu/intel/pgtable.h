@@ -104,6 +104,8 @@ int vtd_pt_##fmt##_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pg
 size_t vtd_pt_##fmt##_unmap(struct vtd_pt *pt, u64 iova, size_t size);			\
 int vtd_pt_##fmt##_split(struct vtd_pt *pt, u64 iova, gfp_t gfp);			\
 phys_addr_t vtd_pt_##fmt##_iova_to_phys(struct vtd_pt *pt, u64 iova);			\
+phys_addr_t vtd_pt_##fmt##_iova_to_phys_length(struct vtd_pt *pt, u64 iova,		\
+					       size_t size, size_t *length);		\
 phys_addr_t vtd_pt_##fmt##_root(const struct vtd_pt *pt);				\
 const struct vtd_pt_cfg *vtd_pt_##fmt##_config(const struct vtd_pt *pt);		\
 u64 vtd_pt_##fmt##_last_iova(const struct vtd_pt *pt);					\

@@ -2516,6 +2516,74 @@ static void lookup(struct kunit *test)
 					.levels = lab->param->levels }, lab_end(lab))));
 }
 
+/* By the specification, as far as leaves of one size in one table go */
+static u64 expect_length(struct lab *lab, u64 iova, u64 size, u64 *pa)
+{
+	struct spec_walk first, walk;
+	u64 table, len;
+
+	lab_walk(lab, iova, &first);
+	*pa = first.fault ? 0 : first.pa;
+	if (first.fault)
+		return 0;
+
+	table = spec_reach(first.level + 1);
+	for (len = first.size - iova % first.size;
+	     len < size && (iova + len) % table; len += first.size) {
+		lab_walk(lab, iova + len, &walk);
+		if (walk.fault || walk.size != first.size || walk.pa != first.pa + len)
+			break;
+	}
+
+	return min(len, size);
+}
+
+static void check_length(struct lab *lab, u64 iova, u64 size)
+{
+	size_t length = ~0UL;
+	u64 pa, want = expect_length(lab, iova, size, &pa);
+
+	KUNIT_EXPECT_EQ(lab->test, pa,
+			vtd_pt_iova_to_phys_length(lab->pt, iova, size, &length));
+	KUNIT_EXPECT_EQ_MSG(lab->test, want, length, "%llx, %llx bytes", iova, size);
+}
+
+/* How far a lookup goes: to a hole, another piece of memory, or the end of the table. */
+static void lookup_length(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	static const u64 offsets[] = { 0, 0xabc, SZ_4K, 6 * SZ_4K, 8 * SZ_4K, SZ_2M - SZ_4K };
+	static const u64 sizes[] = { 1, SZ_4K, SZ_4K + 1, 3 * SZ_4K, SZ_2M, SZ_1G, 1ULL << 40 };
+	u64 size, iova, last = vtd_pt_last_iova(lab->pt);
+	unsigned int i, j;
+	size_t length;
+
+	for (size = SZ_4K; size; size = next_size(lab, size)) {
+		/* Across the end of a table, if there is another one of the kind. */
+		iova = min(8 * size * SPEC_ENTRIES, last + 1 - 32ULL * SZ_1G) - 6 * size;
+		must_map(lab, iova, size, 8);
+		/* Behind that, other memory; a hole; and smaller pages of the same piece. */
+		lab_map(lab, iova + 8 * size, pa_of(iova), size, 2, RW);
+		must_map(lab, iova + 11 * size, size, 1);
+		if (size > SZ_4K)
+			must_map(lab, iova + 12 * size, size / SPEC_ENTRIES, 2);
+		for (i = 0; i < ARRAY_SIZE(offsets); i++) {
+			for (j = 0; j < ARRAY_SIZE(sizes); j++) {
+				check_length(lab, iova + offsets[i], sizes[j]);
+				check_length(lab, iova + 7 * size + offsets[i], sizes[j]);
+				check_length(lab, iova + 11 * size + offsets[i], sizes[j]);
+			}
+		}
+		must_unmap(lab, iova, 16 * size);
+	}
+
+	iova = last + 1 - SZ_4K;
+	must_map(lab, iova, SZ_4K, 1);
+	check_length(lab, iova, SZ_1G);
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_iova_to_phys_length(lab->pt, last + 1, 1, &length));
+	KUNIT_EXPECT_EQ(test, 0, length);
+}
+
 static void check_path(struct lab *lab, u64 iova)
 {
 	u64 path[VTD_PT_MAX_LEVELS + 1], addr;
@@ -3767,6 +3835,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(bound_stops_splits, large_gen_params),
 	KUNIT_CASE_PARAM(free_empty_tables, all_gen_params),
 	KUNIT_CASE_PARAM(lookup, all_gen_params),
+	KUNIT_CASE_PARAM(lookup_length, all_gen_params),
 	KUNIT_CASE_PARAM(paths, all_gen_params),
 	KUNIT_CASE_PARAM(next_leaves, all_gen_params),
 	KUNIT_CASE_PARAM(atomic_callers, all_gen_params),

@@ -18,6 +18,7 @@
 #define vtd_pt_unmap			VTD_PT_NS(unmap)
 #define vtd_pt_split			VTD_PT_NS(split)
 #define vtd_pt_iova_to_phys		VTD_PT_NS(iova_to_phys)
+#define vtd_pt_iova_to_phys_length	VTD_PT_NS(iova_to_phys_length)
 #define vtd_pt_read_and_clear_dirty	VTD_PT_NS(read_and_clear_dirty)
 #define vtd_pt_root			VTD_PT_NS(root)
 #define vtd_pt_config			VTD_PT_NS(config)

@@ -55,6 +55,15 @@ static phys_addr_t flpt_domain_iova_to_phys(struct iommu_domain *domain,
 	return OURS_FN(iova_to_phys)(to_pt(domain), iova);
 }
 
+#ifdef CONFIG_IOMMU_BENCH_DMA_PTE
+static phys_addr_t flpt_domain_iova_to_phys_length(struct iommu_domain *domain,
+						   dma_addr_t iova, size_t size,
+						   size_t *length)
+{
+	return OURS_FN(iova_to_phys_length)(to_pt(domain), iova, size, length);
+}
+#endif
+
 static void flpt_domain_free(struct iommu_domain *domain)
 {
 	OURS_FN(destroy)(to_pt(domain));
@@ -65,6 +74,9 @@ static const struct iommu_domain_ops flpt_domain_ops = {
 	.map_pages	= flpt_map_pages,
 	.unmap_pages	= flpt_unmap_pages,
 	.iova_to_phys	= flpt_domain_iova_to_phys,
+#ifdef CONFIG_IOMMU_BENCH_DMA_PTE
+	.iova_to_phys_length = flpt_domain_iova_to_phys_length,
+#endif
 	.free		= flpt_domain_free,
 };
 
