@@ -1928,6 +1928,126 @@ static void second_level_dirty(struct kunit *test)
 	expect_dirty(test, d, IOVA, SZ_1G, 0, IOVA + SZ_2M + SZ_4K, IOVA + SZ_4M);
 }
 
+/* What the iommu core asks of a driver */
+
+/* By any driver, and by one that cannot tell how far a translation goes */
+static void core_lookup_length(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	struct iommu_domain *domain = &fl_domain(test, dev)->domain;
+	const struct iommu_domain_ops *ops = domain->ops;
+	struct iommu_domain_ops plain = *ops;
+	size_t length;
+
+	plain.iova_to_phys_length = NULL;
+	/* Contiguous over the end of a table, and something else behind it */
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_2M - SZ_8K, PA, SZ_16K, RW,
+					   GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_2M + SZ_8K, PA, SZ_4K, RW,
+					   GFP_KERNEL));
+
+	for (domain->ops = &plain; ; domain->ops = ops) {
+		bool whole = domain->ops == &plain;
+
+		KUNIT_EXPECT_EQ(test, PA + 5,
+				iommu_iova_to_phys_length(domain, IOVA + SZ_2M - SZ_8K + 5,
+							  SZ_1M, &length));
+		KUNIT_EXPECT_EQ(test, length, (whole ? SZ_16K : SZ_8K) - 5);
+		KUNIT_EXPECT_EQ(test, PA + SZ_8K,
+				iommu_iova_to_phys_length(domain, IOVA + SZ_2M, SZ_1M,
+							  &length));
+		KUNIT_EXPECT_EQ(test, length, SZ_8K);
+		KUNIT_EXPECT_EQ(test, PA + SZ_8K,
+				iommu_iova_to_phys_length(domain, IOVA + SZ_2M, 7, &length));
+		KUNIT_EXPECT_EQ(test, length, 7);
+		KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys_length(domain, IOVA, SZ_1M,
+								   &length));
+		KUNIT_EXPECT_EQ(test, length, 0);
+		if (!whole)
+			break;
+	}
+
+	unmap(test, domain, IOVA + SZ_2M - SZ_8K, SZ_16K + SZ_4K);
+}
+
+static struct {
+	size_t pgsize, pgcount;
+} asked[4];
+static unsigned int nr_asked;
+
+static void ask(size_t pgsize, size_t pgcount)
+{
+	if (nr_asked < ARRAY_SIZE(asked)) {
+		asked[nr_asked].pgsize = pgsize;
+		asked[nr_asked].pgcount = pgcount;
+	}
+	nr_asked++;
+}
+
+static int ask_map(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
+		   size_t pgsize, size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
+{
+	ask(pgsize, pgcount);
+	*mapped = pgsize * pgcount;
+	return 0;
+}
+
+static size_t ask_unmap(struct iommu_domain *domain, unsigned long iova, size_t pgsize,
+			size_t pgcount, struct iommu_iotlb_gather *gather)
+{
+	ask(pgsize, pgcount);
+	return pgsize * pgcount;
+}
+
+/* A page of the smallest size is asked for without a search: with the same result. */
+static void core_smallest_page(struct kunit *test)
+{
+	static const struct iommu_domain_ops ops = {
+		.map_pages	= ask_map,
+		.unmap_pages	= ask_unmap,
+	};
+	static const struct {
+		unsigned long sizes, iova;
+		size_t size, pgsize, pgcount;
+	} cases[] = {
+		{ SZ_4K | SZ_2M, SZ_2M, SZ_4K, SZ_4K, 1 },
+		{ SZ_4K | SZ_2M, SZ_2M + SZ_4K, SZ_4K, SZ_4K, 1 },
+		{ SZ_4K | SZ_2M, SZ_2M, SZ_8K, SZ_4K, 2 },
+		{ SZ_4K | SZ_2M, 0, SZ_2M, SZ_2M, 1 },
+		{ SZ_64K | SZ_2M, 0, SZ_64K, SZ_64K, 1 },
+		{ SZ_64K | SZ_2M, SZ_64K, SZ_128K, SZ_64K, 2 },
+		{ SZ_2M, SZ_2M, SZ_2M, SZ_2M, 1 },
+		{ SZ_4K | SZ_8K | SZ_16K, SZ_16K, SZ_8K, SZ_8K, 1 },
+	};
+	struct iommu_domain domain = { .type = IOMMU_DOMAIN_UNMANAGED, .ops = &ops };
+	unsigned int i, way;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		domain.pgsize_bitmap = cases[i].sizes;
+		for (way = 0; way < 2; way++) {
+			nr_asked = 0;
+			if (way)
+				KUNIT_EXPECT_EQ(test, cases[i].size,
+						iommu_unmap(&domain, cases[i].iova,
+							    cases[i].size));
+			else
+				KUNIT_EXPECT_EQ(test, 0,
+						iommu_map(&domain, cases[i].iova,
+							  cases[i].iova, cases[i].size, RW,
+							  GFP_KERNEL));
+			KUNIT_EXPECT_EQ(test, 1, nr_asked);
+			KUNIT_EXPECT_EQ(test, cases[i].pgsize, asked[0].pgsize);
+			KUNIT_EXPECT_EQ(test, cases[i].pgcount, asked[0].pgcount);
+		}
+	}
+
+	/* What is no multiple of it is refused, as ever. */
+	domain.pgsize_bitmap = SZ_64K;
+	nr_asked = 0;
+	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_map(&domain, SZ_4K, SZ_4K, SZ_64K, RW, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, nr_asked);
+}
+
 /*
  * Scalable mode is required because fakes have it, and no write-buffer flushing
  * of real IOMMUs because fakes have no register for it.
@@ -1984,6 +2104,8 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE_PARAM(inv_split_1g, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_taken_back, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_beyond_mamv, inv_gen_params),
+	KUNIT_CASE(core_lookup_length),
+	KUNIT_CASE(core_smallest_page),
 	KUNIT_CASE_PARAM(second_level_part_of_superpage, part_gen_params),
 	KUNIT_CASE(second_level_whole_superpages),
 	KUNIT_CASE(second_level_snoop),
