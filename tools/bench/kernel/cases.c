@@ -180,18 +180,18 @@ static int core_map_unmap(struct bench_run *run, u64 cycles[2])
 {
 	const struct bench_sequence *seq = run->seq;
 	size_t size = run->test->pgsize * run->test->pgcount, done = 0;
-	u64 start = bench_clock(), mapped;
+	u64 start = bench_clock();
 	unsigned int i;
 	int err = 0;
 
 	for (i = 0; i < seq->nr; i++)
 		err |= iommu_map(run->domain, seq->map[i], seq->map[i] + run->test->pgsize,
 				 size, BENCH_PROT, GFP_KERNEL);
-	mapped = bench_clock();
+	cycles[0] = bench_clock() - start;
+	start = bench_clock();
 	for (i = 0; i < seq->nr; i++)
 		done += iommu_unmap(run->domain, seq->unmap[i], size);
-	cycles[1] = bench_clock() - mapped;
-	cycles[0] = mapped - start;
+	cycles[1] = bench_clock() - start;
 
 	return err || done != seq->nr * size ? -EIO : 0;
 }
@@ -215,7 +215,7 @@ static int core_look_up(struct bench_run *run, u64 cycles[2])
 static int core_domains(struct bench_run *run, u64 cycles[2])
 {
 	const struct bench_sequence *seq = run->seq;
-	u64 start = bench_clock(), mapped;
+	u64 start = bench_clock();
 	size_t done = 0;
 	unsigned int i;
 	int err = 0;
@@ -223,11 +223,11 @@ static int core_domains(struct bench_run *run, u64 cycles[2])
 	for (i = 0; i < seq->nr; i++)
 		err |= iommu_map(run->others[i % BENCH_DOMAINS], seq->map[i],
 				 seq->map[i] + SZ_4K, SZ_4K, BENCH_PROT, GFP_KERNEL);
-	mapped = bench_clock();
+	cycles[0] = bench_clock() - start;
+	start = bench_clock();
 	for (i = 0; i < seq->nr; i++)
 		done += iommu_unmap(run->others[i % BENCH_DOMAINS], seq->unmap[i], SZ_4K);
-	cycles[1] = bench_clock() - mapped;
-	cycles[0] = mapped - start;
+	cycles[1] = bench_clock() - start;
 
 	return err || done != seq->nr * SZ_4K ? -EIO : 0;
 }
@@ -283,14 +283,15 @@ static int core_vfio(struct bench_run *run, u64 cycles[2])
 {
 	unsigned long iova, end = SZ_1G + run->test->total, size = run->test->pgsize;
 	struct iommu_iotlb_gather gather;
-	u64 start = bench_clock(), mapped;
+	u64 start = bench_clock();
 	unsigned int pieces = 0;
 	int err = 0;
 
 	for (iova = SZ_1G; iova < end; iova += size)
 		err |= iommu_map(run->domain, iova, end - iova, size, BENCH_PROT,
 				 GFP_KERNEL);
-	mapped = bench_clock();
+	cycles[0] = bench_clock() - start;
+	start = bench_clock();
 	iommu_iotlb_gather_init(&gather);
 	for (iova = SZ_1G; iova < end; ) {
 		size_t len = contiguous(run->domain, iova, end);
@@ -301,8 +302,7 @@ static int core_vfio(struct bench_run *run, u64 cycles[2])
 		if (++pieces % 512 == 0 || iova == end)
 			iommu_iotlb_sync(run->domain, &gather);
 	}
-	cycles[1] = bench_clock() - mapped;
-	cycles[0] = mapped - start;
+	cycles[1] = bench_clock() - start;
 
 	return err ? -EIO : 0;
 }
