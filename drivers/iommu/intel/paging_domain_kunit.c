@@ -1999,8 +1999,8 @@ static size_t ask_unmap(struct iommu_domain *domain, unsigned long iova, size_t 
 	return pgsize * pgcount;
 }
 
-/* A page of the smallest size is asked for without a search: with the same result. */
-static void core_smallest_page(struct kunit *test)
+/* One page is asked for without a search, with the same result. */
+static void core_one_page(struct kunit *test)
 {
 	static const struct iommu_domain_ops ops = {
 		.map_pages	= ask_map,
@@ -2014,6 +2014,9 @@ static void core_smallest_page(struct kunit *test)
 		{ SZ_4K | SZ_2M, SZ_2M + SZ_4K, SZ_4K, SZ_4K, 1 },
 		{ SZ_4K | SZ_2M, SZ_2M, SZ_8K, SZ_4K, 2 },
 		{ SZ_4K | SZ_2M, 0, SZ_2M, SZ_2M, 1 },
+		{ SZ_4K | SZ_2M, SZ_4K, SZ_2M - SZ_4K, SZ_4K, 511 },
+		{ SZ_4K | SZ_2M, SZ_4M, SZ_4M, SZ_2M, 2 },
+		{ SZ_4K | SZ_2M | SZ_1G, 0, SZ_1G, SZ_1G, 1 },
 		{ SZ_64K | SZ_2M, 0, SZ_64K, SZ_64K, 1 },
 		{ SZ_64K | SZ_2M, SZ_64K, SZ_128K, SZ_64K, 2 },
 		{ SZ_2M, SZ_2M, SZ_2M, SZ_2M, 1 },
@@ -2105,7 +2108,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE_PARAM(inv_taken_back, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_beyond_mamv, inv_gen_params),
 	KUNIT_CASE(core_lookup_length),
-	KUNIT_CASE(core_smallest_page),
+	KUNIT_CASE(core_one_page),
 	KUNIT_CASE_PARAM(second_level_part_of_superpage, part_gen_params),
 	KUNIT_CASE(second_level_whole_superpages),
 	KUNIT_CASE(second_level_snoop),
