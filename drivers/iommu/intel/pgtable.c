@@ -289,7 +289,7 @@ static bool vtd_pt_stride_has_leaves_only(u64 *slot)
 }
 
 /* In pairs, as each sum waits for the one before it. */
-static __always_inline void vtd_pt_store_stride(u64 *slot, u64 leaf, u64 step)
+static void vtd_pt_store_stride(u64 *slot, u64 leaf, u64 step)
 {
 	unsigned int i;
 
@@ -424,8 +424,8 @@ static __always_inline u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned in
  * entry of @level for @iova; @replaced if a large page may have been there. See
  * "Syncing a table" above.
  */
-static noinline void vtd_pt_sync_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
-				       u64 entry, bool replaced)
+static void vtd_pt_sync_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			      u64 entry, bool replaced)
 {
 	iova = ALIGN_DOWN(iova, vtd_pt_size(level));
 	vtd_pt_sync_entries(pt, slot, sizeof(*slot));
@@ -501,8 +501,8 @@ static void vtd_pt_put_table(struct vtd_pt *pt, u64 *slot, u64 *table, bool fill
  * The table below @slot, an entry of @level for @iova: made if there is none, and
  * in sync in any case. -EADDRINUSE if the slot is a leaf.
  */
-static noinline u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int level,
-				     u64 iova, gfp_t gfp)
+static u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			    gfp_t gfp)
 {
 	u64 entry = vtd_pt_load(slot);
 
@@ -532,8 +532,8 @@ static noinline u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int 
  * The slot of @level for @iova, which a walk has found missing: it stopped at @slot, of
  * level @from. Makes the tables in between.
  */
-static noinline u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 *slot, unsigned int from,
-				       u64 iova, unsigned int level, gfp_t gfp)
+static u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 *slot, unsigned int from, u64 iova,
+			      unsigned int level, gfp_t gfp)
 {
 	while (from > level) {
 		u64 *table = vtd_pt_populate(pt, slot, from, iova, gfp);
@@ -586,7 +586,7 @@ static u64 *vtd_pt_walk_synced(struct vtd_pt *pt, u64 iova, unsigned int stop,
 }
 
 /* How many entries of @level from @iova on, in one table, the range to @last has. */
-static __always_inline unsigned int vtd_pt_run(unsigned int level, u64 iova, u64 last)
+static unsigned int vtd_pt_run(unsigned int level, u64 iova, u64 last)
 {
 	u64 run = (last >> vtd_pt_shift(level)) - (iova >> vtd_pt_shift(level)) + 1;
 
@@ -698,8 +698,8 @@ static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
  *
  * Who withdraws one has to own its slot, and so comes after the return of this call.
  */
-static noinline void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
-					     unsigned int level)
+static void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
+				    unsigned int level)
 {
 	pt->cfg.ops->invalidate(pt->cfg.owner, iova, last, VTD_PT_STRUCTURE);
 
@@ -820,7 +820,7 @@ static int vtd_pt_split_at(struct vtd_pt *pt, u64 iova, struct vtd_pt_spares *sp
  * See to it that no leaf reaches across @iova or @end. All memory is there
  * before the first change, so that a failure leaves everything as it was.
  */
-static noinline int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
+static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 {
 	unsigned int need = vtd_pt_split_depths(pt, iova, end);
 	struct vtd_pt_spares spares = {};
@@ -931,8 +931,7 @@ static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned in
 	unsigned int i = 0;
 
 	while (i < n) {
-		if (n - i >= VTD_PT_STRIDE &&
-		    vtd_pt_stride_is_free(slot + i)) {
+		if (n - i >= VTD_PT_STRIDE && vtd_pt_stride_is_free(slot + i)) {
 			vtd_pt_store_stride(slot + i, leaf, step);
 			leaf += VTD_PT_STRIDE * step;
 			i += VTD_PT_STRIDE;
@@ -954,8 +953,8 @@ static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned in
  * that is full before anybody sees it. Returns how many leaves are mapped: none if
  * somebody else has just populated the slot.
  */
-static noinline int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int level,
-				     u64 iova, u64 leaf, gfp_t gfp)
+static int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			    u64 leaf, gfp_t gfp)
 {
 	u64 *table = vtd_pt_alloc_table(pt, slot, gfp);
 	u64 none = 0;
@@ -978,12 +977,10 @@ static noinline int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int 
 static int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf, unsigned int level,
 			  unsigned int n, gfp_t gfp, bool *replaced)
 {
-	/* There is no slot above the root, which three levels can fill with leaves. */
-	bool whole = n == VTD_PT_ENTRIES && level < pt->cfg.levels;
 	unsigned int at, done;
 	u64 *slot = vtd_pt_walk(pt, iova, level, &at);
 
-	if (whole && at > level) {
+	if (at > level && n == VTD_PT_ENTRIES) {
 		slot = vtd_pt_walk_alloc(pt, slot, at, iova, level + 1, gfp);
 		if (IS_ERR(slot))
 			return PTR_ERR(slot);
