@@ -10,8 +10,8 @@ table shows it as its ratio to our library there, times what ours takes here.
 
 Through the core, 6.12's core with our library is compared with 7.3's core with its own
 libraries: there the times of either kernel are multiples of what our library takes
-there to map or unmap 512 pages by a direct call. Nothing is subtracted. Where time goes
-into cache misses, both run in the same core instead.
+there for the same by a direct call, the harness included. Where time goes into cache
+misses, both run in the same core instead.
 """
 
 import collections
@@ -71,7 +71,6 @@ CORE_CASES = {
     "core-vfio-2m": ("64G by VFIO, in 2M", 1, 1),
 }
 SPREAD = "core-look-up-64g", "core-8g", "core-64g", "core-256g", "core-domains"
-UNIT = "512x4k"   # of times through the core, in a kernel
 CORE_HEAD = ["through the core", "core", OURS, *PEERS]
 # these are also to stay near the floor that looks before it stores
 NEAR_FLOOR, NEAR = ("512x4k", "512x2m"), 1.6
@@ -211,11 +210,17 @@ def make_rows(here, there):
 
 
 def multiples(boots, case, unmap, library):
-    """The median time through the core, as a multiple of UNIT."""
-    key, unit = (case, unmap, library), (UNIT, unmap, OURS)
+    """The median time through the core, as a multiple of its unit."""
+    key = case, unmap, library
     if key not in boots[0]:
         return None
-    return statistics.median(boot[key] / boot[unit] for boot in boots)
+    return statistics.median(boot[key] / unit(boot, case, unmap) for boot in boots)
+
+
+def unit(boot, case, unmap):
+    """What the library takes for the same by a direct call, with the harness."""
+    case = case.removeprefix("core-").removeprefix("vfio-")
+    return boot[case, unmap, OURS] + boot[case, unmap, HARNESS]
 
 
 def same_core(here, there, case, unmap):
@@ -235,7 +240,7 @@ def same_core(here, there, case, unmap):
 
 def each_core(here, there, case, unmap):
     """Our library with 6.12's core, the peers each with the core of its kernel."""
-    scale = statistics.median(times(there, [(UNIT, unmap)], OURS))
+    scale = statistics.median(unit(boot, case, unmap) for boot in there)
     net = {}
     for library in [OURS, EMPTY, *PEERS]:
         value = library in PEERS and multiples(here, case, unmap, library) or \
@@ -249,7 +254,7 @@ def make_core_rows(here, there):
     rows = []
     for case, (name, *targets) in CORE_CASES.items():
         for unmap, target in enumerate(targets):
-            if target is None or multiples(there, case, unmap, OURS) is None:
+            if target is None or (case, unmap, OURS) not in there[0]:
                 continue
             net = (same_core if case in SPREAD else each_core)(here, there, case, unmap)
             ratios = {peer: net[peer] / net[OURS] for peer in PEERS if peer in net}

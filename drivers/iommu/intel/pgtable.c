@@ -372,15 +372,24 @@ static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
 
 /* Walk */
 
-/* Go from @slot, of @level, into the table that it refers to, if that is in sync. */
-static __always_inline bool vtd_pt_step(u64 **slot, u64 iova, unsigned int level)
+/*
+ * Find @slot for @iova in @table, of @level. Returns false where a walk ends: at @stop, or if
+ * the slot refers to no table, or to one that is not in sync. Else @table is that one.
+ */
+static __always_inline bool vtd_pt_step(u64 **table, u64 **slot, u64 iova,
+					unsigned int level, unsigned int stop)
 {
-	u64 entry = vtd_pt_load(*slot);
+	u64 entry;
 
+	*slot = *table + vtd_pt_index(iova, level);
+	if (level == stop)
+		return false;
+
+	entry = vtd_pt_load(*slot);
 	if (unlikely(!fmt_is_synced_table(entry)))
 		return false;
 
-	*slot = vtd_pt_table(entry) + vtd_pt_index(iova, level - 1);
+	*table = vtd_pt_table(entry);
 	return true;
 }
 
@@ -392,29 +401,31 @@ static __always_inline bool vtd_pt_step(u64 **slot, u64 iova, unsigned int level
 static __always_inline u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned int stop,
 					unsigned int *level)
 {
-	u64 *slot = pt->root + vtd_pt_index(iova, pt->cfg.levels);
+	u64 *table = pt->root, *slot;
 
 	switch (pt->cfg.levels) {
 	case 5:
 		*level = 5;
-		if (!vtd_pt_step(&slot, iova, 5))
-			return slot;
+		if (!vtd_pt_step(&table, &slot, iova, 5, stop))
+			break;
 		fallthrough;
 	case 4:
 		*level = 4;
-		if (!vtd_pt_step(&slot, iova, 4))
-			return slot;
+		if (!vtd_pt_step(&table, &slot, iova, 4, stop))
+			break;
 		fallthrough;
 	default:
 		*level = 3;
-		if (stop == 3 || !vtd_pt_step(&slot, iova, 3))
-			return slot;
+		if (!vtd_pt_step(&table, &slot, iova, 3, stop))
+			break;
 		*level = 2;
-		if (stop == 2 || !vtd_pt_step(&slot, iova, 2))
-			return slot;
+		if (!vtd_pt_step(&table, &slot, iova, 2, stop))
+			break;
 		*level = 1;
-		return slot;
+		slot = table + vtd_pt_index(iova, 1);
 	}
+
+	return slot;
 }
 
 /* Populate */
