@@ -370,6 +370,19 @@ static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
 	return NULL;
 }
 
+/* Is a table deposited for @slot? It may be withdrawn at once. */
+static bool vtd_pt_has_deposit(u64 *slot)
+{
+	struct vtd_pt_page *page = READ_ONCE(vtd_pt_page(slot)->deposited);
+
+	for (; page; page = page->sibling) {
+		if (READ_ONCE(page->key) == vtd_pt_key(slot, VTD_PT_KEY_DEPOSITED))
+			return true;
+	}
+
+	return false;
+}
+
 /* Walk */
 
 /*
@@ -747,7 +760,7 @@ static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 	if (!table && spares->nr)
 		table = spares->table[--spares->nr];
 	if (!table)
-		return -ENOMEM;
+		return -EAGAIN;
 
 	/*
 	 * If hardware sets Accessed or Dirty between the fill and the exchange, or
@@ -827,13 +840,9 @@ static int vtd_pt_split_at(struct vtd_pt *pt, u64 iova, struct vtd_pt_spares *sp
 	return 0;
 }
 
-/*
- * See to it that no leaf reaches across @iova or @end. All memory is there
- * before the first change, so that a failure leaves everything as it was.
- */
-static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
+/* Split at @iova and @end, by @need tables of which some may not be needed. */
+static int vtd_pt_split_by(struct vtd_pt *pt, u64 iova, u64 end, unsigned int need, gfp_t gfp)
 {
-	unsigned int need = vtd_pt_split_depths(pt, iova, end);
 	struct vtd_pt_spares spares = {};
 	int ret = 0;
 
@@ -853,6 +862,38 @@ static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 
 	while (spares.nr)
 		vtd_pt_drop_page(pt, spares.table[--spares.nr]);
+
+	return ret;
+}
+
+/* Is a table deposited for the page of 2 MiB that reaches across @iova, if one does? */
+static bool vtd_pt_split_has_deposit(struct vtd_pt *pt, u64 iova)
+{
+	unsigned int level;
+	u64 *slot;
+
+	return !IS_ALIGNED(iova, SZ_2M) &&
+	       fmt_present(vtd_pt_lookup(pt, iova, &level, &slot)) && level == 2 &&
+	       vtd_pt_has_deposit(slot);
+}
+
+/*
+ * See to it that no leaf reaches across @iova or @end. All memory is there
+ * before the first change, so that a failure leaves everything as it was.
+ */
+static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
+{
+	unsigned int need = vtd_pt_split_depths(pt, iova, end), deposited;
+	int ret;
+
+	deposited = vtd_pt_split_has_deposit(pt, iova);
+	if ((iova ^ end) >> vtd_pt_shift(2))
+		deposited += vtd_pt_split_has_deposit(pt, end);
+
+	ret = vtd_pt_split_by(pt, iova, end, need - min(need, deposited), gfp);
+	/* A neighbour that splits the same page has withdrawn its table meanwhile. */
+	if (ret == -EAGAIN)
+		ret = vtd_pt_split_by(pt, iova, end, need, gfp);
 
 	return ret;
 }
@@ -1229,6 +1270,72 @@ int vtd_pt_split(struct vtd_pt *pt, u64 iova, gfp_t gfp)
 	return vtd_pt_split_ends(pt, iova, iova, gfp);
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split);
+
+/*
+ * See to it that @slot of a page directory has a page table, in use or deposited. A table
+ * that has been in use stays one of that slot, so that neither is lost.
+ */
+static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
+{
+	u64 *table;
+
+	if (fmt_is_table(vtd_pt_load(slot), 2) || vtd_pt_has_deposit(slot))
+		return 0;
+
+	table = vtd_pt_new_page(pt, gfp | __GFP_ZERO);
+	if (!table)
+		return -ENOMEM;
+
+	vtd_pt_keep_page(pt, vtd_pt_page(table), 1);
+	/* The zeroes before the key: the CPU that withdraws it may own another page. */
+	smp_wmb();
+	vtd_pt_deposit(pt, slot, table);
+
+	return 0;
+}
+
+/**
+ * vtd_pt_prealloc() - allocate what a range may need
+ * @pt: the table
+ * @iova: first I/O virtual address, in bytes
+ * @size: length in bytes, not 0
+ * @gfp: how to allocate tables
+ *
+ * Until vtd_pt_free_empty_tables(), mapping pages of 4 KiB or 2 MiB in the range and
+ * splitting those of 2 MiB takes no memory: each 2 MiB have a page table, installed or
+ * deposited, as each huge page of a process has. For those who unmap where there may be
+ * no memory, as MMU notifiers do.
+ *
+ * Context: any that @gfp allows. Others may map, unmap and preallocate in the range at the
+ * same time; two who preallocate the same may allocate a table more than is needed.
+ *
+ * Return: 0; -ERANGE if the range is outside of the aperture; -ENOMEM; -EADDRINUSE
+ * where a page of 1 GiB is mapped.
+ */
+int vtd_pt_prealloc(struct vtd_pt *pt, u64 iova, size_t size, gfp_t gfp)
+{
+	u64 last = iova + size - 1;
+	unsigned int level;
+	u64 *slot;
+	int ret;
+
+	if (!vtd_pt_in_aperture(pt, iova, size))
+		return -ERANGE;
+
+	for (iova = ALIGN_DOWN(iova, SZ_2M); iova <= last; iova += SZ_2M) {
+		slot = vtd_pt_walk(pt, iova, 2, &level);
+		slot = vtd_pt_walk_alloc(pt, slot, level, iova, 2, gfp);
+		if (IS_ERR(slot))
+			return PTR_ERR(slot);
+
+		ret = vtd_pt_prealloc_slot(pt, slot, gfp);
+		if (ret)
+			return ret;
+	}
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_prealloc);
 
 /**
  * vtd_pt_iova_to_phys() - what an address translates to

@@ -2341,6 +2341,57 @@ static void deposits_are_withdrawn(struct kunit *test)
 	}
 }
 
+/* Map and unmap all of @iova to @iova + 3 * SZ_2M, in small pages and in large ones. */
+static void map_in_turn(struct lab *lab, u64 iova)
+{
+	unsigned int round;
+
+	for (round = 0; round < 2; round++) {
+		must_map(lab, iova + SZ_2M - SZ_4K, SZ_4K, 3);
+		must_unmap(lab, iova + SZ_2M - SZ_4K, 3 * SZ_4K);
+		if (!(lab->param->pgsizes & SZ_2M))
+			continue;
+		must_map(lab, iova, SZ_2M, 3);
+		must_unmap(lab, iova + SZ_1M, SZ_2M);
+		must_unmap(lab, iova, 3 * SZ_2M);
+	}
+}
+
+/* Afterwards, maps of pages up to 2 MiB and their splits take no memory, in any order. */
+static void preallocated(struct kunit *test)
+{
+	u64 iova = 5ULL * SZ_1G - SZ_2M, size = 3 * SZ_2M;	/* two directories */
+	struct lab *lab = test->priv;
+	unsigned long pages;
+	int n = 0, ret;
+
+	KUNIT_EXPECT_EQ(test, -ERANGE,
+			vtd_pt_prealloc(lab->pt, lab_end(lab) - SZ_4K, SZ_2M, GFP_KERNEL));
+	do {
+		atomic_set(&lab->fail_in, n++);
+		ret = vtd_pt_prealloc(lab->pt, iova, size, GFP_KERNEL);
+		atomic_set(&lab->fail_in, -1);
+	} while (ret == -ENOMEM);
+	KUNIT_ASSERT_EQ(test, 0, ret);
+	KUNIT_EXPECT_LT(test, 1, n);
+
+	pages = lab_pages(lab);
+	atomic_set(&lab->failed, 0);
+	atomic_set(&lab->fail_in, 0);
+	map_in_turn(lab, iova);
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_prealloc(lab->pt, iova, size, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_prealloc(lab->pt, iova + SZ_4K, 1, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&lab->failed));
+	atomic_set(&lab->fail_in, -1);
+	KUNIT_EXPECT_EQ(test, pages, lab_pages(lab));
+
+	if (lab->param->pgsizes & SZ_1G) {
+		must_map(lab, 9ULL * SZ_1G, SZ_1G, 1);
+		KUNIT_EXPECT_EQ(test, -EADDRINUSE,
+				vtd_pt_prealloc(lab->pt, 9ULL * SZ_1G, SZ_4K, GFP_KERNEL));
+	}
+}
+
 /* All over the aperture, in turn */
 static void regions_are_many(struct kunit *test)
 {
@@ -3521,6 +3572,34 @@ static void race_to_split(struct lab *lab, unsigned int id)
 	}
 }
 
+static void race_to_preallocate(struct lab *lab, unsigned int id)
+{
+	unsigned int round;
+
+	for (round = 0; round < lab->rounds; round++) {
+		u64 base = lab->base + round * SZ_2M, iova = base + id * SZ_4K;
+
+		meet(lab);
+		jitter(round, id);
+		race_is(lab, !vtd_pt_prealloc(lab->pt, base, SZ_2M, GFP_KERNEL));
+		race_is(lab, map_one(lab, iova, SZ_4K));
+		race_is(lab, hw_sees(lab, iova, pa_of(iova)));
+		race_is(lab, vtd_pt_unmap(lab->pt, iova, SZ_4K) == SZ_4K);
+	}
+}
+
+/* A table that one CPU has deposited, another withdraws. */
+static void race_preallocators(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+
+	need_two_cpus(test);
+	lab->base = 3ULL * SZ_1G;
+	lab->rounds = TIMES(300);
+	race(lab, 2, race_to_preallocate);
+	lab_check(lab);
+}
+
 /*
  * Two split the same large page at different places; what each leaves goes on
  * translating, what each unmaps is gone, and so is the large page that hardware has
@@ -3830,6 +3909,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(huge_over_empty, huge_gen_params),
 	KUNIT_CASE_PARAM(flipping_sizes, large_gen_params),
 	KUNIT_CASE_PARAM(deposits_are_withdrawn, large_gen_params),
+	KUNIT_CASE_PARAM(preallocated, all_gen_params),
 	KUNIT_CASE_PARAM(regions_are_many, all_gen_params),
 	KUNIT_CASE_PARAM(memory_is_bounded, all_gen_params),
 	KUNIT_CASE_PARAM(bound_stops_splits, large_gen_params),
@@ -3851,6 +3931,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(race_installers, all_gen_params),
 	KUNIT_CASE_PARAM(race_neighbours, all_gen_params),
 	KUNIT_CASE_PARAM(race_unmap_of_hole, all_gen_params),
+	KUNIT_CASE_PARAM(race_preallocators, all_gen_params),
 	KUNIT_CASE_PARAM(race_splitters, large_gen_params),
 	KUNIT_CASE_PARAM(race_watcher, large_gen_params),
 	KUNIT_CASE_PARAM(race_hardware, large_gen_params),

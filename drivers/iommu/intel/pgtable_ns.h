@@ -16,6 +16,7 @@
 #define vtd_pt_free_empty_tables	VTD_PT_NS(free_empty_tables)
 #define vtd_pt_map			VTD_PT_NS(map)
 #define vtd_pt_unmap			VTD_PT_NS(unmap)
+#define vtd_pt_prealloc			VTD_PT_NS(prealloc)
 #define vtd_pt_split			VTD_PT_NS(split)
 #define vtd_pt_iova_to_phys		VTD_PT_NS(iova_to_phys)
 #define vtd_pt_iova_to_phys_length	VTD_PT_NS(iova_to_phys_length)
