@@ -610,13 +610,25 @@ static void caps_depth(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, BIT(4), caps_of(test, cap, both).levels);
 		KUNIT_EXPECT_EQ(test, BIT(4) | BIT(5),
 				caps_of(test, cap | CAP_FS5LP, both).levels);
-		/* Bits 1 to 3 are 3 to 5 levels, the others are reserved. */
-		KUNIT_EXPECT_EQ(test, (sagaw & 0xe) << 2, sl_caps_of(test, cap, both).levels);
-		KUNIT_EXPECT_EQ(test, (sagaw & 0xe) << 2,
-				sl_caps_of(test, cap, ECAP_PLAIN & ~ECAP_SMTS).levels);
 	}
 	KUNIT_EXPECT_EQ(test, 0, caps_of(test, CAP_PLAIN, ECAP_SECOND).levels);
 	KUNIT_EXPECT_EQ(test, 0, caps_of(test, CAP_PLAIN, ECAP_PLAIN & ~ECAP_SMTS).levels);
+}
+
+/* Bits 1 to 3 of SAGAW are 3 to 5 levels, the others are reserved. */
+static void caps_second_level_depth(struct kunit *test)
+{
+	u64 rest = CAP_PLAIN & ~CAP_SAGAW(0x1f);
+	unsigned int sagaw;
+
+	for (sagaw = 0; sagaw <= 0x1f; sagaw++) {
+		u64 cap = rest | CAP_SAGAW(sagaw);
+
+		KUNIT_EXPECT_EQ(test, (sagaw & 0xe) << 2,
+				sl_caps_of(test, cap, ECAP_PLAIN | ECAP_SSTS).levels);
+		KUNIT_EXPECT_EQ(test, (sagaw & 0xe) << 2,
+				sl_caps_of(test, cap, ECAP_LEGACY).levels);
+	}
 	KUNIT_EXPECT_EQ(test, 0, sl_caps_of(test, CAP_PLAIN, ECAP_PLAIN).levels);
 }
 
@@ -2073,6 +2085,7 @@ static int driver_test_init(struct kunit *test)
 
 static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(caps_depth),
+	KUNIT_CASE(caps_second_level_depth),
 	KUNIT_CASE(caps_depths_apart),
 	KUNIT_CASE(caps_page_sizes),
 	KUNIT_CASE(caps_coherency),
