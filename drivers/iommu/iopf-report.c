@@ -237,6 +237,28 @@ static void find_stop(struct iommu_domain *domain, struct device *dev,
 		domain->ops->iopf_stop(domain, dev, prm, stop);
 }
 
+/**
+ * iopf_stop_again() - look again which level stops a page request
+ * @group: a group that a client has been given
+ * @iopf: a request of it
+ * @stop: what stops it now
+ *
+ * What its client has mapped may not be all that was missing: below a nested domain,
+ * the second level may stop each table of the first, and the page.
+ *
+ * Context: may sleep; what the group was made for is still attached.
+ */
+void iopf_stop_again(const struct iopf_group *group, const struct iopf_fault *iopf,
+		     struct iopf_stop *stop)
+{
+	struct iommu_fault_page_request prm = iopf->fault.prm;
+
+	prm.addr = iopf->asked_addr;
+	prm.perm = iopf->asked_perm;
+	find_stop(group->attach_handle->domain, group->fault_param->dev, &prm, stop);
+}
+EXPORT_SYMBOL_GPL(iopf_stop_again);
+
 /* What needs nobody's help leaves the group here. */
 static void sort_group(struct iopf_group *group, struct sorted *sorted)
 {
@@ -260,6 +282,8 @@ static void sort_group(struct iopf_group *group, struct sorted *sorted)
 			iopf_group_drop(group, iopf);
 			break;
 		default:
+			iopf->asked_addr = iopf->fault.prm.addr;
+			iopf->asked_perm = iopf->fault.prm.perm;
 			iopf->fault.prm.addr = stop.addr;
 			iopf->fault.prm.perm = stop.perm;
 			sorted[stop.level].domain = stop.domain;

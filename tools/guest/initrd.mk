@@ -8,7 +8,7 @@ BUSYBOX := $(shell command -v busybox)
 
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
-PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
+PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset vtd_demand \
 	    vtd_field vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth \
 	    dma_map_benchmark pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
@@ -48,6 +48,8 @@ $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
 $(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
 $(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF)
 $(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
+$(OUT)/bin/vtd_demand: $(GUEST)/vtd_demand.c $(VMM)
+$(OUT)/bin/vtd_demand: CFLAGS += -pthread
 $(OUT)/bin/memory: $(GUEST)/memory.c $(GUEST)/clock.h
 $(OUT)/bin/hmm-tests: $(SELF)/mm/hmm-tests.c $(SRC)/lib/test_hmm_uapi.h
 $(OUT)/bin/hmm-tests: CFLAGS += -idirafter $(SRC)

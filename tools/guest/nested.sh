@@ -49,7 +49,7 @@ run() {
 		# there, domains of user space that nothing is nested on are first-level
 		more=intel_iommu=fl_user
 	fi
-	more+=" ${3:-}"
+	more+=" vfio_pci.fault_tolerant=0000:00:04.0 ${3:-}"
 	say "booting, log in $log"
 	if ! boot "$1" "$suite" "$log" "$args" "$more"; then
 		cat "$log.err" >&2

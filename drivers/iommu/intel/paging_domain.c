@@ -458,6 +458,23 @@ phys_addr_t intel_fl_domain_iova_to_phys_length(struct iommu_domain *domain, dma
 					     length);
 }
 
+/**
+ * intel_fl_domain_prealloc_tables() - &iommu_domain_ops.prealloc_tables
+ * @domain: first-level domain
+ * @iova: first I/O virtual address in bytes
+ * @size: length in bytes
+ * @gfp: how to allocate tables
+ *
+ * Context: any that @gfp allows; see vtd_pt_fl_prealloc().
+ *
+ * Return: 0 or a negative errno.
+ */
+int intel_fl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
+				    size_t size, gfp_t gfp)
+{
+	return vtd_pt_fl_prealloc(to_dmar_domain(domain)->pgtable, iova, size, gfp);
+}
+
 /* Second level */
 
 /* The first map of a domain: from here on it cannot enforce snooping any more. */
@@ -579,4 +596,21 @@ phys_addr_t intel_sl_domain_iova_to_phys_length(struct iommu_domain *domain, dma
 {
 	return vtd_pt_sl_iova_to_phys_length(to_dmar_domain(domain)->pgtable, iova, size,
 					     length);
+}
+
+/**
+ * intel_sl_domain_prealloc_tables() - &iommu_domain_ops.prealloc_tables
+ * @domain: second-level domain
+ * @iova: first I/O virtual address in bytes
+ * @size: length in bytes
+ * @gfp: how to allocate tables
+ *
+ * Context: any that @gfp allows; see vtd_pt_sl_prealloc().
+ *
+ * Return: 0 or a negative errno.
+ */
+int intel_sl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
+				    size_t size, gfp_t gfp)
+{
+	return vtd_pt_sl_prealloc(to_dmar_domain(domain)->pgtable, iova, size, gfp);
 }

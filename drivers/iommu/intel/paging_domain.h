@@ -69,6 +69,8 @@ size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
 phys_addr_t intel_fl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
 						size_t size, size_t *length);
+int intel_fl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
+				    size_t size, gfp_t gfp);
 
 int intel_sl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
@@ -79,6 +81,8 @@ size_t intel_sl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 phys_addr_t intel_sl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
 phys_addr_t intel_sl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
 						size_t size, size_t *length);
+int intel_sl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
+				    size_t size, gfp_t gfp);
 bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain);
 
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS

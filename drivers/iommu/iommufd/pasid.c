@@ -119,11 +119,9 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 		goto out_unlock;
 	}
 
-	if (hwpt_wants_faults(hwpt)) {
-		rc = iommufd_fault_iopf_enable(idev);
-		if (rc)
-			goto out_release;
-	}
+	rc = iommufd_fault_prepare_attach(idev, hwpt);
+	if (rc)
+		goto out_release;
 
 	/* Before the device can make a page request */
 	rc = xa_insert(&attach->devices, idev->obj.id, idev, GFP_KERNEL_ACCOUNT);
@@ -195,11 +193,9 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 		goto out_unlock;
 	}
 
-	if (hwpt_wants_faults(hwpt) && !hwpt_wants_faults(old)) {
-		rc = iommufd_fault_iopf_enable_all(&attach->devices);
-		if (rc)
-			goto out_free;
-	}
+	rc = iommufd_fault_prepare_replace(&attach->devices, hwpt, old);
+	if (rc)
+		goto out_free;
 
 	old_handle = pasid_attach_handle(igroup, pasid);
 	handle->devices = &attach->devices;

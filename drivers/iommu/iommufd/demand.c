@@ -1,0 +1,1076 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Demand paging: HWPTs that follow the pages of the process, and pin none.
+ *
+ * The IOAS records what the user has mapped, as ever. A demand-paged HWPT has none
+ * of it mapped to begin with. A device that meets a hole makes a page request; a
+ * worker faults the page in as the CPU would, and maps it. When the process loses a
+ * page (swap, migration, madvise, munmap, fork, ...), an MMU notifier unmaps it.
+ *
+ * Each area of the IOAS is cut at every GiB of IOVA. Such a slice has an interval
+ * notifier and a mutex, which orders its maps against its notifier. As slices are
+ * disjoint and no large page crosses one, the mutex also makes its holder the owner
+ * of the range, which the page tables ask for.
+ *
+ * Locks, outermost first:
+ *
+ *   iopt::domains_rwsem, iopt::iova_rwsem
+ *	The set of demand-paged HWPTs, the areas, and the slices of each.
+ *   slice::live
+ *	Held for reading while a worker uses the domain: the HWPT, or the area, goes
+ *	only after it. Memory is allocated under it, so no notifier takes it.
+ *   mm::mmap_lock
+ *   slice::lock
+ *	Maps and notifiers. Reclaim calls notifiers, so nothing is allocated under it:
+ *	tables are there before it is taken (iommu_domain_ops::prealloc_tables), and
+ *	unmapping a part of a large page uses the table that was deposited for that.
+ *
+ *   demand::mutex
+ *	Page requests that are being served. Nothing is taken under it but what the
+ *	IOMMU driver needs to look at tables.
+ *
+ * No stale translation. A worker maps what it has looked up only if no notifier ran
+ * since, and asks under slice::lock. A notifier that comes later waits for the mutex
+ * and unmaps; one that came before has made the sequence number stale.
+ *
+ * Nothing waits for user space but the worker itself, for a page that userfaultfd has
+ * yet to deliver. It holds no lock, but a user of the process's mm, which keeps all of
+ * that alive, files that it maps included: so it waits no longer than DEMAND_TIMEOUT,
+ * and has the device repeat its request. Detaching answers the request and ends the
+ * wait at once. Both by a signal, as for that the wait is killable.
+ */
+
+#include <linux/hmm.h>
+#include <linux/interval_tree.h>
+#include <linux/iommu.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/secretmem.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/userfaultfd_k.h>
+#include <linux/workqueue.h>
+
+#include "demand.h"
+#include "io_pagetable.h"
+#include "iommufd_private.h"
+
+/* Pages that are looked up at once, and the alignment of what they are looked up in */
+#define DEMAND_BLOCK_SHIFT	21
+#define DEMAND_BLOCK_SIZE	BIT(DEMAND_BLOCK_SHIFT)
+#define DEMAND_BLOCK_PAGES	(DEMAND_BLOCK_SIZE / PAGE_SIZE)
+
+/* What is faulted in together */
+#define DEMAND_AROUND		SZ_64K
+
+#define DEMAND_SLICE_SHIFT	30
+#define DEMAND_SLICE_SIZE	BIT(DEMAND_SLICE_SHIFT)
+#define DEMAND_SLICE_BLOCKS	BIT(DEMAND_SLICE_SHIFT - DEMAND_BLOCK_SHIFT)
+
+/*
+ * How long a worker goes on when notifiers keep interfering, or waits for user space.
+ * The device then repeats its request.
+ */
+#define DEMAND_TIMEOUT		HZ
+
+/* A page request may be stopped at each table of the guest, and at the page. */
+#define DEMAND_ROUNDS		8
+
+/* Part of an area, of a GiB at most, in one demand-paged HWPT */
+struct demand_slice {
+	struct mmu_interval_notifier notifier;
+	struct demand_area *area;
+	unsigned long iova;
+	unsigned long last_iova;
+	struct rw_semaphore live;
+	bool going;			/* under @live */
+	struct mutex lock;
+	/* Blocks that may have something mapped, under @lock */
+	DECLARE_BITMAP(used, DEMAND_SLICE_BLOCKS);
+};
+
+/* An area in one demand-paged HWPT */
+struct demand_area {
+	struct kref kref;
+	struct list_head node;		/* of iopt_area::demand_areas */
+	struct iommufd_demand *demand;	/* while not going */
+	struct iopt_pages *pages;
+	int prot;
+	unsigned int nr_slices;		/* that have a notifier */
+	struct demand_slice slices[];
+};
+
+struct iommufd_demand {
+	struct list_head node;		/* of io_pagetable::demands */
+	struct iommufd_hwpt_paging *hwpt;
+	struct io_pagetable *iopt;
+	struct iommu_domain *domain;
+	struct workqueue_struct *wq;
+	struct mutex mutex;
+	struct list_head faults;	/* struct demand_fault, under @mutex */
+};
+
+/* A group of page requests that a worker serves */
+struct demand_fault {
+	struct work_struct work;
+	struct list_head node;
+	struct iommufd_demand *demand;
+	/* Under demand::mutex: */
+	struct iopf_group *group;	/* NULL when it has been answered meanwhile */
+	struct task_struct *sleeper;	/* the worker, while it may wait for user space */
+	struct timer_list timer;	/* ends that */
+	/* The worker's own: */
+	unsigned long *pfns;
+	enum iommu_page_response_code code;
+	struct list_head for_user;	/* requests where the user has mapped nothing */
+};
+
+/* Slices */
+
+static unsigned long demand_slice_va(const struct demand_slice *slice, unsigned long iova)
+{
+	return slice->notifier.interval_tree.start + (iova - slice->iova);
+}
+
+static unsigned long demand_slice_iova(const struct demand_slice *slice, unsigned long va)
+{
+	return slice->iova + (va - slice->notifier.interval_tree.start);
+}
+
+static unsigned int demand_block(const struct demand_slice *slice, unsigned long iova)
+{
+	return (iova & (DEMAND_SLICE_SIZE - 1)) >> DEMAND_BLOCK_SHIFT;
+}
+
+/*
+ * Unmap @iova to @last. Most of what a process loses was never mapped for the device;
+ * blocks that have nothing cost no invalidation.
+ */
+static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigned long last)
+{
+	struct iommu_domain *domain = slice->area->demand->domain;
+	unsigned int first = demand_block(slice, iova), end = demand_block(slice, last) + 1;
+
+	lockdep_assert_held(&slice->lock);
+
+	if (find_next_bit(slice->used, end, first) >= end)
+		return;
+
+	/*
+	 * Splitting a large page takes the table that was deposited for it. Should that
+	 * fail all the same, unmap all that the page may cover: the device asks again.
+	 */
+	if (iommu_unmap(domain, iova, last - iova + 1) != last - iova + 1) {
+		iova = max(slice->iova, ALIGN_DOWN(iova, DEMAND_BLOCK_SIZE));
+		last = min(slice->last_iova, last | (DEMAND_BLOCK_SIZE - 1));
+		WARN_ON_ONCE(iommu_unmap(domain, iova, last - iova + 1) !=
+			     last - iova + 1);
+	}
+
+	if (iova != slice->iova && !IS_ALIGNED(iova, DEMAND_BLOCK_SIZE))
+		first++;
+	if (last != slice->last_iova && !IS_ALIGNED(last + 1, DEMAND_BLOCK_SIZE))
+		end--;
+	if (first < end)
+		bitmap_clear(slice->used, first, end - first);
+}
+
+static bool demand_invalidate(struct mmu_interval_notifier *notifier,
+			      const struct mmu_notifier_range *range, unsigned long seq)
+{
+	struct demand_slice *slice = container_of(notifier, struct demand_slice, notifier);
+	unsigned long start = max(range->start, notifier->interval_tree.start);
+	unsigned long last = min(range->end - 1, notifier->interval_tree.last);
+
+	if (mmu_notifier_range_blockable(range))
+		mutex_lock(&slice->lock);
+	else if (!mutex_trylock(&slice->lock))
+		return false;
+
+	mmu_interval_set_seq(notifier, seq);
+	demand_unmap(slice, demand_slice_iova(slice, start), demand_slice_iova(slice, last));
+	mutex_unlock(&slice->lock);
+
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops demand_notifier_ops = {
+	.invalidate = demand_invalidate,
+};
+
+static void demand_area_release(struct kref *kref)
+{
+	struct demand_area *darea = container_of(kref, struct demand_area, kref);
+
+	iopt_put_pages(darea->pages);
+	kvfree(darea);
+}
+
+static void demand_area_put(struct demand_area *darea)
+{
+	kref_put(&darea->kref, demand_area_release);
+}
+
+/*
+ * Take @darea, which no worker can find any more, out of the process's and the
+ * device's reach. Not held up by workers that wait for user space.
+ */
+static void demand_area_remove(struct demand_area *darea)
+{
+	unsigned int i;
+
+	for (i = 0; i < darea->nr_slices; i++) {
+		struct demand_slice *slice = &darea->slices[i];
+
+		down_write(&slice->live);
+		slice->going = true;
+		up_write(&slice->live);
+
+		mmu_interval_notifier_remove(&slice->notifier);
+		mutex_lock(&slice->lock);
+		demand_unmap(slice, slice->iova, slice->last_iova);
+		mutex_unlock(&slice->lock);
+		cond_resched();
+	}
+	demand_area_put(darea);
+}
+
+static int demand_slice_init(struct demand_area *darea, struct iopt_area *area,
+			     unsigned long iova)
+{
+	struct demand_slice *slice = &darea->slices[darea->nr_slices];
+	unsigned long va = (unsigned long)darea->pages->uptr +
+			   iopt_area_start_byte(area, iova);
+	int rc;
+
+	slice->area = darea;
+	slice->iova = iova;
+	slice->last_iova = min(iopt_area_last_iova(area), iova | (DEMAND_SLICE_SIZE - 1));
+	init_rwsem(&slice->live);
+	mutex_init(&slice->lock);
+
+	rc = mmu_interval_notifier_insert(&slice->notifier, darea->pages->source_mm, va,
+					  slice->last_iova - iova + 1, &demand_notifier_ops);
+	if (!rc)
+		darea->nr_slices++;
+	return rc;
+}
+
+static int demand_area_fill(struct demand_area *darea, struct iopt_area *area)
+{
+	unsigned long iova = iopt_area_iova(area), last = iopt_area_last_iova(area);
+	int rc;
+
+	for (;;) {
+		rc = demand_slice_init(darea, area, iova);
+		if (rc)
+			return rc;
+		if (darea->slices[darea->nr_slices - 1].last_iova == last)
+			return 0;
+		iova = darea->slices[darea->nr_slices - 1].last_iova + 1;
+		cond_resched();
+	}
+}
+
+static struct demand_area *demand_area_create(struct iommufd_demand *demand,
+					      struct iopt_area *area, struct iopt_pages *pages)
+{
+	unsigned long iova = iopt_area_iova(area), last = iopt_area_last_iova(area);
+	unsigned long nr = (last >> DEMAND_SLICE_SHIFT) - (iova >> DEMAND_SLICE_SHIFT) + 1;
+	struct demand_area *darea;
+	int rc;
+
+	/* What a nest parent maps has to be writable: erratum 772415. */
+	if (demand->hwpt->nest_parent && !(area->iommu_prot & IOMMU_WRITE))
+		return ERR_PTR(-EINVAL);
+
+	darea = kvzalloc(struct_size(darea, slices, nr), GFP_KERNEL_ACCOUNT);
+	if (!darea)
+		return ERR_PTR(-ENOMEM);
+
+	kref_init(&darea->kref);
+	darea->demand = demand;
+	darea->prot = area->iommu_prot;
+	darea->pages = pages;
+	kref_get(&pages->kref);
+
+	/* A notifier can only be put into an mm that has users. */
+	rc = -EFAULT;
+	if (mmget_not_zero(pages->source_mm)) {
+		rc = demand_area_fill(darea, area);
+		mmput(pages->source_mm);
+	}
+	if (rc) {
+		demand_area_remove(darea);
+		return ERR_PTR(rc);
+	}
+
+	return darea;
+}
+
+/**
+ * iopt_demand_add_area() - let demand-paged HWPTs map an area
+ * @area: the area, which has no pages yet
+ * @pages: its pages
+ *
+ * Context: may sleep; iopt::domains_rwsem is held for reading.
+ *
+ * Return: 0 or a negative errno, with nothing changed.
+ */
+int iopt_demand_add_area(struct iopt_area *area, struct iopt_pages *pages)
+{
+	struct io_pagetable *iopt = area->iopt;
+	struct iommufd_demand *demand;
+	struct demand_area *darea;
+
+	lockdep_assert_held(&iopt->domains_rwsem);
+
+	list_for_each_entry(demand, &iopt->demands, node) {
+		darea = demand_area_create(demand, area, pages);
+		if (IS_ERR(darea)) {
+			iopt_demand_remove_area(area);
+			return PTR_ERR(darea);
+		}
+		list_add(&darea->node, &area->demand_areas);
+	}
+
+	return 0;
+}
+
+/**
+ * iopt_demand_remove_area() - unmap an area from all demand-paged HWPTs
+ * @area: the area, which has lost its pages: no worker can find it
+ *
+ * Context: may sleep; iopt::domains_rwsem is held for reading.
+ */
+void iopt_demand_remove_area(struct iopt_area *area)
+{
+	struct demand_area *darea, *next;
+
+	list_for_each_entry_safe(darea, next, &area->demand_areas, node) {
+		list_del(&darea->node);
+		demand_area_remove(darea);
+	}
+}
+
+static void demand_remove_areas(struct io_pagetable *iopt, struct iommufd_demand *demand)
+{
+	struct demand_area *darea, *next;
+	struct iopt_area *area;
+
+	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
+	     area = iopt_area_iter_next(area, 0, ULONG_MAX)) {
+		list_for_each_entry_safe(darea, next, &area->demand_areas, node) {
+			if (darea->demand != demand)
+				continue;
+			list_del(&darea->node);
+			demand_area_remove(darea);
+		}
+	}
+}
+
+/**
+ * iopt_demand_add() - let a demand-paged HWPT map all areas of an IOAS
+ * @iopt: the IOAS
+ * @demand: the HWPT's demand paging
+ *
+ * Context: may sleep; iopt's two semaphores are held for writing.
+ *
+ * Return: 0 or a negative errno, with nothing changed.
+ */
+int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand)
+{
+	struct demand_area *darea;
+	struct iopt_area *area;
+
+	lockdep_assert_held_write(&iopt->domains_rwsem);
+
+	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
+	     area = iopt_area_iter_next(area, 0, ULONG_MAX)) {
+		if (!area->pages)
+			continue;
+		darea = demand_area_create(demand, area, area->pages);
+		if (IS_ERR(darea)) {
+			demand_remove_areas(iopt, demand);
+			return PTR_ERR(darea);
+		}
+		list_add(&darea->node, &area->demand_areas);
+	}
+	list_add(&demand->node, &iopt->demands);
+
+	return 0;
+}
+
+/**
+ * iopt_demand_remove() - undo iopt_demand_add()
+ * @iopt: the IOAS
+ * @demand: the HWPT's demand paging; nothing is attached to the HWPT
+ *
+ * Context: may sleep; iopt's two semaphores are held for writing.
+ */
+void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand)
+{
+	lockdep_assert_held_write(&iopt->domains_rwsem);
+
+	list_del(&demand->node);
+	demand_remove_areas(iopt, demand);
+}
+
+/* With all areas gone, nobody is at work in the domains; see iopt_free_empty_tables(). */
+void iopt_demand_free_empty_tables(struct io_pagetable *iopt)
+{
+	struct iommufd_demand *demand;
+
+	list_for_each_entry(demand, &iopt->demands, node)
+		iommu_free_empty_tables(demand->domain);
+}
+
+/*
+ * The slice for @iova, with a reference. -ENOENT if the user has mapped nothing
+ * there, -EPERM if not for @write.
+ */
+static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
+					     unsigned long iova, bool write)
+{
+	struct demand_area *darea;
+	struct iopt_area *area;
+	unsigned int i;
+
+	guard(rwsem_read)(&demand->iopt->iova_rwsem);
+	area = iopt_area_iter_first(demand->iopt, iova, iova);
+	if (!area || !area->pages)
+		return ERR_PTR(-ENOENT);
+	if (write && !(area->iommu_prot & IOMMU_WRITE))
+		return ERR_PTR(-EPERM);
+
+	list_for_each_entry(darea, &area->demand_areas, node) {
+		if (darea->demand != demand)
+			continue;
+		i = (iova >> DEMAND_SLICE_SHIFT) - (iopt_area_iova(area) >> DEMAND_SLICE_SHIFT);
+		kref_get(&darea->kref);
+		return &darea->slices[i];
+	}
+
+	return ERR_PTR(-ENOENT);
+}
+
+/* Faults */
+
+static void demand_wake(struct demand_fault *fault)
+{
+	send_sig(SIGKILL, fault->sleeper, 1);
+}
+
+static void demand_timeout(struct timer_list *timer)
+{
+	demand_wake(container_of(timer, struct demand_fault, timer));
+}
+
+/*
+ * From here on the worker may wait for user space, and demand_wake() ends that. False if
+ * the group has been answered before.
+ */
+static bool demand_sleep_begin(struct demand_fault *fault)
+{
+	guard(mutex)(&fault->demand->mutex);
+	if (!fault->group)
+		return false;
+
+	allow_signal(SIGKILL);
+	fault->sleeper = current;
+	mod_timer(&fault->timer, jiffies + DEMAND_TIMEOUT);
+	return true;
+}
+
+static void demand_sleep_end(struct demand_fault *fault)
+{
+	timer_delete_sync(&fault->timer);
+
+	guard(mutex)(&fault->demand->mutex);
+	fault->sleeper = NULL;
+	disallow_signal(SIGKILL);
+	flush_signals(current);
+}
+
+/*
+ * Fault in what is around @va, if that takes no waiting: a device that works on fresh
+ * memory would make a request for each page. Anonymous memory only, where a fault
+ * neither drops mmap_lock nor asks user space.
+ */
+static void demand_fault_around(struct demand_slice *slice, unsigned long va,
+				unsigned int flags)
+{
+	unsigned long start = ALIGN_DOWN(va, DEMAND_AROUND), end = start + DEMAND_AROUND;
+	struct vm_area_struct *vma = vma_lookup(slice->notifier.mm, va);
+
+	if (!vma || !vma_is_anonymous(vma) || userfaultfd_armed(vma))
+		return;
+
+	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
+	end = min3(end, vma->vm_end, slice->notifier.interval_tree.last + 1);
+	for (; start < end; start += PAGE_SIZE) {
+		if (start != va &&
+		    handle_mm_fault(vma, start, flags | FAULT_FLAG_REMOTE |
+				    FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT,
+				    NULL) & (VM_FAULT_ERROR | VM_FAULT_RETRY))
+			return;
+	}
+}
+
+/* Fault the page at @va in, as an access by the CPU would. */
+static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
+			 unsigned long va, bool write)
+{
+	unsigned int flags = write ? FAULT_FLAG_WRITE : 0;
+	struct mm_struct *mm = slice->notifier.mm;
+	bool unlocked = false;
+	int rc;
+
+	if (!demand_sleep_begin(fault))
+		return -EINTR;
+
+	mmap_read_lock(mm);
+	rc = fixup_user_fault(mm, va, flags, &unlocked);
+	if (!rc)
+		demand_fault_around(slice, va, flags);
+	mmap_read_unlock(mm);
+
+	demand_sleep_end(fault);
+
+	return rc;
+}
+
+/* What is looked up around a page */
+struct demand_window {
+	unsigned long iova;
+	unsigned long va;
+	unsigned int nr;	/* pages */
+	unsigned int asked;	/* index of the page that was asked for */
+};
+
+/*
+ * As much of the block around @iova as is in one slice and in one VMA. -EFAULT if the
+ * device must not have what is mapped there.
+ */
+static int demand_window_init(struct demand_window *window, struct demand_slice *slice,
+			      unsigned long iova)
+{
+	unsigned long start = max(slice->iova, ALIGN_DOWN(iova, DEMAND_BLOCK_SIZE));
+	unsigned long last = min(slice->last_iova, iova | (DEMAND_BLOCK_SIZE - 1));
+	unsigned long va = demand_slice_va(slice, start);
+	unsigned long end = demand_slice_va(slice, last) + 1;
+	struct vm_area_struct *vma;
+
+	vma = vma_lookup(slice->notifier.mm, demand_slice_va(slice, iova));
+	if (!vma)
+		return -EFAULT;
+	/* The kernel itself must not reach it, nor may a device. */
+	if (vma_is_secretmem(vma))
+		return -EFAULT;
+
+	va = max(va, vma->vm_start);
+	end = min(end, vma->vm_end);
+	window->va = va;
+	window->iova = demand_slice_iova(slice, va);
+	window->nr = (end - va) >> PAGE_SHIFT;
+	window->asked = (iova - window->iova) >> PAGE_SHIFT;
+
+	return 0;
+}
+
+/*
+ * Look up the pages around @iova. -EAGAIN if the page itself is not there, or not so.
+ * With mmap_lock held.
+ */
+static int demand_look_up(struct demand_fault *fault, struct demand_slice *slice,
+			  unsigned long iova, bool write, unsigned long seq,
+			  struct demand_window *window)
+{
+	struct hmm_range range = {
+		.notifier = &slice->notifier,
+		.notifier_seq = seq,
+		.hmm_pfns = fault->pfns,
+	};
+	unsigned long asked;
+	int rc;
+
+	rc = demand_window_init(window, slice, iova);
+	if (rc)
+		return rc;
+
+	memset(fault->pfns, 0, window->nr * sizeof(*fault->pfns));
+	range.start = window->va;
+	range.end = window->va + ((unsigned long)window->nr << PAGE_SHIFT);
+	rc = hmm_range_fault(&range);
+	if (rc)
+		return rc == -EBUSY ? -EAGAIN : -EFAULT;
+
+	asked = fault->pfns[window->asked];
+	if (asked & HMM_PFN_ERROR)
+		return -EFAULT;
+	if (!(asked & HMM_PFN_VALID) || (write && !(asked & HMM_PFN_WRITE)))
+		return -EAGAIN;
+
+	return 0;
+}
+
+/* How many pages from @i on can be mapped by one call, as one piece */
+static unsigned int demand_run(const unsigned long *pfns, unsigned int i, unsigned int nr)
+{
+	const unsigned long mask = HMM_PFN_VALID | HMM_PFN_WRITE | HMM_PFN_ERROR |
+				   ~HMM_PFN_FLAGS;
+	unsigned int n = 1;
+
+	while (i + n < nr && (pfns[i + n] & mask) == (pfns[i] & mask) + n)
+		n++;
+
+	return n;
+}
+
+/* How many of @nr pages from @iova on are not mapped */
+static unsigned int demand_free_run(struct iommu_domain *domain, unsigned long iova,
+				    unsigned int nr)
+{
+	unsigned int n = 1;
+
+	while (n < nr && !iommu_iova_to_phys(domain, iova + n * PAGE_SIZE))
+		n++;
+
+	return n;
+}
+
+/*
+ * What a device writes, no CPU notices: a page that it may write to counts as dirty.
+ * Marked while the notifier waits, and so before anybody can clean or free the page.
+ */
+static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
+{
+	struct page *page = hmm_pfn_to_page(pfn);
+	unsigned int i = 0;
+
+	while (i < nr) {
+		struct folio *folio = page_folio(page + i);
+
+		folio_mark_dirty(folio);
+		i += folio_nr_pages(folio) - folio_page_idx(folio, page + i);
+	}
+}
+
+/*
+ * Map what was looked up and is not mapped yet. The page that was asked for may be,
+ * read-only, when a write is what the device asks for now.
+ */
+static int demand_map_window(struct demand_slice *slice, const unsigned long *pfns,
+			     const struct demand_window *window)
+{
+	struct iommu_domain *domain = slice->area->demand->domain;
+	unsigned int i, n;
+
+	lockdep_assert_held(&slice->lock);
+
+	set_bit(demand_block(slice, window->iova), slice->used);
+	if (iommu_iova_to_phys(domain, window->iova + window->asked * PAGE_SIZE))
+		iommu_unmap(domain, window->iova + window->asked * PAGE_SIZE, PAGE_SIZE);
+
+	for (i = 0; i < window->nr; i += n) {
+		unsigned long iova = window->iova + i * PAGE_SIZE;
+		int prot = slice->area->prot, rc;
+
+		n = 1;
+		if (!(pfns[i] & HMM_PFN_VALID) || (pfns[i] & HMM_PFN_ERROR) ||
+		    iommu_iova_to_phys(domain, iova))
+			continue;
+
+		n = demand_run(pfns, i, window->nr);
+		n = demand_free_run(domain, iova, n);
+		if (!(pfns[i] & HMM_PFN_WRITE))
+			prot &= ~IOMMU_WRITE;
+		if (slice->area->demand->hwpt->nest_parent && !(prot & IOMMU_WRITE))
+			continue;
+
+		rc = iommu_map(domain, iova, page_to_phys(hmm_pfn_to_page(pfns[i])),
+			       (size_t)n << PAGE_SHIFT, prot, GFP_NOWAIT | __GFP_NOWARN);
+		if (rc)
+			return rc == -ENOMEM ? -EAGAIN : rc;
+		if (prot & IOMMU_WRITE)
+			demand_mark_dirty(pfns[i], n);
+	}
+
+	return 0;
+}
+
+/*
+ * See to it that mapping the window, and splitting what is mapped there, take no memory.
+ * Charged to the process.
+ */
+static int demand_prealloc(struct demand_slice *slice, const struct demand_window *window)
+{
+	struct iommu_domain *domain = slice->area->demand->domain;
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(slice->notifier.mm);
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	int rc;
+
+	rc = domain->ops->prealloc_tables(domain, window->iova,
+					  (size_t)window->nr << PAGE_SHIFT,
+					  GFP_KERNEL_ACCOUNT);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+
+	return rc;
+}
+
+/* Map the page at @iova, which has been faulted in, and what is there around it. */
+static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
+		      unsigned long iova, bool write)
+{
+	struct demand_window window;
+	unsigned long seq;
+	int rc;
+
+	guard(rwsem_read)(&slice->live);
+	if (slice->going)
+		return -EAGAIN;
+
+	seq = mmu_interval_read_begin(&slice->notifier);
+	mmap_read_lock(slice->notifier.mm);
+	rc = demand_look_up(fault, slice, iova, write, seq, &window);
+	mmap_read_unlock(slice->notifier.mm);
+	if (!rc)
+		rc = demand_prealloc(slice, &window);
+	if (rc)
+		return rc;
+
+	guard(mutex)(&slice->lock);
+	if (mmu_interval_read_retry(&slice->notifier, seq))
+		return -EAGAIN;
+
+	return demand_map_window(slice, fault->pfns, &window);
+}
+
+/*
+ * Have @iova mapped for reading, or @write. -EAGAIN if the process changes it all the
+ * time, -EINTR if user space does not deliver it, or nobody wants it any more.
+ */
+static int demand_serve(struct demand_fault *fault, unsigned long iova, bool write)
+{
+	unsigned long deadline = jiffies + DEMAND_TIMEOUT;
+	struct demand_slice *slice;
+	struct mm_struct *mm;
+	int rc;
+
+	do {
+		slice = demand_slice_get(fault->demand, iova, write);
+		if (IS_ERR(slice))
+			return PTR_ERR(slice);
+
+		mm = slice->notifier.mm;
+		rc = -EFAULT;
+		if (mmget_not_zero(mm)) {
+			rc = demand_fix_up(fault, slice, demand_slice_va(slice, iova),
+					   write);
+			if (!rc)
+				rc = demand_map(fault, slice, iova, write);
+			mmput(mm);
+		}
+		demand_area_put(slice->area);
+	} while (rc == -EAGAIN && time_before(jiffies, deadline));
+
+	return rc;
+}
+
+/*
+ * The first request of the group that this HWPT still stops, or NULL. What it does not
+ * stop leaves the group: it is mapped, or the device repeats it for another level.
+ */
+static struct iopf_fault *demand_next(struct demand_fault *fault, struct iopf_stop *stop)
+{
+	struct iopf_group *group = fault->group;
+	struct iopf_fault *iopf, *next;
+
+	lockdep_assert_held(&fault->demand->mutex);
+
+	list_for_each_entry_safe(iopf, next, &group->faults, list) {
+		iopf_stop_again(group, iopf, stop);
+		if (stop->domain == fault->demand->domain &&
+		    (stop->level == IOPF_LEVEL_FLAT || stop->level == IOPF_LEVEL_2))
+			return iopf;
+		if (stop->level == IOPF_LEVEL_REFUSED)
+			fault->code = IOMMU_PAGE_RESP_INVALID;
+		iopf_group_drop(group, iopf);
+	}
+
+	return NULL;
+}
+
+/* Note what became of a request. */
+static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
+			  const struct iopf_stop *stop, int rc)
+{
+	switch (rc) {
+	case 0:
+		/* Another table of the guest may be missing. */
+		return;
+	case -ENOENT:
+		if (!fault->demand->hwpt->common.fault)
+			break;
+		iopf->fault.prm.addr = stop->addr;
+		iopf->fault.prm.perm = stop->perm;
+		list_move_tail(&iopf->list, &fault->for_user);
+		return;
+	case -EAGAIN:
+	case -EINTR:
+		/* The device repeats it. */
+		iopf_group_drop(fault->group, iopf);
+		return;
+	}
+
+	fault->code = IOMMU_PAGE_RESP_INVALID;
+	iopf_group_drop(fault->group, iopf);
+}
+
+/* Serve one request of the group once. False if there is nothing more to serve. */
+static bool demand_round(struct demand_fault *fault)
+{
+	struct iommufd_demand *demand = fault->demand;
+	struct iopf_fault *iopf;
+	struct iopf_stop stop;
+	bool write;
+	int rc;
+
+	scoped_guard(mutex, &demand->mutex) {
+		if (!fault->group)
+			return false;
+		iopf = demand_next(fault, &stop);
+		if (!iopf)
+			return false;
+	}
+
+	/* What a nest parent maps has to be writable. */
+	write = (stop.perm & IOMMU_FAULT_PERM_WRITE) || demand->hwpt->nest_parent;
+	rc = demand_serve(fault, ALIGN_DOWN(stop.addr, PAGE_SIZE), write);
+
+	guard(mutex)(&demand->mutex);
+	if (!fault->group)
+		return false;
+	demand_result(fault, iopf, &stop, rc);
+	return true;
+}
+
+/* Answer the group, or leave the rest of it to the user. */
+static void demand_finish(struct demand_fault *fault)
+{
+	struct iommufd_demand *demand = fault->demand;
+	struct iopf_group *group;
+
+	guard(mutex)(&demand->mutex);
+	list_del(&fault->node);
+	group = fault->group;
+	if (!group)
+		return;
+
+	if (list_empty(&fault->for_user)) {
+		iopf_group_response(group, fault->code);
+		iopf_free_group(group);
+		return;
+	}
+
+	list_splice(&fault->for_user, &group->faults);
+	iopf_group_mark_last(group);
+	iommufd_fault_deliver(demand->hwpt->common.fault, group);
+}
+
+static void demand_work(struct work_struct *work)
+{
+	struct demand_fault *fault = container_of(work, struct demand_fault, work);
+	unsigned int rounds = 0, most;
+
+	scoped_guard(mutex, &fault->demand->mutex)
+		most = fault->group ? fault->group->fault_count * DEMAND_ROUNDS : 0;
+
+	fault->pfns = kmalloc_array(DEMAND_BLOCK_PAGES, sizeof(*fault->pfns), GFP_KERNEL);
+	if (fault->pfns)
+		while (rounds++ < most && demand_round(fault))
+			;
+	demand_finish(fault);
+	kfree(fault->pfns);
+	kfree(fault);
+}
+
+/**
+ * iommufd_demand_iopf_handler() - &iopf_client.handler of demand-paged HWPTs
+ * @group: page requests that the HWPT has stopped
+ *
+ * Return: 0 if @group has been taken, else -EINVAL.
+ */
+int iommufd_demand_iopf_handler(struct iopf_group *group)
+{
+	struct iommufd_hw_pagetable *hwpt = group->domain->fault_data;
+	struct iommufd_demand *demand = to_hwpt_paging(hwpt)->demand;
+	struct demand_fault *fault;
+
+	fault = kzalloc(sizeof(*fault), GFP_KERNEL);
+	if (!fault) {
+		/* As when the queue overflows: the device repeats it. */
+		iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS);
+		iopf_free_group(group);
+		return 0;
+	}
+
+	INIT_WORK(&fault->work, demand_work);
+	timer_setup(&fault->timer, demand_timeout, 0);
+	INIT_LIST_HEAD(&fault->for_user);
+	fault->demand = demand;
+	fault->group = group;
+	fault->code = IOMMU_PAGE_RESP_SUCCESS;
+
+	/* Whoever detaches takes the device away first, and then looks for its groups. */
+	guard(mutex)(&demand->mutex);
+	if (group->attach_handle->gpasid || !iommufd_fault_requester(group)) {
+		kfree(fault);
+		return -EINVAL;
+	}
+	list_add_tail(&fault->node, &demand->faults);
+	queue_work(demand->wq, &fault->work);
+
+	return 0;
+}
+
+/* Answer the group now. The worker ends as soon as it notices. */
+static void demand_fault_forget(struct demand_fault *fault)
+{
+	lockdep_assert_held(&fault->demand->mutex);
+
+	list_splice_init(&fault->for_user, &fault->group->faults);
+	iopf_group_response(fault->group, IOMMU_PAGE_RESP_INVALID);
+	iopf_free_group(fault->group);
+	fault->group = NULL;
+	if (fault->sleeper)
+		demand_wake(fault);
+}
+
+/**
+ * iommufd_demand_drop_faults() - answer page requests that are being served
+ * @demand: the HWPT's demand paging
+ * @handle: the attachment that they were made for
+ * @idev: or only those of this device, if not NULL
+ *
+ * What @handle stands for has been detached, or @idev has left its devices, so that
+ * no further ones come.
+ *
+ * Context: may sleep, but does not wait for user space.
+ */
+void iommufd_demand_drop_faults(struct iommufd_demand *demand,
+				struct iommufd_attach_handle *handle,
+				struct iommufd_device *idev)
+{
+	struct demand_fault *fault;
+
+	guard(mutex)(&demand->mutex);
+	list_for_each_entry(fault, &demand->faults, node) {
+		if (fault->group && iommufd_fault_concerns(fault->group, handle, idev))
+			demand_fault_forget(fault);
+	}
+}
+
+/* HWPTs */
+
+/**
+ * iommufd_demand_alloc() - make a HWPT demand-paged
+ * @hwpt: the HWPT, with its domain, not part of its IOAS yet
+ *
+ * Return: 0; -EOPNOTSUPP if its driver cannot page on demand, or report what it
+ * stops; -ENOMEM.
+ */
+int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
+{
+	struct iommu_domain *domain = hwpt->common.domain;
+	struct iopf_client client = {
+		.reports = IOPF_REPORT_FLAT,
+		.handler = iommufd_demand_iopf_handler,
+		.data = &hwpt->common,
+	};
+	struct iommufd_demand *demand;
+	int rc;
+
+	if (!domain->ops->prealloc_tables)
+		return -EOPNOTSUPP;
+
+	demand = kzalloc(sizeof(*demand), GFP_KERNEL_ACCOUNT);
+	if (!demand)
+		return -ENOMEM;
+
+	demand->hwpt = hwpt;
+	demand->iopt = &hwpt->ioas->iopt;
+	demand->domain = domain;
+	mutex_init(&demand->mutex);
+	INIT_LIST_HEAD(&demand->faults);
+	/* One that waits for user space holds nobody else up. */
+	demand->wq = alloc_workqueue("iommufd_demand", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!demand->wq) {
+		rc = -ENOMEM;
+		goto err_free;
+	}
+
+	if (hwpt->nest_parent)
+		client.reports |= IOPF_REPORT_NESTED_L2;
+	rc = iopf_register(domain, NULL, &client);
+	if (rc)
+		goto err_wq;
+
+	hwpt->demand = demand;
+	return 0;
+
+err_wq:
+	destroy_workqueue(demand->wq);
+err_free:
+	kfree(demand);
+	return rc;
+}
+
+/**
+ * iommufd_demand_free() - undo iommufd_demand_alloc()
+ * @demand: it has left its IOAS, and nothing is attached to its HWPT
+ *
+ * Context: may sleep. Waits for workers, which have nothing left to wait for.
+ */
+void iommufd_demand_free(struct iommufd_demand *demand)
+{
+	destroy_workqueue(demand->wq);
+	WARN_ON(!list_empty(&demand->faults));
+	kfree(demand);
+}
+
+/**
+ * iommufd_demand_capable() - may all memory of a device be paged on demand?
+ * @idev: the device
+ *
+ * Return: whether its driver has said that it tolerates faults on all its DMA, and
+ * its page requests can be reported.
+ */
+bool iommufd_demand_capable(struct iommufd_device *idev)
+{
+	return iommu_dev_fault_tolerant(idev->dev) &&
+	       device_iommu_capable(idev->dev, IOMMU_CAP_IOPF_FLAT);
+}
+
+/**
+ * iommufd_demand_may_attach() - may a device be attached to a HWPT?
+ * @hwpt: the HWPT
+ * @idev: the device
+ *
+ * Return: -EPERM if memory that @hwpt translates to is paged on demand, and the
+ * device would not survive that; else 0.
+ */
+int iommufd_demand_may_attach(struct iommufd_hw_pagetable *hwpt,
+			      struct iommufd_device *idev)
+{
+	struct iommufd_hwpt_paging *hwpt_paging = find_hwpt_paging(hwpt);
+
+	if (!hwpt_paging || !hwpt_paging->demand || iommufd_demand_capable(idev))
+		return 0;
+
+	return -EPERM;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Demand paging of HWPTs; see demand.c.
+ */
+#ifndef __IOMMUFD_DEMAND_H
+#define __IOMMUFD_DEMAND_H
+
+#include <linux/types.h>
+
+struct io_pagetable;
+struct iommufd_attach_handle;
+struct iommufd_demand;
+struct iommufd_device;
+struct iommufd_hw_pagetable;
+struct iommufd_hwpt_paging;
+struct iopf_group;
+struct iopt_area;
+struct iopt_pages;
+
+#ifdef CONFIG_IOMMUFD_DEMAND
+int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt);
+void iommufd_demand_free(struct iommufd_demand *demand);
+bool iommufd_demand_capable(struct iommufd_device *idev);
+int iommufd_demand_may_attach(struct iommufd_hw_pagetable *hwpt,
+			      struct iommufd_device *idev);
+int iommufd_demand_iopf_handler(struct iopf_group *group);
+void iommufd_demand_drop_faults(struct iommufd_demand *demand,
+				struct iommufd_attach_handle *handle,
+				struct iommufd_device *idev);
+
+int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand);
+void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand);
+int iopt_demand_add_area(struct iopt_area *area, struct iopt_pages *pages);
+void iopt_demand_remove_area(struct iopt_area *area);
+void iopt_demand_free_empty_tables(struct io_pagetable *iopt);
+#else
+static inline int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void iommufd_demand_free(struct iommufd_demand *demand) {}
+
+static inline bool iommufd_demand_capable(struct iommufd_device *idev)
+{
+	return false;
+}
+
+static inline int iommufd_demand_may_attach(struct iommufd_hw_pagetable *hwpt,
+					    struct iommufd_device *idev)
+{
+	return 0;
+}
+
+static inline void iommufd_demand_drop_faults(struct iommufd_demand *demand,
+					      struct iommufd_attach_handle *handle,
+					      struct iommufd_device *idev)
+{
+}
+
+static inline int iopt_demand_add(struct io_pagetable *iopt,
+				  struct iommufd_demand *demand)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void iopt_demand_remove(struct io_pagetable *iopt,
+				      struct iommufd_demand *demand)
+{
+}
+
+static inline int iopt_demand_add_area(struct iopt_area *area,
+				       struct iopt_pages *pages)
+{
+	return 0;
+}
+
+static inline void iopt_demand_remove_area(struct iopt_area *area) {}
+static inline void iopt_demand_free_empty_tables(struct io_pagetable *iopt) {}
+#endif
+
+#endif /* __IOMMUFD_DEMAND_H */

@@ -1,0 +1,926 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Demand paging: a device that works on memory that nobody has pinned, while the process
+ * loses pages in every way that it can.  What the device writes the CPU reads, and the
+ * other way round.  Prints TAP.
+ *
+ * The suite "demand" prepares a swap device on zram.  TESTDEV is a device that the
+ * administrator has named as fault tolerant, TESTDEV2 one that he has not.
+ */
+#include <linux/mman.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+#include "vtd_vmm.h"
+
+#define SZ_2M		(2UL << 20)
+#define SZ_1G		(1UL << 30)
+#define SIZE		(8 * SZ_2M)
+#define IOVA		(4 * SZ_1G - 4 * SZ_2M)		/* the area crosses a GiB */
+#define ELSEWHERE	(64 * SZ_1G)
+#define BY_REQUESTS	(VTDT_ATS | VTDT_PAGE_IN | VTDT_PATTERN)
+
+struct demand {
+	struct vmm vmm;
+	unsigned int pasid, hwpt;
+	unsigned char *memory;
+};
+
+/* ---- the process ---- */
+
+/* A line of /proc/self/status, in KiB; -1 if there is none */
+static long status_kib(const char *name)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	char line[200];
+	long kib = -1;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, name, strlen(name)))
+			sscanf(line + strlen(name), ": %ld", &kib);
+	}
+	if (file)
+		fclose(file);
+	return kib;
+}
+
+static unsigned char *new_memory(size_t size, int advice)
+{
+	unsigned char *memory = mmap(NULL, size + SZ_2M, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	memory = (void *)(((unsigned long)memory + SZ_2M - 1) & ~(SZ_2M - 1));
+	return madvise(memory, size, advice) ? NULL : memory;
+}
+
+static void fill(unsigned char *memory, uint64_t iova, size_t size, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < size; i += 8)
+		*(volatile uint64_t *)(memory + i) = pattern_at(seed, iova + i);
+}
+
+static bool holds(const unsigned char *memory, uint64_t iova, size_t size, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < size; i += 8) {
+		if (*(volatile uint64_t *)(memory + i) == pattern_at(seed, iova + i))
+			continue;
+		note("offset %#zx differs\n", i);
+		return false;
+	}
+	return true;
+}
+
+static bool present(const unsigned char *page)
+{
+	unsigned char in_core = 0;
+
+	return !mincore((void *)page, PAGE, &in_core) && (in_core & 1);
+}
+
+/* ---- the device ---- */
+
+static void begin(struct demand *d, unsigned int op, uint64_t iova, size_t size,
+		  uint64_t seed)
+{
+	struct vtdt_command c = command(op | BY_REQUESTS, d->pasid, iova);
+
+	c.length = size;
+	c.data = seed;
+	start(&d->vmm.dev, &c);
+}
+
+/* How the command ended: VTDT_OK, or VTDT_FAILED if what it read was wrong */
+static unsigned int end(struct demand *d)
+{
+	struct vtdt_command c = await(&d->vmm.dev);
+
+	return c.status == VTDT_OK && c.result ? VTDT_FAILED : c.status;
+}
+
+static unsigned int device_writes(struct demand *d, uint64_t iova, size_t size,
+				  uint64_t seed)
+{
+	begin(d, VTDT_WRITE, iova, size, seed);
+	return end(d);
+}
+
+/* It compares. */
+static unsigned int device_reads(struct demand *d, uint64_t iova, size_t size,
+				 uint64_t seed)
+{
+	begin(d, VTDT_READ, iova, size, seed);
+	return end(d);
+}
+
+static unsigned int page_requests(struct demand *d)
+{
+	return *reg(&d->vmm.dev, VTDT_PAGE_REQUESTS);
+}
+
+/* ---- the machine ---- */
+
+static bool open_demand(struct demand *d, unsigned int pasid, unsigned int fault)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct vmm *vmm = &d->vmm;
+
+	*d = (struct demand) { .pasid = pasid };
+	vmm->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (!open_device(&vmm->dev, getenv("TESTDEV"), vmm->iommufd) ||
+	    ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc))
+		return false;
+	vmm->ioas = alloc.out_ioas_id;
+	d->memory = new_memory(SIZE, MADV_NOHUGEPAGE);
+	d->hwpt = new_paging(vmm, IOMMU_HWPT_ALLOC_DEMAND, fault);
+	return d->memory && d->hwpt && map_area(vmm, IOVA, d->memory, SIZE) &&
+	       attach(vmm, pasid, d->hwpt);
+}
+
+static void close_demand(struct demand *d)
+{
+	munmap((void *)d->vmm.dev.regs, 0x10000);
+	close(d->vmm.dev.fd);
+	close(d->vmm.iommufd);
+	munmap(d->memory, SIZE);
+}
+
+FIXTURE(demand)
+{
+	struct demand d;
+};
+
+FIXTURE_VARIANT(demand)
+{
+	unsigned int pasid;
+};
+
+FIXTURE_VARIANT_ADD(demand, rid) { RID };
+FIXTURE_VARIANT_ADD(demand, pasid) { 0x12345 };
+
+FIXTURE_SETUP(demand)
+{
+	ASSERT_TRUE(open_demand(&self->d, variant->pasid, 0));
+}
+
+FIXTURE_TEARDOWN(demand)
+{
+	EXPECT_EQ(0, status_kib("VmPin"));
+	EXPECT_EQ(0, status_kib("VmLck"));
+	close_demand(&self->d);
+}
+
+/* ---- what it costs ---- */
+
+/* Memory is there when the device touches it, and not before. */
+TEST_F(demand, starts_empty)
+{
+	struct demand *d = &self->d;
+	long before = status_kib("VmRSS");
+
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M + 123, SZ_2M, 1));
+	EXPECT_LE(SZ_2M / 1024, status_kib("VmRSS") - before);
+	EXPECT_GE(2 * SZ_2M / 1024, status_kib("VmRSS") - before);
+	EXPECT_TRUE(holds(d->memory + SZ_2M + 128, IOVA + SZ_2M + 128, SZ_2M - 128, 1));
+	EXPECT_FALSE(present(d->memory));
+}
+
+/* All of it, twice: the second time, nothing is missing. */
+TEST_F(demand, steady_state)
+{
+	struct demand *d = &self->d;
+	unsigned int requests;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 1));
+	EXPECT_TRUE(holds(d->memory, IOVA, SIZE, 1));
+	requests = page_requests(d);
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 2));
+	ASSERT_EQ(VTDT_OK, device_reads(d, IOVA, SIZE, 2));
+	EXPECT_EQ(requests, page_requests(d));
+	EXPECT_TRUE(holds(d->memory, IOVA, SIZE, 2));
+}
+
+/*
+ * What the process has is mapped 2 MiB at once, in small pages or in a huge one; what it
+ * does not have yet, 64 KiB at once.
+ */
+TEST_F(demand, few_requests)
+{
+	struct demand *d = &self->d;
+	unsigned int requests = page_requests(d);
+
+	fill(d->memory, IOVA, 2 * SZ_2M, 1);
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 2 * SZ_2M, 1));
+	EXPECT_GE(3, page_requests(d) - requests);
+
+	ASSERT_EQ(0, madvise(d->memory + 2 * SZ_2M, 2 * SZ_2M, MADV_HUGEPAGE));
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 2 * SZ_2M, 2 * SZ_2M, 2));
+	EXPECT_GE(3, page_requests(d) - requests);
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 4 * SZ_2M, SZ_2M, 3));
+	EXPECT_GE(SZ_2M >> 16, page_requests(d) - requests);
+	EXPECT_TRUE(holds(d->memory + 2 * SZ_2M, IOVA + 2 * SZ_2M, 2 * SZ_2M, 2));
+}
+
+/* ---- what the process loses ---- */
+
+TEST_F(demand, dontneed)
+{
+	struct demand *d = &self->d;
+	unsigned int i;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	for (i = 0; i < 512; i += 2)
+		ASSERT_EQ(0, madvise(d->memory + i * PAGE, PAGE, MADV_DONTNEED));
+	for (i = 0; i < 512; i++) {
+		uint64_t iova = IOVA + i * PAGE;
+
+		ASSERT_EQ(i % 2 ? VTDT_OK : VTDT_FAILED, device_reads(d, iova, PAGE, 1));
+		ASSERT_EQ(VTDT_OK, device_writes(d, iova, PAGE, 2));
+	}
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
+
+	/* 2 MiB that go leave those behind them to go by themselves. */
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M, PAGE, 2));
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_DONTNEED));
+	ASSERT_EQ(0, madvise(d->memory + SZ_2M, PAGE, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA + SZ_2M, PAGE, 2));
+}
+
+/* A part of a huge page goes; the rest stays mapped. */
+TEST_F(demand, part_of_huge_page)
+{
+	struct demand *d = &self->d;
+	unsigned int requests;
+
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_HUGEPAGE));
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	ASSERT_EQ(0, madvise(d->memory + 7 * PAGE, PAGE, MADV_DONTNEED));
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + 8 * PAGE, SZ_2M - 8 * PAGE, 1));
+	EXPECT_GE(1, page_requests(d) - requests);
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA + 7 * PAGE, PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 7 * PAGE, PAGE, 1));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 1));
+}
+
+TEST_F(demand, swapped_out)
+{
+	struct demand *d = &self->d;
+	unsigned int i, gone, tries;
+
+	for (tries = 1; tries <= 3; tries++) {
+		ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 2 * SZ_2M, tries));
+		ASSERT_EQ(0, madvise(d->memory, 2 * SZ_2M, MADV_PAGEOUT));
+		for (i = gone = 0; i < 1024; i++)
+			gone += !present(d->memory + i * PAGE);
+		EXPECT_LT(900, gone);
+		EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 2 * SZ_2M, tries));
+		EXPECT_TRUE(holds(d->memory, IOVA, 2 * SZ_2M, tries));
+	}
+}
+
+/* What a device alone has written is not thrown away as clean. */
+TEST_F(demand, lazily_freed)
+{
+	struct demand *d = &self->d;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_FREE));
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_PAGEOUT));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
+}
+
+/* The child keeps the data of before, whatever the device writes for the parent. */
+TEST_F(demand, forked)
+{
+	struct demand *d = &self->d;
+	int go[2], status = -1;
+	char byte;
+	pid_t child;
+
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	child = fork();
+	if (!child) {
+		if (read(go[0], &byte, 1) != 1)
+			_exit(2);
+		_exit(!holds(d->memory, IOVA, SZ_2M, 1));
+	}
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	ASSERT_EQ(1, write(go[1], "", 1));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
+}
+
+TEST_F(demand, protected)
+{
+	struct demand *d = &self->d;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 1));
+	ASSERT_EQ(0, mprotect(d->memory, 16 * PAGE, PROT_READ));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 2));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 16 * PAGE, 1));
+	ASSERT_EQ(0, mprotect(d->memory, 16 * PAGE, PROT_NONE));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
+	ASSERT_EQ(0, mprotect(d->memory, 16 * PAGE, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, 16 * PAGE, 2));
+}
+
+/* A page that is only read is mapped for that; a write then gets one of its own. */
+TEST_F(demand, read_before_write)
+{
+	struct demand *d = &self->d;
+	unsigned int i;
+
+	/* zeroes */
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SZ_2M, 1));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 1));
+	for (i = 0; i < 512; i++)
+		EXPECT_EQ(0, d->memory[SZ_2M + i * PAGE]);
+}
+
+TEST_F(demand, unmapped_and_moved)
+{
+	struct demand *d = &self->d;
+	unsigned char *to = new_memory(SZ_2M, MADV_NOHUGEPAGE);
+
+	ASSERT_NE(NULL, to);
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	ASSERT_EQ(to, mremap(d->memory, SZ_2M, SZ_2M, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 2));
+	EXPECT_TRUE(holds(to, IOVA, SZ_2M, 1));
+
+	/* something else comes there */
+	ASSERT_EQ(d->memory, mmap(d->memory, SZ_2M, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 3));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
+	EXPECT_TRUE(holds(to, IOVA, SZ_2M, 1));
+	munmap(to, SZ_2M);
+}
+
+/* ---- what is not for a device ---- */
+
+TEST_F(demand, secret_memory)
+{
+	struct demand *d = &self->d;
+	int fd = syscall(SYS_memfd_secret, 0);
+	unsigned char *secret;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, 16 * PAGE));
+	secret = mmap(d->memory, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		      fd, 0);
+	ASSERT_EQ(d->memory, secret);
+	memset(secret, 1, 16 * PAGE);
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 16 * PAGE, PAGE, 1));
+	close(fd);
+}
+
+TEST_F(demand, registers_of_a_device)
+{
+	struct demand *d = &self->d;
+	struct vfio_region_info info = {
+		.argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+
+	ASSERT_EQ(0, ioctl(d->vmm.dev.fd, VFIO_DEVICE_GET_REGION_INFO, &info));
+	ASSERT_EQ(d->memory, mmap(d->memory, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, d->vmm.dev.fd, info.offset));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + PAGE, PAGE, 1));
+}
+
+TEST_F(demand, outside_of_areas)
+{
+	struct demand *d = &self->d;
+
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, ELSEWHERE, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + SIZE, PAGE, 1));
+	ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory + SZ_2M, SZ_2M));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
+	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, SZ_2M));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, ELSEWHERE, PAGE, 1));
+	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
+}
+
+TEST_F(demand, read_only_area)
+{
+	struct demand *d = &self->d;
+	struct iommu_ioas_map map = {
+		.size = sizeof(map), .ioas_id = d->vmm.ioas, .iova = ELSEWHERE,
+		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.length = SZ_2M, .user_va = (uintptr_t)d->memory + SZ_2M,
+	};
+
+	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_MAP, &map));
+	fill(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1);
+	EXPECT_EQ(VTDT_OK, device_reads(d, ELSEWHERE, SZ_2M, 1));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, ELSEWHERE, PAGE, 2));
+	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
+}
+
+/* ---- pages that are late ---- */
+
+struct late {
+	int fd;
+	unsigned char *memory;
+	size_t size;
+};
+
+/* Have the pages of @memory come from here. */
+static bool catch_faults(struct late *late, unsigned char *memory, size_t size)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { (unsigned long)memory, size },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	*late = (struct late) { syscall(SYS_userfaultfd, O_CLOEXEC), memory, size };
+	return late->fd >= 0 && !ioctl(late->fd, UFFDIO_API, &api) &&
+	       !ioctl(late->fd, UFFDIO_REGISTER, &range);
+}
+
+static bool wait_for_fault(struct late *late, unsigned long *address)
+{
+	struct pollfd fd = { .fd = late->fd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (!comes(&fd, 1) || read(late->fd, &msg, sizeof(msg)) != sizeof(msg))
+		return false;
+	*address = msg.arg.pagefault.address & ~(PAGE - 1);
+	return msg.event == UFFD_EVENT_PAGEFAULT;
+}
+
+static bool deliver_page(struct late *late, unsigned long address, void *from)
+{
+	struct uffdio_copy copy = {
+		.dst = address, .src = (unsigned long)from, .len = PAGE,
+	};
+
+	return !ioctl(late->fd, UFFDIO_COPY, &copy);
+}
+
+TEST_F(demand, post_copy)
+{
+	unsigned char *from = new_memory(16 * PAGE, MADV_NOHUGEPAGE);
+	struct demand *d = &self->d;
+	unsigned long address;
+	struct late late;
+	int i;
+
+	ASSERT_NE(NULL, from);
+	fill(from, IOVA, 16 * PAGE, 5);
+	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
+	begin(d, VTDT_READ, IOVA, 16 * PAGE, 5);
+	for (i = 0; i < 16; i++) {
+		ASSERT_TRUE(wait_for_fault(&late, &address));
+		EXPECT_EQ((unsigned long)d->memory + i * PAGE, address);
+		sleep_ms(5);
+		EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
+		ASSERT_TRUE(deliver_page(&late, address, from + i * PAGE));
+	}
+	EXPECT_EQ(VTDT_OK, end(d));
+	close(late.fd);
+	munmap(from, 16 * PAGE);
+}
+
+/* Neither detaching, nor unmapping, nor closing waits for it, nor do these for a second. */
+TEST_F(demand, late_page)
+{
+	struct demand *d = &self->d;
+	unsigned long address;
+	struct late late;
+	long start;
+
+	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
+	begin(d, VTDT_WRITE, IOVA, PAGE, 1);
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	start = now_ms();
+	ASSERT_TRUE(detach(&d->vmm, d->pasid));
+	EXPECT_NE(VTDT_OK, end(d));
+	EXPECT_GT(5000, now_ms() - start);
+
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M, PAGE, 1));
+	begin(d, VTDT_WRITE, IOVA, PAGE, 1);
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	start = now_ms();
+	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
+	EXPECT_GT(5000, now_ms() - start);
+	ASSERT_TRUE(detach(&d->vmm, d->pasid));
+	start = now_ms();
+	ASSERT_TRUE(destroy(&d->vmm, d->hwpt));
+	EXPECT_GT(5000, now_ms() - start);
+	close(late.fd);
+}
+
+/* Destroying a HWPT ends its waits: ten of them do not wait for ten seconds. */
+TEST_F(demand, late_pages)
+{
+	struct demand *d = &self->d;
+	unsigned long address;
+	struct late late;
+	long waited = 0;
+	int i;
+
+	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
+	for (i = 0; i < 10; i++) {
+		begin(d, VTDT_WRITE, IOVA, PAGE, 1);
+		ASSERT_TRUE(wait_for_fault(&late, &address));
+		ASSERT_TRUE(detach(&d->vmm, d->pasid));
+		waited -= now_ms();
+		ASSERT_TRUE(destroy(&d->vmm, d->hwpt));
+		waited += now_ms();
+		end(d);
+		d->hwpt = new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+		ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
+	}
+	EXPECT_GT(5000, waited);
+	close(late.fd);
+}
+
+/* ---- beside others ---- */
+
+/* A pinned HWPT of the same IOAS works on, and keeps its pages. */
+TEST_F(demand, beside_a_pinned_one)
+{
+	struct demand *d = &self->d;
+	unsigned int pinned;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	pinned = new_paging(&d->vmm, 0, 0);
+	ASSERT_NE(0, pinned);
+	EXPECT_NE(0, status_kib("VmPin"));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
+	ASSERT_TRUE(destroy(&d->vmm, pinned));
+	EXPECT_EQ(0, status_kib("VmPin"));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 3));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
+}
+
+/* Where the IOAS maps nothing, the user is asked. */
+TEST_F(demand, fault_queue)
+{
+	struct demand *d = &self->d;
+	struct iommu_hwpt_pgfault record;
+	unsigned int id, hwpt;
+	struct pollfd queue;
+
+	ASSERT_TRUE(new_queue(&d->vmm, &queue, &id));
+	hwpt = new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, id);
+	ASSERT_NE(0, hwpt);
+	ASSERT_TRUE(attach(&d->vmm, d->pasid == RID ? 0x777 : RID, hwpt));
+	ASSERT_TRUE(detach(&d->vmm, d->pasid));
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, hwpt));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(0, poll(&queue, 1, 0));
+	begin(d, VTDT_WRITE, ELSEWHERE, PAGE, 1);
+	ASSERT_TRUE(comes(&queue, 1));
+	ASSERT_EQ(sizeof(record), read(queue.fd, &record, sizeof(record)));
+	EXPECT_EQ(ELSEWHERE, record.addr);
+	ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory + SZ_2M, SZ_2M));
+	ASSERT_TRUE(respond(&queue, record.cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(VTDT_OK, end(d));
+	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, PAGE, 1));
+	close(queue.fd);
+}
+
+/* ---- below a guest's tables ---- */
+
+#define GVA		0x7f0000000000UL
+
+/* A guest whose memory, tables included, the device has to ask for; one page for each */
+FIXTURE(nested)
+{
+	struct demand d;
+	unsigned int root, pages[8];
+};
+
+FIXTURE_VARIANT(nested)
+{
+	unsigned int pasid;
+};
+
+FIXTURE_VARIANT_ADD(nested, rid) { RID };
+FIXTURE_VARIANT_ADD(nested, pasid) { 0x12345 };
+
+FIXTURE_SETUP(nested)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct demand *d = &self->d;
+	struct vmm *vmm = &d->vmm;
+	unsigned int i;
+
+	d->pasid = variant->pasid;
+	vmm->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_TRUE(open_device(&vmm->dev, getenv("TESTDEV"), vmm->iommufd));
+	ASSERT_EQ(0, ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc));
+	vmm->ioas = alloc.out_ioas_id;
+	d->memory = new_memory(SIZE, MADV_NOHUGEPAGE);
+	vmm->guest = (void *)d->memory;
+	ASSERT_TRUE(map_area(vmm, 0, d->memory, SIZE));
+	vmm->parent = new_parent(vmm, IOMMU_HWPT_ALLOC_DEMAND);
+	ASSERT_NE(0, vmm->parent);
+
+	self->root = new_page(vmm);
+	for (i = 0; i < 8; i++) {
+		/* none is near another, so that each is asked for by itself */
+		self->pages[i] = GUEST_PAGES * (i % 4 + 2) + i * 32;
+		*entry(vmm, self->root, GVA + i * PAGE, 1, TABLE) = self->pages[i] * PAGE | LEAF;
+	}
+	d->hwpt = nest(vmm, self->root, 0);
+	ASSERT_NE(0, d->hwpt);
+	ASSERT_TRUE(attach(vmm, d->pasid, d->hwpt));
+}
+
+FIXTURE_TEARDOWN(nested)
+{
+	EXPECT_EQ(0, status_kib("VmPin"));
+	close_demand(&self->d);
+}
+
+/* Where the guest's @i-th page is in the program's memory */
+#define guest_page(i)	(self->d.memory + self->pages[i] * PAGE)
+
+/* One request, whatever is missing on the way: four tables and the page. */
+TEST_F(nested, one_request_each)
+{
+	unsigned int requests = page_requests(&self->d), i;
+
+	for (i = 0; i < 8; i++) {
+		EXPECT_EQ(VTDT_OK, device_writes(&self->d, GVA + i * PAGE, PAGE, 1));
+		EXPECT_TRUE(holds(guest_page(i), GVA + i * PAGE, PAGE, 1));
+	}
+	EXPECT_EQ(8, page_requests(&self->d) - requests);
+	EXPECT_EQ(VTDT_OK, device_reads(&self->d, GVA, 8 * PAGE, 1));
+	EXPECT_EQ(8, page_requests(&self->d) - requests);
+}
+
+/* Pages and tables go, together and each by itself. */
+TEST_F(nested, lost)
+{
+	unsigned int i, round;
+
+	for (round = 1; round <= 4; round++) {
+		EXPECT_EQ(VTDT_OK, device_writes(&self->d, GVA, 8 * PAGE, round));
+		for (i = 0; i < 8; i++)
+			EXPECT_TRUE(holds(guest_page(i), GVA + i * PAGE, PAGE, round));
+		if (round & 1)
+			ASSERT_EQ(0, madvise(self->d.memory, SZ_2M, MADV_PAGEOUT));
+		if (round & 2)
+			ASSERT_EQ(0, madvise(self->d.memory + SZ_2M, 6 * SZ_2M,
+					     MADV_PAGEOUT));
+		EXPECT_EQ(VTDT_OK, device_reads(&self->d, GVA, 8 * PAGE, round));
+	}
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, madvise(guest_page(i), PAGE, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_FAILED, device_reads(&self->d, GVA, PAGE, 4));
+	EXPECT_EQ(VTDT_OK, device_writes(&self->d, GVA, 8 * PAGE, 5));
+	for (i = 0; i < 8; i++)
+		EXPECT_TRUE(holds(guest_page(i), GVA + i * PAGE, PAGE, 5));
+}
+
+/* What the guest's own tables do not map stays the guest's affair. */
+TEST_F(nested, not_mapped_by_the_guest)
+{
+	EXPECT_EQ(VTDT_DENIED, device_writes(&self->d, GVA + SZ_1G, PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(&self->d, GVA, PAGE, 1));
+	/* nor is there memory of the host behind this */
+	*entry(&self->d.vmm, self->root, GVA + 9 * PAGE, 1, TABLE) = 1UL << 40 | LEAF;
+	EXPECT_EQ(VTDT_DENIED, device_writes(&self->d, GVA + 9 * PAGE, PAGE, 1));
+}
+
+TEST_F(nested, read_only_is_refused)
+{
+	struct iommu_ioas_map map = {
+		.size = sizeof(map), .ioas_id = self->d.vmm.ioas, .iova = ELSEWHERE,
+		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.length = SZ_2M, .user_va = (uintptr_t)self->d.memory,
+	};
+
+	EXPECT_EQ(-1, ioctl(self->d.vmm.iommufd, IOMMU_IOAS_MAP, &map));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+/* ---- who may ---- */
+
+static uint64_t capabilities(struct vmm *vmm, unsigned int dev_id)
+{
+	struct iommu_hw_info info = { .size = sizeof(info), .dev_id = dev_id };
+
+	return ioctl(vmm->iommufd, IOMMU_GET_HW_INFO, &info) ? 0 : info.out_capabilities;
+}
+
+TEST_F(demand, who_may_attach)
+{
+	struct demand *d = &self->d;
+	struct vmm other = d->vmm;
+
+	EXPECT_NE(0, capabilities(&d->vmm, d->vmm.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
+	ASSERT_TRUE(open_device(&other.dev, getenv("TESTDEV2"), other.iommufd));
+	EXPECT_EQ(0, capabilities(&other, other.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
+	EXPECT_FALSE(attach(&other, d->pasid, d->hwpt));
+	EXPECT_EQ(EPERM, errno);
+	/* nor by a replace, after which the old one is there */
+	ASSERT_TRUE(attach(&other, RID, d->vmm.ioas));
+	EXPECT_FALSE(attach(&other, RID, d->hwpt));
+	EXPECT_EQ(EPERM, errno);
+	EXPECT_TRUE(detach(&other, RID));
+	close(other.dev.fd);
+}
+
+TEST_F(demand, refused_flags)
+{
+	struct demand *d = &self->d;
+
+	EXPECT_EQ(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND |
+				IOMMU_HWPT_ALLOC_DIRTY_TRACKING, 0));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+}
+
+/* ---- at any moment ---- */
+
+static void *lose_pages(void *data)
+{
+	struct demand *d = data;
+	unsigned int i;
+
+	for (i = 0; *reg(&d->vmm.dev, VTDT_BUSY); i++) {
+		unsigned char *at = d->memory + (i * 7919 % (SIZE / PAGE - 64)) * PAGE;
+
+		madvise(at, 64 * PAGE, i % 3 ? MADV_PAGEOUT : MADV_COLD);
+		if (i % 5 == 0)
+			madvise(at, SZ_2M, i % 2 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+		sleep_ms(1);
+	}
+	return NULL;
+}
+
+/* ---- less memory than the device works on ---- */
+
+#define CGROUP	"/sys/fs/cgroup/device"
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Bytes of page tables of devices that are charged to the cgroup; -1 if that is not told */
+static long charged_tables(void)
+{
+	FILE *file = fopen(CGROUP "/memory.stat", "r");
+	long bytes = -1;
+	char line[200];
+
+	while (file && fgets(line, sizeof(line), file))
+		sscanf(line, "sec_pagetables %ld", &bytes);
+	if (file)
+		fclose(file);
+	return bytes;
+}
+
+/*
+ * A cgroup that may have less than what the device works on: it makes progress, nothing is
+ * lost, and page tables count as the process's.
+ */
+FIXTURE(cgroup)
+{
+};
+
+FIXTURE_SETUP(cgroup)
+{
+}
+
+FIXTURE_TEARDOWN(cgroup)
+{
+}
+
+TEST_F_TIMEOUT(cgroup, less_memory, 300)
+{
+	struct demand d;
+	unsigned int i;
+	char pid[20];
+	long before;
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	sprintf(pid, "%d", getpid());
+	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
+	ASSERT_TRUE(open_demand(&d, RID, 0));
+	before = charged_tables();
+	ASSERT_TRUE(write_file(CGROUP "/memory.max", "12M"));
+	for (i = 1; i <= 3; i++) {
+		EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SIZE, i));
+		EXPECT_EQ(VTDT_OK, device_reads(&d, IOVA, SIZE, i));
+	}
+	EXPECT_TRUE(holds(d.memory, IOVA, SIZE, 3));
+	/* one for each 2 MiB */
+	EXPECT_LE(SIZE / SZ_2M * PAGE, charged_tables() - before);
+	close_demand(&d);
+	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
+	EXPECT_EQ(0, rmdir(CGROUP));
+}
+
+/* The device's data survives what goes on meanwhile. */
+TEST_F_TIMEOUT(demand, while_pages_go, 300)
+{
+	struct demand *d = &self->d;
+	pthread_t thread;
+	unsigned int i;
+
+	for (i = 1; i <= 4; i++) {
+		begin(d, VTDT_WRITE, IOVA, SIZE, i);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, lose_pages, d));
+		EXPECT_EQ(VTDT_OK, end(d));
+		pthread_join(thread, NULL);
+		EXPECT_TRUE(holds(d->memory, IOVA, SIZE, i));
+		begin(d, VTDT_READ, IOVA, SIZE, i);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, lose_pages, d));
+		EXPECT_EQ(VTDT_OK, end(d));
+		pthread_join(thread, NULL);
+	}
+}
+
+/* The child of "killed": tells its parent the descriptor of its userfaultfd, if any. */
+static void die_at_work(int number, int to_parent)
+{
+	unsigned long address;
+	struct late late;
+	struct demand d;
+
+	/* the device is closed when its registers are unmapped */
+	if (!wait_until(open_demand(&d, number % 2 ? RID : 5, 0)))
+		_exit(1);
+	if (number >= 5 && !catch_faults(&late, d.memory + SZ_2M, SZ_2M))
+		_exit(2);
+	begin(&d, VTDT_WRITE, IOVA, SIZE, 1);
+	if (number >= 5 && !wait_for_fault(&late, &address))
+		_exit(3);
+	if (write(to_parent, &late.fd, sizeof(int)) != sizeof(int))
+		_exit(4);
+	sleep_ms(1000);
+}
+
+/*
+ * A process is killed while the device works, and while a page is late, be it that another
+ * process goes on holding the userfaultfd: the device is free again, and so is memory.
+ */
+TEST(killed)
+{
+	int i, status, pipes[2], fd, pidfd, monitor = -1;
+	struct demand d;
+	pid_t child;
+
+	ASSERT_EQ(0, pipe(pipes));
+	for (i = 0; i < 10; i++) {
+		child = fork();
+		if (!child) {
+			die_at_work(i, pipes[1]);
+			_exit(5);
+		}
+		ASSERT_EQ(sizeof(fd), read(pipes[0], &fd, sizeof(fd)));
+		if (i == 9) {
+			pidfd = syscall(SYS_pidfd_open, child, 0);
+			monitor = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+			ASSERT_LE(0, monitor);
+		}
+		sleep_ms(i);
+		ASSERT_EQ(0, kill(child, SIGKILL));
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		EXPECT_TRUE(WIFSIGNALED(status));
+	}
+	ASSERT_TRUE(wait_until(open_demand(&d, RID, 0)));
+	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SZ_2M, 1));
+	close_demand(&d);
+	close(monitor);
+}
+
+TEST_HARNESS_MAIN
