@@ -314,6 +314,7 @@ static void pasid_replace(struct kunit *test)
 			ctx->pasid = j & 1 ? IOMMU_NO_PASID : PASID;
 			vtd_fake_watch(test, ctx->dev, ctx->pasid, ADDR);
 			replace(test, &ctx->targets[*kind][0], &ctx->targets[j / 2][1]);
+			cond_resched();
 		}
 		if (!vtd_complaints(ctx->fake.machine))
 			continue;
