@@ -134,7 +134,7 @@ guest_suites() {
 any_wanted() {
 	local name
 	for name in kunit-first kunit-second nested-strict nested-queue \
-		    nested-attack $("$ROOT/tools/guest/suite.sh" list); do
+		    nested-attack nested-demand nested-demand-normal $("$ROOT/tools/guest/suite.sh" list); do
 		! is_wanted "$1$name" || return 0
 	done
 	return 1
@@ -166,6 +166,8 @@ if [ "${1:-}" = --debug ]; then
 		suite "$variant-nested-strict" "$ROOT/tools/guest/nested.sh" ktap strict
 		suite "$variant-nested-queue" "$ROOT/tools/guest/nested.sh" ktap queue
 		suite "$variant-nested-attack" "$ROOT/tools/guest/nested.sh" ktap strict attack
+		suite "$variant-nested-demand" "$ROOT/tools/guest/nested.sh" ktap strict demand
+		suite "$variant-nested-demand-normal" "$ROOT/tools/guest/nested.sh" ktap normal demand
 	done
 else
 	# KASAN's machine has those that are not slow. --debug has it all.
@@ -188,6 +190,7 @@ else
 	suite nested-report "$ROOT/tools/guest/nested.sh" ktap normal report
 	suite nested-queue "$ROOT/tools/guest/nested.sh" ktap queue
 	suite nested-attack "$ROOT/tools/guest/nested.sh" ktap strict attack
+	suite nested-demand "$ROOT/tools/guest/nested.sh" ktap strict demand
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
 	if is_wanted kasan-kunit-first; then
 		export ARGS="$quick ${ARGS:-}"
