@@ -526,6 +526,62 @@ TEST_F(nested, dirty_tracking)
 	EXPECT_TRUE(is_dirty(bitmap, s.root));
 }
 
+/* How many of the pages of @size bytes at @gpa are reported dirty */
+static int count_dirty(struct vmm *vmm, uint64_t gpa, uint64_t size)
+{
+	uint64_t bitmap[512 / 64] = {};
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .hwpt_id = vmm->parent,
+		.iova = gpa, .length = size, .page_size = PAGE,
+		.data = (uintptr_t)bitmap,
+	};
+	int i, sum = 0;
+
+	if (ioctl(vmm->iommufd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get))
+		return -1;
+	for (i = 0; i < 512 / 64; i++)
+		sum += __builtin_popcountll(bitmap[i]);
+	return sum;
+}
+
+/* A large page is reported as a whole once, and then as fine as what is written. */
+TEST_F(nested, dirty_tracking_gets_finer)
+{
+	const uint64_t size = 2 << 20, far = 1 << 30;
+	struct iommu_hwpt_set_dirty_tracking set = {
+		.size = sizeof(set), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	struct vmm *vmm = &self->vmm;
+	uint64_t *memory, *page;
+	struct space s;
+	int round;
+
+	memory = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	memory = (void *)(((uintptr_t)memory + size - 1) & ~(size - 1));
+	ASSERT_EQ(0, madvise(memory, size, MADV_HUGEPAGE));
+	memset(memory, 0, size);
+	page = memory + 77 * PAGE / 8;
+
+	ASSERT_TRUE(map_area(vmm, far, memory, size));
+	set.hwpt_id = new_parent(vmm, IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+	ASSERT_NE(0, set.hwpt_id);
+	vmm->parent = set.hwpt_id;
+	ASSERT_TRUE(attach(vmm, RID, vmm->parent));
+	ASSERT_TRUE(new_space(vmm, &s, 1, IOVA));
+	*entry(vmm, s.root, IOVA + PAGE, 1, TABLE) = (far + 77 * PAGE) | LEAF;
+	ASSERT_EQ(0, ioctl(vmm->iommufd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
+
+	EXPECT_EQ(0, count_dirty(vmm, far, size));
+	for (round = 0; round < 3; round++) {
+		EXPECT_TRUE(writes(self->dev, 1, IOVA + PAGE, page));
+		EXPECT_EQ(round ? 1 : 512, count_dirty(vmm, far, size));
+		EXPECT_EQ(0, count_dirty(vmm, far, size));
+	}
+	EXPECT_TRUE(reads(self->dev, 1, IOVA + PAGE, *page));
+}
+
 /* Supervisors pass where users do not, if the VMM lets there be any. */
 TEST_F(nested, supervisors)
 {

@@ -1570,11 +1570,40 @@ static bool vtd_pt_clear_dirty(struct vtd_pt *pt, u64 *slot, u64 *entry)
 }
 
 /*
+ * Split the large page at @slot, an entry of @level that held *@entry, which is dirty: parts
+ * that lie in @iova to @last, which is reported, are not dirty any more, others are. A
+ * write through what hardware has cached of the large page comes before the end of the
+ * invalidation, and so belongs to the report; a later one sets the bit of its part. On
+ * failure *@entry is what the slot holds.
+ */
+static bool vtd_pt_split_dirty(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			       u64 last, u64 *entry, gfp_t gfp)
+{
+	u64 *table = vtd_pt_alloc_table(pt, slot, gfp);
+	u64 size = vtd_pt_size(level - 1), at;
+
+	if (!table)
+		return false;
+
+	vtd_pt_fill_table(table, fmt_split_leaf(*entry, level, 0), size);
+	for (at = ALIGN(iova, size); at + size - 1 <= last; at += size) {
+		u64 *part = table + vtd_pt_index(at, level - 1);
+
+		vtd_pt_store(part, vtd_pt_load(part) & ~FMT_DIRTY);
+	}
+	if (vtd_pt_install(pt, slot, level, iova, entry, table))
+		return true;
+
+	vtd_pt_put_table(pt, slot, table, true);
+	return false;
+}
+
+/*
  * Report the leaves that are dirty among those of @level in one table, from @slot on, the
  * entry for @iova. Returns where the table, or the range, ends or a table is in the way.
  */
 static u64 vtd_pt_dirty_run(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
-			    u64 last, unsigned long flags,
+			    u64 last, unsigned long flags, gfp_t gfp,
 			    struct iommu_dirty_bitmap *dirty)
 {
 	unsigned int n = vtd_pt_run(level, iova, last);
@@ -1584,10 +1613,17 @@ static u64 vtd_pt_dirty_run(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
 		u64 next = ALIGN_DOWN(iova, vtd_pt_size(level)) + vtd_pt_size(level);
 
 		if (fmt_present(entry) && (entry & FMT_DIRTY)) {
-			if (!(flags & IOMMU_DIRTY_NO_CLEAR) &&
-			    !vtd_pt_clear_dirty(pt, slot, &entry))
-				continue;
-			iommu_dirty_bitmap_record(dirty, iova, next - iova);
+			u64 end = min(next, last + 1), found = entry;
+
+			if (level == 1 || !gfp ||
+			    !vtd_pt_split_dirty(pt, slot, level, iova, end - 1, &entry, gfp)) {
+				end = next;
+				if (entry != found ||
+				    (!(flags & IOMMU_DIRTY_NO_CLEAR) &&
+				     !vtd_pt_clear_dirty(pt, slot, &entry)))
+					continue;
+			}
+			iommu_dirty_bitmap_record(dirty, iova, end - iova);
 		}
 
 		iova = next;
@@ -1605,6 +1641,7 @@ static u64 vtd_pt_dirty_run(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
  * @iova: first I/O virtual address, in bytes
  * @last: last one, inclusive
  * @flags: IOMMU_DIRTY_NO_CLEAR: do not forget it
+ * @gfp: how to allocate tables, to split large pages that are reported, or 0: they stay
  * @dirty: where to report it: every leaf that is dirty from where it begins, or @iova,
  *	to its end. What is to be invalidated for hardware to set the bits again is
  *	gathered there as well.
@@ -1612,12 +1649,19 @@ static u64 vtd_pt_dirty_run(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
  * Each leaf is visited once, and its bit is cleared by an exchange of the entry. A write
  * is reported by this call or the next, also if the leaf is split meanwhile.
  *
- * Context: any. Ranges may be mapped, unmapped and split at the same time.
+ * A large page that is split by one level is reported only as far as the range goes; what
+ * is outside of it stays dirty. From then on, reports are as fine as its parts. Without
+ * memory, and with @gfp 0, the page stays, and is reported to its end.
+ *
+ * Context: any that @gfp and the callbacks allow. Ranges may be mapped, unmapped and split at the same time.
  */
 void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
-				 unsigned long flags, struct iommu_dirty_bitmap *dirty)
+				 unsigned long flags, gfp_t gfp,
+				 struct iommu_dirty_bitmap *dirty)
 {
 	last = min(last, pt->last);
+	if (flags & IOMMU_DIRTY_NO_CLEAR)
+		gfp = 0;
 	while (iova <= last) {
 		unsigned int level = pt->cfg.levels;
 		u64 *slot = pt->root + vtd_pt_index(iova, level);
@@ -1628,7 +1672,7 @@ void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 			entry = vtd_pt_load(slot);
 		}
 
-		iova = vtd_pt_dirty_run(pt, slot, level, iova, last, flags, dirty);
+		iova = vtd_pt_dirty_run(pt, slot, level, iova, last, flags, gfp, dirty);
 	}
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_read_and_clear_dirty);

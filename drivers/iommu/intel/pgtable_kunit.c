@@ -217,6 +217,7 @@ struct lab {
 	bool atomic;		/* call the library where it must not sleep */
 	bool must_not_sleep;	/* it is in such a call, or in vtd_pt_unmap() */
 	bool any_attributes;	/* the test wrote attributes by itself */
+	gfp_t dirty_gfp;	/* of vtd_pt_read_and_clear_dirty() */
 	bool watching;		/* walk all after each write-back */
 	bool racing;		/* several threads: log no invalidations */
 	void (*on_sync)(struct lab *lab, void *addr, size_t size);
@@ -2136,7 +2137,9 @@ static void expect_dirty(struct lab *lab, u64 start, u64 last, unsigned long fla
 	struct iommu_dirty_bitmap dirty;
 
 	iommu_dirty_bitmap_init(&dirty, NULL, &gather);
-	vtd_pt_read_and_clear_dirty(lab->pt, start, last, flags, &dirty);
+	lab->racing = lab->dirty_gfp;	/* do not log the invalidations */
+	vtd_pt_read_and_clear_dirty(lab->pt, start, last, flags, lab->dirty_gfp, &dirty);
+	lab->racing = false;
 	if (from == to) {
 		KUNIT_EXPECT_LT(lab->test, gather.end, gather.start);
 		return;
@@ -2204,6 +2207,126 @@ static void dirty_neighbours(struct kunit *test)
 		expect_dirty(lab, SZ_1G, iova + SZ_4K - 1, 0, iova, iova + SZ_4K);
 	}
 	must_unmap(lab, SZ_1G, 4 * SPEC_ENTRIES * SZ_4K);
+}
+
+static unsigned int leaf_level(struct lab *lab, u64 iova)
+{
+	u64 path[VTD_PT_MAX_LEVELS + 1];
+
+	return vtd_pt_path(vtd_pt_root(lab->pt), lab->cfg.levels, iova, path);
+}
+
+static bool is_dirty(struct lab *lab, u64 iova)
+{
+	return *lab_entry(lab, iova) & DIRTY;
+}
+
+/* A large page that is reported falls apart, as far as it is reported. */
+static void dirty_splits(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 size;
+
+	lab->any_attributes = true;
+	lab->dirty_gfp = GFP_KERNEL;
+	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
+		u64 small = size / SPEC_ENTRIES, iova = 5 * size, part = iova + 77 * small;
+		unsigned int level = size == SZ_1G ? 3 : 2;
+
+		/* All of it; then it is as fine as its parts. */
+		must_map(lab, iova, size, 1);
+		lab_dirty(lab, iova);
+		expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
+		KUNIT_EXPECT_EQ(test, level, leaf_level(lab, iova));
+		expect_dirty(lab, 0, U64_MAX, 0, iova, iova + size);
+		KUNIT_EXPECT_EQ(test, level - 1, leaf_level(lab, part));
+		expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
+		lab_dirty(lab, part);
+		expect_dirty(lab, 0, U64_MAX, 0, part, part + small);
+		must_unmap(lab, iova, size);
+
+		/* A part of it: the rest has not been reported, and stays dirty. */
+		must_map(lab, iova, size, 1);
+		lab_dirty(lab, iova);
+		expect_dirty(lab, part, part + 2 * small - 1, 0, part, part + 2 * small);
+		KUNIT_EXPECT_FALSE(test, is_dirty(lab, part));
+		KUNIT_EXPECT_FALSE(test, is_dirty(lab, part + small));
+		KUNIT_EXPECT_TRUE(test, is_dirty(lab, iova));
+		KUNIT_EXPECT_TRUE(test, is_dirty(lab, part - small));
+		KUNIT_EXPECT_TRUE(test, is_dirty(lab, part + 2 * small));
+		must_unmap(lab, iova, size);
+	}
+	if (!(lab->param->pgsizes & SZ_1G))
+		return;
+
+	/* A part of a part is not all of it. */
+	must_map(lab, 0, SZ_1G, 1);
+	lab_dirty(lab, 0);
+	expect_dirty(lab, 7 * SZ_2M + SZ_4K, 9 * SZ_2M - 1, 0, 7 * SZ_2M + SZ_4K, 9 * SZ_2M);
+	KUNIT_EXPECT_TRUE(test, is_dirty(lab, 7 * SZ_2M));
+	KUNIT_EXPECT_FALSE(test, is_dirty(lab, 8 * SZ_2M));
+	must_unmap(lab, 0, SZ_1G);
+}
+
+static void access_meanwhile(struct lab *lab)
+{
+	u64 *entry = lab_entry(lab, SZ_2M);
+
+	lab->on_alloc = NULL;
+	lab_poke(lab, entry, *entry | ACCESSED_DIRTY);
+}
+
+static void fail_again(struct lab *lab)
+{
+	atomic_set(&lab->fail_in, 0);
+}
+
+static void access_and_fail(struct lab *lab)
+{
+	access_meanwhile(lab);
+	fail_again(lab);
+	lab->on_alloc = fail_again;
+}
+
+/* Without memory it is reported all the same, once, and stays large. */
+static void dirty_without_memory(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+
+	lab->any_attributes = true;
+	lab->dirty_gfp = GFP_KERNEL;
+	must_map(lab, SZ_2M, SZ_2M, 1);
+	lab_dirty(lab, SZ_2M);
+	lab->on_alloc = access_and_fail;
+	expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, 2 * SZ_2M);
+	lab->on_alloc = NULL;
+	KUNIT_EXPECT_EQ(test, 2, leaf_level(lab, SZ_2M));
+	expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
+	must_unmap(lab, SZ_2M, SZ_2M);
+}
+
+static void write_meanwhile(struct lab *lab, u64 start, u64 last)
+{
+	lab->on_racing_invalidate = NULL;
+	lab_dirty(lab, SZ_2M + SZ_8K);
+}
+
+/* What hardware sets while a page is split is not lost. */
+static void dirty_meanwhile(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+
+	lab->any_attributes = true;
+	lab->dirty_gfp = GFP_KERNEL;
+	must_map(lab, SZ_2M, SZ_2M, 1);
+	lab_dirty(lab, SZ_2M);
+	lab->on_alloc = access_meanwhile;
+	lab->on_racing_invalidate = write_meanwhile;
+	expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, 2 * SZ_2M);
+	KUNIT_EXPECT_EQ(test, ACCESSED_DIRTY & ~DIRTY,
+			*lab_entry(lab, SZ_2M) & ACCESSED_DIRTY);
+	expect_dirty(lab, 0, U64_MAX, 0, SZ_2M + SZ_8K, SZ_2M + SZ_8K + SZ_4K);
+	must_unmap(lab, SZ_2M, SZ_2M);
 }
 
 #endif /* SECOND_LEVEL */
@@ -3903,6 +4026,9 @@ static struct kunit_case pgtable_test_cases[] = {
 #if SECOND_LEVEL
 	KUNIT_CASE_PARAM(dirty_leaves, all_gen_params),
 	KUNIT_CASE_PARAM(dirty_neighbours, all_gen_params),
+	KUNIT_CASE_PARAM(dirty_splits, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_without_memory, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_meanwhile, large_gen_params),
 #endif
 	KUNIT_CASE_PARAM(large_over_empty, large_gen_params),
 	KUNIT_CASE_PARAM(many_over_empty, large_gen_params),
