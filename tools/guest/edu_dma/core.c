@@ -17,10 +17,6 @@
 struct edu edu_devices[EDU_MAX];
 int edu_count;
 
-bool edu_first_level;
-module_param_named(first_level, edu_first_level, bool, 0444);
-MODULE_PARM_DESC(first_level, "expect what only first-level translation promises");
-
 static ulong arena;
 module_param(arena, ulong, 0444);
 MODULE_PARM_DESC(arena, "address of 1 GiB of RAM set aside by memmap=1G$address");
@@ -102,16 +98,17 @@ int edu_unexpected_faults(void)
  * The driver prints ten messages in 5 s, of which a fault's report takes three
  * (one is not printed): a fourth fault in 5 s would be lost.
  */
+static unsigned long last_faults[3];
+
 static void pace_faults(void)
 {
-	static unsigned long last[3];
 	static int n;
-	unsigned long next = last[n] + msecs_to_jiffies(5200);
+	unsigned long next = last_faults[n] + msecs_to_jiffies(5200);
 
-	if (last[n] && time_before(jiffies, next))
+	if (time_before(jiffies, next))
 		msleep(jiffies_to_msecs(next - jiffies));
-	last[n] = jiffies;
-	n = (n + 1) % ARRAY_SIZE(last);
+	last_faults[n] = jiffies;
+	n = (n + 1) % ARRAY_SIZE(last_faults);
 }
 
 static void expect_fault(struct kunit *test, struct edu *edu, u64 iova,
@@ -275,7 +272,11 @@ static struct pci_driver edu_driver = {
 
 static int __init edu_init(void)
 {
-	int ret;
+	int ret, i;
+
+	/* There may have been faults just now, before the module was loaded again. */
+	for (i = 0; i < ARRAY_SIZE(last_faults); i++)
+		last_faults[i] = jiffies;
 
 	if (arena) {
 		edu_arena_phys = arena;

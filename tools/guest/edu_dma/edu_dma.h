@@ -35,7 +35,6 @@ struct edu {
 
 extern struct edu edu_devices[EDU_MAX];
 extern int edu_count;
-extern bool edu_first_level;
 extern u64 edu_arena_phys;
 extern void *edu_arena;
 

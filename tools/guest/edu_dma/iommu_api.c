@@ -4,8 +4,7 @@
  * unmapping parts of superpages, several domains and devices, races.
  *
  * The memory mapped is the arena, 1 GiB that Linux does not use: a 1 GiB page
- * fits, and what a defect destroys is a pattern of ours.  The second level may
- * refuse to cut a superpage, the first level has to do it (first_level=1).
+ * fits, and what a defect destroys is a pattern of ours.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -213,16 +212,7 @@ static void cut_superpage(struct kunit *test)
 
 	done = iommu_unmap(env->domain, LOW_IOVA + cut->start, cut->size);
 	kunit_info(test, "unmapped 0x%zx of 0x%zx", done, cut->size);
-	/*
-	 * The second level refuses to unmap a part, but unmaps all of a superpage
-	 * that begins where the range does.
-	 */
-	if (edu_first_level)
-		KUNIT_EXPECT_EQ(test, done, cut->size);
-	else if (!cut->start)
-		KUNIT_EXPECT_EQ(test, done, SZ_2M);
-	else if (done)
-		KUNIT_EXPECT_EQ(test, done, cut->size);
+	KUNIT_EXPECT_EQ(test, done, cut->size);
 	end = max(end, cut->start + done);
 
 	expect_mapped(test, env->domain, cut->start, done == 0);
@@ -287,9 +277,6 @@ static void cut_under_dma(struct kunit *test)
 	struct task_struct *task;
 	u32 seeds[SPLIT_LEAVES];
 	int i;
-
-	if (!edu_first_level)
-		kunit_skip(test, "the second level may refuse this");
 
 	for (i = 0; i < SPLIT_LEAVES; i++)
 		seeds[i] = fill_arena(i * SZ_2M);
@@ -395,9 +382,6 @@ static void sizes_known_before_attach(struct kunit *test)
 	struct iommu_domain *domain;
 	unsigned long sizes;
 
-	if (!edu_first_level)
-		kunit_skip(test, "the second level learns its sizes at attach");
-
 	iommu_detach_device(env->domain, &env->edu->pdev->dev);
 	domain = new_domain(test, env->edu);
 	sizes = domain->pgsize_bitmap;
@@ -413,9 +397,6 @@ static void present_leaf_is_busy(struct kunit *test)
 	struct env *env = test->priv;
 	u32 seed = fill_arena(0);
 
-	if (!edu_first_level)
-		kunit_skip(test, "the second level warns and goes on");
-
 	KUNIT_ASSERT_EQ(test, map_arena(env->domain, LOW_IOVA + SZ_16K, 0, SZ_4K, RW), 0);
 	KUNIT_EXPECT_EQ(test, map_arena(env->domain, LOW_IOVA, SZ_2M, SZ_64K, RW), -EADDRINUSE);
 	KUNIT_EXPECT_EQ(test, map_arena(env->domain, LOW_IOVA, SZ_2M, SZ_2M, RW), -EADDRINUSE);
@@ -430,13 +411,9 @@ static void outside_the_aperture(struct kunit *test)
 {
 	struct env *env = test->priv;
 	u64 outside = env->domain->geometry.aperture_end + 1;
-	int ret;
 
 	KUNIT_ASSERT_GT(test, outside, 0);
-	ret = map_arena(env->domain, outside, 0, SZ_4K, RW);
-	KUNIT_EXPECT_LT(test, ret, 0);
-	if (edu_first_level)
-		KUNIT_EXPECT_EQ(test, ret, -ERANGE);
+	KUNIT_EXPECT_EQ(test, map_arena(env->domain, outside, 0, SZ_4K, RW), -ERANGE);
 	KUNIT_EXPECT_LT(test, map_arena(env->domain, -SZ_4K, 0, SZ_4K, RW), 0);
 }
 
