@@ -79,6 +79,7 @@ TEST(resets_beside_closes)
 /* ---- others run while much is unmapped ---- */
 
 #define AREAS	8192
+#define APART	0x200000UL		/* a page table for each */
 
 static void stay_on_cpu_0(void)
 {
@@ -103,7 +104,7 @@ TEST(unmap_gives_way)
 	ASSERT_TRUE(open_vmm(&vmm));
 	stay_on_cpu_0();
 	for (i = 0; i < AREAS; i++)
-		ASSERT_TRUE(map_area(&vmm, (i + 1) * 0x40000000UL, vmm.guest[0], PAGE));
+		ASSERT_TRUE(map_area(&vmm, (i + 1) * APART, vmm.guest[0], PAGE));
 	child = fork();
 	if (!child) {
 		while (getppid() != 1) {
@@ -114,7 +115,7 @@ TEST(unmap_gives_way)
 	}
 	ASSERT_TRUE(wait_until(*turns > 10));
 	before = *turns;
-	ASSERT_TRUE(unmap_area(&vmm, 0x40000000, AREAS * 0x40000000UL));
+	ASSERT_TRUE(unmap_area(&vmm, APART, AREAS * APART));
 	after = *turns;
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);

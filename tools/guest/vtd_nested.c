@@ -12,6 +12,7 @@
 #define ECAP_NEST	(1UL << 26)
 
 /* Fault reasons, VT-d section 7.1.3 */
+#define PASID_TABLE_NOT_PRESENT	0x51
 #define PASID_NOT_PRESENT	0x59
 #define FIRST_NOT_PRESENT	0x71
 #define FIRST_RESERVED		0x72
@@ -606,13 +607,16 @@ TEST_F(nested, supervisors)
 					       1, IOVA, 0).status);
 }
 
+/* The entries of 64 PASIDs go with the last PASID, but those that the RID is among. */
 TEST_F(space, detached_is_not_present)
 {
 	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
 	ASSERT_TRUE(detach(&self->vmm, self->s.pasid));
 	EXPECT_TRUE(self->s.pasid == RID ?
 		    is_refused(self->dev, VTDT_READ, RID, IOVA) :
-		    faults(self->dev, VTDT_READ, self->s.pasid, IOVA, PASID_NOT_PRESENT));
+		    faults(self->dev, VTDT_READ, self->s.pasid, IOVA,
+			   self->s.pasid < 64 ? PASID_NOT_PRESENT :
+						PASID_TABLE_NOT_PRESENT));
 	ASSERT_TRUE(attach(&self->vmm, self->s.pasid, self->s.hwpt));
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
 }
