@@ -20,17 +20,19 @@
 
 #define STALL_MS	100	/* of hardware that has stopped */
 #define PATIENCE_MS	20000	/* with hardware that runs, in a machine that is busy */
+#define SLOW_MS		500	/* for a descriptor, of hardware that is slow */
 #define RESCUE_MS	60000	/* more than any submission may take */
 #define PERIOD		ms_to_ktime(1)
 #define SHIFT		5		/* descriptors in scalable mode */
 #define ALMOST_HALF	120		/* of the queue; two leave no room for a third */
 
 /* SILENT: a device does not answer, and the IOMMU does not say which one. */
-enum hardware { STOPPED, RUNNING, SILENT };
+enum hardware { STOPPED, RUNNING, SLOW, SILENT };
 
 /*
  * hw: what hardware does
  * since: when a submission began, 0 for none
+ * executed: when it executed a descriptor, if it is slow
  * rescued: it did not return
  * time_outs: errors of the device that does not answer
  */
@@ -39,7 +41,7 @@ struct queue_test {
 	struct intel_iommu *iommu;
 	struct hrtimer timer;
 	enum hardware hw;
-	ktime_t since;
+	ktime_t since, executed;
 	bool rescued;
 	unsigned int time_outs;
 };
@@ -113,6 +115,11 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 	}
 	if (READ_ONCE(ctx->hw) == RUNNING)
 		execute(ctx, QI_LENGTH);
+	if (READ_ONCE(ctx->hw) == SLOW &&
+	    ktime_ms_delta(ktime_get(), ctx->executed) > SLOW_MS) {
+		ctx->executed = ktime_get();
+		execute(ctx, 1);
+	}
 	if (READ_ONCE(ctx->hw) == SILENT)
 		let_time_run_out(ctx);
 	hrtimer_forward_now(timer, PERIOD);
@@ -209,6 +216,17 @@ static void comes_back_in_part(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, reg(ctx, DMAR_IQH_REG), 4);
 	go_on(ctx);
 	KUNIT_EXPECT_EQ(test, 0, submit(test, 0, 4));
+	expect_usable(test);
+}
+
+/* Each descriptor takes its time, all of them more than hardware may stand still for. */
+static void is_slow(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	ctx->iommu->qi->stall_ms = 4 * SLOW_MS;
+	WRITE_ONCE(ctx->hw, SLOW);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, 10, 1));
 	expect_usable(test);
 }
 
@@ -314,6 +332,7 @@ static int queue_init(struct kunit *test)
 static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(stops_and_goes_on),
 	KUNIT_CASE(comes_back_in_part),
+	KUNIT_CASE_SLOW(is_slow),
 	KUNIT_CASE(has_no_room),
 	KUNIT_CASE(is_set_up_anew),
 	KUNIT_CASE(device_is_not_named),
