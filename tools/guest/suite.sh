@@ -12,9 +12,9 @@ LAB=$GUEST/../lab
 SUITES='
 run               first   -              -
 dma-first         first   dma            3G      iommu.strict=1 page_poison=1
-dma-second        second  dma            3G      iommu.strict=1
-dma-legacy        legacy  dma            3G      iommu.strict=1
-dma-caching       caching dma            3G      iommu.strict=1
+dma-second        second  dma            3G      iommu.strict=1 page_poison=1
+dma-legacy        legacy  dma            3G      iommu.strict=1 page_poison=1
+dma-caching       caching dma            3G      iommu.strict=1 page_poison=1
 dma-lazy-first    first   dma-api        2G      iommu.strict=0
 dma-lazy-second   second  dma-api        2G      iommu.strict=0
 vfio-first        first   vfio           4G      hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=8
