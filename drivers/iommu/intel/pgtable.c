@@ -1653,7 +1653,8 @@ static u64 vtd_pt_dirty_run(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
  * is outside of it stays dirty. From then on, reports are as fine as its parts. Without
  * memory, and with @gfp 0, the page stays, and is reported to its end.
  *
- * Context: any that @gfp and the callbacks allow. Ranges may be mapped, unmapped and split at the same time.
+ * Context: any that @gfp and the callbacks allow. Ranges may be mapped, unmapped and
+ * split at the same time.
  */
 void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 				 unsigned long flags, gfp_t gfp,

@@ -109,8 +109,8 @@ struct iommufd_demand {
 	struct io_pagetable *iopt;
 	struct iommu_domain *domain;
 	struct workqueue_struct *wq;
-	struct mutex mutex;
-	struct list_head faults;	/* struct demand_fault, under @mutex */
+	struct mutex mutex;		/* of @faults, and what they are about */
+	struct list_head faults;	/* struct demand_fault */
 };
 
 /* A group of page requests that a worker serves */
