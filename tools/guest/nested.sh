@@ -50,6 +50,10 @@ run() {
 		more=intel_iommu=fl_user
 	fi
 	more+=" vfio_pci.fault_tolerant=0000:00:04.0 ${3:-}"
+	if [ "$suite" = demand ]; then
+		export NODES=2
+		more+=' hugepages=4'
+	fi
 	say "booting, log in $log"
 	if ! boot "$1" "$suite" "$log" "$args" "$more"; then
 		cat "$log.err" >&2

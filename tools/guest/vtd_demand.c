@@ -4,9 +4,11 @@
  * loses pages in every way that it can.  What the device writes the CPU reads, and the
  * other way round.  Prints TAP.
  *
- * The suite "demand" prepares a swap device on zram.  TESTDEV is a device that the
- * administrator has named as fault tolerant, TESTDEV2 one that he has not.
+ * The suite "demand" prepares a swap device on zram, two nodes and huge pages.  TESTDEV is
+ * a device that the administrator has named as fault tolerant, TESTDEV2 one that he has
+ * not.
  */
+#include <linux/mempolicy.h>
 #include <linux/mman.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
@@ -400,6 +402,93 @@ TEST_F(demand, unmapped_and_moved)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
 	EXPECT_TRUE(holds(to, IOVA, SZ_2M, 1));
 	munmap(to, SZ_2M);
+}
+
+static unsigned long pfn_of(const void *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGE * sizeof(entry)) < 0)
+		entry = 0;
+	close(fd);
+	return entry & ((1UL << 55) - 1);
+}
+
+/* Pages go to the other node, and back. */
+TEST_F(demand, migrated)
+{
+	struct demand *d = &self->d;
+	int to[16], status[16], round, i;
+	unsigned long pfn;
+	void *pages[16];
+
+	for (i = 0; i < 16; i++)
+		pages[i] = d->memory + i * PAGE;
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 1));
+	for (round = 0; round < 4; round++) {
+		for (i = 0; i < 16; i++)
+			to[i] = round & 1;
+		pfn = pfn_of(pages[0]);
+		ASSERT_EQ(0, syscall(SYS_move_pages, 0, 16UL, pages, to, status,
+				     MPOL_MF_MOVE));
+		if (round)
+			EXPECT_NE(pfn, pfn_of(pages[0]));
+		for (i = 0; i < 16; i++)
+			EXPECT_EQ(round & 1, status[i]);
+		EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 16 * PAGE, round + 1));
+		EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, round + 2));
+		EXPECT_TRUE(holds(d->memory, IOVA, 16 * PAGE, round + 2));
+	}
+}
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Two pages become one; what the device writes to one is not in the other. */
+TEST_F(demand, merged)
+{
+	struct demand *d = &self->d;
+	unsigned char *other = d->memory + SZ_2M;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, PAGE, 1));
+	memcpy(other, d->memory, PAGE);
+	ASSERT_TRUE(write_file("/sys/kernel/mm/ksm/sleep_millisecs", "10"));
+	ASSERT_TRUE(write_file("/sys/kernel/mm/ksm/run", "1"));
+	ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_MERGEABLE));
+	ASSERT_EQ(0, madvise(other, PAGE, MADV_MERGEABLE));
+	EXPECT_TRUE(wait_until(pfn_of(d->memory) == pfn_of(other)));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, PAGE, 2));
+	EXPECT_NE(pfn_of(d->memory), pfn_of(other));
+	EXPECT_TRUE(holds(d->memory, IOVA, PAGE, 2));
+	EXPECT_TRUE(holds(other, IOVA, PAGE, 1));
+	write_file("/sys/kernel/mm/ksm/run", "0");
+}
+
+TEST_F(demand, hugetlb)
+{
+	struct demand *d = &self->d;
+	unsigned int requests;
+
+	ASSERT_EQ(d->memory, mmap(d->memory, SZ_2M, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED,
+				  -1, 0));
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(1, page_requests(d) - requests);
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 1));
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 }
 
 /* ---- what is not for a device ---- */
@@ -809,16 +898,6 @@ static void *lose_pages(void *data)
 /* ---- less memory than the device works on ---- */
 
 #define CGROUP	"/sys/fs/cgroup/device"
-
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
 
 /* Bytes of page tables of devices that are charged to the cgroup; -1 if that is not told */
 static long charged_tables(void)

@@ -40,7 +40,7 @@ VISIBLE_IF_KUNIT void intel_paging_sync_entries(void *owner, void *addr, size_t 
 
 	for (; p < addr + size; p += line)
 		clwb(p);
-	/* What comes after: another entry, or a store that starts the device. */
+	/* Order later stores behind the write-back: another entry, a doorbell. */
 	wmb();
 }
 

@@ -39,9 +39,9 @@ struct paging_caps {
  * @PAGING_SNOOP_OFF: something was mapped without
  * @PAGING_SNOOP_ON: the domain enforces snooping
  *
- * It leaves %PAGING_SNOOP_OPEN once, by cmpxchg, for the sake of whoever is first: the
- * first map or &iommu_domain_ops.enforce_cache_coherency. So a domain never has both
- * kinds of leaves, and a map stores nothing to what CPUs share.
+ * The first map and &iommu_domain_ops.enforce_cache_coherency race to leave
+ * %PAGING_SNOOP_OPEN, by cmpxchg; the winner decides for the life of the domain. So a
+ * domain never has leaves of both kinds, and later maps store nothing that CPUs share.
  */
 enum paging_snoop {
 	PAGING_SNOOP_OPEN,

@@ -513,7 +513,7 @@ static void expect_flush_of(struct kunit *test, const struct attachment *at,
 		.did	= domain_id_iommu(at->domain, iommu),
 	};
 
-	/* What the second level gives is tagged with the domain, not with the PASID. */
+	/* Second-level translations are tagged with the domain ID, not with the PASID. */
 	if (at->domain->use_first_level) {
 		want.type = INV_PASID_IOTLB;
 		want.pasid = at->pasid;
@@ -1828,7 +1828,7 @@ static void second_level_snoop_too_late(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, d->ops->enforce_cache_coherency(d));
 	expect_snoop(test, domain, IOVA + SZ_1G, false);
 
-	/* What was unmapped counts, too. */
+	/* Mappings that are gone count, too. */
 	unmap(test, d, IOVA, SZ_4M);
 	unmap(test, d, IOVA + SZ_1G, SZ_4M);
 	KUNIT_EXPECT_FALSE(test, d->ops->enforce_cache_coherency(d));
@@ -1882,7 +1882,7 @@ static void second_level_nest_parent(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iommu_map(plain, IOVA, PA, SZ_4K, IOMMU_READ, GFP_KERNEL));
 }
 
-/* What is reported of @size bytes at @iova: the range, or nothing */
+/* @start to @end is reported of @size bytes at @iova; nothing, if they are equal. */
 static void expect_dirty(struct kunit *test, struct iommu_domain *domain, u64 iova,
 			 u64 size, unsigned long flags, u64 start, u64 end)
 {
@@ -1940,7 +1940,7 @@ static void second_level_dirty(struct kunit *test)
 	expect_dirty(test, d, IOVA, SZ_1G, 0, IOVA + SZ_2M + SZ_4K, IOVA + SZ_4M);
 }
 
-/* What the iommu core asks of a driver */
+/* Calls of the iommu core */
 
 /* By any driver, and by one that cannot tell how far a translation goes */
 static void core_lookup_length(struct kunit *test)
@@ -2056,7 +2056,7 @@ static void core_one_page(struct kunit *test)
 		}
 	}
 
-	/* What is no multiple of it is refused, as ever. */
+	/* A size that is no multiple of the smallest page is refused. */
 	domain.pgsize_bitmap = SZ_64K;
 	nr_asked = 0;
 	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_map(&domain, SZ_4K, SZ_4K, SZ_64K, RW, GFP_KERNEL));

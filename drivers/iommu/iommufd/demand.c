@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Demand paging: HWPTs that follow the pages of the process, and pin none.
+ * Demand paging: HWPTs that pin nothing and follow the pages of the process.
  *
- * The IOAS records what the user has mapped, as ever. A demand-paged HWPT has none
- * of it mapped to begin with. A device that meets a hole makes a page request; a
- * worker faults the page in as the CPU would, and maps it. When the process loses a
- * page (swap, migration, madvise, munmap, fork, ...), an MMU notifier unmaps it.
+ * The IOAS records what the user has mapped. A demand-paged HWPT starts empty. A
+ * device that meets a hole makes a page request; a worker faults the page in and maps
+ * it. When the process loses a page (swap, migration, madvise, munmap, fork, ...), an
+ * MMU notifier unmaps it.
  *
  * Each area of the IOAS is cut at every GiB of IOVA. Such a slice has an interval
  * notifier and a mutex, which orders its maps against its notifier. As slices are
@@ -18,7 +18,9 @@
  *	The set of demand-paged HWPTs, the areas, and the slices of each.
  *   slice::live
  *	Held for reading while a worker uses the domain: the HWPT, or the area, goes
- *	only after it. Memory is allocated under it, so no notifier takes it.
+ *	only after it. Memory is allocated under it, so no notifier takes it. A worker
+ *	that holds it does not wait for mmap_lock, under which a page fault of the
+ *	process may wait for user space.
  *   mm::mmap_lock
  *   slice::lock
  *	Maps and notifiers. Reclaim calls notifiers, so nothing is allocated under it:
@@ -33,11 +35,11 @@
  * since, and asks under slice::lock. A notifier that comes later waits for the mutex
  * and unmaps; one that came before has made the sequence number stale.
  *
- * Nothing waits for user space but the worker itself, for a page that userfaultfd has
- * yet to deliver. It holds no lock, but a user of the process's mm, which keeps all of
- * that alive, files that it maps included: so it waits no longer than DEMAND_TIMEOUT,
- * and has the device repeat its request. Detaching answers the request and ends the
- * wait at once. Both by a signal, as for that the wait is killable.
+ * Only a worker waits for user space: for a page that userfaultfd has yet to deliver,
+ * or for mmap_lock. It holds no lock then, but a user of the process's mm, which keeps
+ * the address space alive with all files that are mapped there. So it waits for
+ * DEMAND_TIMEOUT at most, and the device repeats its request. Detaching answers the
+ * request and ends the wait at once. Both send a signal, as these waits are killable.
  */
 
 #include <linux/hmm.h>
@@ -58,12 +60,12 @@
 #include "io_pagetable.h"
 #include "iommufd_private.h"
 
-/* Pages that are looked up at once, and the alignment of what they are looked up in */
+/* The most that is looked up and mapped at once: an aligned block, of a page table */
 #define DEMAND_BLOCK_SHIFT	21
 #define DEMAND_BLOCK_SIZE	BIT(DEMAND_BLOCK_SHIFT)
 #define DEMAND_BLOCK_PAGES	(DEMAND_BLOCK_SIZE / PAGE_SIZE)
 
-/* What is faulted in together */
+/* Pages of fresh memory are faulted in together with their neighbours. */
 #define DEMAND_AROUND		SZ_64K
 
 #define DEMAND_SLICE_SHIFT	30
@@ -71,8 +73,8 @@
 #define DEMAND_SLICE_BLOCKS	BIT(DEMAND_SLICE_SHIFT - DEMAND_BLOCK_SHIFT)
 
 /*
- * How long a worker goes on when notifiers keep interfering, or waits for user space.
- * The device then repeats its request.
+ * How long a worker tries again while notifiers interfere, and how long it waits for user
+ * space. Afterwards the device repeats its request.
  */
 #define DEMAND_TIMEOUT		HZ
 
@@ -146,8 +148,8 @@ static unsigned int demand_block(const struct demand_slice *slice, unsigned long
 }
 
 /*
- * Unmap @iova to @last. Most of what a process loses was never mapped for the device;
- * blocks that have nothing cost no invalidation.
+ * Unmap @iova to @last. A process loses many pages that no device has used: blocks that
+ * map nothing are skipped, and cost no invalidation.
  */
 static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigned long last)
 {
@@ -215,8 +217,8 @@ static void demand_area_put(struct demand_area *darea)
 }
 
 /*
- * Take @darea, which no worker can find any more, out of the process's and the
- * device's reach. Not held up by workers that wait for user space.
+ * Remove the notifiers of @darea, unmap it, and drop the list's reference. No worker can
+ * find it any more. Workers that wait for user space hold none of the locks.
  */
 static void demand_area_remove(struct demand_area *darea)
 {
@@ -513,9 +515,9 @@ static void demand_fault_around(struct demand_slice *slice, unsigned long va,
 	end = min3(end, vma->vm_end, slice->notifier.interval_tree.last + 1);
 	for (; start < end; start += PAGE_SIZE) {
 		if (start != va &&
-		    handle_mm_fault(vma, start, flags | FAULT_FLAG_REMOTE |
-				    FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT,
-				    NULL) & (VM_FAULT_ERROR | VM_FAULT_RETRY))
+		    handle_mm_fault(vma, start, flags | FAULT_FLAG_ALLOW_RETRY |
+				    FAULT_FLAG_RETRY_NOWAIT, NULL) &
+		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
 			return;
 	}
 }
@@ -524,7 +526,7 @@ static void demand_fault_around(struct demand_slice *slice, unsigned long va,
 static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 			 unsigned long va, bool write)
 {
-	unsigned int flags = write ? FAULT_FLAG_WRITE : 0;
+	unsigned int flags = FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0);
 	struct mm_struct *mm = slice->notifier.mm;
 	bool unlocked = false;
 	int rc;
@@ -532,11 +534,13 @@ static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 	if (!demand_sleep_begin(fault))
 		return -EINTR;
 
-	mmap_read_lock(mm);
-	rc = fixup_user_fault(mm, va, flags, &unlocked);
-	if (!rc)
-		demand_fault_around(slice, va, flags);
-	mmap_read_unlock(mm);
+	rc = mmap_read_lock_killable(mm);
+	if (!rc) {
+		rc = fixup_user_fault(mm, va, flags, &unlocked);
+		if (!rc)
+			demand_fault_around(slice, va, flags);
+		mmap_read_unlock(mm);
+	}
 
 	demand_sleep_end(fault);
 
@@ -643,8 +647,8 @@ static unsigned int demand_free_run(struct iommu_domain *domain, unsigned long i
 }
 
 /*
- * What a device writes, no CPU notices: a page that it may write to counts as dirty.
- * Marked while the notifier waits, and so before anybody can clean or free the page.
+ * No CPU notices what a device writes, so a page that is mapped writable is dirty. The
+ * notifier waits for slice::lock: nobody cleans or frees the page before it is marked.
  */
 static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 {
@@ -660,8 +664,8 @@ static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 }
 
 /*
- * Map what was looked up and is not mapped yet. The page that was asked for may be,
- * read-only, when a write is what the device asks for now.
+ * Map the pages that were looked up, but those that are mapped already. The page that the
+ * device asks for is mapped again: it may have become writable without a notifier.
  */
 static int demand_map_window(struct demand_slice *slice, const unsigned long *pfns,
 			     const struct demand_window *window)
@@ -702,10 +706,7 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 	return 0;
 }
 
-/*
- * See to it that mapping the window, and splitting what is mapped there, take no memory.
- * Charged to the process.
- */
+/* Allocate the tables that the window may take, and charge the process for them. */
 static int demand_prealloc(struct demand_slice *slice, const struct demand_window *window)
 {
 	struct iommu_domain *domain = slice->area->demand->domain;
@@ -735,7 +736,8 @@ static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 		return -EAGAIN;
 
 	seq = mmu_interval_read_begin(&slice->notifier);
-	mmap_read_lock(slice->notifier.mm);
+	if (!mmap_read_trylock(slice->notifier.mm))
+		return -EAGAIN;
 	rc = demand_look_up(fault, slice, iova, write, seq, &window);
 	mmap_read_unlock(slice->notifier.mm);
 	if (!rc)
@@ -782,8 +784,9 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, bool wri
 }
 
 /*
- * The first request of the group that this HWPT still stops, or NULL. What it does not
- * stop leaves the group: it is mapped, or the device repeats it for another level.
+ * The first request of the group that this HWPT still stops, or NULL. Requests that it
+ * does not stop are dropped: they are served, or the device repeats them for another
+ * level.
  */
 static struct iopf_fault *demand_next(struct demand_fault *fault, struct iopf_stop *stop)
 {
@@ -926,7 +929,7 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 	fault->group = group;
 	fault->code = IOMMU_PAGE_RESP_SUCCESS;
 
-	/* Whoever detaches takes the device away first, and then looks for its groups. */
+	/* Detaching removes the device first, and then drops its groups under the mutex. */
 	guard(mutex)(&demand->mutex);
 	if (group->attach_handle->gpasid || !iommufd_fault_requester(group)) {
 		kfree(fault);
@@ -938,7 +941,7 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 	return 0;
 }
 
-/* Answer the group now. The worker ends as soon as it notices. */
+/* Answer the group. Its worker finds that out by itself, and ends. */
 static void demand_fault_forget(struct demand_fault *fault)
 {
 	lockdep_assert_held(&fault->demand->mutex);
