@@ -503,8 +503,9 @@ static void gpasid_parent(struct kunit *test)
 	struct nested_test *ctx = test->priv;
 	struct iommu_domain *parent = &ctx->parent->domain;
 	struct dmar_domain *plain = vtd_fake_domain(test, ctx->dev, 0);
-	struct dmar_domain *first = vtd_fake_keep(test, intel_paging_domain_alloc(ctx->dev, true, 0));
+	struct dmar_domain *first;
 
+	first = vtd_fake_keep(test, intel_paging_domain_alloc(ctx->dev, true, 0));
 	KUNIT_EXPECT_PTR_EQ(test, parent, intel_gpasid_ops.parent(parent));
 	KUNIT_EXPECT_PTR_EQ(test, parent,
 			    intel_gpasid_ops.parent(&nested(test)->domain));
