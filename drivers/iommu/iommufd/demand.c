@@ -110,9 +110,10 @@ struct iommufd_demand {
 	struct iommufd_hwpt_paging *hwpt;
 	struct io_pagetable *iopt;
 	struct iommu_domain *domain;
-	struct workqueue_struct *wq;
 	struct mutex mutex;		/* of @faults, and what they are about */
 	struct list_head faults;	/* struct demand_fault */
+	refcount_t users;		/* the HWPT, and workers until they end */
+	struct completion unused;
 };
 
 /* A group of page requests that a worker serves */
@@ -885,12 +886,19 @@ static void demand_finish(struct demand_fault *fault)
 	iommufd_fault_deliver(demand->hwpt->common.fault, group);
 }
 
+static void demand_put(struct iommufd_demand *demand)
+{
+	if (refcount_dec_and_test(&demand->users))
+		complete(&demand->unused);
+}
+
 static void demand_work(struct work_struct *work)
 {
 	struct demand_fault *fault = container_of(work, struct demand_fault, work);
+	struct iommufd_demand *demand = fault->demand;
 	unsigned int rounds = 0, most;
 
-	scoped_guard(mutex, &fault->demand->mutex)
+	scoped_guard(mutex, &demand->mutex)
 		most = fault->group ? fault->group->fault_count * DEMAND_ROUNDS : 0;
 
 	fault->pfns = kmalloc_array(DEMAND_BLOCK_PAGES, sizeof(*fault->pfns), GFP_KERNEL);
@@ -900,6 +908,7 @@ static void demand_work(struct work_struct *work)
 	demand_finish(fault);
 	kfree(fault->pfns);
 	kfree(fault);
+	demand_put(demand);
 }
 
 /**
@@ -912,6 +921,7 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 {
 	struct iommufd_hw_pagetable *hwpt = group->domain->fault_data;
 	struct iommufd_demand *demand = to_hwpt_paging(hwpt)->demand;
+	struct iommufd_device *idev;
 	struct demand_fault *fault;
 
 	fault = kzalloc(sizeof(*fault), GFP_KERNEL);
@@ -931,12 +941,14 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 
 	/* Detaching removes the device first, and then drops its groups under the mutex. */
 	guard(mutex)(&demand->mutex);
-	if (group->attach_handle->gpasid || !iommufd_fault_requester(group)) {
+	idev = group->attach_handle->gpasid ? NULL : iommufd_fault_requester(group);
+	if (!idev) {
 		kfree(fault);
 		return -EINVAL;
 	}
+	refcount_inc(&demand->users);
 	list_add_tail(&fault->node, &demand->faults);
-	queue_work(demand->wq, &fault->work);
+	queue_work(idev->demand_wq, &fault->work);
 
 	return 0;
 }
@@ -1010,27 +1022,19 @@ int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
 	demand->domain = domain;
 	mutex_init(&demand->mutex);
 	INIT_LIST_HEAD(&demand->faults);
-	/* One that waits for user space holds nobody else up. */
-	demand->wq = alloc_workqueue("iommufd_demand", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	if (!demand->wq) {
-		rc = -ENOMEM;
-		goto err_free;
-	}
+	refcount_set(&demand->users, 1);
+	init_completion(&demand->unused);
 
 	if (hwpt->nest_parent)
 		client.reports |= IOPF_REPORT_NESTED_L2;
 	rc = iopf_register(domain, NULL, &client);
-	if (rc)
-		goto err_wq;
+	if (rc) {
+		kfree(demand);
+		return rc;
+	}
 
 	hwpt->demand = demand;
 	return 0;
-
-err_wq:
-	destroy_workqueue(demand->wq);
-err_free:
-	kfree(demand);
-	return rc;
 }
 
 /**
@@ -1041,7 +1045,8 @@ err_free:
  */
 void iommufd_demand_free(struct iommufd_demand *demand)
 {
-	destroy_workqueue(demand->wq);
+	demand_put(demand);
+	wait_for_completion(&demand->unused);
 	WARN_ON(!list_empty(&demand->faults));
 	kfree(demand);
 }
@@ -1060,20 +1065,37 @@ bool iommufd_demand_capable(struct iommufd_device *idev)
 }
 
 /**
- * iommufd_demand_may_attach() - may a device be attached to a HWPT?
+ * iommufd_demand_prepare_attach() - get a device ready to be attached to a HWPT
  * @hwpt: the HWPT
  * @idev: the device
  *
- * Return: -EPERM if memory that @hwpt translates to is paged on demand, and the
- * device would not survive that; else 0.
+ * A device whose memory is paged on demand gets a workqueue, which it keeps. It has as
+ * many workers as the device may have requests, so that one that waits for user space
+ * holds up no other. (One for each HWPT would let a user grow memory that is charged to
+ * nobody.)
+ *
+ * Context: may sleep; the group's lock is held.
+ *
+ * Return: 0; -EPERM if memory that @hwpt translates to is paged on demand, and the
+ * device would not survive that; -ENOMEM.
  */
-int iommufd_demand_may_attach(struct iommufd_hw_pagetable *hwpt,
-			      struct iommufd_device *idev)
+int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
+				  struct iommufd_device *idev)
 {
-	struct iommufd_hwpt_paging *hwpt_paging = find_hwpt_paging(hwpt);
-
-	if (!hwpt_paging || !hwpt_paging->demand || iommufd_demand_capable(idev))
+	if (!hwpt_demand(hwpt))
+		return 0;
+	if (!iommufd_demand_capable(idev))
+		return -EPERM;
+	if (idev->demand_wq)
 		return 0;
 
-	return -EPERM;
+	idev->demand_wq = alloc_workqueue("iommufd_demand", WQ_UNBOUND, IOPF_MAX_REQUESTS);
+	return idev->demand_wq ? 0 : -ENOMEM;
+}
+
+/* @idev is detached, and goes. */
+void iommufd_demand_release_device(struct iommufd_device *idev)
+{
+	if (idev->demand_wq)
+		destroy_workqueue(idev->demand_wq);
 }

@@ -21,8 +21,9 @@ struct iopt_pages;
 int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt);
 void iommufd_demand_free(struct iommufd_demand *demand);
 bool iommufd_demand_capable(struct iommufd_device *idev);
-int iommufd_demand_may_attach(struct iommufd_hw_pagetable *hwpt,
-			      struct iommufd_device *idev);
+int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
+				  struct iommufd_device *idev);
+void iommufd_demand_release_device(struct iommufd_device *idev);
 int iommufd_demand_iopf_handler(struct iopf_group *group);
 void iommufd_demand_drop_faults(struct iommufd_demand *demand,
 				struct iommufd_attach_handle *handle,
@@ -46,11 +47,13 @@ static inline bool iommufd_demand_capable(struct iommufd_device *idev)
 	return false;
 }
 
-static inline int iommufd_demand_may_attach(struct iommufd_hw_pagetable *hwpt,
-					    struct iommufd_device *idev)
+static inline int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
+						struct iommufd_device *idev)
 {
 	return 0;
 }
+
+static inline void iommufd_demand_release_device(struct iommufd_device *idev) {}
 
 static inline void iommufd_demand_drop_faults(struct iommufd_demand *demand,
 					      struct iommufd_attach_handle *handle,
