@@ -33,7 +33,9 @@
  *
  * No stale translation. A worker maps what it has looked up only if no notifier ran
  * since, and asks under slice::lock. A notifier that comes later waits for the mutex
- * and unmaps; one that came before has made the sequence number stale.
+ * and unmaps; one that came before has made the sequence number stale. iommu_unmap()
+ * invalidates IOTLB and device TLBs and, on VT-d, waits for those who read a guest's
+ * tables through the second level, see nested_walk_wait().
  *
  * Only a worker waits for user space: for a page that userfaultfd has yet to deliver,
  * or for mmap_lock. It holds no lock then, but a user of the process's mm, which keeps
