@@ -31,8 +31,8 @@ DMA_PTE_C=(
 # What the series does to the iommu core for speed, and what that needs.
 CORE_FILES=(drivers/iommu/iommu.c include/linux/iommu.h)
 CORE_PATCHES=(0012b-free-tables-of-an-empty-address-space.patch
-	0012c-take-one-page-without-a-search.patch
-	0012d-look-up-how-far-a-translation-goes.patch)
+	0012e-take-one-page-without-a-search.patch
+	0012f-look-up-how-far-a-translation-goes.patch)
 
 # peers_source: prints the folder of the newest 7.3, or of one that is there already
 # if the mirror has none any more; status 1 if none can be had.

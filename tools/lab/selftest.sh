@@ -385,6 +385,17 @@ qemu_tree_and_back() {
 	fails_saying 'does not apply' qemu_tree tree
 }
 
+patches_that_scripts_name_exist() {
+	local name missing=0
+	while read -r name; do
+		[ -e "$ROOT/series/$name" ] || [ -e "$ROOT/tools/qemu/$name" ] ||
+			{ echo "$name"; missing=1; }
+	done < <(grep -rhoE --exclude=selftest.sh --exclude-dir=qemu \
+		'\b[0-9]{4}[a-z]*-[a-z0-9-]+\.patch\b' "$ROOT/tools" "$ROOT/Makefile" \
+		"$ROOT/README" | sort -u)
+	return $missing
+}
+
 configuration_must_stick() {
 	fresh
 	printf 'CONFIG_A=y\n# CONFIG_B is not set\n# CONFIG_C is not set\n' >"$scratch/have"
@@ -557,7 +568,8 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	fuzz_is_refused only_what_changed_is_touched named_tree_follows_its_owner \
 	mistakes_in_the_series_are_named mails_give_the_same_tree \
 	refresh_changes_nothing_by_itself refresh_takes_changes_back \
-	refresh_refuses_what_is_no_series qemu_tree_and_back configuration_must_stick \
+	refresh_refuses_what_is_no_series qemu_tree_and_back patches_that_scripts_name_exist \
+	configuration_must_stick \
 	every_kind_of_result_is_counted lines_that_get_lost_are_failures \
 	what_is_not_counted_fails endurance_wants_results \
 	boot_tells_how_the_guest_ended \
