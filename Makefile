@@ -41,7 +41,7 @@ help:
 ##
 ##   make bench      the page-table library against others, natively; a table.
 ##                   SUITE=PART narrows to cases with PART in their names
-##   make bench-record   the same, and the results into Documentation
+##   make bench-record   the same, and the results into tools/bench/results
 ##   make record     record what real I/O maps and unmaps (tools/bench/patterns)
 ##   make bench-dma  the DMA API's benchmark, with and without the series: instructions
 ##                   and invalidations

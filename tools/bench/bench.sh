@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # "make bench": our page-table library and its peers, natively and side by side, in
 # user-mode Linux. The results are a table, a CSV and a plot in build/bench/results;
-# with "record", in Documentation as well. SUITE= narrows to the cases that have it in
+# with "record", in tools/bench/results as well. SUITE= narrows to the cases that have it in
 # their names (kernel/cases.c); there is no plot then. The status tells whether it ran, not whether anything
 # was fast; 77: there is no source of the peers.
 set -euo pipefail
@@ -80,11 +80,9 @@ report() {
 }
 
 record() {
-	local to=$ROOT/Documentation/arch/x86/intel-iommu-flpt-bench
-	cp "$RESULTS/bench.txt" "$to.txt"
-	cp "$RESULTS/bench.csv" "$to.csv"
-	# as files of the kernel are to be, without blanks at the ends of lines
-	sed 's/ *$//' "$RESULTS/bench.svg" >"$to.svg"
+	cp "$RESULTS"/bench.{txt,csv,svg} "$BENCH/results"
+	# without blanks at the ends of lines
+	sed -i 's/ *$//' "$BENCH/results/bench.svg"
 }
 
 choose_source
