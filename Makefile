@@ -56,7 +56,9 @@ help:
 ##
 ##   make tree       build/tree: a git work tree, a commit for each patch
 ##   make refresh    the commits of build/tree back into series/ and overlay
-##   make series OUT=dir   the patches as mails, for git am
+##   make series OUT=dir   the patches as mails, for git am; TOPIC=folder: of one
+##                   topic, with its cover letter; FROM="Name <mail>": from and
+##                   signed off by this person
 ##   make qemu-tree, make qemu-refresh
 ##                   the same with QEMU: build/qemu-tree and tools/qemu
 ##   make clean      remove build/ (what was downloaded stays in the cache)

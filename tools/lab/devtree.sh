@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # The development tree (tree), its changes back (refresh), and the mailable
-# patches (series, into OUT=): series.py on the chosen kernel.
+# patches (series, into OUT=; TOPIC=: of one topic, with its cover letter; FROM="Name
+# <mail>": from and signed off by this person): series.py on the chosen kernel.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$LAB/apt.sh"
@@ -20,6 +21,7 @@ refresh)
 series)
 	[ -n "${OUT:-}" ] || die "say where to: make series OUT=dir"
 	choose_source
-	"$LAB/series.py" export "$PRISTINE" "$OUT"
+	"$LAB/series.py" export ${TOPIC:+--topic "$TOPIC"} ${FROM:+--from "$FROM"} \
+		"$PRISTINE" "$OUT"
 	;;
 esac

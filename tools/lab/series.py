@@ -6,10 +6,14 @@ A patch in series/ is a mail: From, Subject, any number of "Overlay:" lines,
 a blank line, the message, "---", and a diff (which may be missing).  An
 overlay line names files of this repository that the patch adds to the kernel,
 by their path there, or as "here=there" where the paths differ.
+
+A folder of series/ is a topic: a series that is mailed by itself, with the text
+of its cover letter in "cover".  Patches are signed off by the person who mails.
 """
 
 import argparse
 import collections
+import email.utils
 import os
 import pathlib
 import re
@@ -56,9 +60,9 @@ def diff_files(diff, name):
     return files
 
 
-def check_sign_off(name, message):
-    if not re.search(r"^Signed-off-by: .+ <.+>$", message, re.M):
-        raise SeriesError(f"{name}: no Signed-off-by: line")
+def topic(patch):
+    """The folder of a patch, "" if it belongs to no topic."""
+    return pathlib.PurePath(patch.name).parent.name.strip(".")
 
 
 def parse_patch(text, name):
@@ -82,7 +86,6 @@ def parse_patch(text, name):
     if not found:
         raise SeriesError(f"{name}: no --- line after the message")
     message = message.strip("\n")
-    check_sign_off(name, message)
     overlay = {}
     for entry in " ".join(fields["overlay"]).split():
         here, _, there = entry.partition("=")
@@ -116,8 +119,13 @@ def read_series():
 
 def check_series(patches):
     """Each overlay file in exactly one patch, and changed by no diff."""
-    owner, subjects = {}, {}
+    owner, subjects, topics = {}, {}, []
     for patch in patches:
+        if topics[-1:] != [topic(patch)]:
+            if topic(patch) in topics:
+                raise SeriesError(f"topic {topic(patch)} is interrupted by "
+                                  f"{topics[-1]}")
+            topics.append(topic(patch))
         if subjects.setdefault(patch.subject, patch.name) != patch.name:
             raise SeriesError(f"{patch.name} and {subjects[patch.subject]} "
                               "have the same subject")
@@ -273,8 +281,42 @@ def commit_step(repo, patch):
         text_in=f"{patch.subject}\n\n{patch.message}\n")
 
 
-def export(patches, pristine, out):
-    """NNNN-subject.patch files for git am, the same ones every time."""
+def sign_off(patch, sender):
+    """The patch as its sender mails it."""
+    line = f"Signed-off-by: {sender}"
+    message = patch.message
+    if line not in message.splitlines():
+        trailers = re.search(r"(^|\n)([A-Z][A-Za-z-]+: [^\n]+(\n|$))+\Z", message)
+        message += ("\n" if trailers else "\n\n") + line
+    return patch._replace(author=sender, message=message)
+
+
+def chosen(patches, name):
+    """Those of a topic, and those that it needs: all in front of them."""
+    if name is None:
+        return [], patches
+    numbers = [i for i, p in enumerate(patches) if topic(p) == name]
+    if not numbers:
+        raise SeriesError(f"{name} is no topic: there are " +
+                          " ".join(sorted({topic(p) for p in patches} - {""})))
+    return patches[:numbers[0]], patches[numbers[0]:numbers[-1] + 1]
+
+
+def write_cover(mail, name):
+    """Subject and text of series/name/cover instead of git's placeholders."""
+    subject, _, text = (SERIES / name / "cover").read_text().partition("\n\n")
+    cover = mail.read_text()
+    cover = cover.replace("*** SUBJECT HERE ***", subject.strip())
+    mail.write_text(cover.replace("*** BLURB HERE ***", text.strip()))
+
+
+def export(patches, pristine, out, name=None, sender=None):
+    """NNNN-subject.patch files for git am, the same ones every time: of all, or of
+    the topic called name, with its cover letter."""
+    needed, wanted = chosen(patches, name)
+    if sender:
+        wanted = [sign_off(patch, sender) for patch in wanted]
+    author = email.utils.parseaddr(sender or wanted[0].author if wanted else "")
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("[0-9][0-9][0-9][0-9]-*.patch"):
         old.unlink()
@@ -282,12 +324,19 @@ def export(patches, pristine, out):
         repo = pathlib.Path(temp)
         fetch_pristine(patches, pristine, repo)
         commit_base(repo, "kernel")
-        for patch in patches:
+        for patch in needed + wanted:
             commit_step(repo, patch)
-        if patches:
+        if wanted:
             git(repo, "format-patch", "-q", "--zero-commit", "--signature=",
-                "-o", str(out.resolve()), "lab-base")
-    return sorted(out.glob("[0-9][0-9][0-9][0-9]-*.patch"))
+                *(["--cover-letter", "-n"] if name else []),
+                "-o", str(out.resolve()), f"HEAD~{len(wanted)}",
+                env={"GIT_COMMITTER_NAME": author[0],
+                     "GIT_COMMITTER_EMAIL": author[1],
+                     "GIT_COMMITTER_DATE": DATE})
+    mails = sorted(out.glob("[0-9][0-9][0-9][0-9]-*.patch"))
+    if name:
+        write_cover(mails[0], name)
+    return mails
 
 
 def tree_is_clean(tree):
@@ -353,7 +402,6 @@ def essence(diff):
 def commit_patch(tree, base_files, known, entry, owner):
     """One commit as (Patch, {here: bytes}); owner: kernel path -> subject."""
     commit, author, date, subject, message = entry
-    check_sign_off(f"'{subject}'", message)
     old = known.get(subject)
     here_of = {t: h for p in known.values() for t, h in p.overlay.items()}
     overlay, contents, changed = {}, {}, []
@@ -412,7 +460,9 @@ def refresh(patches, tree):
     for number, entry in enumerate(read_commits(tree), 1):
         patch, contents = commit_patch(tree, base_files, known, entry, owner)
         if not patch.name:
-            patch = patch._replace(name=file_name(number, patch.subject))
+            folder = pathlib.PurePath(result[-1].name if result else "").parent
+            patch = patch._replace(
+                name=str(folder / file_name(number, patch.subject)))
         result.append(patch)
         files.update(contents)
     # everything has been read and found good: now write
@@ -484,8 +534,9 @@ def command_list(args):
 
 
 def command_export(args):
-    """write the mailable patches"""
-    for path in export(read_series(), args.pristine, args.out):
+    """write the mailable patches, or those of a topic with their cover letter"""
+    for path in export(read_series(), args.pristine, args.out, args.topic,
+                       args.sender):
         print(path)
 
 
@@ -523,7 +574,9 @@ def main():
         .add_argument("--steps", type=int, help="only the first patches")
     command("test", command_test, "pristine")
     command("list", command_list).add_argument("--patches", action="store_true")
-    command("export", command_export, "pristine", "out")
+    sub = command("export", command_export, "pristine", "out")
+    sub.add_argument("--topic", help="a folder of series/")
+    sub.add_argument("--from", dest="sender", help="Name <mail>, who signs off")
     command("tree", command_tree, "pristine", "tree") \
         .add_argument("base", help="what the kernel's commit is called")
     command("clean-tree", command_clean_tree, "tree")
