@@ -95,6 +95,9 @@ int gpasid_bind(struct iommu_group *group, struct xarray *bindings,
 	binding->parent = gpasid_ops(dev)->parent(rid_domain);
 	if (!binding->parent)
 		goto err_free;
+	ret = -EOPNOTSUPP;
+	if (binding->parent->iopf_flags & IOPF_CLIENT_NO_GPASID)
+		goto err_free;
 
 	binding->domain = gpasid_ops(dev)->domain_alloc(dev, binding->parent, data);
 	if (IS_ERR(binding->domain)) {

@@ -147,7 +147,7 @@ int iopf_register(struct iommu_domain *domain, struct device *dev,
 
 	if (!client->handler || !client->reports ||
 	    (client->reports & ~IOPF_REPORT_ALL) ||
-	    (client->flags & ~IOPF_CLIENT_PINNED) ||
+	    (client->flags & ~(IOPF_CLIENT_PINNED | IOPF_CLIENT_NO_GPASID)) ||
 	    (pinned && client->reports != IOPF_REPORT_NESTED_L1))
 		return -EINVAL;
 
@@ -258,6 +258,26 @@ void iopf_stop_again(const struct iopf_group *group, const struct iopf_fault *io
 	find_stop(group->attach_handle->domain, group->fault_param->dev, &prm, stop);
 }
 EXPORT_SYMBOL_GPL(iopf_stop_again);
+
+/**
+ * iopf_group_note() - note what a client's answer may not be better than
+ * @group: a group that a client has been given
+ * @code: the worst of what became of those of its requests that it has dropped
+ *
+ * A client that leaves the rest of a group to somebody else calls it.
+ *
+ * Context: may sleep.
+ */
+void iopf_group_note(struct iopf_group *group, enum iommu_page_response_code code)
+{
+	struct iopf_group *whole = group->whole ?: group;
+
+	guard(mutex)(&group->fault_param->lock);
+	/* When it has been answered, the whole may be gone. */
+	if (!list_empty(&group->pending_node))
+		whole->code = max(whole->code, code);
+}
+EXPORT_SYMBOL_GPL(iopf_group_note);
 
 /* What needs nobody's help leaves the group here. */
 static void sort_group(struct iopf_group *group, struct sorted *sorted)

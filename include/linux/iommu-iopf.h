@@ -34,11 +34,12 @@ struct seq_file;
 
 /* &iopf_client.flags */
 #define IOPF_CLIENT_PINNED	BIT(0)	/* the second level never stops a request */
+#define IOPF_CLIENT_NO_GPASID	BIT(1)	/* guest PASIDs cannot be bound below it */
 
 /**
  * struct iopf_client - who is told of page requests on a domain
  * @reports: what it wants: IOPF_REPORT_*
- * @flags: IOPF_CLIENT_*, with %IOPF_REPORT_NESTED_L1 only
+ * @flags: IOPF_CLIENT_*; %IOPF_CLIENT_PINNED with %IOPF_REPORT_NESTED_L1 only
  * @handler: is given a group of requests, or that part of a group which is for this
  *	     client, and returns 0; sooner or later iopf_group_response() and
  *	     iopf_free_group() are called for it, even when the device has left its

@@ -14,37 +14,43 @@
  *
  * Locks, outermost first:
  *
+ *   demand::live
+ *	Held for reading while a worker looks for an area. The IOAS goes only after that.
  *   iopt::domains_rwsem, iopt::iova_rwsem
  *	The set of demand-paged HWPTs, the areas, and the slices of each.
  *   slice::live
  *	Held for reading while a worker uses the domain: the HWPT, or the area, goes
- *	only after it. Memory is allocated under it, so no notifier takes it. A worker
- *	that holds it does not wait for mmap_lock, under which a page fault of the
- *	process may wait for user space.
- *   mm::mmap_lock
+ *	only after that. Memory is allocated under it, so no notifier takes it.
+ *   mm::mmap_lock, of which a worker that holds slice::live only tries to get hold
+ *   slice::tables
+ *	One worker at a time preallocates tables, under slice::live.
  *   slice::lock
  *	Maps and notifiers. Reclaim calls notifiers, so nothing is allocated under it:
  *	tables are there before it is taken (iommu_domain_ops::prealloc_tables), and
  *	unmapping a part of a large page uses the table that was deposited for that.
  *
  *   demand::mutex
- *	Page requests that are being served. Nothing is taken under it but what the
- *	IOMMU driver needs to look at tables.
+ *	Page requests that are being served. Under it, nothing waits for memory or for
+ *	user space.
  *
- * No stale translation. A worker maps what it has looked up only if no notifier ran
- * since, and asks under slice::lock. A notifier that comes later waits for the mutex
+ * No stale translation. A worker maps what it has looked up only if no notifier has run
+ * since; it checks that under slice::lock. A notifier that comes later waits for the mutex
  * and unmaps; one that came before has made the sequence number stale. iommu_unmap()
  * invalidates IOTLB and device TLBs and, on VT-d, waits for those who read a guest's
- * tables through the second level, see nested_walk_wait().
+ * tables through the second level, see nested_walk_wait(). A device that does not answer
+ * is given up by the IOMMU driver, with a message, and may keep what its TLB has.
  *
- * Only a worker waits for user space: for a page that userfaultfd has yet to deliver,
- * or for mmap_lock. It holds no lock then, but a user of the process's mm, which keeps
- * the address space alive with all files that are mapped there. So it waits for
- * DEMAND_TIMEOUT at most, and the device repeats its request. Detaching answers the
- * request and ends the wait at once. Both send a signal, as these waits are killable.
+ * Nobody waits for a worker, which may have to wait for the process: for a page that
+ * userfaultfd has yet to deliver, for mmap_lock, and for other notifiers to end. It holds
+ * none of the locks then, and uses neither HWPT nor IOAS. Detaching answers the request
+ * and leaves the worker to find out; DEMAND_TIMEOUT ends the first two kinds of waits, and
+ * the device repeats its request. Both send the worker a signal, as these waits are
+ * killable. A queue is destroyed by a work item, so that closing a device does not wait,
+ * either.
  */
 
 #include <linux/hmm.h>
+#include <linux/hugetlb.h>
 #include <linux/interval_tree.h>
 #include <linux/iommu.h>
 #include <linux/memcontrol.h>
@@ -53,6 +59,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/secretmem.h>
+#include <linux/shmem_fs.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/userfaultfd_k.h>
@@ -75,15 +82,31 @@
 #define DEMAND_SLICE_BLOCKS	BIT(DEMAND_SLICE_SHIFT - DEMAND_BLOCK_SHIFT)
 
 /*
- * How long a worker tries again while notifiers interfere, and how long it waits for user
- * space. Afterwards the device repeats its request.
+ * How long a worker serves a group of requests, the waits for user space included.
+ * Afterwards the device repeats what is left.
  */
 #define DEMAND_TIMEOUT		HZ
 
 /* A page request may be stopped at each table of the guest, and at the page. */
 #define DEMAND_ROUNDS		8
 
-/* Part of an area, of a GiB at most, in one demand-paged HWPT */
+/*
+ * Workers of a device. A few of them may wait for userfaultfd: requests for other pages
+ * are served meanwhile, and beyond that late pages are asked for again and again.
+ */
+#define DEMAND_WORKERS		128
+#define DEMAND_LATE_WORKERS	32
+
+/* Groups of a device that wait for a worker, or have one */
+#define DEMAND_MAX_FAULTS	(2 * IOPF_MAX_REQUESTS)
+
+/*
+ * Areas of an IOAS, for each demand-paged HWPT that it has. A page of the process may be
+ * in all of them, and reclaim has to unmap it from each.
+ */
+#define DEMAND_MAX_AREAS	32768
+
+/* At most one GiB of an area, in one demand-paged HWPT */
 struct demand_slice {
 	struct mmu_interval_notifier notifier;
 	struct demand_area *area;
@@ -91,9 +114,11 @@ struct demand_slice {
 	unsigned long last_iova;
 	struct rw_semaphore live;
 	bool going;			/* under @live */
+	struct mutex tables;
 	struct mutex lock;
-	/* Blocks that may have something mapped, under @lock */
+	/* Blocks that may have something mapped, and read-only pages; under @lock */
 	DECLARE_BITMAP(used, DEMAND_SLICE_BLOCKS);
+	DECLARE_BITMAP(read_only, DEMAND_SLICE_BLOCKS);
 };
 
 /* An area in one demand-paged HWPT */
@@ -109,25 +134,40 @@ struct demand_area {
 
 struct iommufd_demand {
 	struct list_head node;		/* of io_pagetable::demands */
+	struct kref kref;		/* the HWPT, and workers until they end */
 	struct iommufd_hwpt_paging *hwpt;
 	struct io_pagetable *iopt;
 	struct iommu_domain *domain;
+	bool nest_parent;
+	struct rw_semaphore live;
+	bool dead;			/* under @live: @hwpt, @iopt and @domain are gone */
 	struct mutex mutex;		/* of @faults, and what they are about */
 	struct list_head faults;	/* struct demand_fault */
-	refcount_t users;		/* the HWPT, and workers until they end */
-	struct completion unused;
 };
+
+/* The workers of a device */
+struct demand_queue {
+	struct workqueue_struct *wq;
+	struct work_struct free_work;
+	atomic_t nr_faults;
+	atomic_t nr_late;		/* workers that may wait for userfaultfd */
+};
+
+/* Destroys queues, which waits for their workers */
+static struct workqueue_struct *demand_free_wq;
 
 /* A group of page requests that a worker serves */
 struct demand_fault {
 	struct work_struct work;
 	struct list_head node;
 	struct iommufd_demand *demand;
+	struct demand_queue *queue;
 	/* Under demand::mutex: */
 	struct iopf_group *group;	/* NULL when it has been answered meanwhile */
 	struct task_struct *sleeper;	/* the worker, while it may wait for user space */
 	struct timer_list timer;	/* ends that */
 	/* The worker's own: */
+	unsigned long deadline;		/* in jiffies */
 	unsigned long *pfns;
 	enum iommu_page_response_code code;
 	struct list_head for_user;	/* requests where the user has mapped nothing */
@@ -179,8 +219,10 @@ static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigne
 		first++;
 	if (last != slice->last_iova && !IS_ALIGNED(last + 1, DEMAND_BLOCK_SIZE))
 		end--;
-	if (first < end)
+	if (first < end) {
 		bitmap_clear(slice->used, first, end - first);
+		bitmap_clear(slice->read_only, first, end - first);
+	}
 }
 
 static bool demand_invalidate(struct mmu_interval_notifier *notifier,
@@ -240,6 +282,7 @@ static void demand_area_remove(struct demand_area *darea)
 		mutex_unlock(&slice->lock);
 		cond_resched();
 	}
+	atomic_dec(&darea->demand->iopt->nr_demand_areas);
 	demand_area_put(darea);
 }
 
@@ -255,6 +298,7 @@ static int demand_slice_init(struct demand_area *darea, struct iopt_area *area,
 	slice->iova = iova;
 	slice->last_iova = min(iopt_area_last_iova(area), iova | (DEMAND_SLICE_SIZE - 1));
 	init_rwsem(&slice->live);
+	mutex_init(&slice->tables);
 	mutex_init(&slice->lock);
 
 	rc = mmu_interval_notifier_insert(&slice->notifier, darea->pages->source_mm, va,
@@ -289,12 +333,19 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 	int rc;
 
 	/* What a nest parent maps has to be writable: erratum 772415. */
-	if (demand->hwpt->nest_parent && !(area->iommu_prot & IOMMU_WRITE))
+	if (demand->nest_parent && !(area->iommu_prot & IOMMU_WRITE))
 		return ERR_PTR(-EINVAL);
+	if (!access_ok(pages->uptr, pages->npages * PAGE_SIZE))
+		return ERR_PTR(-EFAULT);
+	if (!atomic_add_unless(&demand->iopt->nr_demand_areas, 1, DEMAND_MAX_AREAS))
+		return ERR_PTR(-ENOSPC);
 
-	darea = kvzalloc(struct_size(darea, slices, nr), GFP_KERNEL_ACCOUNT);
-	if (!darea)
+	darea = kvzalloc(struct_size(darea, slices, nr),
+			 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!darea) {
+		atomic_dec(&demand->iopt->nr_demand_areas);
 		return ERR_PTR(-ENOMEM);
+	}
 
 	kref_init(&darea->kref);
 	darea->demand = demand;
@@ -306,7 +357,7 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 	rc = -EFAULT;
 	if (mmget_not_zero(pages->source_mm)) {
 		rc = demand_area_fill(darea, area);
-		mmput(pages->source_mm);
+		mmput_async(pages->source_mm);
 	}
 	if (rc) {
 		demand_area_remove(darea);
@@ -435,7 +486,7 @@ void iopt_demand_free_empty_tables(struct io_pagetable *iopt)
 
 /*
  * The slice for @iova, with a reference. -ENOENT if the user has mapped nothing
- * there, -EPERM if not for @write.
+ * there, -EPERM if not for this access, -EINTR if the HWPT has gone.
  */
 static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
 					     unsigned long iova, bool write)
@@ -444,11 +495,15 @@ static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
 	struct iopt_area *area;
 	unsigned int i;
 
+	guard(rwsem_read)(&demand->live);
+	if (demand->dead)
+		return ERR_PTR(-EINTR);
+
 	guard(rwsem_read)(&demand->iopt->iova_rwsem);
 	area = iopt_area_iter_first(demand->iopt, iova, iova);
 	if (!area || !area->pages)
 		return ERR_PTR(-ENOENT);
-	if (write && !(area->iommu_prot & IOMMU_WRITE))
+	if (!(area->iommu_prot & (write ? IOMMU_WRITE : IOMMU_READ)))
 		return ERR_PTR(-EPERM);
 
 	list_for_each_entry(darea, &area->demand_areas, node) {
@@ -484,9 +539,9 @@ static bool demand_sleep_begin(struct demand_fault *fault)
 	if (!fault->group)
 		return false;
 
-	allow_signal(SIGKILL);
+	allow_kernel_signal(SIGKILL);
 	fault->sleeper = current;
-	mod_timer(&fault->timer, jiffies + DEMAND_TIMEOUT);
+	mod_timer(&fault->timer, fault->deadline);
 	return true;
 }
 
@@ -501,49 +556,108 @@ static void demand_sleep_end(struct demand_fault *fault)
 }
 
 /*
- * Fault in what is around @va, if that takes no waiting: a device that works on fresh
- * memory would make a request for each page. Anonymous memory only, where a fault
- * neither drops mmap_lock nor asks user space.
+ * May a device have what is mapped there? Memory only: to fault a file in may take what
+ * its file system asks of user space, without an end that a signal could bring about.
  */
-static void demand_fault_around(struct demand_slice *slice, unsigned long va,
-				unsigned int flags)
+static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
+{
+	if (!vma || !(vma->vm_flags & (write ? VM_WRITE : VM_READ)))
+		return false;
+	if (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_SHADOW_STACK))
+		return false;
+	/* Not even the kernel may access it. */
+	if (vma_is_secretmem(vma))
+		return false;
+
+	return vma_is_anonymous(vma) ||
+	       is_vm_hugetlb_page(vma) ||
+	       (vma->vm_file && shmem_mapping(vma->vm_file->f_mapping));
+}
+
+/*
+ * Fault in what is around @va, if it is fresh as well: a device that works on fresh memory
+ * would make a request for each page. Anonymous memory only, where a fault neither drops
+ * mmap_lock nor asks user space. What has been swapped out stays there until it is asked
+ * for.
+ */
+static void demand_fault_around(struct demand_slice *slice, struct vm_area_struct *vma,
+				unsigned long va, unsigned int flags)
 {
 	unsigned long start = ALIGN_DOWN(va, DEMAND_AROUND), end = start + DEMAND_AROUND;
-	struct vm_area_struct *vma = vma_lookup(slice->notifier.mm, va);
 
-	if (!vma || !vma_is_anonymous(vma) || userfaultfd_armed(vma))
+	if (!vma_is_anonymous(vma) || userfaultfd_armed(vma))
 		return;
 
 	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
 	end = min3(end, vma->vm_end, slice->notifier.interval_tree.last + 1);
 	for (; start < end; start += PAGE_SIZE) {
 		if (start != va &&
-		    handle_mm_fault(vma, start, flags | FAULT_FLAG_ALLOW_RETRY |
-				    FAULT_FLAG_RETRY_NOWAIT, NULL) &
-		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
+		    handle_mm_fault(vma, start, flags | FAULT_FLAG_RETRY_NOWAIT, NULL) &
+		    (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_MAJOR))
 			return;
 	}
 }
 
-/* Fault the page at @va in, as an access by the CPU would. */
+/*
+ * Fault the page at @va in, as an access by the CPU would. -EINTR if that takes too long.
+ * fixup_user_fault() would do, if it could be interrupted when it takes mmap_lock again.
+ */
+static int demand_fault_in(struct demand_slice *slice, unsigned long va, bool write,
+			   bool may_be_late)
+{
+	unsigned int flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY |
+			     FAULT_FLAG_KILLABLE | (write ? FAULT_FLAG_WRITE : 0);
+	struct mm_struct *mm = slice->notifier.mm;
+	struct vm_area_struct *vma;
+	vm_fault_t fault;
+
+	do {
+		if (mmap_read_lock_killable(mm))
+			return -EINTR;
+
+		fault = VM_FAULT_SIGSEGV;
+		vma = vma_lookup(mm, va);
+		if (!demand_vma_ok(vma, write))
+			break;
+		if (userfaultfd_armed(vma) && !may_be_late)
+			flags |= FAULT_FLAG_RETRY_NOWAIT;
+
+		fault = handle_mm_fault(vma, va, flags, NULL);
+		if (fault & VM_FAULT_COMPLETED)
+			return 0;
+		if (flags & FAULT_FLAG_RETRY_NOWAIT)
+			break;
+		flags |= FAULT_FLAG_TRIED;
+	} while ((fault & VM_FAULT_RETRY) && !fatal_signal_pending(current));
+
+	if (!(flags & FAULT_FLAG_RETRY_NOWAIT) && (fault & VM_FAULT_RETRY))
+		return -EINTR;
+	if (!(fault & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_MAJOR)))
+		demand_fault_around(slice, vma, va, flags);
+	mmap_read_unlock(mm);
+
+	if (fault & VM_FAULT_RETRY)
+		return -EINTR;
+	return fault & VM_FAULT_ERROR ? vm_fault_to_errno(fault, 0) : 0;
+}
+
+/* Fault the page at @va in, with bounds on how long that takes, and for how many. */
 static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 			 unsigned long va, bool write)
 {
-	unsigned int flags = FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0);
-	struct mm_struct *mm = slice->notifier.mm;
-	bool unlocked = false;
+	bool may_be_late;
 	int rc;
 
 	if (!demand_sleep_begin(fault))
 		return -EINTR;
 
-	rc = mmap_read_lock_killable(mm);
-	if (!rc) {
-		rc = fixup_user_fault(mm, va, flags, &unlocked);
-		if (!rc)
-			demand_fault_around(slice, va, flags);
-		mmap_read_unlock(mm);
-	}
+	may_be_late = atomic_add_unless(&fault->queue->nr_late, 1, DEMAND_LATE_WORKERS);
+	rc = demand_fault_in(slice, va, write, may_be_late);
+	if (may_be_late)
+		atomic_dec(&fault->queue->nr_late);
+	/* Reads and charges that were killed fail in other ways. */
+	if (rc && fatal_signal_pending(current))
+		rc = -EINTR;
 
 	demand_sleep_end(fault);
 
@@ -559,23 +673,21 @@ struct demand_window {
 };
 
 /*
- * As much of the block around @iova as is in one slice and in one VMA. -EFAULT if the
- * device must not have what is mapped there.
+ * As much of the block around @iova as is in one slice and in one VMA, or @alone. -EFAULT
+ * if the device must not have what is mapped there.
  */
 static int demand_window_init(struct demand_window *window, struct demand_slice *slice,
-			      unsigned long iova)
+			      unsigned long iova, bool write, bool alone)
 {
-	unsigned long start = max(slice->iova, ALIGN_DOWN(iova, DEMAND_BLOCK_SIZE));
-	unsigned long last = min(slice->last_iova, iova | (DEMAND_BLOCK_SIZE - 1));
+	unsigned long size = alone ? PAGE_SIZE : DEMAND_BLOCK_SIZE;
+	unsigned long start = max(slice->iova, ALIGN_DOWN(iova, size));
+	unsigned long last = min(slice->last_iova, iova | (size - 1));
 	unsigned long va = demand_slice_va(slice, start);
 	unsigned long end = demand_slice_va(slice, last) + 1;
 	struct vm_area_struct *vma;
 
 	vma = vma_lookup(slice->notifier.mm, demand_slice_va(slice, iova));
-	if (!vma)
-		return -EFAULT;
-	/* The kernel itself must not reach it, nor may a device. */
-	if (vma_is_secretmem(vma))
+	if (!demand_vma_ok(vma, write))
 		return -EFAULT;
 
 	va = max(va, vma->vm_start);
@@ -589,12 +701,12 @@ static int demand_window_init(struct demand_window *window, struct demand_slice 
 }
 
 /*
- * Look up the pages around @iova. -EAGAIN if the page itself is not there, or not so.
- * With mmap_lock held.
+ * Look up the pages of @window. -EAGAIN if the page that was asked for is not present, or
+ * not writable where @write asks for that. With mmap_lock held.
  */
 static int demand_look_up(struct demand_fault *fault, struct demand_slice *slice,
-			  unsigned long iova, bool write, unsigned long seq,
-			  struct demand_window *window)
+			  const struct demand_window *window, bool write,
+			  unsigned long seq)
 {
 	struct hmm_range range = {
 		.notifier = &slice->notifier,
@@ -603,10 +715,6 @@ static int demand_look_up(struct demand_fault *fault, struct demand_slice *slice
 	};
 	unsigned long asked;
 	int rc;
-
-	rc = demand_window_init(window, slice, iova);
-	if (rc)
-		return rc;
 
 	memset(fault->pfns, 0, window->nr * sizeof(*fault->pfns));
 	range.start = window->va;
@@ -667,82 +775,127 @@ static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 }
 
 /*
- * Map the pages that were looked up, but those that are mapped already. The page that the
- * device asks for is mapped again: it may have become writable without a notifier.
+ * How a page may be mapped, 0 if not at all: read-only pages of a write-only area, or
+ * under a nest parent, for which they are not
+ */
+static int demand_prot(const struct demand_slice *slice, unsigned long pfn)
+{
+	int prot = slice->area->prot;
+
+	if (!(pfn & HMM_PFN_VALID) || (pfn & HMM_PFN_ERROR))
+		return 0;
+	if (pfn & HMM_PFN_WRITE)
+		return prot;
+	if (slice->area->demand->nest_parent || !(prot & IOMMU_READ))
+		return 0;
+	return prot & ~IOMMU_WRITE;
+}
+
+/*
+ * Map what begins with page @i of the window, and is one piece that can be mapped by one
+ * call. How many pages it has, mapped or not; negative if mapping has failed.
+ */
+static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
+			  const struct demand_window *window, unsigned int i)
+{
+	unsigned long iova = window->iova + i * PAGE_SIZE;
+	struct iommufd_demand *demand = slice->area->demand;
+	int prot = demand_prot(slice, pfns[i]), rc;
+	unsigned int n;
+
+	if (!prot || iommu_iova_to_phys(demand->domain, iova))
+		return 1;
+
+	n = demand->iopt->disable_large_pages ? 1 : demand_run(pfns, i, window->nr);
+	n = demand_free_run(demand->domain, iova, n);
+	rc = iommu_map(demand->domain, iova, page_to_phys(hmm_pfn_to_page(pfns[i])),
+		       (size_t)n << PAGE_SHIFT, prot, GFP_NOWAIT | __GFP_NOWARN);
+	if (rc)
+		return rc;
+
+	if (prot & IOMMU_WRITE)
+		demand_mark_dirty(pfns[i], n);
+	else if (slice->area->prot & IOMMU_WRITE)
+		set_bit(demand_block(slice, iova), slice->read_only);
+
+	return n;
+}
+
+/*
+ * Map the pages that were looked up, except those that are mapped already. The page that
+ * the device asks for may be mapped read-only: the process may write to it since, without
+ * a notifier.
  */
 static int demand_map_window(struct demand_slice *slice, const unsigned long *pfns,
-			     const struct demand_window *window)
+			     const struct demand_window *window, bool write)
 {
+	unsigned long asked = window->iova + window->asked * PAGE_SIZE;
 	struct iommu_domain *domain = slice->area->demand->domain;
-	unsigned int i, n;
+	unsigned int block = demand_block(slice, window->iova), i;
+	int n, rc = 0;
 
 	lockdep_assert_held(&slice->lock);
 
-	set_bit(demand_block(slice, window->iova), slice->used);
-	if (iommu_iova_to_phys(domain, window->iova + window->asked * PAGE_SIZE))
-		iommu_unmap(domain, window->iova + window->asked * PAGE_SIZE, PAGE_SIZE);
-
-	for (i = 0; i < window->nr; i += n) {
-		unsigned long iova = window->iova + i * PAGE_SIZE;
-		int prot = slice->area->prot, rc;
-
-		n = 1;
-		if (!(pfns[i] & HMM_PFN_VALID) || (pfns[i] & HMM_PFN_ERROR) ||
-		    iommu_iova_to_phys(domain, iova))
-			continue;
-
-		n = demand_run(pfns, i, window->nr);
-		n = demand_free_run(domain, iova, n);
-		if (!(pfns[i] & HMM_PFN_WRITE))
-			prot &= ~IOMMU_WRITE;
-		if (slice->area->demand->hwpt->nest_parent && !(prot & IOMMU_WRITE))
-			continue;
-
-		rc = iommu_map(domain, iova, page_to_phys(hmm_pfn_to_page(pfns[i])),
-			       (size_t)n << PAGE_SHIFT, prot, GFP_NOWAIT | __GFP_NOWARN);
-		if (rc)
-			return rc == -ENOMEM ? -EAGAIN : rc;
-		if (prot & IOMMU_WRITE)
-			demand_mark_dirty(pfns[i], n);
+	if (iommu_iova_to_phys(domain, asked)) {
+		/* Another worker has mapped it meanwhile. */
+		if (!write || !test_bit(block, slice->read_only))
+			return 0;
+		if (iommu_unmap(domain, asked, PAGE_SIZE) != PAGE_SIZE)
+			return -EAGAIN;
 	}
 
-	return 0;
+	set_bit(block, slice->used);
+	for (i = 0; i < window->nr; i += max(n, 1)) {
+		n = demand_map_run(slice, pfns, window, i);
+		if (n < 0)
+			rc = n;
+	}
+
+	/* Pages beside it may fail. */
+	if (iommu_iova_to_phys(domain, asked))
+		return 0;
+	return rc ?: -EAGAIN;
 }
 
-/* Allocate the tables that the window may take, and charge the process for them. */
+/*
+ * Allocate the tables that the window may take. Two workers at a time would leave a
+ * table too many for the block.
+ */
 static int demand_prealloc(struct demand_slice *slice, const struct demand_window *window)
 {
 	struct iommu_domain *domain = slice->area->demand->domain;
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(slice->notifier.mm);
-	struct mem_cgroup *old = set_active_memcg(memcg);
-	int rc;
 
-	rc = domain->ops->prealloc_tables(domain, window->iova,
-					  (size_t)window->nr << PAGE_SHIFT,
-					  GFP_KERNEL_ACCOUNT);
-	set_active_memcg(old);
-	mem_cgroup_put(memcg);
-
-	return rc;
+	guard(mutex)(&slice->tables);
+	return domain->ops->prealloc_tables(domain, window->iova,
+					    (size_t)window->nr << PAGE_SHIFT,
+					    GFP_KERNEL_ACCOUNT);
 }
 
-/* Map the page at @iova, which has been faulted in, and what is there around it. */
+/*
+ * Map the page at @iova, which has been faulted in, and what is there around it, unless
+ * @alone.
+ */
 static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
-		      unsigned long iova, bool write)
+		      unsigned long iova, bool write, bool alone)
 {
+	struct mm_struct *mm = slice->notifier.mm;
 	struct demand_window window;
 	unsigned long seq;
 	int rc;
+
+	/* This may wait for long, so that nobody must wait for us. */
+	seq = mmu_interval_read_begin(&slice->notifier);
 
 	guard(rwsem_read)(&slice->live);
 	if (slice->going)
 		return -EAGAIN;
 
-	seq = mmu_interval_read_begin(&slice->notifier);
-	if (!mmap_read_trylock(slice->notifier.mm))
+	if (!mmap_read_trylock(mm))
 		return -EAGAIN;
-	rc = demand_look_up(fault, slice, iova, write, seq, &window);
-	mmap_read_unlock(slice->notifier.mm);
+	rc = demand_window_init(&window, slice, iova, write, alone);
+	if (!rc)
+		rc = demand_look_up(fault, slice, &window, write, seq);
+	mmap_read_unlock(mm);
 	if (!rc)
 		rc = demand_prealloc(slice, &window);
 	if (rc)
@@ -752,7 +905,36 @@ static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 	if (mmu_interval_read_retry(&slice->notifier, seq))
 		return -EAGAIN;
 
-	return demand_map_window(slice, fault->pfns, &window);
+	return demand_map_window(slice, fault->pfns, &window, write);
+}
+
+/*
+ * Fault in and map, charging what that takes to the process: without an active memcg,
+ * kernel memory that a worker allocates would be root's.
+ */
+static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *slice,
+			      unsigned long iova, bool write, bool alone)
+{
+	struct iopt_pages *pages = slice->area->pages;
+	struct mm_struct *mm = slice->notifier.mm;
+	struct mem_cgroup *memcg, *old;
+	int rc;
+
+	/* A process that is being killed must not be kept alive by its device. */
+	if (READ_ONCE(pages->source_task->signal->flags) & SIGNAL_GROUP_EXIT ||
+	    !mmget_not_zero(mm))
+		return -EFAULT;
+
+	memcg = get_mem_cgroup_from_mm(mm);
+	old = set_active_memcg(memcg);
+	rc = demand_fix_up(fault, slice, demand_slice_va(slice, iova), write);
+	if (!rc)
+		rc = demand_map(fault, slice, iova, write, alone);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	mmput_async(mm);
+
+	return rc;
 }
 
 /*
@@ -761,9 +943,8 @@ static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
  */
 static int demand_serve(struct demand_fault *fault, unsigned long iova, bool write)
 {
-	unsigned long deadline = jiffies + DEMAND_TIMEOUT;
 	struct demand_slice *slice;
-	struct mm_struct *mm;
+	bool alone = false;
 	int rc;
 
 	do {
@@ -771,17 +952,12 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, bool wri
 		if (IS_ERR(slice))
 			return PTR_ERR(slice);
 
-		mm = slice->notifier.mm;
-		rc = -EFAULT;
-		if (mmget_not_zero(mm)) {
-			rc = demand_fix_up(fault, slice, demand_slice_va(slice, iova),
-					   write);
-			if (!rc)
-				rc = demand_map(fault, slice, iova, write);
-			mmput(mm);
-		}
+		rc = demand_serve_slice(fault, slice, iova, write, alone);
 		demand_area_put(slice->area);
-	} while (rc == -EAGAIN && time_before(jiffies, deadline));
+		/* Less is done sooner, before the next notifier. */
+		alone = true;
+		cond_resched();
+	} while (rc == -EAGAIN && time_before(jiffies, fault->deadline));
 
 	return rc;
 }
@@ -818,26 +994,34 @@ static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 	switch (rc) {
 	case 0:
 		/* Another table of the guest may be missing. */
-		return;
+		if (stop->level == IOPF_LEVEL_2)
+			return;
+		break;
 	case -ENOENT:
-		if (!fault->demand->hwpt->common.fault)
+		if (!fault->demand->hwpt->common.fault) {
+			fault->code = IOMMU_PAGE_RESP_INVALID;
 			break;
+		}
 		iopf->fault.prm.addr = stop->addr;
 		iopf->fault.prm.perm = stop->perm;
 		list_move_tail(&iopf->list, &fault->for_user);
 		return;
 	case -EAGAIN:
 	case -EINTR:
+	case -ENOMEM:
 		/* The device repeats it. */
-		iopf_group_drop(fault->group, iopf);
-		return;
+		break;
+	default:
+		fault->code = IOMMU_PAGE_RESP_INVALID;
 	}
 
-	fault->code = IOMMU_PAGE_RESP_INVALID;
 	iopf_group_drop(fault->group, iopf);
 }
 
-/* Serve one request of the group once. False if there is nothing more to serve. */
+/*
+ * Serve one request of the group once. False if there is nothing more to serve, or no
+ * more time.
+ */
 static bool demand_round(struct demand_fault *fault)
 {
 	struct iommufd_demand *demand = fault->demand;
@@ -855,20 +1039,21 @@ static bool demand_round(struct demand_fault *fault)
 	}
 
 	/* What a nest parent maps has to be writable. */
-	write = (stop.perm & IOMMU_FAULT_PERM_WRITE) || demand->hwpt->nest_parent;
+	write = (stop.perm & IOMMU_FAULT_PERM_WRITE) || demand->nest_parent;
 	rc = demand_serve(fault, ALIGN_DOWN(stop.addr, PAGE_SIZE), write);
 
 	guard(mutex)(&demand->mutex);
 	if (!fault->group)
 		return false;
 	demand_result(fault, iopf, &stop, rc);
-	return true;
+	return time_before(jiffies, fault->deadline);
 }
 
-/* Answer the group, or leave the rest of it to the user. */
+/* Answer the group, or leave to the user what is the user's. The device repeats the rest. */
 static void demand_finish(struct demand_fault *fault)
 {
 	struct iommufd_demand *demand = fault->demand;
+	struct iopf_fault *iopf, *next;
 	struct iopf_group *group;
 
 	guard(mutex)(&demand->mutex);
@@ -883,15 +1068,17 @@ static void demand_finish(struct demand_fault *fault)
 		return;
 	}
 
+	list_for_each_entry_safe(iopf, next, &group->faults, list)
+		iopf_group_drop(group, iopf);
 	list_splice(&fault->for_user, &group->faults);
 	iopf_group_mark_last(group);
+	iopf_group_note(group, fault->code);
 	iommufd_fault_deliver(demand->hwpt->common.fault, group);
 }
 
-static void demand_put(struct iommufd_demand *demand)
+static void demand_release(struct kref *kref)
 {
-	if (refcount_dec_and_test(&demand->users))
-		complete(&demand->unused);
+	kfree(container_of(kref, struct iommufd_demand, kref));
 }
 
 static void demand_work(struct work_struct *work)
@@ -903,14 +1090,39 @@ static void demand_work(struct work_struct *work)
 	scoped_guard(mutex, &demand->mutex)
 		most = fault->group ? fault->group->fault_count * DEMAND_ROUNDS : 0;
 
+	fault->deadline = jiffies + DEMAND_TIMEOUT;
 	fault->pfns = kmalloc_array(DEMAND_BLOCK_PAGES, sizeof(*fault->pfns), GFP_KERNEL);
 	if (fault->pfns)
 		while (rounds++ < most && demand_round(fault))
 			;
 	demand_finish(fault);
+	atomic_dec(&fault->queue->nr_faults);
 	kfree(fault->pfns);
 	kfree(fault);
-	demand_put(demand);
+	kref_put(&demand->kref, demand_release);
+}
+
+/*
+ * Give @group to a worker. False if no attached device has made it, or its queue is full
+ * of groups that have been answered, whose workers have yet to find out.
+ */
+static bool demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fault)
+{
+	struct iommufd_device *idev;
+
+	/* Detaching removes the device first, and then drops its groups under the mutex. */
+	guard(mutex)(&demand->mutex);
+	idev = iommufd_fault_requester(fault->group);
+	if (!idev)
+		return false;
+	fault->queue = idev->demand_queue;
+	if (!atomic_add_unless(&fault->queue->nr_faults, 1, DEMAND_MAX_FAULTS))
+		return false;
+
+	kref_get(&demand->kref);
+	list_add_tail(&fault->node, &demand->faults);
+	queue_work(fault->queue->wq, &fault->work);
+	return true;
 }
 
 /**
@@ -923,8 +1135,11 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 {
 	struct iommufd_hw_pagetable *hwpt = group->domain->fault_data;
 	struct iommufd_demand *demand = to_hwpt_paging(hwpt)->demand;
-	struct iommufd_device *idev;
 	struct demand_fault *fault;
+
+	/* See iommufd_demand_alloc(): nobody can bind these. */
+	if (WARN_ON_ONCE(group->attach_handle->gpasid))
+		return -EINVAL;
 
 	fault = kzalloc(sizeof(*fault), GFP_KERNEL);
 	if (!fault) {
@@ -940,22 +1155,14 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 	fault->demand = demand;
 	fault->group = group;
 	fault->code = IOMMU_PAGE_RESP_SUCCESS;
+	if (demand_enqueue(demand, fault))
+		return 0;
 
-	/* Detaching removes the device first, and then drops its groups under the mutex. */
-	guard(mutex)(&demand->mutex);
-	idev = group->attach_handle->gpasid ? NULL : iommufd_fault_requester(group);
-	if (!idev) {
-		kfree(fault);
-		return -EINVAL;
-	}
-	refcount_inc(&demand->users);
-	list_add_tail(&fault->node, &demand->faults);
-	queue_work(idev->demand_wq, &fault->work);
-
-	return 0;
+	kfree(fault);
+	return -EINVAL;
 }
 
-/* Answer the group. Its worker finds that out by itself, and ends. */
+/* Answer the group. Its worker notices and ends. */
 static void demand_fault_forget(struct demand_fault *fault)
 {
 	lockdep_assert_held(&fault->demand->mutex);
@@ -1006,6 +1213,7 @@ int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
 	struct iommu_domain *domain = hwpt->common.domain;
 	struct iopf_client client = {
 		.reports = IOPF_REPORT_FLAT,
+		.flags = IOPF_CLIENT_NO_GPASID,
 		.handler = iommufd_demand_iopf_handler,
 		.data = &hwpt->common,
 	};
@@ -1022,10 +1230,11 @@ int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
 	demand->hwpt = hwpt;
 	demand->iopt = &hwpt->ioas->iopt;
 	demand->domain = domain;
+	demand->nest_parent = hwpt->nest_parent;
+	kref_init(&demand->kref);
+	init_rwsem(&demand->live);
 	mutex_init(&demand->mutex);
 	INIT_LIST_HEAD(&demand->faults);
-	refcount_set(&demand->users, 1);
-	init_completion(&demand->unused);
 
 	if (hwpt->nest_parent)
 		client.reports |= IOPF_REPORT_NESTED_L2;
@@ -1043,27 +1252,65 @@ int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
  * iommufd_demand_free() - undo iommufd_demand_alloc()
  * @demand: it has left its IOAS, and nothing is attached to its HWPT
  *
- * Context: may sleep. Waits for workers, which have nothing left to wait for.
+ * Context: may sleep. Workers may go on to wait for the process; they use neither HWPT nor
+ * IOAS any more.
  */
 void iommufd_demand_free(struct iommufd_demand *demand)
 {
-	demand_put(demand);
-	wait_for_completion(&demand->unused);
-	WARN_ON(!list_empty(&demand->faults));
-	kfree(demand);
+	scoped_guard(rwsem_write, &demand->live)
+		demand->dead = true;
+	kref_put(&demand->kref, demand_release);
+}
+
+static int demand_check_tolerance(struct device *dev, void *unused)
+{
+	return iommu_dev_fault_tolerant(dev) ? 0 : -EPERM;
 }
 
 /**
  * iommufd_demand_capable() - may all memory of a device be paged on demand?
  * @idev: the device
  *
+ * Context: may sleep.
+ *
  * Return: whether its driver has said that it tolerates faults on all its DMA, and
- * its page requests can be reported.
+ * its page requests can be reported. All devices of its group are attached with it, so
+ * their drivers have to say so, too.
  */
 bool iommufd_demand_capable(struct iommufd_device *idev)
 {
-	return iommu_dev_fault_tolerant(idev->dev) &&
-	       device_iommu_capable(idev->dev, IOMMU_CAP_IOPF_FLAT);
+	return device_iommu_capable(idev->dev, IOMMU_CAP_IOPF_FLAT) &&
+	       !iommu_group_for_each_dev(idev->igroup->group, NULL,
+					 demand_check_tolerance);
+}
+
+static void demand_queue_free(struct demand_queue *queue)
+{
+	destroy_workqueue(queue->wq);
+	kfree(queue);
+}
+
+static void demand_queue_free_work(struct work_struct *work)
+{
+	demand_queue_free(container_of(work, struct demand_queue, free_work));
+}
+
+static struct demand_queue *demand_queue_alloc(struct device *dev)
+{
+	struct demand_queue *queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
+
+	if (!queue)
+		return NULL;
+
+	queue->wq = alloc_workqueue("iommufd_demand_%s", WQ_UNBOUND, DEMAND_WORKERS,
+				    dev_name(dev));
+	if (!queue->wq) {
+		kfree(queue);
+		return NULL;
+	}
+	INIT_WORK(&queue->free_work, demand_queue_free_work);
+
+	return queue;
 }
 
 /**
@@ -1071,15 +1318,14 @@ bool iommufd_demand_capable(struct iommufd_device *idev)
  * @hwpt: the HWPT
  * @idev: the device
  *
- * A device whose memory is paged on demand gets a workqueue, which it keeps. It has as
- * many workers as the device may have requests, so that one that waits for user space
- * holds up no other. (One for each HWPT would let a user grow memory that is charged to
- * nobody.)
+ * A device whose memory is paged on demand gets a queue with workers of its own, which
+ * it keeps: late pages of one device hold up no other. (One for each HWPT would let a
+ * user grow memory that is charged to nobody.)
  *
  * Context: may sleep; the group's lock is held.
  *
  * Return: 0; -EPERM if memory that @hwpt translates to is paged on demand, and the
- * device would not survive that; -ENOMEM.
+ * device, or another one of its group, would not survive that; -ENOMEM.
  */
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev)
@@ -1088,16 +1334,32 @@ int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 		return 0;
 	if (!iommufd_demand_capable(idev))
 		return -EPERM;
-	if (idev->demand_wq)
-		return 0;
+	if (!idev->demand_queue)
+		idev->demand_queue = demand_queue_alloc(idev->dev);
 
-	idev->demand_wq = alloc_workqueue("iommufd_demand", WQ_UNBOUND, IOPF_MAX_REQUESTS);
-	return idev->demand_wq ? 0 : -ENOMEM;
+	return idev->demand_queue ? 0 : -ENOMEM;
 }
 
-/* @idev is detached, and goes. */
+/* @idev has been detached and is about to be freed. Its workers may take longer. */
 void iommufd_demand_release_device(struct iommufd_device *idev)
 {
-	if (idev->demand_wq)
-		destroy_workqueue(idev->demand_wq);
+	if (idev->demand_queue)
+		queue_work(demand_free_wq, &idev->demand_queue->free_work);
+}
+
+/**
+ * iommufd_demand_init() - when the module is loaded
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __init iommufd_demand_init(void)
+{
+	demand_free_wq = alloc_workqueue("iommufd_demand_free", WQ_UNBOUND, 0);
+	return demand_free_wq ? 0 : -ENOMEM;
+}
+
+/* When the module is unloaded; waits for all workers */
+void iommufd_demand_exit(void)
+{
+	destroy_workqueue(demand_free_wq);
 }

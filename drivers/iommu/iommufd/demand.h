@@ -24,6 +24,8 @@ bool iommufd_demand_capable(struct iommufd_device *idev);
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev);
 void iommufd_demand_release_device(struct iommufd_device *idev);
+int iommufd_demand_init(void);
+void iommufd_demand_exit(void);
 int iommufd_demand_iopf_handler(struct iopf_group *group);
 void iommufd_demand_drop_faults(struct iommufd_demand *demand,
 				struct iommufd_attach_handle *handle,
@@ -54,6 +56,13 @@ static inline int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwp
 }
 
 static inline void iommufd_demand_release_device(struct iommufd_device *idev) {}
+
+static inline int iommufd_demand_init(void)
+{
+	return 0;
+}
+
+static inline void iommufd_demand_exit(void) {}
 
 static inline void iommufd_demand_drop_faults(struct iommufd_demand *demand,
 					      struct iommufd_attach_handle *handle,
