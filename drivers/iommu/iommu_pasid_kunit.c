@@ -715,6 +715,22 @@ static void gpasid_bind_fails(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
+/* The parent's client serves what it has attached itself, and nothing else. */
+static void gpasid_client_refuses(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *parent = fake_domain(fake);
+
+	attach_rid(fake, parent, false);
+	parent->iopf_flags = IOPF_CLIENT_NO_GPASID;
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, bind(fake, 0, PASID));
+	expect_bound(fake, PASID, NULL);
+	parent->iopf_flags = 0;
+	KUNIT_EXPECT_EQ(test, 0, bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
+	detach_rid(fake, parent);
+}
+
 static void gpasid_refuses(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -1339,6 +1355,7 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_bind_unbind),
 	KUNIT_CASE(gpasid_in_use),
 	KUNIT_CASE(gpasid_bind_fails),
+	KUNIT_CASE(gpasid_client_refuses),
 	KUNIT_CASE(gpasid_refuses),
 	KUNIT_CASE(gpasid_follows_rid),
 	KUNIT_CASE(gpasid_released_with_device),
