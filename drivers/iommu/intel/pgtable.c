@@ -1664,14 +1664,12 @@ void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 	if (flags & IOMMU_DIRTY_NO_CLEAR)
 		gfp = 0;
 	while (iova <= last) {
-		unsigned int level = pt->cfg.levels;
-		u64 *slot = pt->root + vtd_pt_index(iova, level);
-		u64 entry = vtd_pt_load(slot);
-
-		while (fmt_is_table(entry, level)) {
-			slot = vtd_pt_table(entry) + vtd_pt_index(iova, --level);
-			entry = vtd_pt_load(slot);
-		}
+		unsigned int level;
+		/*
+		 * Below an entry that is not in sync, a bit must not be cleared: hardware may
+		 * have all of the large page cached as dirty.
+		 */
+		u64 *slot = vtd_pt_walk_synced(pt, iova, 1, &level);
 
 		iova = vtd_pt_dirty_run(pt, slot, level, iova, last, flags, gfp, dirty);
 	}

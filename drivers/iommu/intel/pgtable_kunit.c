@@ -2329,6 +2329,42 @@ static void dirty_meanwhile(struct kunit *test)
 	must_unmap(lab, SZ_2M, SZ_2M);
 }
 
+/*
+ * Another reader comes while the page, which hardware has cached as dirty, is not yet
+ * invalidated: that reader has to invalidate all of it before it clears the bit of a part.
+ */
+static void forget_and_see(struct lab *lab, u64 start, u64 last)
+{
+	KUNIT_EXPECT_LE(lab->test, start, SZ_2M);
+	KUNIT_EXPECT_LE(lab->test, 2 * SZ_2M - 1, last);
+	KUNIT_EXPECT_TRUE(lab->test, is_dirty(lab, SZ_2M + SZ_1M));
+	lab->on_racing_invalidate = NULL;
+	atomic_set(&lab->cached, 0);
+}
+
+static void read_meanwhile(struct lab *lab, u64 start, u64 last)
+{
+	lab->on_racing_invalidate = forget_and_see;
+	expect_dirty(lab, SZ_2M + SZ_1M, 2 * SZ_2M - 1, 0, SZ_2M + SZ_1M, 2 * SZ_2M);
+	lab->racing = true;
+	KUNIT_EXPECT_EQ(lab->test, 0, atomic_read(&lab->cached));
+	KUNIT_EXPECT_FALSE(lab->test, is_dirty(lab, SZ_2M + SZ_1M));
+}
+
+static void dirty_readers(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+
+	lab->any_attributes = true;
+	lab->dirty_gfp = GFP_KERNEL;
+	must_map(lab, SZ_2M, SZ_2M, 1);
+	lab_dirty(lab, SZ_2M);
+	atomic_set(&lab->cached, 1);
+	lab->on_racing_invalidate = read_meanwhile;
+	expect_dirty(lab, SZ_2M, SZ_2M + SZ_1M - 1, 0, SZ_2M, SZ_2M + SZ_1M);
+	must_unmap(lab, SZ_2M, SZ_2M);
+}
+
 #endif /* SECOND_LEVEL */
 
 /* Tables that have become empty */
@@ -4029,6 +4065,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(dirty_splits, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_without_memory, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_meanwhile, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_readers, large_gen_params),
 #endif
 	KUNIT_CASE_PARAM(large_over_empty, large_gen_params),
 	KUNIT_CASE_PARAM(many_over_empty, large_gen_params),
