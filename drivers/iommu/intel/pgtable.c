@@ -70,6 +70,7 @@
  */
 
 #include <kunit/static_stub.h>
+#include <linux/bitmap.h>
 #include <linux/cache.h>
 #include <linux/cleanup.h>
 #include <linux/err.h>
@@ -469,30 +470,46 @@ static void vtd_pt_sync_found(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 }
 
 /*
- * Put @table where @slot, an entry of @level for @iova, still holds *@old. On
- * failure *@old is what the slot holds.
+ * Put @new, which refers to a table that nobody else sees, where @slot, an entry of @level,
+ * still holds *@old. On failure *@old is what the slot holds. These are steps 1 and 2 of
+ * "Syncing a table" above; what follows is the caller's.
  */
-static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
-			   u64 *old, u64 *table)
+static bool vtd_pt_exchange(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 *old,
+			    u64 new)
 {
+	u64 *table = vtd_pt_table(new);
 	struct vtd_pt_page *page = vtd_pt_page(table);
-	u64 new = fmt_make_table(virt_to_phys(table));
 	bool listed = READ_ONCE(page->key) & VTD_PT_KEY_LISTED;
-	bool replaced = fmt_present(*old);
-
-	if (pt->cfg.coherent && !replaced)
-		new |= FMT_SYNCED;
 
 	vtd_pt_sync_entries(pt, table, PAGE_SIZE);
 	smp_wmb();	/* the table's content before the table */
 	if (!try_cmpxchg64_relaxed(slot, old, new))
 		return false;
 
-	if (!(new & FMT_SYNCED))
-		vtd_pt_sync_table(pt, slot, level, iova, new, replaced);
-
 	if (!listed)
 		vtd_pt_keep_page(pt, page, level - 1);
+
+	return true;
+}
+
+/*
+ * Put @table where @slot, an entry of @level for @iova, still holds *@old, and sync it. On
+ * failure *@old is what the slot holds.
+ */
+static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			   u64 *old, u64 *table)
+{
+	u64 new = fmt_make_table(virt_to_phys(table));
+	bool replaced = fmt_present(*old);
+
+	if (pt->cfg.coherent && !replaced)
+		new |= FMT_SYNCED;
+
+	if (!vtd_pt_exchange(pt, slot, level, old, new))
+		return false;
+
+	if (!(new & FMT_SYNCED))
+		vtd_pt_sync_table(pt, slot, level, iova, new, replaced);
 
 	return true;
 }
@@ -1556,9 +1573,18 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_free_empty_tables);
 
 #ifdef FMT_DIRTY
 
+/* What a call of vtd_pt_read_and_clear_dirty() is to do */
+struct vtd_pt_dirty {
+	struct vtd_pt *pt;
+	u64 last;		/* of the range */
+	u64 unit;		/* split what is larger */
+	bool clear;
+	struct iommu_dirty_bitmap *report;
+};
+
 /*
- * Take the dirty bit out of @slot, which held *@entry, a dirty leaf. On failure *@entry
- * is what somebody has made of it meanwhile: a split leaf has handed the bit on.
+ * Clear Dirty in @slot, which held *@entry, a dirty leaf. On failure *@entry is what the
+ * slot holds: another reader that has split the leaf has copied the bit to the parts.
  */
 static bool vtd_pt_clear_dirty(struct vtd_pt *pt, u64 *slot, u64 *entry)
 {
@@ -1570,79 +1596,128 @@ static bool vtd_pt_clear_dirty(struct vtd_pt *pt, u64 *slot, u64 *entry)
 }
 
 /*
- * Split the large page at @slot, an entry of @level that held *@entry, which is dirty: parts
- * that lie in @iova to @last, which is reported, are not dirty any more, others are. A
- * write through what hardware has cached of the large page comes before the end of the
- * invalidation, and so belongs to the report; a later one sets the bit of its part. On
- * failure *@entry is what the slot holds.
+ * Replace the large page at @slot, an entry of @level for @iova that held *@entry, a dirty
+ * leaf, by a table in which the parts that lie in the range are not dirty, and others are.
+ * vtd_pt_sync_split() has to follow. On failure *@entry is what the slot holds.
+ *
+ * Taking a deposited table is safe, as no owner of the page is at work who may have
+ * counted on it; allocating another one would leave one more with each turn of mapping
+ * the page and splitting it.
  */
-static bool vtd_pt_split_dirty(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
-			       u64 last, u64 *entry, gfp_t gfp)
+static bool vtd_pt_split_dirty(const struct vtd_pt_dirty *dirty, u64 *slot,
+			       unsigned int level, u64 iova, u64 *entry)
 {
-	u64 *table = vtd_pt_alloc_table(pt, slot, gfp);
-	u64 size = vtd_pt_size(level - 1), at;
+	u64 size = vtd_pt_size(level), part = vtd_pt_size(level - 1), at;
+	u64 last = min(dirty->last, ALIGN_DOWN(iova, size) + size - 1);
+	u64 *table = vtd_pt_alloc_table(dirty->pt, slot,
+					GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 
 	if (!table)
 		return false;
 
-	vtd_pt_fill_table(table, fmt_split_leaf(*entry, level, 0), size);
-	for (at = ALIGN(iova, size); at + size - 1 <= last; at += size) {
-		u64 *part = table + vtd_pt_index(at, level - 1);
+	vtd_pt_fill_table(table, fmt_split_leaf(*entry, level, 0), part);
+	for (at = ALIGN(iova, part); at + part - 1 <= last; at += part) {
+		u64 *entry_of_part = table + vtd_pt_index(at, level - 1);
 
-		vtd_pt_store(part, vtd_pt_load(part) & ~FMT_DIRTY);
+		vtd_pt_store(entry_of_part, vtd_pt_load(entry_of_part) & ~FMT_DIRTY);
 	}
-	if (vtd_pt_install(pt, slot, level, iova, entry, table))
+	if (vtd_pt_exchange(dirty->pt, slot, level, entry,
+			    fmt_make_table(virt_to_phys(table)))) {
+		iommu_dirty_bitmap_record(dirty->report, iova, last - iova + 1);
 		return true;
+	}
 
-	vtd_pt_put_table(pt, slot, table, true);
+	vtd_pt_put_table(dirty->pt, slot, table, true);
 	return false;
+}
+
+/*
+ * Steps 3 to 5 of "Syncing a table" for the large pages that @split has, of @n in one
+ * table from @slot on, the entry of @level for @iova. One invalidation does for all, as it
+ * takes longer than to split them. A write through what hardware has cached of a page comes
+ * before its end, and so belongs to the report; a later one sets the bit of its part.
+ */
+static void vtd_pt_sync_split(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
+			      const unsigned long *split, unsigned int n)
+{
+	unsigned int i, first = find_first_bit(split, n), last = find_last_bit(split, n);
+	u64 size = vtd_pt_size(level);
+
+	if (first >= n)
+		return;
+
+	iova = ALIGN_DOWN(iova, size);
+	vtd_pt_sync_entries(pt, slot + first, (last - first + 1) * sizeof(*slot));
+	pt->cfg.ops->invalidate(pt->cfg.owner, iova + first * size,
+				iova + (last + 1) * size - 1, VTD_PT_STRUCTURE);
+	for_each_set_bit(i, split, n) {
+		u64 entry = vtd_pt_load(slot + i);
+
+		/* Fully ordered. It fails if another CPU has done the same. */
+		cmpxchg64(slot + i, entry, entry | FMT_SYNCED);
+	}
+}
+
+/*
+ * Report from @iova to its end the dirty leaf at @slot, an entry of @level that held
+ * *@entry. On failure *@entry is what the slot holds.
+ */
+static bool vtd_pt_report_leaf(const struct vtd_pt_dirty *dirty, u64 *slot,
+			       unsigned int level, u64 iova, u64 *entry)
+{
+	u64 size = vtd_pt_size(level), start = ALIGN_DOWN(iova, size);
+
+	if (dirty->clear && !vtd_pt_clear_dirty(dirty->pt, slot, entry))
+		return false;
+
+	iommu_dirty_bitmap_record(dirty->report, iova, start + size - iova);
+
+	return true;
 }
 
 /*
  * Report the leaves that are dirty among those of @level in one table, from @slot on, the
  * entry for @iova. Returns where the table, or the range, ends or a table is in the way.
  */
-static u64 vtd_pt_dirty_run(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
-			    u64 last, unsigned long flags, gfp_t gfp,
-			    struct iommu_dirty_bitmap *dirty)
+static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigned int level,
+			    u64 iova)
 {
-	unsigned int n = vtd_pt_run(level, iova, last);
-	u64 entry = vtd_pt_load(slot);
+	unsigned int i = 0, n = vtd_pt_run(level, iova, dirty->last);
+	DECLARE_BITMAP(split, VTD_PT_ENTRIES) = {};
+	u64 size = vtd_pt_size(level), at = iova;
 
-	while (!fmt_is_table(entry, level)) {
-		u64 next = ALIGN_DOWN(iova, vtd_pt_size(level)) + vtd_pt_size(level);
+	while (i < n) {
+		u64 entry = vtd_pt_load(slot + i), found = entry;
+
+		if (fmt_is_table(entry, level))
+			break;
 
 		if (fmt_present(entry) && (entry & FMT_DIRTY)) {
-			u64 end = min(next, last + 1), found = entry;
-
-			if (level == 1 || !gfp ||
-			    !vtd_pt_split_dirty(pt, slot, level, iova, end - 1, &entry, gfp)) {
-				end = next;
-				if (entry != found ||
-				    (!(flags & IOMMU_DIRTY_NO_CLEAR) &&
-				     !vtd_pt_clear_dirty(pt, slot, &entry)))
-					continue;
-			}
-			iommu_dirty_bitmap_record(dirty, iova, end - iova);
+			if (size > dirty->unit &&
+			    vtd_pt_split_dirty(dirty, slot + i, level, at, &entry))
+				__set_bit(i, split);
+			else if (entry != found ||
+				 !vtd_pt_report_leaf(dirty, slot + i, level, at, &entry))
+				continue;
 		}
 
-		iova = next;
-		if (!--n)
-			break;
-		entry = vtd_pt_load(++slot);
+		at = ALIGN_DOWN(at, size) + size;
+		i++;
 	}
+	vtd_pt_sync_split(dirty->pt, slot, level, iova, split, i);
 
-	return iova;
+	return at;
 }
 
 /**
- * vtd_pt_read_and_clear_dirty() - report what hardware has written to, and forget it
+ * vtd_pt_read_and_clear_dirty() - read and clear Dirty bits
  * @pt: the table
  * @iova: first I/O virtual address, in bytes
  * @last: last one, inclusive
- * @flags: IOMMU_DIRTY_NO_CLEAR: do not forget it
- * @gfp: how to allocate tables, to split large pages that are reported, or 0: they stay
- * @dirty: where to report it: every leaf that is dirty from where it begins, or @iova,
+ * @flags: IOMMU_DIRTY_NO_CLEAR: do not clear them
+ * @unit: how many bytes one bit of the report stands for: larger pages are split when they
+ *	are reported and cleared. At least 4 KiB; U64_MAX splits none.
+ * @report: where to report: every leaf that is dirty from where it begins, or @iova,
  *	to its end. What is to be invalidated for hardware to set the bits again is
  *	gathered there as well.
  *
@@ -1651,19 +1726,24 @@ static u64 vtd_pt_dirty_run(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
  *
  * A large page that is split by one level is reported only as far as the range goes; what
  * is outside of it stays dirty. From then on, reports are as fine as its parts. Without
- * memory, and with @gfp 0, the page stays, and is reported to its end.
+ * memory the page stays, and is reported to its end.
  *
- * Context: any that @gfp and the callbacks allow. Ranges may be mapped, unmapped and
- * split at the same time.
+ * Context: may sleep. Ranges may be mapped, unmapped and split at the same time.
  */
 void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
-				 unsigned long flags, gfp_t gfp,
-				 struct iommu_dirty_bitmap *dirty)
+				 unsigned long flags, u64 unit,
+				 struct iommu_dirty_bitmap *report)
 {
-	last = min(last, pt->last);
-	if (flags & IOMMU_DIRTY_NO_CLEAR)
-		gfp = 0;
-	while (iova <= last) {
+	bool clear = !(flags & IOMMU_DIRTY_NO_CLEAR);
+	struct vtd_pt_dirty dirty = {
+		.pt	= pt,
+		.last	= min(last, pt->last),
+		.unit	= clear ? unit : U64_MAX,
+		.clear	= clear,
+		.report	= report,
+	};
+
+	while (iova <= dirty.last) {
 		unsigned int level;
 		/*
 		 * Below an entry that is not in sync, a bit must not be cleared: hardware may
@@ -1671,7 +1751,8 @@ void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 		 */
 		u64 *slot = vtd_pt_walk_synced(pt, iova, 1, &level);
 
-		iova = vtd_pt_dirty_run(pt, slot, level, iova, last, flags, gfp, dirty);
+		iova = vtd_pt_dirty_run(&dirty, slot, level, iova);
+		cond_resched();
 	}
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_read_and_clear_dirty);

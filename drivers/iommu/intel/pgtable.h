@@ -127,7 +127,7 @@ VTD_PT_FUNCTIONS(sl);
 
 /* Dirty tracking is the second level's. */
 void vtd_pt_sl_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
-				    unsigned long flags, gfp_t gfp,
-				    struct iommu_dirty_bitmap *dirty);
+				    unsigned long flags, u64 unit,
+				    struct iommu_dirty_bitmap *report);
 
 #endif /* _INTEL_IOMMU_PGTABLE_H */

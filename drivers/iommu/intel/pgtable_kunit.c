@@ -217,7 +217,7 @@ struct lab {
 	bool atomic;		/* call the library where it must not sleep */
 	bool must_not_sleep;	/* it is in such a call, or in vtd_pt_unmap() */
 	bool any_attributes;	/* the test wrote attributes by itself */
-	gfp_t dirty_gfp;	/* of vtd_pt_read_and_clear_dirty() */
+	u64 dirty_unit;		/* of vtd_pt_read_and_clear_dirty() */
 	bool watching;		/* walk all after each write-back */
 	bool racing;		/* several threads: log no invalidations */
 	void (*on_sync)(struct lab *lab, void *addr, size_t size);
@@ -2137,8 +2137,9 @@ static void expect_dirty(struct lab *lab, u64 start, u64 last, unsigned long fla
 	struct iommu_dirty_bitmap dirty;
 
 	iommu_dirty_bitmap_init(&dirty, NULL, &gather);
-	lab->racing = lab->dirty_gfp;	/* do not log the invalidations */
-	vtd_pt_read_and_clear_dirty(lab->pt, start, last, flags, lab->dirty_gfp, &dirty);
+	lab->racing = lab->dirty_unit;	/* do not log the invalidations */
+	vtd_pt_read_and_clear_dirty(lab->pt, start, last, flags, lab->dirty_unit ?: U64_MAX,
+				    &dirty);
 	lab->racing = false;
 	if (from == to) {
 		KUNIT_EXPECT_LT(lab->test, gather.end, gather.start);
@@ -2228,7 +2229,7 @@ static void dirty_splits(struct kunit *test)
 	u64 size;
 
 	lab->any_attributes = true;
-	lab->dirty_gfp = GFP_KERNEL;
+	lab->dirty_unit = SZ_4K;
 	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
 		u64 small = size / SPEC_ENTRIES, iova = 5 * size, part = iova + 77 * small;
 		unsigned int level = size == SZ_1G ? 3 : 2;
@@ -2294,7 +2295,7 @@ static void dirty_without_memory(struct kunit *test)
 	struct lab *lab = test->priv;
 
 	lab->any_attributes = true;
-	lab->dirty_gfp = GFP_KERNEL;
+	lab->dirty_unit = SZ_4K;
 	must_map(lab, SZ_2M, SZ_2M, 1);
 	lab_dirty(lab, SZ_2M);
 	lab->on_alloc = access_and_fail;
@@ -2317,7 +2318,7 @@ static void dirty_meanwhile(struct kunit *test)
 	struct lab *lab = test->priv;
 
 	lab->any_attributes = true;
-	lab->dirty_gfp = GFP_KERNEL;
+	lab->dirty_unit = SZ_4K;
 	must_map(lab, SZ_2M, SZ_2M, 1);
 	lab_dirty(lab, SZ_2M);
 	lab->on_alloc = access_meanwhile;
@@ -2356,13 +2357,84 @@ static void dirty_readers(struct kunit *test)
 	struct lab *lab = test->priv;
 
 	lab->any_attributes = true;
-	lab->dirty_gfp = GFP_KERNEL;
+	lab->dirty_unit = SZ_4K;
 	must_map(lab, SZ_2M, SZ_2M, 1);
 	lab_dirty(lab, SZ_2M);
 	atomic_set(&lab->cached, 1);
 	lab->on_racing_invalidate = read_meanwhile;
 	expect_dirty(lab, SZ_2M, SZ_2M + SZ_1M - 1, 0, SZ_2M, SZ_2M + SZ_1M);
 	must_unmap(lab, SZ_2M, SZ_2M);
+}
+
+/* A bitmap that is as coarse as the page gains nothing by a split. */
+static void dirty_by_unit(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 size;
+
+	lab->any_attributes = true;
+	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
+		unsigned int level = size == SZ_1G ? 3 : 2;
+
+		must_map(lab, size, size, 1);
+		lab->dirty_unit = size;
+		lab_dirty(lab, size);
+		expect_dirty(lab, 0, U64_MAX, 0, size, 2 * size);
+		KUNIT_EXPECT_EQ(test, level, leaf_level(lab, size));
+		lab->dirty_unit = size / 2;
+		lab_dirty(lab, size);
+		expect_dirty(lab, 0, U64_MAX, 0, size, 2 * size);
+		KUNIT_EXPECT_EQ(test, level - 1, leaf_level(lab, size));
+		must_unmap(lab, size, size);
+	}
+}
+
+/* May others work below the page directory's entry? */
+static bool is_synced(struct lab *lab, u64 iova)
+{
+	u64 path[VTD_PT_MAX_LEVELS + 1];
+
+	vtd_pt_path(vtd_pt_root(lab->pt), lab->cfg.levels, iova, path);
+
+	return path[2] & BIT_ULL(52);
+}
+
+static void count_invalidations(struct lab *lab, u64 start, u64 last)
+{
+	/* None of the pages may be relied on before. */
+	KUNIT_EXPECT_EQ(lab->test, lab->base, start);
+	KUNIT_EXPECT_EQ(lab->test, lab->base + lab->rounds * SZ_2M - 1, last);
+	KUNIT_EXPECT_FALSE(lab->test, is_synced(lab, lab->base));
+	lab->round++;
+}
+
+/* Pages that one table maps are invalidated once, and nothing is for those not dirty. */
+static void dirty_in_one(struct kunit *test)
+{
+	static const unsigned int pages[] = { 1, 2, 64, 512 };
+	struct lab *lab = test->priv;
+	unsigned int i, page;
+
+	lab->any_attributes = true;
+	lab->dirty_unit = SZ_4K;
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		lab->base = 5ULL * SZ_1G;
+		lab->rounds = pages[i];
+		lab->round = 0;
+		must_map(lab, lab->base, SZ_2M, 512);
+		for (page = 0; page < pages[i]; page += pages[i] > 2 ? 3 : 1)
+			lab_dirty(lab, lab->base + (u64)page * SZ_2M);
+		lab_dirty(lab, lab->base + (u64)(pages[i] - 1) * SZ_2M);
+		lab->on_racing_invalidate = count_invalidations;
+		expect_dirty(lab, 0, U64_MAX, 0, lab->base, lab->base + pages[i] * (u64)SZ_2M);
+		lab->on_racing_invalidate = NULL;
+		KUNIT_EXPECT_EQ(test, 1, lab->round);
+		KUNIT_EXPECT_EQ(test, 1, leaf_level(lab, lab->base));
+		KUNIT_EXPECT_EQ(test, pages[i] < 3 ? 2 : 1,
+				leaf_level(lab, lab->base + 3 * SZ_2M));
+		KUNIT_EXPECT_TRUE(test, is_synced(lab, lab->base));
+		must_unmap(lab, lab->base, SZ_1G);
+	}
 }
 
 #endif /* SECOND_LEVEL */
@@ -4066,6 +4138,8 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(dirty_without_memory, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_meanwhile, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_readers, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_by_unit, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_in_one, large_gen_params),
 #endif
 	KUNIT_CASE_PARAM(large_over_empty, large_gen_params),
 	KUNIT_CASE_PARAM(many_over_empty, large_gen_params),

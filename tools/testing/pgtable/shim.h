@@ -63,6 +63,34 @@ typedef unsigned int gfp_t;
 #define PAGE_MASK		(~(PAGE_SIZE - 1))
 #define offset_in_page(p)	((uintptr_t)(p) & ~PAGE_MASK)
 #define NUMA_NO_NODE		(-1)
+
+/* Bitmaps of the length of a table */
+#define DECLARE_BITMAP(name, bits)	unsigned long name[(bits) / 64]
+#define __set_bit(bit, map)	((void)((map)[(bit) / 64] |= BIT((bit) % 64)))
+#define test_bit(bit, map)	((map)[(bit) / 64] >> (bit) % 64 & 1)
+
+static inline unsigned int find_next_bit(const unsigned long *map, unsigned int bits,
+					 unsigned int from)
+{
+	while (from < bits && !test_bit(from, map))
+		from++;
+	return from;
+}
+
+static inline unsigned int find_last_bit(const unsigned long *map, unsigned int bits)
+{
+	unsigned int last = bits;
+
+	while (last && !test_bit(last - 1, map))
+		last--;
+	return last ? last - 1 : bits;
+}
+
+#define find_first_bit(map, bits)	find_next_bit(map, bits, 0)
+#define for_each_set_bit(bit, map, bits)					\
+	for ((bit) = find_first_bit(map, bits); (bit) < (bits);			\
+	     (bit) = find_next_bit(map, bits, (bit) + 1))
+
 #define IOMMU_READ		1
 #define IOMMU_WRITE		2
 #define IOMMU_CACHE		4
@@ -85,14 +113,18 @@ static inline void iommu_dirty_bitmap_init(struct iommu_dirty_bitmap *dirty, voi
 	dirty->gather = gather;
 }
 
+static inline void iommu_iotlb_gather_add_range(struct iommu_iotlb_gather *gather,
+						unsigned long iova, size_t size)
+{
+	gather->start = min(gather->start, iova);
+	if (gather->end < iova + size - 1)
+		gather->end = iova + size - 1;
+}
+
 static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty,
 					     unsigned long iova, unsigned long length)
 {
-	struct iommu_iotlb_gather *gather = dirty->gather;
-
-	gather->start = min(gather->start, iova);
-	if (gather->end < iova + length - 1)
-		gather->end = iova + length - 1;
+	iommu_iotlb_gather_add_range(dirty->gather, iova, length);
 }
 
 #define __GFP_DIRECT_RECLAIM	1u
@@ -102,6 +134,7 @@ static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty,
 #define GFP_NOWAIT		16u
 #define __GFP_ZERO		32u
 #define __GFP_DMA		64u
+#define __GFP_NORETRY		128u
 #define GFP_KERNEL		__GFP_DIRECT_RECLAIM
 
 #define MAX_ERRNO		4095
