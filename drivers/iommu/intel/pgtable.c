@@ -13,8 +13,9 @@
  * No function takes a lock. Callers and the library share the work:
  *
  * - A caller owns the range of IOVA that it maps or unmaps: nobody else maps, unmaps or
- *   splits a page of that range at the same time. Users of the iommu core have always
- *   had to ensure that. So a leaf is checked and stored without an atomic operation.
+ *   splits a page of that range, or reads its Dirty bits, which may split it, at the same
+ *   time. Users of the iommu core have always had to ensure that. So a leaf is checked
+ *   and stored without an atomic operation.
  * - An entry that covers the ranges of several callers changes only by cmpxchg, and but
  *   for FMT_SYNCED only in two ways: from nothing to a table (populate), and from a leaf
  *   to a table that translates the same (split). The loser of a race uses the winner's
@@ -1728,7 +1729,11 @@ static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigne
  * is outside of it stays dirty. From then on, reports are as fine as its parts. Without
  * memory the page stays, and is reported to its end.
  *
- * Context: may sleep. Ranges may be mapped, unmapped and split at the same time.
+ * Context: may sleep. The caller has to keep map, unmap and split of the range away, and of
+ * large pages that reach into it: they store to leaves that this call replaces by tables.
+ * iommufd does: it reads what areas with pages have, with iova_rwsem held, and pages come
+ * and go with iova_rwsem held for writing. Lookups and other readers of Dirty bits may run
+ * at the same time.
  */
 void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 				 unsigned long flags, u64 unit,
