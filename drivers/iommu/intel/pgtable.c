@@ -1661,16 +1661,19 @@ static void vtd_pt_sync_split(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 
 /*
  * Report from @iova to its end the dirty leaf at @slot, an entry of @level that held
- * *@entry. On failure *@entry is what the slot holds.
+ * *@entry. Hardware may have all of it cached as dirty, so all of it is to be invalidated.
+ * On failure *@entry is what the slot holds.
  */
 static bool vtd_pt_report_leaf(const struct vtd_pt_dirty *dirty, u64 *slot,
 			       unsigned int level, u64 iova, u64 *entry)
 {
 	u64 size = vtd_pt_size(level), start = ALIGN_DOWN(iova, size);
 
-	if (dirty->clear && !vtd_pt_clear_dirty(dirty->pt, slot, entry))
-		return false;
-
+	if (dirty->clear) {
+		if (!vtd_pt_clear_dirty(dirty->pt, slot, entry))
+			return false;
+		iommu_iotlb_gather_add_range(dirty->report->gather, start, size);
+	}
 	iommu_dirty_bitmap_record(dirty->report, iova, start + size - iova);
 
 	return true;
@@ -1719,8 +1722,8 @@ static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigne
  * @unit: how many bytes one bit of the report stands for: larger pages are split when they
  *	are reported and cleared. At least 4 KiB; U64_MAX splits none.
  * @report: where to report: every leaf that is dirty from where it begins, or @iova,
- *	to its end. What is to be invalidated for hardware to set the bits again is
- *	gathered there as well.
+ *	to its end. What is to be invalidated for hardware to set the bits again, whole
+ *	leaves, is gathered there as well.
  *
  * Each leaf is visited once, and its bit is cleared by an exchange of the entry. A write
  * is reported by this call or the next, also if the leaf is split meanwhile.

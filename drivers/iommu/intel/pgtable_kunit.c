@@ -2129,7 +2129,7 @@ static void lab_dirty(struct lab *lab, u64 iova)
 	lab_poke(lab, entry, *entry | DIRTY);
 }
 
-/* What is reported of @start to @last is one piece, @from to @to, or nothing. */
+/* What is gathered for a report of @start to @last is @from to @to, or nothing. */
 static void expect_dirty(struct lab *lab, u64 start, u64 last, unsigned long flags,
 			 u64 from, u64 to)
 {
@@ -2167,6 +2167,11 @@ static void check_dirty_leaf(struct lab *lab, u64 iova, u64 size)
 	/* Once, and both CPU and hardware see that it is gone. */
 	expect_dirty(lab, 0, end - 1, 0, iova, iova + size);
 	expect_dirty(lab, 0, end - 1, 0, 0, 0);
+	KUNIT_EXPECT_EQ(lab->test, *lab_entry(lab, iova) & DIRTY, 0);
+
+	/* Hardware has all of a page cached as dirty, so all of it is invalidated. */
+	lab_dirty(lab, iova);
+	expect_dirty(lab, middle, middle, 0, iova, iova + size);
 	KUNIT_EXPECT_EQ(lab->test, *lab_entry(lab, iova) & DIRTY, 0);
 	lab->any_attributes = false;
 	lab_check(lab);
