@@ -770,33 +770,37 @@ static void vtd_pt_fill_table(u64 *table, u64 leaf, u64 step)
 
 /*
  * Replace the leaf at @slot, an entry of @level for @iova, by a table that
- * translates the same. A deposited table of that slot is used before a spare.
+ * translates the same. A deposited table of that slot is used before a spare. -EAGAIN if
+ * there is neither.
  */
 static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 			     u64 iova, struct vtd_pt_spares *spares)
 {
-	u64 *deposited = vtd_pt_withdraw(pt, slot);
-	u64 *table = deposited;
-	u64 leaf = vtd_pt_load(slot);
+	u64 leaf = vtd_pt_load(slot), *deposited, *table;
 
+	/* Somebody who splits the same page elsewhere was faster. */
+	if (!fmt_present(leaf) || !fmt_is_leaf(leaf, level))
+		return 0;
+
+	deposited = vtd_pt_withdraw(pt, slot);
+	table = deposited;
 	if (!table && spares->nr)
 		table = spares->table[--spares->nr];
 	if (!table)
 		return -EAGAIN;
 
 	/*
-	 * If hardware sets Accessed or Dirty between the fill and the exchange, or
-	 * somebody reads and clears Dirty, the exchange fails, and the table is filled
-	 * again. Each does so at most once a round of dirty tracking, so this ends. If
-	 * it fails because there is a table now, somebody who splits the same page
-	 * elsewhere was faster.
+	 * If hardware sets Accessed or Dirty between the fill and the exchange, the
+	 * exchange fails, and the table is filled again. It does so at most once for
+	 * each bit, as nobody clears them meanwhile, so this ends. If it fails because
+	 * there is a table now, somebody else was faster.
 	 */
-	while (fmt_present(leaf) && fmt_is_leaf(leaf, level)) {
+	do {
 		vtd_pt_fill_table(table, fmt_split_leaf(leaf, level, 0),
 				  vtd_pt_size(level - 1));
 		if (vtd_pt_install(pt, slot, level, iova, &leaf, table))
 			return 0;
-	}
+	} while (fmt_present(leaf) && fmt_is_leaf(leaf, level));
 
 	if (deposited)
 		vtd_pt_put_table(pt, slot, deposited, true);
@@ -899,23 +903,35 @@ static bool vtd_pt_split_has_deposit(struct vtd_pt *pt, u64 iova)
 	       vtd_pt_has_deposit(slot);
 }
 
+/* How many tables it takes that are not deposited, as far as that is seen for 2 MiB. */
+static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
+{
+	unsigned int need = vtd_pt_split_depths(pt, iova, end), deposited;
+
+	deposited = vtd_pt_split_has_deposit(pt, iova);
+	if (!deposited || (iova ^ end) >> vtd_pt_shift(2))
+		deposited += vtd_pt_split_has_deposit(pt, end);
+
+	return need - min(need, deposited);
+}
+
 /*
- * See to it that no leaf reaches across @iova or @end. All memory is there
- * before the first change, so that a failure leaves everything as it was.
+ * See to it that no leaf reaches across @iova or @end. All memory is there before the first
+ * change, unless others split the same pages: one of them may have withdrawn a table that
+ * was counted on (-EAGAIN), or have left less to split than there is memory for.
  */
 static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 {
-	unsigned int need = vtd_pt_split_depths(pt, iova, end), deposited;
+	unsigned int missing = vtd_pt_split_missing(pt, iova, end), before;
 	int ret;
 
-	deposited = vtd_pt_split_has_deposit(pt, iova);
-	if ((iova ^ end) >> vtd_pt_shift(2))
-		deposited += vtd_pt_split_has_deposit(pt, end);
-
-	ret = vtd_pt_split_by(pt, iova, end, need - min(need, deposited), gfp);
-	/* A neighbour that splits the same page has withdrawn its table meanwhile. */
-	if (ret == -EAGAIN)
-		ret = vtd_pt_split_by(pt, iova, end, need, gfp);
+	do {
+		before = missing;
+		ret = vtd_pt_split_by(pt, iova, end, before, gfp);
+		if (!ret)
+			return 0;
+		missing = vtd_pt_split_missing(pt, iova, end);
+	} while (ret == -EAGAIN || missing < before);
 
 	return ret;
 }

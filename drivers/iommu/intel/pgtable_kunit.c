@@ -3376,6 +3376,67 @@ static void split_keeps_away(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hw_sees(lab, end + SZ_2M, pa_of(end + SZ_2M)));
 }
 
+/* The neighbour unmaps its part of the page. */
+static unsigned int neighbour_withdraws(struct vtd_pt *pt, u64 iova, unsigned int *level)
+{
+	struct kunit *test = kunit_get_current_test();
+	unsigned int depth;
+
+	kunit_deactivate_static_stub(test, vtd_pt_split_depth);
+	depth = vtd_pt_split_depth(pt, iova, level);
+	if (intruder.skip--) {
+		kunit_activate_static_stub(test, vtd_pt_split_depth, neighbour_withdraws);
+		return depth;
+	}
+
+	intruder.ran = true;
+	KUNIT_EXPECT_EQ(test, SZ_4K, vtd_pt_unmap(pt, intruder.iova, SZ_4K));
+
+	return depth;
+}
+
+/* The same, with the last memory. */
+static void neighbour_allocates(struct lab *lab)
+{
+	lab->on_alloc = NULL;
+	intruder.ran = true;
+	KUNIT_EXPECT_EQ(lab->test, SZ_4K, vtd_pt_unmap(lab->pt, intruder.iova, SZ_4K));
+	atomic_set(&lab->fail_in, 0);
+}
+
+/* Two who unmap parts of a page of 2 MiB need one table, wherever it comes from. */
+static void split_once_for_two(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 base = 6ULL * SZ_1G;
+	size_t mapped;
+
+	lab->racing = true;	/* do not log the invalidations */
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_prealloc(lab->pt, base, SZ_2M, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_map(lab->pt, base, pa_of(base), SZ_2M, 2, RW,
+					    GFP_KERNEL, &mapped));
+
+	/* The table is deposited. It looks at both ends, then splits at both. */
+	atomic_set(&lab->fail_in, 0);
+	intruder = (struct intruder) { .skip = 3, .iova = base + SZ_1M };
+	kunit_activate_static_stub(test, vtd_pt_split_depth, neighbour_withdraws);
+	KUNIT_EXPECT_EQ(test, SZ_4K, vtd_pt_unmap(lab->pt, base, SZ_4K));
+	KUNIT_EXPECT_TRUE(test, intruder.ran);
+
+	/* It is the last that there is. */
+	atomic_set(&lab->fail_in, -1);
+	base += SZ_2M;
+	intruder = (struct intruder) { .iova = base + SZ_1M };
+	lab->on_alloc = neighbour_allocates;
+	KUNIT_EXPECT_EQ(test, SZ_4K, vtd_pt_unmap(lab->pt, base, SZ_4K));
+	KUNIT_EXPECT_TRUE(test, intruder.ran);
+	atomic_set(&lab->fail_in, -1);
+
+	KUNIT_EXPECT_TRUE(test, hw_sees(lab, base, 0));
+	KUNIT_EXPECT_TRUE(test, hw_sees(lab, base + SZ_1M, 0));
+	KUNIT_EXPECT_TRUE(test, hw_sees(lab, base + SZ_4K, pa_of(base + SZ_4K)));
+}
+
 static unsigned long deposited_before;
 
 /* At a slot that another CPU can find deposited, hardware may still have a table. */
@@ -4168,6 +4229,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(sync_to_an_unmap, large_gen_params),
 	KUNIT_CASE_PARAM(sync_keeps_dirty, sync_large_gen_params),
 	KUNIT_CASE_PARAM(split_keeps_away, sync_huge_gen_params),
+	KUNIT_CASE_PARAM(split_once_for_two, large_gen_params),
 	KUNIT_CASE_PARAM(deposit_after_invalidation, large_gen_params),
 	KUNIT_CASE_PARAM(deposit_beside, large_gen_params),
 	KUNIT_CASE_PARAM(race_installers, all_gen_params),
