@@ -687,12 +687,15 @@ static bool vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int leve
 	u64 old = vtd_pt_load(slot);
 	u64 *table;
 
-	if (!fmt_is_table(old, level))
-		return false;
+	/* The exchange fails if vtd_pt_prealloc() has just set FMT_SYNCED. */
+	do {
+		if (!fmt_is_table(old, level))
+			return false;
 
-	table = vtd_pt_table(old);
-	if (!vtd_pt_is_empty(table, level - 1) || !try_cmpxchg64(slot, &old, leaf))
-		return false;
+		table = vtd_pt_table(old);
+		if (!vtd_pt_is_empty(table, level - 1))
+			return false;
+	} while (!try_cmpxchg64(slot, &old, leaf));
 
 	vtd_pt_list(vtd_pt_page(table), slot, VTD_PT_KEY_REPLACED);
 
@@ -1013,6 +1016,23 @@ static void vtd_pt_unwind(struct vtd_pt *pt, u64 iova, u64 end)
 
 /* Map */
 
+/*
+ * Store a leaf of @level in @slot, unless that is in use. Above page directories,
+ * vtd_pt_prealloc() may install a table at the same time, though it owns nothing.
+ */
+static __always_inline bool vtd_pt_fill_slot(u64 *slot, u64 leaf, unsigned int level)
+{
+	u64 none = 0;
+
+	if (vtd_pt_load(slot))
+		return false;
+	if (level > 2)
+		return try_cmpxchg64(slot, &none, leaf);
+
+	vtd_pt_store(slot, leaf);
+	return true;
+}
+
 /* Fill @n slots of @level. Returns how many are filled before one is in use. */
 static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned int level,
 						unsigned int n)
@@ -1021,16 +1041,15 @@ static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned in
 	unsigned int i = 0;
 
 	while (i < n) {
-		if (n - i >= VTD_PT_STRIDE && vtd_pt_stride_is_free(slot + i)) {
+		if (level <= 2 && n - i >= VTD_PT_STRIDE && vtd_pt_stride_is_free(slot + i)) {
 			vtd_pt_store_stride(slot + i, leaf, step);
 			leaf += VTD_PT_STRIDE * step;
 			i += VTD_PT_STRIDE;
 			continue;
 		}
 
-		if (vtd_pt_load(slot + i))
+		if (!vtd_pt_fill_slot(slot + i, leaf, level))
 			break;
-		vtd_pt_store(slot + i, leaf);
 		leaf += step;
 		i++;
 	}
@@ -1276,9 +1295,9 @@ size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
 		return 0;
 
 	slot = vtd_pt_walk(pt, iova, 1, &level);
-	/* Most often it is one leaf. */
+	/* Most often it is one leaf. What is empty may become a table. */
 	if (likely(size == vtd_pt_size(level) && IS_ALIGNED(iova, size) &&
-		   (level == 1 || !fmt_is_table(vtd_pt_load(slot), level)))) {
+		   (level == 1 || fmt_is_large_leaf(vtd_pt_load(slot))))) {
 		vtd_pt_store(slot, 0);
 		vtd_pt_sync_entries(pt, slot, sizeof(*slot));
 		return size;
@@ -1351,7 +1370,10 @@ static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
  * no memory, as MMU notifiers do.
  *
  * Context: any that @gfp allows. Others may map, unmap and preallocate in the range at the
- * same time; two who preallocate the same may allocate a table more than is needed.
+ * same time, as demand paging does: this call changes no leaf, and no entry of a page
+ * directory, and installs page directories only where its cmpxchg finds nothing. Two who
+ * preallocate the same may allocate a table more than is needed. Two who split the same
+ * page at the same time may each take a table, of which one is returned.
  *
  * Return: 0; -ERANGE if the range is outside of the aperture; -ENOMEM; -EADDRINUSE
  * where a page of 1 GiB is mapped.

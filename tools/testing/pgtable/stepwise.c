@@ -12,7 +12,8 @@
 
 struct call {
 	u64 iova, size;		/* below BASE */
-	bool map;
+	bool map;		/* else unmap, unless it is: */
+	bool prealloc;
 };
 
 struct pair {
@@ -31,6 +32,23 @@ static const struct pair pairs[] = {
 	  { 0, SZ_4K }, { 16 * SZ_4K, SZ_4K } },
 	{ "unmap 2M of 1G beside 4K", { { 0, SZ_1G, true } },
 	  { 0, SZ_2M }, { SZ_1G - SZ_4K, SZ_4K } },
+	{ "map 1G that is preallocated", { }, { 0, SZ_1G, true },
+	  { SZ_2M, SZ_4K, .prealloc = true } },
+	{ "map 8G that are preallocated", { }, { 0, 8UL * SZ_1G, true },
+	  { SZ_2M, SZ_4K, .prealloc = true } },
+	{ "preallocate 1G that is mapped", { }, { SZ_2M, SZ_4K, .prealloc = true },
+	  { 0, SZ_1G, true } },
+	{ "map 1G over an empty table as it is preallocated",
+	  { { 0, SZ_4K, true }, { 0, SZ_4K } },
+	  { 0, SZ_1G, true }, { SZ_2M, SZ_4K, .prealloc = true } },
+	{ "preallocate below an empty table that goes", { { 0, SZ_4K, true }, { 0, SZ_4K } },
+	  { SZ_2M, SZ_4K, .prealloc = true }, { 0, SZ_1G, true } },
+	{ "unmap a hole of 1G that is preallocated", { },
+	  { 0, SZ_1G }, { SZ_2M, SZ_4K, .prealloc = true } },
+	{ "map 4K that is preallocated", { }, { SZ_2M, SZ_4K, true },
+	  { SZ_2M, SZ_4K, .prealloc = true } },
+	{ "map 2M that is preallocated", { }, { SZ_2M, SZ_2M, true },
+	  { SZ_2M, SZ_4K, .prealloc = true } },
 	{ "map 1G over a map of 4K", { }, { 0, SZ_1G, true }, { 0, SZ_4K, true }, true },
 	{ "map 2G over a map of 4K", { }, { 0, 2UL * SZ_1G, true },
 	  { SZ_1G, SZ_4K, true }, true },
@@ -48,7 +66,7 @@ static const struct pair pairs[] = {
 static struct model model;
 static struct vtd_pt *pt;
 static const struct pair *pair;
-static bool cached, coherent;
+static bool cached, coherent, preallocated;
 static u64 cached_size;
 static unsigned int at, wait;	/* accesses of the first call before the second */
 
@@ -79,6 +97,12 @@ static void run(const struct call *call)
 	size_t mapped;
 	int ret;
 
+	if (call->prealloc) {
+		ret = vtd_pt_prealloc(pt, iova, call->size, GFP_KERNEL);
+		BUG_ON(ret && ret != -EADDRINUSE);
+		preallocated = !ret;
+		return;
+	}
 	if (call->map) {
 		ret = vtd_pt_map(pt, iova, iova, size, call->size / size, RW, GFP_KERNEL,
 				 &mapped);
@@ -130,6 +154,7 @@ static void create(void)
 	BUG_ON(IS_ERR(pt));
 	model_init(&model, pt, !coherent);
 	cached = false;
+	preallocated = false;
 	wait = NOBODY;
 	for (i = 0; i < ARRAY_SIZE(pair->before) && pair->before[i].size; i++) {
 		run(&pair->before[i]);
@@ -159,6 +184,22 @@ static void legal_again(void)
 	}
 }
 
+/* Whatever came between, it takes no memory to map what was preallocated, and to unmap it. */
+static void no_memory_needed(void)
+{
+	static const struct call calls[] = {
+		{ 0, 8UL * SZ_1G }, { SZ_2M, SZ_4K, true }, { SZ_2M, SZ_4K },
+		{ SZ_2M, SZ_2M, true }, { SZ_2M, SZ_4K }, { SZ_2M, SZ_2M },
+	};
+	unsigned int i;
+
+	shim_fail = ~0ULL;
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		run(calls + i);
+	BUG_ON(!shim_fail);
+	shim_fail = 0;
+}
+
 /* Is there a step @nr of the first call? */
 static bool run_pair(unsigned int nr)
 {
@@ -175,6 +216,8 @@ static bool run_pair(unsigned int nr)
 
 	compare(BASE + pair->first.iova);
 	compare(BASE + pair->second.iova);
+	if (preallocated)
+		no_memory_needed();
 	if (pair->overlap)
 		legal_again();
 	vtd_pt_destroy(pt);
