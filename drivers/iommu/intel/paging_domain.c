@@ -144,18 +144,17 @@ static unsigned int paging_width(unsigned int levels)
 }
 
 /*
- * First level: the deepest. Second level: the fewest that translate all that is not
- * blocked anyway, as every level costs a step on each walk; else the deepest.
+ * The fewest that translate all that is not blocked anyway, as every level costs a step on
+ * each walk, and an IOMMU with a smaller depth cannot take the table; else the deepest. At
+ * the first level that is the lower half of the addresses, with as many levels.
  */
 static unsigned int paging_levels(const struct paging_caps *caps)
 {
 	unsigned int levels;
 
-	if (!caps->first_level) {
-		for_each_set_bit(levels, &caps->levels, VTD_PT_MAX_LEVELS + 1) {
-			if (paging_width(levels) >= caps->mgaw)
-				return levels;
-		}
+	for_each_set_bit(levels, &caps->levels, VTD_PT_MAX_LEVELS + 1) {
+		if (paging_width(levels) >= caps->mgaw)
+			return levels;
 	}
 
 	return __fls(caps->levels);

@@ -734,8 +734,10 @@ static const struct alloc_case alloc_cases[] = {
 	  4, SZ_4K | SZ_2M, BIT_ULL(47) - 1, true },
 	{ "MGAW of 39", CAP_ND_256 | CAP_MGAW(39), ECAP_PLAIN,
 	  4, SZ_4K | SZ_2M, BIT_ULL(39) - 1, true },
-	{ "5 levels, MGAW of 48", CAP_ND_256 | CAP_MGAW(48) | CAP_FS5LP, ECAP_PLAIN,
-	  5, SZ_4K | SZ_2M, BIT_ULL(48) - 1, true },
+	{ "4 of 4 and 5 levels, MGAW of 48", CAP_ND_256 | CAP_MGAW(48) | CAP_FS5LP,
+	  ECAP_PLAIN, 4, SZ_4K | SZ_2M, BIT_ULL(47) - 1, true },
+	{ "5 of 4 and 5 levels, MGAW of 49", CAP_ND_256 | CAP_MGAW(49) | CAP_FS5LP,
+	  ECAP_PLAIN, 5, SZ_4K | SZ_2M, BIT_ULL(49) - 1, true },
 
 	/* The second level's depth: the fewest levels that are enough, or the most */
 	{ "second level", CAP_SECOND, ECAP_SECOND,
@@ -1036,11 +1038,14 @@ struct compat_case {
 
 #define CAP_47		(CAP_ND_256 | CAP_MGAW(47))	/* the same aperture for all */
 #define CAP_39		(CAP_ND_256 | CAP_MGAW(39))
+#define CAP_57		(CAP_ND_256 | CAP_MGAW(57))
 
 static const struct compat_case compat_cases[] = {
 	{ "same", CAP_PLAIN, ECAP_PLAIN, CAP_PLAIN, ECAP_PLAIN, 0 },
-	{ "5 levels on 4", CAP_47 | CAP_FS5LP, ECAP_PLAIN,
-	  CAP_47, ECAP_PLAIN, -EINVAL },
+	{ "5 levels on 4", CAP_57 | CAP_FS5LP, ECAP_PLAIN,
+	  CAP_57, ECAP_PLAIN, -EINVAL },
+	{ "4 of 4 and 5 levels on 4", CAP_47 | CAP_FS5LP, ECAP_PLAIN,
+	  CAP_47, ECAP_PLAIN, 0 },
 	{ "4 levels on 5", CAP_47, ECAP_PLAIN,
 	  CAP_47 | CAP_FS5LP, ECAP_PLAIN, 0 },
 	{ "1 GiB pages", CAP_47 | CAP_FS1GP, ECAP_PLAIN,
@@ -1258,10 +1263,10 @@ static void attach_pasid(struct kunit *test)
 /* A PASID is as choosy as a RID. */
 static void attach_pasid_refused(struct kunit *test)
 {
-	struct device *dev = fake_pair(test, CAP_47, ECAP_PLAIN);
+	struct device *dev = fake_pair(test, CAP_57, ECAP_PLAIN);
 	struct dmar_domain *five;
 
-	five = fl_domain(test, fake_pair(test, CAP_47 | CAP_FS5LP, ECAP_PLAIN));
+	five = fl_domain(test, fake_pair(test, CAP_57 | CAP_FS5LP, ECAP_PLAIN));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			five->domain.ops->set_dev_pasid(&five->domain, dev, 7, NULL));
 	expect_no_entry(test, dev, 7);

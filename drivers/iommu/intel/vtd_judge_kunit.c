@@ -519,8 +519,8 @@ static void judge_attach_refused(struct kunit *test)
 	struct device *dev = furnish(test), *odd;
 	unsigned int i;
 
-	odd = vtd_fake_device(test, vtd_fake_iommu(test, CAP_BIG | CAP_FS5LP, ECAP_PLAIN),
-			      false);
+	odd = vtd_fake_device(test, vtd_fake_iommu(test, CAP_BIG | CAP_MGAW(64) | CAP_FS5LP,
+						   ECAP_PLAIN), false);
 	good = first_domain(test, dev);
 	bad = first_domain(test, odd);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
