@@ -476,13 +476,27 @@ int intel_fl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long i
 
 /* Second level */
 
-/* The first map of a domain: from here on it cannot enforce snooping any more. */
-static noinline int paging_first_map(struct dmar_domain *domain)
+/* A map that may be the first: it counts until it is done, if nothing is decided yet. */
+static noinline int paging_first_map_begin(struct dmar_domain *domain)
 {
-	int snoop = PAGING_SNOOP_OPEN;
+	int snoop = READ_ONCE(domain->sl_snoop);
 
-	return try_cmpxchg(&domain->sl_snoop, &snoop, PAGING_SNOOP_OFF) ?
-	       PAGING_SNOOP_OFF : snoop;
+	while (snoop >= PAGING_SNOOP_OPEN &&
+	       !try_cmpxchg(&domain->sl_snoop, &snoop, snoop + 1))
+		;
+
+	return snoop;
+}
+
+/* If it has mapped something, the domain cannot enforce snooping any more. */
+static noinline void paging_first_map_end(struct dmar_domain *domain, bool mapped)
+{
+	int snoop = READ_ONCE(domain->sl_snoop);
+
+	while (snoop > PAGING_SNOOP_OPEN &&
+	       !try_cmpxchg(&domain->sl_snoop, &snoop,
+			    mapped ? PAGING_SNOOP_OFF : snoop - 1))
+		;
 }
 
 /**
@@ -491,7 +505,7 @@ static noinline int paging_first_map(struct dmar_domain *domain)
  *
  * Context: any.
  *
- * Return: false if something has been mapped without.
+ * Return: false if something has been, or is being, mapped without.
  */
 bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain)
 {
@@ -523,22 +537,26 @@ int intel_sl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			      int prot, gfp_t gfp, size_t *mapped)
 {
 	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
-	int snoop = READ_ONCE(dmar_domain->sl_snoop);
+	int snoop = READ_ONCE(dmar_domain->sl_snoop), ret;
 
 	if (unlikely(dmar_domain->nested_parent && !(prot & IOMMU_WRITE))) {
 		pr_err_ratelimited("Read-only mapping is disallowed on the domain which serves as the parent in a nested configuration, due to HW errata (ERRATA_772415_SPR17)\n");
 		return -EINVAL;
 	}
 
-	if (unlikely(snoop == PAGING_SNOOP_OPEN))
-		snoop = paging_first_map(dmar_domain);
+	if (unlikely(snoop >= PAGING_SNOOP_OPEN))
+		snoop = paging_first_map_begin(dmar_domain);
 	if (snoop == PAGING_SNOOP_ON)
 		prot |= IOMMU_CACHE;
 	else
 		prot &= ~IOMMU_CACHE;
 
-	return vtd_pt_sl_map(dmar_domain->pgtable, iova, paddr, pgsize, pgcount, prot,
-			     gfp, mapped);
+	ret = vtd_pt_sl_map(dmar_domain->pgtable, iova, paddr, pgsize, pgcount, prot, gfp,
+			    mapped);
+	if (unlikely(snoop >= PAGING_SNOOP_OPEN))
+		paging_first_map_end(dmar_domain, *mapped);
+
+	return ret;
 }
 
 /**

@@ -35,18 +35,20 @@ struct paging_caps {
 
 /**
  * enum paging_snoop - whether leaves of a second-level domain have the snoop bit
- * @PAGING_SNOOP_OPEN: nothing is mapped yet, and nobody has asked for it
  * @PAGING_SNOOP_OFF: something was mapped without
  * @PAGING_SNOOP_ON: the domain enforces snooping
+ * @PAGING_SNOOP_OPEN: nothing was ever mapped, and nobody has asked for it. This and
+ *	so many more: so many maps without are under way.
  *
- * The first map and &iommu_domain_ops.enforce_cache_coherency race to leave
+ * The first map that succeeds and &iommu_domain_ops.enforce_cache_coherency race to leave
  * %PAGING_SNOOP_OPEN, by cmpxchg; the winner decides for the life of the domain. So a
- * domain never has leaves of both kinds, and later maps store nothing that CPUs share.
+ * domain never has leaves of both kinds, and later maps store nothing that CPUs share. A
+ * map that fails decides nothing.
  */
 enum paging_snoop {
-	PAGING_SNOOP_OPEN,
-	PAGING_SNOOP_OFF,
+	PAGING_SNOOP_OFF = -2,
 	PAGING_SNOOP_ON,
+	PAGING_SNOOP_OPEN,
 };
 
 void intel_paging_caps_init(struct paging_caps *caps, bool first_level);

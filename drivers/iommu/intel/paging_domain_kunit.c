@@ -1823,6 +1823,40 @@ static void second_level_snoop(struct kunit *test)
 	device_block_translation(dev);
 }
 
+/* A map that fails leaves the choice, and one that is under way has made it. */
+static struct iommu_domain *being_mapped;
+
+static void *no_page_and_no_snoop(const struct vtd_pt_cfg *cfg, gfp_t gfp)
+{
+	struct kunit *test = kunit_get_current_test();
+
+	KUNIT_EXPECT_FALSE(test, being_mapped->ops->enforce_cache_coherency(being_mapped));
+
+	return NULL;
+}
+
+static void second_level_snoop_after_failure(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct dmar_domain *domain = sl_domain(test, dev);
+	struct iommu_domain *d = &domain->domain;
+	size_t mapped;
+
+	being_mapped = d;
+	KUNIT_ASSERT_EQ(test, 0, d->ops->attach_dev(d, dev));
+	KUNIT_EXPECT_EQ(test, -EINVAL, d->ops->map_pages(d, IOVA, PA, SZ_8K, 1, RW, GFP_KERNEL,
+							 &mapped));
+	KUNIT_EXPECT_EQ(test, -ERANGE, d->ops->map_pages(d, BIT_ULL(48), PA, SZ_4K, 1, RW,
+							 GFP_KERNEL, &mapped));
+	kunit_activate_static_stub(test, vtd_pt_sl_alloc_page, no_page_and_no_snoop);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, d->ops->map_pages(d, IOVA, PA, SZ_4K, 1, RW, GFP_KERNEL,
+							 &mapped));
+	kunit_deactivate_static_stub(test, vtd_pt_sl_alloc_page);
+	KUNIT_EXPECT_TRUE(test, d->ops->enforce_cache_coherency(d));
+	expect_snoop(test, domain, IOVA, true);
+	device_block_translation(dev);
+}
+
 static void second_level_snoop_too_late(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
@@ -2130,6 +2164,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE_PARAM(second_level_part_of_superpage, part_gen_params),
 	KUNIT_CASE(second_level_whole_superpages),
 	KUNIT_CASE(second_level_snoop),
+	KUNIT_CASE(second_level_snoop_after_failure),
 	KUNIT_CASE(second_level_snoop_too_late),
 	KUNIT_CASE(second_level_context_entry),
 	KUNIT_CASE(second_level_nest_parent),
