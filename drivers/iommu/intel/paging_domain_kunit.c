@@ -1981,6 +1981,32 @@ static void second_level_dirty(struct kunit *test)
 
 /* Calls of the iommu core */
 
+/* A driver whose smallest page is 16 KiB, which maps 0 to 64 KiB - 1 beside itself */
+static phys_addr_t beside_itself(struct iommu_domain *domain, dma_addr_t iova)
+{
+	return iova < SZ_64K ? PA + iova : 0;
+}
+
+static void core_lookup_length_granule(struct kunit *test)
+{
+	static const struct iommu_domain_ops ops = { .iova_to_phys = beside_itself };
+	struct iommu_domain domain = {
+		.ops = &ops, .type = IOMMU_DOMAIN_UNMANAGED, .pgsize_bitmap = SZ_16K,
+	};
+	size_t length;
+
+	KUNIT_EXPECT_EQ(test, PA, iommu_iova_to_phys_length(&domain, 0, SZ_1M, &length));
+	KUNIT_EXPECT_EQ(test, length, SZ_64K);
+	KUNIT_EXPECT_EQ(test, PA + SZ_8K + 1,
+			iommu_iova_to_phys_length(&domain, SZ_8K + 1, SZ_1M, &length));
+	KUNIT_EXPECT_EQ(test, length, SZ_64K - SZ_8K - 1);
+	KUNIT_EXPECT_EQ(test, PA + SZ_8K,
+			iommu_iova_to_phys_length(&domain, SZ_8K, SZ_32K, &length));
+	KUNIT_EXPECT_EQ(test, length, SZ_32K);
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys_length(&domain, SZ_64K, SZ_1M, &length));
+	KUNIT_EXPECT_EQ(test, length, 0);
+}
+
 /* By any driver, and by one that cannot tell how far a translation goes */
 static void core_lookup_length(struct kunit *test)
 {
@@ -1997,13 +2023,22 @@ static void core_lookup_length(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_2M + SZ_8K, PA, SZ_4K, RW,
 					   GFP_KERNEL));
 
-	for (domain->ops = &plain; ; domain->ops = ops) {
-		bool whole = domain->ops == &plain;
+	/* Physical address 0 is one, to a driver that can tell */
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, 0, 0, SZ_4K, RW, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys_length(domain, 0, SZ_1M, &length));
+	KUNIT_EXPECT_EQ(test, length, SZ_4K);
+	unmap(test, domain, 0, SZ_4K);
 
+	/* By small pages, and by small and large ones */
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_1G, PA, SZ_4K, RW, GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_1G + SZ_4K, PA + SZ_4K,
+					   3 * SZ_2M, RW, GFP_KERNEL));
+
+	for (domain->ops = &plain; ; domain->ops = ops) {
 		KUNIT_EXPECT_EQ(test, PA + 5,
 				iommu_iova_to_phys_length(domain, IOVA + SZ_2M - SZ_8K + 5,
 							  SZ_1M, &length));
-		KUNIT_EXPECT_EQ(test, length, (whole ? SZ_16K : SZ_8K) - 5);
+		KUNIT_EXPECT_EQ(test, length, SZ_16K - 5);
 		KUNIT_EXPECT_EQ(test, PA + SZ_8K,
 				iommu_iova_to_phys_length(domain, IOVA + SZ_2M, SZ_1M,
 							  &length));
@@ -2014,11 +2049,19 @@ static void core_lookup_length(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys_length(domain, IOVA, SZ_1M,
 								   &length));
 		KUNIT_EXPECT_EQ(test, length, 0);
-		if (!whole)
+		/* More than one table, or some pages, have */
+		KUNIT_EXPECT_EQ(test, PA, iommu_iova_to_phys_length(domain, IOVA + SZ_1G, SZ_1G,
+								    &length));
+		KUNIT_EXPECT_EQ(test, length, 3 * SZ_2M + SZ_4K);
+		KUNIT_EXPECT_EQ(test, PA, iommu_iova_to_phys_length(domain, IOVA + SZ_1G,
+								    SZ_4M + 1, &length));
+		KUNIT_EXPECT_EQ(test, length, SZ_4M + 1);
+		if (domain->ops == ops)
 			break;
 	}
 
 	unmap(test, domain, IOVA + SZ_2M - SZ_8K, SZ_16K + SZ_4K);
+	unmap(test, domain, IOVA + SZ_1G, 3 * SZ_2M + SZ_4K);
 }
 
 static struct {
@@ -2160,6 +2203,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE_PARAM(inv_taken_back, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_beyond_mamv, inv_gen_params),
 	KUNIT_CASE(core_lookup_length),
+	KUNIT_CASE(core_lookup_length_granule),
 	KUNIT_CASE(core_one_page),
 	KUNIT_CASE_PARAM(second_level_part_of_superpage, part_gen_params),
 	KUNIT_CASE(second_level_whole_superpages),
