@@ -5,6 +5,7 @@
  * wait with interrupts disabled; a thread there could wait for this CPU in stop_machine().
  */
 
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/hrtimer.h>
 #include <linux/io.h>
@@ -25,6 +26,8 @@
 #define PERIOD		ms_to_ktime(1)
 #define SHIFT		5		/* descriptors in scalable mode */
 #define ALMOST_HALF	120		/* of the queue; two leave no room for a third */
+#define ALMOST_ALL	252
+#define LOOK_US		10		/* between two looks at registers */
 
 /* SILENT: a device does not answer, and the IOMMU does not say which one. */
 enum hardware { STOPPED, RUNNING, SLOW, SILENT };
@@ -35,6 +38,10 @@ enum hardware { STOPPED, RUNNING, SLOW, SILENT };
  * executed: when it executed a descriptor, if it is slow
  * rescued: it did not return
  * time_outs: errors of the device that does not answer
+ * looks: at the fault status register
+ * interrupt: a timer of this CPU, which submits as well
+ * interrupt_desc: what it submits
+ * interrupt_ret: what came of that
  */
 struct queue_test {
 	struct vtd_fake fake;
@@ -44,6 +51,10 @@ struct queue_test {
 	ktime_t since, executed;
 	bool rescued;
 	unsigned int time_outs;
+	unsigned int looks;
+	struct hrtimer interrupt;
+	struct qi_desc interrupt_desc[4];
+	int interrupt_ret;
 };
 
 static unsigned int reg(struct queue_test *ctx, unsigned int offset)
@@ -269,6 +280,67 @@ static void is_set_up_anew(struct kunit *test)
 	expect_usable(test);
 }
 
+static u32 count_looks(struct intel_iommu *iommu)
+{
+	struct queue_test *ctx = kunit_get_current_test()->priv;
+
+	ctx->looks++;
+	return readl(iommu->reg + DMAR_FSTS_REG);
+}
+
+/* Those who wait look at memory, and only now and then at registers. */
+static void looks_seldom(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	ktime_t start = ktime_get();
+
+	kunit_activate_static_stub(test, qi_read_fault, count_looks);
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	ctx->executed = start;
+	WRITE_ONCE(ctx->hw, SLOW);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, 0, 1));
+	KUNIT_EXPECT_GE(test, ctx->looks, 1);
+	/* by another clock */
+	KUNIT_EXPECT_LE(test, ctx->looks,
+			ktime_us_delta(ktime_get(), start) / (LOOK_US - 1));
+	expect_usable(test);
+}
+
+static enum hrtimer_restart submit_in_interrupt(struct hrtimer *timer)
+{
+	struct queue_test *ctx = container_of(timer, struct queue_test, interrupt);
+
+	WRITE_ONCE(ctx->interrupt_ret,
+		   qi_submit_sync(ctx->iommu, ctx->interrupt_desc,
+				  ARRAY_SIZE(ctx->interrupt_desc), 0));
+
+	return HRTIMER_NORESTART;
+}
+
+/* An interrupt does not wait for room that the code which it interrupts would make. */
+static void interrupt_submits(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ctx->interrupt_desc); i++)
+		qi_desc_iotlb(ctx->iommu, 2, 0, 0, DMA_TLB_DSI_FLUSH,
+			      &ctx->interrupt_desc[i]);
+	hrtimer_init(&ctx->interrupt, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+	ctx->interrupt.function = submit_in_interrupt;
+	go_on(ctx);
+	for (i = 0; i < 20; i++) {
+		ctx->interrupt_ret = 1;
+		hrtimer_start(&ctx->interrupt, ns_to_ktime(100 * NSEC_PER_USEC),
+			      HRTIMER_MODE_REL_PINNED_HARD);
+		KUNIT_EXPECT_EQ(test, 0, submit(test, ALMOST_ALL, 1));
+		while (hrtimer_active(&ctx->interrupt))
+			cpu_relax();
+		KUNIT_ASSERT_EQ(test, 0, ctx->interrupt_ret);
+	}
+	expect_usable(test);
+}
+
 /* What is for the IOMMU itself is executed in the end, without what is for devices. */
 static void device_is_not_named(struct kunit *test)
 {
@@ -336,6 +408,8 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(has_no_room),
 	KUNIT_CASE(is_set_up_anew),
 	KUNIT_CASE(device_is_not_named),
+	KUNIT_CASE(looks_seldom),
+	KUNIT_CASE_SLOW(interrupt_submits),
 	{}
 };
 
