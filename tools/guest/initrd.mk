@@ -13,7 +13,7 @@ PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_re
 	    dma_map_benchmark pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-MODULES := edu_dma vtd_dma external_port
+MODULES := edu_dma vtd_dma vtd_vfio external_port
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
 $(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(KERNEL_MODULES) $(ROOTFS) $(GUEST)/../vtd-report $(BUSYBOX) $(GUEST)/initrd.mk
@@ -48,7 +48,8 @@ $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
 $(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
 $(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF)
 $(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
-$(OUT)/bin/vtd_demand: $(GUEST)/vtd_demand.c $(VMM)
+DEMAND := $(GUEST)/vtd_demand.h $(VMM)
+$(OUT)/bin/vtd_demand: $(GUEST)/vtd_demand.c $(DEMAND)
 $(OUT)/bin/vtd_demand: CFLAGS += -pthread
 $(OUT)/bin/memory: $(GUEST)/memory.c $(GUEST)/clock.h
 $(OUT)/bin/hmm-tests: $(SELF)/mm/hmm-tests.c $(SRC)/lib/test_hmm_uapi.h

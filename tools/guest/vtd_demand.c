@@ -10,124 +10,16 @@
  */
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
-#include "vtd_vmm.h"
+#include "vtd_demand.h"
 
-#define SZ_2M		(2UL << 20)
-#define SZ_1G		(1UL << 30)
 #define SIZE		(8 * SZ_2M)
 #define IOVA		(4 * SZ_1G - 4 * SZ_2M)		/* the area crosses a GiB */
 #define ELSEWHERE	(64 * SZ_1G)
-#define BY_REQUESTS	(VTDT_ATS | VTDT_PAGE_IN | VTDT_PATTERN)
-
-struct demand {
-	struct vmm vmm;
-	unsigned int pasid, hwpt;
-	unsigned char *memory;
-};
-
-/* ---- the process ---- */
-
-/* A line of /proc/self/status, in KiB; -1 if there is none */
-static long status_kib(const char *name)
-{
-	FILE *file = fopen("/proc/self/status", "r");
-	char line[200];
-	long kib = -1;
-
-	while (file && fgets(line, sizeof(line), file)) {
-		if (!strncmp(line, name, strlen(name)))
-			sscanf(line + strlen(name), ": %ld", &kib);
-	}
-	if (file)
-		fclose(file);
-	return kib;
-}
-
-static unsigned char *new_memory(size_t size, int advice)
-{
-	unsigned char *memory = mmap(NULL, size + SZ_2M, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (memory == MAP_FAILED)
-		return NULL;
-	memory = (void *)(((unsigned long)memory + SZ_2M - 1) & ~(SZ_2M - 1));
-	return madvise(memory, size, advice) ? NULL : memory;
-}
-
-static void fill(unsigned char *memory, uint64_t iova, size_t size, uint64_t seed)
-{
-	size_t i;
-
-	for (i = 0; i < size; i += 8)
-		*(volatile uint64_t *)(memory + i) = pattern_at(seed, iova + i);
-}
-
-static bool holds(const unsigned char *memory, uint64_t iova, size_t size, uint64_t seed)
-{
-	size_t i;
-
-	for (i = 0; i < size; i += 8) {
-		if (*(volatile uint64_t *)(memory + i) == pattern_at(seed, iova + i))
-			continue;
-		note("offset %#zx differs\n", i);
-		return false;
-	}
-	return true;
-}
-
-static bool present(const unsigned char *page)
-{
-	unsigned char in_core = 0;
-
-	return !mincore((void *)page, PAGE, &in_core) && (in_core & 1);
-}
-
-/* ---- the device ---- */
-
-static void begin(struct demand *d, unsigned int op, uint64_t iova, size_t size,
-		  uint64_t seed)
-{
-	struct vtdt_command c = command(op | BY_REQUESTS, d->pasid, iova);
-
-	c.length = size;
-	c.data = seed;
-	start(&d->vmm.dev, &c);
-}
-
-/* How the command ended: VTDT_OK, or VTDT_FAILED if what it read was wrong */
-static unsigned int end(struct demand *d)
-{
-	struct vtdt_command c = await(&d->vmm.dev);
-
-	return c.status == VTDT_OK && c.result ? VTDT_FAILED : c.status;
-}
-
-static unsigned int device_writes(struct demand *d, uint64_t iova, size_t size,
-				  uint64_t seed)
-{
-	begin(d, VTDT_WRITE, iova, size, seed);
-	return end(d);
-}
-
-/* It compares. */
-static unsigned int device_reads(struct demand *d, uint64_t iova, size_t size,
-				 uint64_t seed)
-{
-	begin(d, VTDT_READ, iova, size, seed);
-	return end(d);
-}
-
-static unsigned int page_requests(struct demand *d)
-{
-	return *reg(&d->vmm.dev, VTDT_PAGE_REQUESTS);
-}
 
 /* ---- the machine ---- */
 
@@ -455,17 +347,6 @@ TEST_F(demand, unmapped_and_moved)
 	munmap(to, SZ_2M);
 }
 
-static unsigned long pfn_of(const void *page)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-	uint64_t entry = 0;
-
-	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGE * sizeof(entry)) < 0)
-		entry = 0;
-	close(fd);
-	return entry & ((1UL << 55) - 1);
-}
-
 /* Pages go to the other node, and back. */
 TEST_F(demand, migrated)
 {
@@ -503,16 +384,6 @@ static int map_with(struct vmm *vmm, uint64_t iova, unsigned long va, size_t len
 	};
 
 	return ioctl(vmm->iommufd, IOMMU_IOAS_MAP, &map) ? errno : 0;
-}
-
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
 }
 
 /* Two pages become one; what the device writes to one is not in the other. */
@@ -705,46 +576,6 @@ TEST_F(demand, too_many_areas)
 }
 
 /* ---- pages that are late ---- */
-
-struct late {
-	int fd;
-	unsigned char *memory;
-	size_t size;
-};
-
-/* Have the pages of @memory come from here. */
-static bool catch_faults(struct late *late, unsigned char *memory, size_t size)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range = {
-		.range = { (unsigned long)memory, size },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-
-	*late = (struct late) { syscall(SYS_userfaultfd, O_CLOEXEC), memory, size };
-	return late->fd >= 0 && !ioctl(late->fd, UFFDIO_API, &api) &&
-	       !ioctl(late->fd, UFFDIO_REGISTER, &range);
-}
-
-static bool wait_for_fault(struct late *late, unsigned long *address)
-{
-	struct pollfd fd = { .fd = late->fd, .events = POLLIN };
-	struct uffd_msg msg;
-
-	if (!comes(&fd, 1) || read(late->fd, &msg, sizeof(msg)) != sizeof(msg))
-		return false;
-	*address = msg.arg.pagefault.address & ~(PAGE - 1);
-	return msg.event == UFFD_EVENT_PAGEFAULT;
-}
-
-static bool deliver_page(struct late *late, unsigned long address, void *from)
-{
-	struct uffdio_copy copy = {
-		.dst = address, .src = (unsigned long)from, .len = PAGE,
-	};
-
-	return !ioctl(late->fd, UFFDIO_COPY, &copy);
-}
 
 TEST_F(demand, post_copy)
 {
@@ -1047,6 +878,58 @@ TEST_F(demand, who_may_attach)
 	close(other.dev.fd);
 }
 
+static bool rebind(const char *device, const char *driver)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", device);
+	if (!write_file(path, driver))
+		return false;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", device);
+	return write_file(path, device) &&
+	       write_file("/sys/bus/pci/drivers_probe", device);
+}
+
+/* Whether TESTDEV2 can be attached, of which nobody but its driver says anything */
+static int attach_by_driver(const char *driver, bool *announced)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	const char *device = getenv("TESTDEV2");
+	struct demand d = { .pasid = RID };
+	int ret = -ENODEV;
+
+	if (!rebind(device, driver))
+		return ret;
+	d.vmm.iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	d.memory = new_memory(SIZE, MADV_NOHUGEPAGE);
+	if (open_device(&d.vmm.dev, device, d.vmm.iommufd) &&
+	    !ioctl(d.vmm.iommufd, IOMMU_IOAS_ALLOC, &alloc)) {
+		d.vmm.ioas = alloc.out_ioas_id;
+		*announced = capabilities(&d.vmm, d.vmm.dev.dev_id) & IOMMU_HW_CAP_DEMAND;
+		d.hwpt = new_paging(&d.vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+		map_area(&d.vmm, IOVA, d.memory, SIZE);
+		ret = attach(&d.vmm, RID, d.hwpt) ? 0 : -errno;
+		if (!ret && (device_writes(&d, IOVA, SZ_2M, 1) != VTDT_OK ||
+			     !holds(d.memory, IOVA, SZ_2M, 1)))
+			ret = -EIO;
+	}
+	close_demand(&d);
+	return ret;
+}
+
+/* The device's own driver says that it survives faults; vfio-pci, before and after, not. */
+TEST(its_own_driver)
+{
+	bool announced = true;
+
+	EXPECT_EQ(-EPERM, attach_by_driver("vfio-pci", &announced));
+	EXPECT_FALSE(announced);
+	EXPECT_EQ(0, attach_by_driver("vtd_vfio", &announced));
+	EXPECT_TRUE(announced);
+	EXPECT_EQ(-EPERM, attach_by_driver("vfio-pci", &announced));
+	EXPECT_FALSE(announced);
+}
+
 TEST_F(demand, refused_flags)
 {
 	struct demand *d = &self->d;
@@ -1078,20 +961,6 @@ static void *lose_pages(void *data)
 
 #define CGROUP	"/sys/fs/cgroup/device"
 
-/* Bytes of page tables of devices that are charged to the cgroup; -1 if that is not told */
-static long charged_tables(void)
-{
-	FILE *file = fopen(CGROUP "/memory.stat", "r");
-	long bytes = -1;
-	char line[200];
-
-	while (file && fgets(line, sizeof(line), file))
-		sscanf(line, "sec_pagetables %ld", &bytes);
-	if (file)
-		fclose(file);
-	return bytes;
-}
-
 /*
  * A cgroup that may have less than what the device works on: it makes progress, nothing is
  * lost, and page tables count as the process's.
@@ -1119,7 +988,8 @@ TEST_F_TIMEOUT(cgroup, less_memory, 300)
 	sprintf(pid, "%d", getpid());
 	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
 	ASSERT_TRUE(open_demand(&d, RID, 0));
-	before = charged_tables();
+	/* bytes of page tables, those of devices */
+	before = number_in(CGROUP "/memory.stat", "sec_pagetables");
 	ASSERT_TRUE(write_file(CGROUP "/memory.max", "12M"));
 	for (i = 1; i <= 3; i++) {
 		EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SIZE, i));
@@ -1127,7 +997,8 @@ TEST_F_TIMEOUT(cgroup, less_memory, 300)
 	}
 	EXPECT_TRUE(holds(d.memory, IOVA, SIZE, 3));
 	/* one for each 2 MiB */
-	EXPECT_LE(SIZE / SZ_2M * PAGE, charged_tables() - before);
+	EXPECT_LE(SIZE / SZ_2M * PAGE,
+		  number_in(CGROUP "/memory.stat", "sec_pagetables") - before);
 	close_demand(&d);
 	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
 	EXPECT_EQ(0, rmdir(CGROUP));

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the programs about demand paging share: a device that works on memory of the
+ * process that nobody has pinned, and how a process loses pages and sees where they are.
+ */
+#ifndef VTD_DEMAND_H
+#define VTD_DEMAND_H
+
+#include <linux/userfaultfd.h>
+#include <sys/syscall.h>
+
+#include "vtd_vmm.h"
+
+#define SZ_2M		(2UL << 20)
+#define SZ_1G		(1UL << 30)
+#define BY_REQUESTS	(VTDT_ATS | VTDT_PAGE_IN | VTDT_PATTERN)
+
+struct demand {
+	struct vmm vmm;
+	unsigned int pasid, hwpt;
+	unsigned char *memory;
+};
+
+/* ---- the process ---- */
+
+/* The number behind @name at the begin of a line of a file; -1 if there is none */
+static long number_in(const char *path, const char *name)
+{
+	FILE *file = fopen(path, "r");
+	size_t length = strlen(name);
+	char line[200];
+	long number = -1;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, name, length))
+			sscanf(line + length + strspn(line + length, ": \t"), "%ld",
+			       &number);
+	}
+	if (file)
+		fclose(file);
+	return number;
+}
+
+static long status_kib(const char *name)
+{
+	return number_in("/proc/self/status", name);
+}
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static unsigned char *new_memory(size_t size, int advice)
+{
+	unsigned char *memory = mmap(NULL, size + SZ_2M, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	memory = (void *)(((unsigned long)memory + SZ_2M - 1) & ~(SZ_2M - 1));
+	return madvise(memory, size, advice) ? NULL : memory;
+}
+
+static void fill(unsigned char *memory, uint64_t iova, size_t size, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < size; i += 8)
+		*(volatile uint64_t *)(memory + i) = pattern_at(seed, iova + i);
+}
+
+static bool holds(const unsigned char *memory, uint64_t iova, size_t size, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < size; i += 8) {
+		if (*(volatile uint64_t *)(memory + i) == pattern_at(seed, iova + i))
+			continue;
+		note("offset %#zx differs\n", i);
+		return false;
+	}
+	return true;
+}
+
+static bool present(const unsigned char *page)
+{
+	unsigned char in_core = 0;
+
+	return !mincore((void *)page, PAGE, &in_core) && (in_core & 1);
+}
+
+static unsigned long pfn_of(const void *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGE * sizeof(entry)) < 0)
+		entry = 0;
+	close(fd);
+	return entry & ((1UL << 55) - 1);
+}
+
+/* ---- the device ---- */
+
+static void begin(struct demand *d, unsigned int op, uint64_t iova, size_t size,
+		  uint64_t seed)
+{
+	struct vtdt_command c = command(op | BY_REQUESTS, d->pasid, iova);
+
+	c.length = size;
+	c.data = seed;
+	start(&d->vmm.dev, &c);
+}
+
+/* How the command ended: VTDT_OK, or VTDT_FAILED if what it read was wrong */
+static unsigned int end(struct demand *d)
+{
+	struct vtdt_command c = await(&d->vmm.dev);
+
+	return c.status == VTDT_OK && c.result ? VTDT_FAILED : c.status;
+}
+
+static unsigned int device_writes(struct demand *d, uint64_t iova, size_t size,
+				  uint64_t seed)
+{
+	begin(d, VTDT_WRITE, iova, size, seed);
+	return end(d);
+}
+
+/* It compares. */
+static unsigned int device_reads(struct demand *d, uint64_t iova, size_t size,
+				 uint64_t seed)
+{
+	begin(d, VTDT_READ, iova, size, seed);
+	return end(d);
+}
+
+static unsigned int page_requests(struct demand *d)
+{
+	return *reg(&d->vmm.dev, VTDT_PAGE_REQUESTS);
+}
+
+/* ---- pages that are late ---- */
+
+struct late {
+	int fd;
+	unsigned char *memory;
+	size_t size;
+};
+
+/* Have the pages of @memory come from here. */
+static bool catch_faults(struct late *late, unsigned char *memory, size_t size)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { (unsigned long)memory, size },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	/* poll() does not wait for one that blocks */
+	*late = (struct late) {
+		syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), memory, size
+	};
+	return late->fd >= 0 && !ioctl(late->fd, UFFDIO_API, &api) &&
+	       !ioctl(late->fd, UFFDIO_REGISTER, &range);
+}
+
+static bool wait_for_fault(struct late *late, unsigned long *address)
+{
+	struct pollfd fd = { .fd = late->fd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (!comes(&fd, 1) || read(late->fd, &msg, sizeof(msg)) != sizeof(msg))
+		return false;
+	*address = msg.arg.pagefault.address & ~(PAGE - 1);
+	return msg.event == UFFD_EVENT_PAGEFAULT;
+}
+
+static bool deliver_page(struct late *late, unsigned long address, void *from)
+{
+	struct uffdio_copy copy = {
+		.dst = address, .src = (unsigned long)from, .len = PAGE,
+	};
+
+	return !ioctl(late->fd, UFFDIO_COPY, &copy);
+}
+
+#endif
