@@ -4,7 +4,8 @@
  * on "CPUs" that are stopped in front of any access to memory while others go
  * on. The owners of overlapping ranges never run at the same time, as the
  * library's rules want it; everything else may. Before each access, hardware
- * looks at the addresses around the operation, and caches what it finds.
+ * looks at the addresses around the operation, and caches what it finds. Between
+ * accesses it also writes, which sets Dirty unless it has the page cached as dirty.
  *
  * The same for libFuzzer, for random bytes and for a corpus.
  */
@@ -32,11 +33,14 @@
 #define TOUCHED		8
 #define CACHED		128
 #define FINISHED	64
+#define REPORTS		64
 #define NEVER		(~0ULL)
 
 enum kind {
 	MAP, MAP_MORE, MAP_LARGE, UNMAP, UNMAP_EXTENT, SPLIT, LOOK_UP, WALK,
 	DECORATE, TOUCH, EVICT, RESUME, BAD_MAP, BAD_OTHER, JUDGE, MAP_AGAIN,
+	/* These are BAD_MAP and BAD_OTHER with OPTION. */
+	READ_DIRTY, PREALLOC,
 };
 
 /* Flags in the first byte of an operation, beside its kind. */
@@ -51,6 +55,7 @@ struct cached {
 	u64 pa;
 	unsigned int level;	/* of the table; 0 for a page */
 	bool write;
+	bool dirty;		/* a write does not look at memory */
 };
 
 /* A watched address, and what has been put into the cache for it last. */
@@ -71,15 +76,22 @@ struct op {
 	u64 own, own_end;	/* what no other operation may own meanwhile */
 
 	bool active, done, stored;
-	bool splits;		/* needed memory when it began; it may not know better */
+	bool must_split;	/* at any time since memory was last refused */
 	u64 fail;
-	unsigned long failed;
+	unsigned long failed, seen_failed;
 	unsigned int steps, looks;
 	long ret;
 	size_t mapped;
 	u64 values[VALUES];	/* what a lookup may find */
 	unsigned int nr_values;
 	struct watched watched[WATCHED];
+
+	/* Of a reader of Dirty bits */
+	u64 unit;
+	struct iommu_iotlb_gather gather;
+	struct iova_bitmap bitmap;
+	struct { u64 iova, end; } reports[REPORTS];
+	unsigned int nr_reports;
 
 	ucontext_t context;
 	void *fake_stack;
@@ -133,6 +145,26 @@ static struct op *owner(u64 iova)
 	}
 
 	return NULL;
+}
+
+/* The entry that translates @iova, as CPUs find it */
+static bool cpu_translate(u64 iova, struct spec_walk *walk)
+{
+	static struct model as_cpu;
+	struct spec_hw cpu = t.model.hw;
+
+	as_cpu.nr_reads = 0;
+	cpu.memory = &as_cpu;
+	spec_translate(&cpu, vtd_pt_root(t.pt), iova, walk);
+
+	return walk->fault == SPEC_OK;
+}
+
+static bool reaches_across(u64 iova)
+{
+	struct spec_walk walk;
+
+	return iova <= t.last && cpu_translate(iova, &walk) && iova % walk.size;
 }
 
 static bool maps(const struct op *op)
@@ -211,21 +243,23 @@ static void walk_to(u64 iova, struct spec_walk *walk,
 		table[level] = t.model.reads[i] & PAGE_MASK;
 }
 
-static void cache(u64 iova, u64 size, u64 pa, unsigned int level, bool write)
+static void cache(u64 iova, u64 size, u64 pa, unsigned int level, bool write, bool dirty)
 {
 	/* Nothing is behind the aperture, though the table may reach there. */
 	const struct cached new = {
 		.first = iova & -size, .last = min(iova | (size - 1), t.last), .pa = pa,
-		.level = level, .write = write,
+		.level = level, .write = write, .dirty = dirty,
 	};
 	unsigned int i;
 
 	for (i = 0; i < t.nr_cached; i++) {
-		const struct cached *c = t.cached + i;
+		struct cached *c = t.cached + i;
 
 		if (c->first == new.first && c->last == new.last && c->pa == pa &&
-		    c->level == level && c->write == write)
+		    c->level == level && c->write == write) {
+			c->dirty |= dirty;
 			return;
+		}
 	}
 
 	if (t.nr_cached < CACHED)
@@ -248,17 +282,18 @@ static void look(struct watched *w)
 	/* Most often it is all there. */
 	if (w->invalidations == t.invalidations && walk.fault == w->walk.fault &&
 	    walk.pa == w->walk.pa && walk.size == w->walk.size &&
-	    walk.write == w->walk.write && !memcmp(table, w->table, sizeof(table)))
+	    walk.write == w->walk.write && walk.dirty == w->walk.dirty && !memcmp(table, w->table, sizeof(table)))
 		return;
 
 	w->walk = walk;
 	memcpy(w->table, table, sizeof(table));
 	w->invalidations = t.invalidations;
 	if (walk.fault == SPEC_OK)
-		cache(w->iova, walk.size, walk.page, 0, walk.write);
+		cache(w->iova, walk.size, walk.page, 0, walk.write, walk.dirty);
 	for (level = 1; level < t.model.hw.levels; level++) {
 		if (table[level])
-			cache(w->iova, leaf_size(level + 1), table[level], level, true);
+			cache(w->iova, leaf_size(level + 1), table[level], level, true,
+			      false);
 	}
 }
 
@@ -302,6 +337,59 @@ static void check_cached(u64 start, u64 last)
 				      &slot) || (slot & PAGE_MASK) != c->pa) {
 			BUG("stale level %u table is still cached for %llx", c->level,
 			    first);
+		}
+	}
+}
+
+/* Of what is cached for @iova, is anything dirty? */
+static bool is_cached_dirty(u64 iova)
+{
+	unsigned int i;
+
+	for (i = 0; i < t.nr_cached; i++) {
+		const struct cached *c = t.cached + i;
+
+		if (!c->level && c->dirty && c->first <= iova && iova <= c->last)
+			return true;
+	}
+
+	return false;
+}
+
+/* Forget pages that have a part from @first to @last, as if they had been evicted. */
+static void drop_cached(u64 first, u64 last)
+{
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < t.nr_cached; i++) {
+		const struct cached *c = t.cached + i;
+
+		if (c->level || c->last < first || c->first > last)
+			t.cached[kept++] = *c;
+	}
+	t.nr_cached = kept;
+	t.oldest = 0;
+	t.invalidations++;
+}
+
+/* What is cached as dirty for @first to @last, which nobody reads, is dirty. */
+static void check_cached_dirty(u64 first, u64 last)
+{
+	unsigned int i;
+
+	for (i = 0; SECOND_LEVEL && i < t.nr_cached; i++) {
+		const struct cached *c = t.cached + i;
+		u64 at[] = { first > c->first ? first : c->first,
+			     last < c->last ? last : c->last };
+		struct spec_walk walk;
+		unsigned int j;
+
+		if (c->level || !c->dirty || at[0] > at[1])
+			continue;
+		for (j = 0; j < 2; j++) {
+			if (cpu_translate(at[j], &walk) && !walk.dirty)
+				BUG("%llx to %llx is cached as dirty, but %llx is not",
+				    c->first, c->last, at[j]);
 		}
 	}
 }
@@ -390,6 +478,14 @@ static void step(enum shim_access access)
 	if (!op)
 		return;
 	weak_step();
+	if (op->kind == UNMAP || op->kind == SPLIT) {
+		if (op->seen_failed != shim_failed)
+			op->must_split = false;
+		op->seen_failed = shim_failed;
+		if (shim_failed && !op->must_split)
+			op->must_split = reaches_across(op->iova) ||
+					 (op->kind == UNMAP && reaches_across(op->end));
+	}
 	/* Store after store fills a table that nobody sees yet: one step. */
 	if (store && op->stored)
 		return;
@@ -402,6 +498,35 @@ static void step(enum shim_access access)
 }
 
 /* Operations */
+
+static void record(struct iova_bitmap *bitmap, unsigned long iova, size_t length)
+{
+	struct op *op = container_of(bitmap, struct op, bitmap);
+	unsigned int last = op->nr_reports - 1;
+	u64 end = iova + length;
+
+	/* From where it was asked for, and no further than a page reaches */
+	BUG_ON(iova < op->iova || end > op->own_end);
+	if (op->nr_reports &&
+	    (op->reports[last].end == iova || op->nr_reports == REPORTS)) {
+		op->reports[last].end = end;
+		return;
+	}
+	op->reports[op->nr_reports].iova = iova;
+	op->reports[op->nr_reports++].end = end;
+}
+
+static void read_dirty(struct op *op)
+{
+#if SECOND_LEVEL
+	struct iommu_dirty_bitmap dirty;
+
+	op->bitmap.record = record;
+	iommu_dirty_bitmap_init(&dirty, &op->bitmap, &op->gather);
+	vtd_pt_read_and_clear_dirty(t.pt, op->iova, op->end - 1, op->count ? 0 :
+				    IOMMU_DIRTY_NO_CLEAR, op->unit, &dirty);
+#endif
+}
 
 static void run(struct op *op)
 {
@@ -422,6 +547,12 @@ static void run(struct op *op)
 		break;
 	case LOOK_UP:
 		op->ret = vtd_pt_iova_to_phys(t.pt, op->iova);
+		break;
+	case READ_DIRTY:
+		read_dirty(op);
+		break;
+	case PREALLOC:
+		op->ret = vtd_pt_prealloc(t.pt, op->iova, op->end - op->iova, gfp);
 		break;
 	default: /* WALK */
 		for (op->count = 0; op->count < 4; op->count++) {
@@ -516,7 +647,7 @@ static void finish_unmap(struct op *op)
 {
 	if (!op->ret) {
 		BUG_ON(!op->failed && !near_bound());
-		BUG_ON(!op->splits && !WEAK_ORDER);
+		BUG_ON(!op->must_split && !WEAK_ORDER);
 		return;
 	}
 
@@ -529,12 +660,76 @@ static void finish_split(struct op *op)
 {
 	if (op->ret == -ENOMEM) {
 		BUG_ON(!op->failed && !near_bound());
-		BUG_ON(!op->splits && !WEAK_ORDER);
+		BUG_ON(!op->must_split && !WEAK_ORDER);
 		return;
 	}
 
 	BUG_ON(op->ret);
 	model_split(&t.model, op->iova);
+}
+
+static bool is_reported(const struct op *op, u64 iova)
+{
+	unsigned int i;
+
+	for (i = 0; i < op->nr_reports; i++) {
+		if (op->reports[i].iova <= iova && iova < op->reports[i].end)
+			return true;
+	}
+
+	return false;
+}
+
+/* Large pages that have been split meanwhile are no more, to the model either. */
+static void note_splits(u64 iova, u64 end)
+{
+	while (iova < end) {
+		struct extent *e = model_find(&t.model, iova);
+		u64 size = e ? leaf_size(e->level) : SZ_4K;
+		struct spec_walk walk;
+
+		if (e && e->level > 1) {
+			BUG_ON(!cpu_translate(iova, &walk));
+			while (e->level > walk.level) {
+				e = model_isolate(&t.model, iova);
+				e->level--;
+			}
+			size = leaf_size(e->level);
+		}
+		iova = iova / size * size + size;
+	}
+}
+
+static void finish_read_dirty(struct op *op)
+{
+	unsigned int i, kept = 0;
+
+	note_splits(op->own, op->own_end);
+	if (!op->count)
+		return;
+
+	/* Then user space copies what is reported: all writes so far are in it. */
+	if (op->gather.start <= op->gather.end)
+		forget(op->gather.start, op->gather.end, false);
+	for (i = 0; i < t.nr_touched; i++) {
+		if (!is_reported(op, t.touched[i].iova))
+			t.touched[kept++] = t.touched[i];
+	}
+	t.nr_touched = kept;
+	for (i = 0; i < t.model.nr; i++) {
+		struct extent *e = t.model.extents + i;
+
+		if (e->iova < op->own_end && op->own < e->end)
+			e->dirty = false;
+	}
+}
+
+static void finish_prealloc(struct op *op)
+{
+	if (op->ret == -ENOMEM)
+		BUG_ON(!op->failed && !near_bound());
+	else
+		BUG_ON(op->ret && op->ret != -EADDRINUSE);
 }
 
 /* Who owns a range knows all that its owners have done before, and no more. */
@@ -568,6 +763,22 @@ static void end_order(const struct op *op)
 	t.finished[n].time = time;
 }
 
+/* Does somebody read Dirty bits where @op has worked? */
+static bool is_read(const struct op *op)
+{
+	unsigned int i;
+
+	for (i = 0; i < CPUS; i++) {
+		const struct op *other = t.cpus + i;
+
+		if (other->active && other->kind == READ_DIRTY &&
+		    op->own < other->own_end && other->own < op->own_end)
+			return true;
+	}
+
+	return false;
+}
+
 static void finish(struct op *op)
 {
 	unsigned int i;
@@ -588,13 +799,22 @@ static void finish(struct op *op)
 	case LOOK_UP:
 		finish_look_up(op);
 		break;
+	case READ_DIRTY:
+		finish_read_dirty(op);
+		break;
+	case PREALLOC:
+		finish_prealloc(op);
+		break;
 	default: /* WALK, which has no result */
 		break;
 	}
 	note_values();
 
-	if (op->own < op->own_end)
+	if (op->own < op->own_end) {
 		check_cached(op->own, op->own_end - 1);
+		if (!is_read(op))
+			check_cached_dirty(op->own, op->own_end - 1);
+	}
 	for (i = 0; i < WATCHED; i++) {
 		if (op->watched[i].iova != NEVER && !owner(op->watched[i].iova))
 			look(op->watched + i);
@@ -638,7 +858,8 @@ static void wait_for_owners(struct op *op)
 		struct op *other = t.cpus + i;
 
 		if (other->active && op->own < other->own_end &&
-		    other->own < op->own_end)
+		    other->own < op->own_end &&
+		    !(op->kind == READ_DIRTY && other->kind == READ_DIRTY))
 			resume(other, 0);
 	}
 }
@@ -668,8 +889,8 @@ static void start(const struct op *what)
 
 	op->fail = op->flags & FAIL ? byte() | (u64)(byte() & 1) << 8 : 0;
 	op->steps = op->flags & PREEMPT && t.preempt ? get_steps() : 0;
-	op->splits = model_must_split(&t.model, op->iova) ||
-		   model_must_split(&t.model, op->end);
+	op->must_split = model_must_split(&t.model, op->iova) ||
+			 model_must_split(&t.model, op->end);
 	op->active = true;
 	begin_order(op);
 	watch(op);
@@ -859,6 +1080,63 @@ static void do_look(struct op *op)
 	start(op);
 }
 
+/* A page that reaches into the range is read as a whole, so nobody may change it. */
+static void own_pages(struct op *op)
+{
+	struct extent *first = model_find(&t.model, op->iova);
+	struct extent *last = model_find(&t.model, op->end - 1);
+	u64 size;
+
+	op->own = op->iova;
+	op->own_end = op->end;
+	if (first)
+		op->own = op->iova / leaf_size(first->level) * leaf_size(first->level);
+	if (last) {
+		size = leaf_size(last->level);
+		op->own_end = (op->end - 1) / size * size + size;
+	}
+}
+
+static void do_read_dirty(struct op *op)
+{
+	static const u64 units[] = { SZ_4K, SZ_4K, 16 * SZ_4K, SZ_2M, SZ_1G, NEVER };
+	struct op was;
+	u8 b = byte();
+
+	op->kind = READ_DIRTY;
+	op->iova = get_iova();
+	op->unit = units[(b & 7) % ARRAY_SIZE(units)];
+	op->count = b & 8 ? 512 : 1 + (b >> 4);
+	clamp(op, b & 128 ? SZ_2M / 2 : b & 64 ? SZ_2M : SZ_4K);
+	if (!op->count)
+		return;
+
+	idle_cpu();
+	do {
+		was = *op;
+		own_pages(op);
+		wait_for_owners(op);
+	} while (op->own != was.own || op->own_end != was.own_end);
+	/* Clear them? */
+	op->count = !(op->flags & ATOMIC);
+	op->flags &= ~ATOMIC;
+	start(op);
+}
+
+static void do_prealloc(struct op *op)
+{
+	u8 b = byte();
+
+	op->kind = PREALLOC;
+	op->iova = get_iova();
+	op->count = 1 + (b & 3);
+	clamp(op, b & 4 ? SZ_2M : SZ_4K);
+	op->own_end = 0;
+	op->own = NEVER;
+	if (op->count)
+		start(op);
+}
+
 /* What hardware has set must still be set where the mapping is the same. */
 static void check_touched(void)
 {
@@ -893,6 +1171,7 @@ static void do_decorate(void)
 	e->ignored = (b & 8 ? low : 0) | (b & 16 ? high : 0);
 	e->accessed = b & 0x20;
 	e->dirty = b & 0x40;
+	drop_cached(e->iova, e->end - 1);
 
 	BUG_ON(!spec_slot(&t.model.hw, vtd_pt_root(t.pt), iova, e->level, &slot));
 	if (e->level == 1)
@@ -928,7 +1207,10 @@ static void do_touch(void)
 	    !slot_at(iova, &entry, &walk))
 		return;
 
-	*entry |= ACCESSED | DIRTY;
+	if (!SECOND_LEVEL || !is_cached_dirty(iova)) {
+		*entry |= ACCESSED | DIRTY;
+		cache(iova, walk.size, walk.page, 0, walk.write, true);
+	}
 	t.touched[t.nr_touched].iova = iova;
 	t.touched[t.nr_touched++].map = e->map;
 }
@@ -1126,10 +1408,16 @@ static void operation(void)
 		do_resume();
 		break;
 	case BAD_MAP:
-		do_bad_map();
+		if (SECOND_LEVEL && op.flags & OPTION)
+			do_read_dirty(&op);
+		else
+			do_bad_map();
 		break;
 	case BAD_OTHER:
-		do_bad_other();
+		if (op.flags & OPTION)
+			do_prealloc(&op);
+		else
+			do_bad_other();
 		break;
 	case JUDGE:
 		/* Judging takes as long as some thousand operations. */
@@ -1139,6 +1427,8 @@ static void operation(void)
 			resume_all();
 		else
 			do_judge();
+		break;
+	default: /* only as variants of others */
 		break;
 	}
 }

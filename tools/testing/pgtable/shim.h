@@ -95,21 +95,28 @@ static inline unsigned int find_last_bit(const unsigned long *map, unsigned int 
 #define IOMMU_WRITE		2
 #define IOMMU_CACHE		4
 
-/* Dirty tracking: a bitmap is never given, a gather is. */
+/* Dirty tracking: a gather is always given; a bitmap is where to hand the report. */
 #define IOMMU_DIRTY_NO_CLEAR	1
 
 struct iommu_iotlb_gather {
 	unsigned long start, end;
 };
 
+struct iova_bitmap {
+	void (*record)(struct iova_bitmap *bitmap, unsigned long iova, size_t length);
+};
+
 struct iommu_dirty_bitmap {
+	struct iova_bitmap *bitmap;
 	struct iommu_iotlb_gather *gather;
 };
 
-static inline void iommu_dirty_bitmap_init(struct iommu_dirty_bitmap *dirty, void *bitmap,
+static inline void iommu_dirty_bitmap_init(struct iommu_dirty_bitmap *dirty,
+					   struct iova_bitmap *bitmap,
 					   struct iommu_iotlb_gather *gather)
 {
 	*gather = (struct iommu_iotlb_gather) { .start = ~0UL };
+	dirty->bitmap = bitmap;
 	dirty->gather = gather;
 }
 
@@ -124,6 +131,8 @@ static inline void iommu_iotlb_gather_add_range(struct iommu_iotlb_gather *gathe
 static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty,
 					     unsigned long iova, unsigned long length)
 {
+	if (dirty->bitmap)
+		dirty->bitmap->record(dirty->bitmap, iova, length);
 	iommu_iotlb_gather_add_range(dirty->gather, iova, length);
 }
 
