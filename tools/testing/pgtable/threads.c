@@ -7,7 +7,9 @@
  * - two owners of the halves of a 1 GiB page split it and unmap it at the same
  *   time, again and again, and it must not take more tables each time;
  * - they split another one, which stays mapped: hardware sets its Dirty bit
- *   meanwhile, and a reader always finds it.
+ *   meanwhile, and a reader always finds it;
+ * - at the second level, two read the Dirty bits of a third one, and split it for that,
+ *   while hardware sets them: each write is reported, or still to be.
  *
  * No harness lock is taken within a round, as it would order what the library
  * has to order. The judge looks at what each round leaves.
@@ -23,6 +25,10 @@
 #define PAGES		512
 #define SPLIT_BASE	(1ULL << 30)
 #define KEPT		(2ULL << 30)	/* split in between, never unmapped */
+#define READ		(3ULL << 30)	/* whose Dirty bits are read */
+#define PLACES		8		/* where hardware writes there */
+#define READERS		2
+#define LOOPING		(2 + (SECOND_LEVEL ? READERS + 1 : 0))
 
 static struct model model;
 static struct vtd_pt *pt;
@@ -160,6 +166,85 @@ static void *dirty(void *arg)
 	return NULL;
 }
 
+#if SECOND_LEVEL
+
+/* Reports of each place so far, and how many there were when hardware wrote last */
+static unsigned long reports[PLACES], reports_before[PLACES];
+
+static u64 place(unsigned int i)
+{
+	return READ + i * (SZ_1G / PLACES) + i * SZ_4K;
+}
+
+static void record(struct iova_bitmap *unused, unsigned long iova, size_t length)
+{
+	unsigned int i;
+
+	for (i = 0; i < PLACES; i++) {
+		if (iova <= place(i) && place(i) < iova + length)
+			__atomic_fetch_add(reports + i, 1, __ATOMIC_RELAXED);
+	}
+}
+
+static void *read_dirty(void *arg)
+{
+	struct iova_bitmap bitmap = { .record = record };
+	struct iommu_iotlb_gather gather;
+	struct iommu_dirty_bitmap dirty;
+
+	do {
+		iommu_dirty_bitmap_init(&dirty, &bitmap, &gather);
+		vtd_pt_read_and_clear_dirty(pt, READ, READ + SZ_1G - 1, 0, SZ_4K, &dirty);
+	} while (!__atomic_load_n(&stop, __ATOMIC_RELAXED));
+	return NULL;
+}
+
+static void *write_dirty(void *arg)
+{
+	struct spec_walk walk;
+	unsigned int i;
+	bool done;
+
+	if (!coherent)
+		return NULL;
+
+	do {
+		for (i = 0; i < PLACES; i++) {
+			__atomic_store_n(reports_before + i,
+					 __atomic_load_n(reports + i, __ATOMIC_RELAXED),
+					 __ATOMIC_RELAXED);
+			do {
+				spec_translate(&model.hw, vtd_pt_root(pt), place(i), &walk);
+				BUG_ON(walk.fault != SPEC_OK);
+				done = __atomic_compare_exchange_n((u64 *)
+						phys_to_virt(walk.entry_addr), &walk.entry,
+						walk.entry | DIRTY, false,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED);
+			} while (!done);
+		}
+		sched_yield();
+	} while (!__atomic_load_n(&stop, __ATOMIC_RELAXED));
+	return NULL;
+}
+
+/* Nobody runs: what was written last is reported, or dirty. Begin anew. */
+static void check_reports(void)
+{
+	struct spec_walk walk;
+	unsigned int i;
+
+	for (i = 0; i < PLACES && coherent; i++) {
+		spec_translate(&model.hw, vtd_pt_root(pt), place(i), &walk);
+		BUG_ON(walk.fault != SPEC_OK || walk.pa != leaf_pa(place(i)));
+		if (!walk.dirty && reports[i] == reports_before[i])
+			BUG("a write to %llx is lost", place(i));
+	}
+	unmap(READ, SZ_1G);
+	map(READ, SZ_1G);
+}
+
+#endif
+
 static bool cpu_read(void *unused, u64 addr, u64 *entry)
 {
 	*entry = __atomic_load_n((u64 *)phys_to_virt(addr), __ATOMIC_ACQUIRE);
@@ -169,10 +254,15 @@ static bool cpu_read(void *unused, u64 addr, u64 *entry)
 /* All threads at once; those that loop stop when the others are through. */
 static void round_of_threads(void)
 {
-	pthread_t busy[OWNERS + 2], looping[2];
+	pthread_t busy[OWNERS + 2], looping[LOOPING];
 	long i;
 
 	stop = false;
+#if SECOND_LEVEL
+	for (i = 0; i < READERS; i++)
+		pthread_create(&looping[2 + i], NULL, read_dirty, NULL);
+	pthread_create(&looping[2 + READERS], NULL, write_dirty, NULL);
+#endif
 	for (i = 0; i < 2; i++)
 		pthread_create(&busy[OWNERS + i], NULL, splitter, (void *)i);
 	for (i = 0; i < OWNERS; i++)
@@ -183,8 +273,11 @@ static void round_of_threads(void)
 	for (i = 0; i < OWNERS + 2; i++)
 		pthread_join(busy[i], NULL);
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < LOOPING; i++)
 		pthread_join(looping[i], NULL);
+#if SECOND_LEVEL
+	check_reports();
+#endif
 }
 
 static void note(u64 iova, u64 end, unsigned int level)
@@ -233,6 +326,8 @@ static void one_table(unsigned int nr)
 	model_init(&model, pt, false);
 	model.hw.read = cpu_read;
 	map(KEPT, SZ_1G);
+	if (SECOND_LEVEL)
+		map(READ, SZ_1G);
 	for (i = 0; i < 4; i++) {
 		map(SPLIT_BASE, SZ_1G);
 		round_of_threads();
@@ -241,11 +336,15 @@ static void one_table(unsigned int nr)
 	}
 	map(SPLIT_BASE, SZ_1G);
 	unmap(SPLIT_BASE, SZ_1G);
+	if (SECOND_LEVEL)
+		unmap(READ, SZ_1G);
 	/*
 	 * Levels above 2, the regions' tables, what the splits of the kept and the
-	 * flipped page take, twice for the latter, as there are two who split it.
+	 * flipped page take, twice for the latter, as there are two who split it, and so
+	 * for each page that is read and split.
 	 */
-	BUG_ON(shim_pages() > 3 + 1 + REGIONS + 3 + 2 * 5);
+	BUG_ON(shim_pages() > 3 + 1 + REGIONS + 3 + 2 * 5 +
+	       (SECOND_LEVEL ? READERS * (1 + READERS * PLACES) : 0));
 
 	model_init(&model, pt, !coherent);
 	note_all();
