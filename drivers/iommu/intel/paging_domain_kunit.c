@@ -1981,6 +1981,110 @@ static void second_level_dirty(struct kunit *test)
 
 /* Calls of the iommu core */
 
+/* What a driver is asked to map or unmap, page by page */
+static struct {
+	struct kunit *test;
+	unsigned long pgsizes, iova;
+	phys_addr_t paddr;
+	size_t left;
+} pages;
+
+/* The largest page that fits is what is to come next. */
+static size_t next_page(void)
+{
+	unsigned long size = BIT(30);
+
+	while (!(pages.pgsizes & size) || size > pages.left ||
+	       !IS_ALIGNED(pages.iova | pages.paddr, size))
+		size >>= 1;
+
+	return size;
+}
+
+static size_t expect_pages(size_t pgsize, size_t pgcount)
+{
+	size_t i;
+
+	for (i = 0; i < pgcount; i++) {
+		if (pgsize > pages.left || pgsize != next_page()) {
+			KUNIT_FAIL(pages.test, "%zx at %lx to %llx, %zx left, of %lx", pgsize,
+				   pages.iova, (u64)pages.paddr, pages.left, pages.pgsizes);
+			return 0;
+		}
+		pages.iova += pgsize;
+		pages.paddr += pgsize;
+		pages.left -= pgsize;
+	}
+
+	return pgsize * pgcount;
+}
+
+static int expect_map_pages(struct iommu_domain *domain, unsigned long iova,
+			    phys_addr_t paddr, size_t pgsize, size_t pgcount, int prot,
+			    gfp_t gfp, size_t *mapped)
+{
+	*mapped = expect_pages(pgsize, pgcount);
+
+	return *mapped ? 0 : -EINVAL;
+}
+
+static size_t expect_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+				 size_t pgsize, size_t pgcount,
+				 struct iommu_iotlb_gather *gather)
+{
+	return expect_pages(pgsize, pgcount);
+}
+
+static void expect_page_sizes(struct iommu_domain *domain, unsigned long iova,
+			      phys_addr_t paddr, size_t size)
+{
+	pages.pgsizes = domain->pgsize_bitmap;
+	pages.iova = iova;
+	pages.paddr = paddr;
+	pages.left = size;
+	KUNIT_EXPECT_EQ(pages.test, 0, iommu_map(domain, iova, paddr, size, RW, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(pages.test, pages.left, 0);
+
+	pages.iova = iova;
+	pages.paddr = iova;
+	pages.left = size;
+	KUNIT_EXPECT_EQ(pages.test, size, iommu_unmap(domain, iova, size));
+	KUNIT_EXPECT_EQ(pages.test, pages.left, 0);
+}
+
+/* One page is taken without a search, more with it: either way it is the largest that fits. */
+static void core_page_sizes(struct kunit *test)
+{
+	static const struct iommu_domain_ops ops = {
+		.map_pages = expect_map_pages, .unmap_pages = expect_unmap_pages,
+	};
+	static const unsigned long pgsizes[] = {
+		SZ_4K, SZ_4K | SZ_2M, SZ_4K | SZ_2M | SZ_1G, SZ_4K | SZ_64K | SZ_2M,
+		SZ_16K | SZ_32M,
+	};
+	static const unsigned int numbers[] = { 0, 1, 2, 15, 16, 511, 512, 513, 1024, 2048 };
+	struct iommu_domain domain = { .ops = &ops, .type = IOMMU_DOMAIN_UNMANAGED };
+	unsigned int i, at, to, n;
+
+	pages.test = test;
+	for (i = 0; i < ARRAY_SIZE(pgsizes); i++) {
+		size_t unit = pgsizes[i] & -pgsizes[i];
+
+		domain.pgsize_bitmap = pgsizes[i];
+		for (at = 0; at < ARRAY_SIZE(numbers); at++) {
+			for (to = 0; to < ARRAY_SIZE(numbers); to++) {
+				for (n = 1; n < ARRAY_SIZE(numbers); n++)
+					expect_page_sizes(&domain, numbers[at] * unit,
+							  PA + numbers[to] * unit,
+							  numbers[n] * unit);
+			}
+		}
+		if (pgsizes[i] & SZ_2M)
+			expect_page_sizes(&domain, SZ_1G, PA, SZ_1G);
+		cond_resched();
+	}
+}
+
 /* A driver whose smallest page is 16 KiB, which maps 0 to 64 KiB - 1 beside itself */
 static phys_addr_t beside_itself(struct iommu_domain *domain, dma_addr_t iova)
 {
@@ -2202,6 +2306,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE_PARAM(inv_split_1g, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_taken_back, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_beyond_mamv, inv_gen_params),
+	KUNIT_CASE(core_page_sizes),
 	KUNIT_CASE(core_lookup_length),
 	KUNIT_CASE(core_lookup_length_granule),
 	KUNIT_CASE(core_one_page),
