@@ -952,7 +952,6 @@ static void *lose_pages(void *data)
 		madvise(at, 64 * PAGE, i % 3 ? MADV_PAGEOUT : MADV_COLD);
 		if (i % 5 == 0)
 			madvise(at, SZ_2M, i % 2 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-		sleep_ms(1);
 	}
 	return NULL;
 }
@@ -1011,7 +1010,7 @@ TEST_F_TIMEOUT(demand, while_pages_go, 300)
 	pthread_t thread;
 	unsigned int i;
 
-	for (i = 1; i <= 4; i++) {
+	for (i = 1; i <= 8; i++) {
 		begin(d, VTDT_WRITE, IOVA, SIZE, i);
 		ASSERT_EQ(0, pthread_create(&thread, NULL, lose_pages, d));
 		EXPECT_EQ(VTDT_OK, end(d));
