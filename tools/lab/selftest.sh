@@ -427,7 +427,7 @@ patches_that_scripts_name_exist() {
 		[ -e "$ROOT/series/$name" ] || [ -e "$ROOT/tools/qemu/$name" ] ||
 			{ echo "$name"; missing=1; }
 	done < <(grep -rhoE --exclude=selftest.sh --exclude-dir=qemu \
-		'\b[0-9]{4}[a-z]*-[a-z0-9-]+\.patch\b' "$ROOT/tools" "$ROOT/Makefile" \
+		'\b([0-9]{2}-[a-z-]+/[0-9]{2}|[0-9]{4}[a-z]*)-[a-z0-9_-]+\.patch\b' "$ROOT/tools" "$ROOT/Makefile" \
 		"$ROOT/README" | sort -u)
 	return $missing
 }
