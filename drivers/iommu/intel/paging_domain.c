@@ -125,7 +125,7 @@ void intel_paging_caps_restrict(struct paging_caps *caps, struct intel_iommu *io
 	caps->mgaw = min_t(unsigned int, caps->mgaw, cap_mgaw(iommu->cap));
 }
 
-/* Without a device, whatever the domain is attached to first must do. */
+/* Without a device, the domain has to suit every IOMMU. */
 static void paging_caps_of_all(struct paging_caps *caps)
 {
 	struct dmar_drhd_unit *drhd;

@@ -2,11 +2,13 @@
 /*
  * Page tables of the Intel IOMMU, as a library.
  *
- * This file is about how a range is walked, filled, cleared and split. What an entry
- * means is the format: pgtable_fl.h for the first level, pgtable_sl.h for the second.
+ * This file walks, fills, clears and splits ranges. The format headers define the entries:
+ * pgtable_fl.h those of the first level, pgtable_sl.h those of the second.
  * pgtable_fl.c and pgtable_sl.c include one of them and then this file, so that each
- * level has functions of its own, which know their bits as constants: vtd_pt_map()
- * here is vtd_pt_fl_map() or vtd_pt_sl_map() to others, see pgtable_ns.h.
+ * level has its own copy of each function, with all bits as compile-time constants:
+ * vtd_pt_map() here is vtd_pt_fl_map() or vtd_pt_sl_map() to others. pgtable_ns.h renames
+ * the entry points, which are what a stack trace begins with; static functions have the
+ * same name in both objects.
  *
  * Locking
  * -------
@@ -16,21 +18,34 @@
  *   splits a page of that range, or reads its Dirty bits, which may split it, at the same
  *   time. Users of the iommu core have always had to ensure that. So a leaf is checked
  *   and stored without an atomic operation.
- * - An entry that covers the ranges of several callers changes only by cmpxchg, and but
- *   for FMT_SYNCED only in two ways: from nothing to a table (populate), and from a leaf
- *   to a table that translates the same (split). The loser of a race uses the winner's
- *   table.
- * - A table is never freed while others may walk, and it stays with its slot. When a
- *   large page replaces an empty table, the table is deposited: it waits, empty, until
- *   the slot turns into a table again and withdraws it. So a pointer to a table stays
- *   valid without a reference.
+ * - An entry that covers the ranges of several callers changes only by cmpxchg. Apart from
+ *   FMT_SYNCED it changes in two ways only: empty to table (populate), and leaf to a table
+ *   that translates the same (split). The loser of a race uses the winner's table.
+ * - A table is never freed while others may walk, and it is only reused for the same
+ *   slot. When a large page replaces an empty table, the table is deposited: it waits,
+ *   empty, until the slot turns into a table again and withdraws it. So a pointer to a
+ *   table stays valid without a reference.
  *
  * An example: CPU A maps IOVA 0 to 4095 while CPU B maps 4096 to 8191, in a domain where
  * nothing is mapped. Both find no page table for the first 2 MiB, and each allocates one.
  * A's cmpxchg succeeds; B's fails, and B frees its table and walks on through A's. Then
- * each stores its leaf, in an entry that the other one does not touch. If instead a 2 MiB
- * page is mapped and each unmaps its own 4 KiB of it, then both try to split: the winner
- * installs a table of 512 leaves that translate the same, and each clears its leaf in it.
+ * each stores its leaf, in an entry that the other one does not touch.
+ *
+ * Split and deposit, by the life of one slot, entry 0 of a page directory:
+ *
+ *   map 4 KiB at 0		slot: table T		T[0]: leaf
+ *   unmap it			slot: table T		T is empty, and stays
+ *   map 2 MiB at 0		slot: leaf		T is marked as replaced
+ *   invalidate			slot: leaf		T is deposited for the slot
+ *   unmap 4 KiB at 4096	T is withdrawn and filled with 512 leaves that translate the
+ *				same; cmpxchg from leaf to T: others and hardware see either
+ *   invalidate 2 MiB		hardware sees T only
+ *   set FMT_SYNCED		whoever comes by may rely on that
+ *   clear T[1]			what the caller asked for; its caller invalidates 4 KiB
+ *
+ * Had nothing been deposited, T would be a new page. Had the owner of another part of the
+ * page split it at the same time, one cmpxchg would fail: the loser deposits its table
+ * again, or frees it, and goes on below the winner's.
  *
  * Callers that break the first rule (two operations on overlapping ranges at the
  * same time) may find either result in their ranges, and may lose a table page until
@@ -50,7 +65,9 @@
  *   5. set FMT_SYNCED in it.
  *
  * smp_wmb() in 2 pairs with the address dependency of every CPU that loads the
- * entry and follows it: what it finds in the table is what was filled in.
+ * entry and follows it: what it finds in the table is what was filled in. It orders the
+ * stores for hardware as well: x86 makes stores visible in order, to devices too, so that
+ * keeping the compiler from moving them, as dma_wmb() does, is all that is needed.
  *
  * From 2 to 5, CPUs see an entry that hardware does not, and the CPU in between
  * may be preempted. Let another one, which owns a part of the same slot, map a
@@ -207,8 +224,8 @@ static void vtd_pt_drop_page(struct vtd_pt *pt, void *addr)
 	vtd_pt_uncharge(pt);
 }
 
-/* Note a table of @level that others can reach: it stays to the end. */
-static void vtd_pt_keep_page(struct vtd_pt *pt, struct vtd_pt_page *page, unsigned int level)
+/* Link a reachable table of @level into the list that is freed with the domain. */
+static void vtd_pt_link_page(struct vtd_pt *pt, struct vtd_pt_page *page, unsigned int level)
 {
 	atomic_long_inc(&pt->nr_tables[level]);
 	page->next = READ_ONCE(pt->pages);
@@ -303,8 +320,8 @@ static void vtd_pt_store_stride(u64 *slot, u64 leaf, u64 step)
 }
 
 /*
- * Clear @n entries of the caller's. All of a page table's are, as they are not
- * larger than what can be owned.
+ * Clear @n entries that the caller owns. Those of a page table always have one owner, as
+ * nothing smaller can be owned.
  */
 static void vtd_pt_clear_pages(u64 *slot, unsigned int n)
 {
@@ -325,13 +342,13 @@ static unsigned long vtd_pt_key(u64 *slot, unsigned long state)
 }
 
 /*
- * Keep @table, which is empty, for @slot. It joins the list of the table that @slot is
- * in, and stays there; its key tells what @state it is in. There may be more than one for
+ * Link @page, an empty table, into the list of the table that @slot is in, for @slot. It
+ * stays there; its key tells what @state it is in. There may be more than one for
  * a slot, if several CPUs split the same large page at the same time and those that had
  * a deposited table lost against a new one. Listing takes no memory, at the price of a
  * search when a slot turns into a table.
  */
-static void vtd_pt_list(struct vtd_pt_page *page, u64 *slot, unsigned long state)
+static void vtd_pt_link_deposit(struct vtd_pt_page *page, u64 *slot, unsigned long state)
 {
 	struct vtd_pt_page *parent = vtd_pt_page(slot);
 
@@ -340,19 +357,15 @@ static void vtd_pt_list(struct vtd_pt_page *page, u64 *slot, unsigned long state
 		while (!try_cmpxchg(&parent->deposited, &page->sibling, page))
 			;
 	}
-	/*
-	 * Nothing has to come before this: the slot holds a large page or a table now,
-	 * so the CPU that takes the table next owns all of the slot, and has ordered
-	 * itself behind this one.
-	 */
-	WRITE_ONCE(page->key, vtd_pt_key(slot, state));
+	/* The zeroes before the key: the CPU that withdraws the table relies on them. */
+	smp_store_release(&page->key, vtd_pt_key(slot, state));
 }
 
 /* Keep @table, which is empty and out of hardware's reach, until @slot needs it. */
 static void vtd_pt_deposit(struct vtd_pt *pt, u64 *slot, u64 *table)
 {
 	atomic_long_inc(&pt->nr_deposited);
-	vtd_pt_list(vtd_pt_page(table), slot, VTD_PT_KEY_DEPOSITED);
+	vtd_pt_link_deposit(vtd_pt_page(table), slot, VTD_PT_KEY_DEPOSITED);
 }
 
 static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
@@ -488,7 +501,7 @@ static bool vtd_pt_exchange(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
 		return false;
 
 	if (!listed)
-		vtd_pt_keep_page(pt, page, level - 1);
+		vtd_pt_link_page(pt, page, level - 1);
 
 	return true;
 }
@@ -526,7 +539,7 @@ static u64 *vtd_pt_alloc_table(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
 	return table ?: vtd_pt_new_page(pt, gfp);
 }
 
-/* What was taken turned out not to be needed; @filled if it is not empty. */
+/* Return a table that was not installed. @filled: clear its entries first. */
 static void vtd_pt_put_table(struct vtd_pt *pt, u64 *slot, u64 *table, bool filled)
 {
 	if (!(READ_ONCE(vtd_pt_page(table)->key) & VTD_PT_KEY_LISTED)) {
@@ -571,8 +584,8 @@ static u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
 }
 
 /*
- * The slot of @level for @iova, which a walk has found missing: it stopped at @slot, of
- * level @from. Makes the tables in between.
+ * Continue a walk that stopped at @slot, an entry of level @from for @iova, and populate the
+ * missing tables down to @level.
  */
 static u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 *slot, unsigned int from, u64 iova,
 			      unsigned int level, gfp_t gfp)
@@ -590,8 +603,8 @@ static u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 *slot, unsigned int from, u
 }
 
 /*
- * What decides about @iova, a leaf or nothing, at which level and where. Only looks,
- * so that @iova may be anybody's, and goes on below entries that are not in sync.
+ * Return the entry that translates @iova, or the empty entry where the walk ends, with its
+ * level and slot. Read-only: the caller need not own @iova. Entries need not be in sync.
  */
 static __always_inline u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned int *level,
 					 u64 **slot)
@@ -609,9 +622,9 @@ static __always_inline u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned i
 }
 
 /*
- * vtd_pt_walk() of what is the caller's: goes on until it finds no table. Entries on the
- * way are in sync then: to hardware, a leaf is not gone while it still has the large page
- * that the leaf was part of.
+ * Like vtd_pt_walk(), for the owner of @iova: sync tables on the way instead of stopping at
+ * them. Entries on the way are in sync then: to hardware, a leaf is not gone while it still
+ * has the large page that the leaf was part of.
  */
 static u64 *vtd_pt_walk_synced(struct vtd_pt *pt, u64 iova, unsigned int stop,
 			       unsigned int *level)
@@ -627,8 +640,8 @@ static u64 *vtd_pt_walk_synced(struct vtd_pt *pt, u64 iova, unsigned int stop,
 	}
 }
 
-/* How many entries of @level from @iova on, in one table, the range to @last has. */
-static unsigned int vtd_pt_run(unsigned int level, u64 iova, u64 last)
+/* Number of entries of @level from @iova to @last within one table. */
+static unsigned int vtd_pt_entries_left(unsigned int level, u64 iova, u64 last)
 {
 	u64 run = (last >> vtd_pt_shift(level)) - (iova >> vtd_pt_shift(level)) + 1;
 
@@ -697,7 +710,7 @@ static bool vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int leve
 			return false;
 	} while (!try_cmpxchg64(slot, &old, leaf));
 
-	vtd_pt_list(vtd_pt_page(table), slot, VTD_PT_KEY_REPLACED);
+	vtd_pt_link_deposit(vtd_pt_page(table), slot, VTD_PT_KEY_REPLACED);
 
 	return true;
 }
@@ -750,7 +763,7 @@ static void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
 	pt->cfg.ops->invalidate(pt->cfg.owner, iova, last, VTD_PT_STRUCTURE);
 
 	while (iova <= last) {
-		unsigned int at, n = vtd_pt_run(level, iova, last);
+		unsigned int at, n = vtd_pt_entries_left(level, iova, last);
 		u64 *slot = vtd_pt_walk(pt, iova, level, &at);
 
 		/* It is, unless a caller that breaks the rules has changed what is above. */
@@ -835,7 +848,7 @@ VISIBLE_IF_KUNIT unsigned int vtd_pt_split_depth(struct vtd_pt *pt, u64 iova,
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split_depth);
 
 /* The same for @iova and @end, which may lie in one large page. */
-static unsigned int vtd_pt_split_depths(struct vtd_pt *pt, u64 iova, u64 end)
+static unsigned int vtd_pt_split_tables_needed(struct vtd_pt *pt, u64 iova, u64 end)
 {
 	unsigned int level, unused, shared = 0;
 	unsigned int depth = vtd_pt_split_depth(pt, iova, &level);
@@ -849,12 +862,12 @@ static unsigned int vtd_pt_split_depths(struct vtd_pt *pt, u64 iova, u64 end)
 }
 
 /*
- * Split leaves until none reaches across @iova. One that does is partly the
- * caller's, be @iova the begin or the end of its range, and so is everything
- * above; what is below belongs to a neighbour as soon as somebody else has
- * broken it down.
+ * Split leaves until none reaches across @iova. One that does is partly the caller's,
+ * whether @iova is the start or the end of its range, and so is everything above; what is
+ * below belongs to a neighbour as soon as somebody else has split it.
  */
-static int vtd_pt_split_at(struct vtd_pt *pt, u64 iova, struct vtd_pt_spares *spares)
+static int vtd_pt_split_until_aligned(struct vtd_pt *pt, u64 iova,
+				      struct vtd_pt_spares *spares)
 {
 	unsigned int level;
 
@@ -870,7 +883,8 @@ static int vtd_pt_split_at(struct vtd_pt *pt, u64 iova, struct vtd_pt_spares *sp
 }
 
 /* Split at @iova and @end, by @need tables of which some may not be needed. */
-static int vtd_pt_split_by(struct vtd_pt *pt, u64 iova, u64 end, unsigned int need, gfp_t gfp)
+static int vtd_pt_split_with_spares(struct vtd_pt *pt, u64 iova, u64 end,
+				    unsigned int need, gfp_t gfp)
 {
 	struct vtd_pt_spares spares = {};
 	int ret = 0;
@@ -885,9 +899,9 @@ static int vtd_pt_split_by(struct vtd_pt *pt, u64 iova, u64 end, unsigned int ne
 	}
 
 	if (!ret)
-		ret = vtd_pt_split_at(pt, iova, &spares);
+		ret = vtd_pt_split_until_aligned(pt, iova, &spares);
 	if (!ret)
-		ret = vtd_pt_split_at(pt, end, &spares);
+		ret = vtd_pt_split_until_aligned(pt, end, &spares);
 
 	while (spares.nr)
 		vtd_pt_drop_page(pt, spares.table[--spares.nr]);
@@ -909,7 +923,7 @@ static bool vtd_pt_split_has_deposit(struct vtd_pt *pt, u64 iova)
 /* How many tables it takes that are not deposited, as far as that is seen for 2 MiB. */
 static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 {
-	unsigned int need = vtd_pt_split_depths(pt, iova, end), deposited;
+	unsigned int need = vtd_pt_split_tables_needed(pt, iova, end), deposited;
 
 	deposited = vtd_pt_split_has_deposit(pt, iova);
 	if (!deposited || (iova ^ end) >> vtd_pt_shift(2))
@@ -919,7 +933,7 @@ static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 }
 
 /*
- * See to it that no leaf reaches across @iova or @end. All memory is there before the first
+ * Ensure that no leaf reaches across @iova or @end. All memory is there before the first
  * change, unless others split the same pages: one of them may have withdrawn a table that
  * was counted on (-EAGAIN), or have left less to split than there is memory for.
  */
@@ -930,7 +944,7 @@ static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 
 	do {
 		before = missing;
-		ret = vtd_pt_split_by(pt, iova, end, before, gfp);
+		ret = vtd_pt_split_with_spares(pt, iova, end, before, gfp);
 		if (!ret)
 			return 0;
 		missing = vtd_pt_split_missing(pt, iova, end);
@@ -942,9 +956,8 @@ static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 /* Clear */
 
 /*
- * The same above page tables, where an entry may be a neighbour's table, or become
- * one at any time if it is empty. Returns how many entries are done; fewer than @n
- * where a table is in the way.
+ * Clear @n entries of @level above 1. An entry may be a neighbour's table, or become one at
+ * any time while it is empty. Stops at a table; returns the number of entries done.
  */
 static unsigned int vtd_pt_clear_large(u64 *slot, unsigned int level, unsigned int n)
 {
@@ -980,7 +993,7 @@ static void vtd_pt_clear(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 i
 			 u64 last)
 {
 	for (;;) {
-		unsigned int n = vtd_pt_run(level, iova, last);
+		unsigned int n = vtd_pt_entries_left(level, iova, last);
 
 		if (level == 1)
 			vtd_pt_clear_pages(slot, n);
@@ -1104,12 +1117,13 @@ static __always_inline int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf,
 			return PTR_ERR(slot);
 	}
 
-	for (done = 0; ; done++, *replaced = true) {
+	done = vtd_pt_fill(slot, leaf, level, n);
+	while (done < n && vtd_pt_replace_table(pt, slot + done, level,
+						leaf + done * vtd_pt_size(level))) {
+		*replaced = true;
+		done++;
 		done += vtd_pt_fill(slot + done, leaf + done * vtd_pt_size(level), level,
 				    n - done);
-		if (done == n || !vtd_pt_replace_table(pt, slot + done, level,
-						       leaf + done * vtd_pt_size(level)))
-			break;
 	}
 	if (!done)
 		return -EADDRINUSE;
@@ -1137,7 +1151,7 @@ static __always_inline int vtd_pt_map_range(struct vtd_pt *pt, u64 iova, u64 las
 		u64 at = iova + done;
 
 		ret = vtd_pt_map_run(pt, at, leaf + done, level,
-				     vtd_pt_run(level, at, last), gfp, &replaced);
+				     vtd_pt_entries_left(level, at, last), gfp, &replaced);
 		if (ret < 0)
 			break;
 
@@ -1172,7 +1186,7 @@ static noinline int vtd_pt_map_any(struct vtd_pt *pt, u64 iova, phys_addr_t padd
 	    size != (size_t)size || (paddr | (paddr + size - 1)) > VTD_PT_LAST_ADDR)
 		return -ERANGE;
 
-	/* Small pages have their level as a constant, which saves 16 of them an eighth. */
+	/* Small pages have their level as a constant. */
 	leaf = fmt_make_leaf(paddr, level, prot);
 	if (level == 1)
 		return vtd_pt_map_range(pt, iova, iova + size - 1, leaf, 1, gfp, mapped);
@@ -1313,7 +1327,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_unmap);
  * @iova: I/O virtual address in bytes, 4 KiB aligned
  * @gfp: how to allocate the tables
  *
- * Prepares an vtd_pt_unmap() that begins or ends at @iova and must not fail.
+ * Prepares a vtd_pt_unmap() that begins or ends at @iova and must not fail.
  * Translations, permissions and Accessed and Dirty bits stay what they are at
  * every moment.
  *
@@ -1335,7 +1349,7 @@ int vtd_pt_split(struct vtd_pt *pt, u64 iova, gfp_t gfp)
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split);
 
 /*
- * See to it that @slot of a page directory has a page table, in use or deposited. A table
+ * Ensure that @slot of a page directory has a page table, in use or deposited. A table
  * that has been in use stays one of that slot, so that neither is lost.
  */
 static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
@@ -1349,9 +1363,7 @@ static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
 	if (!table)
 		return -ENOMEM;
 
-	vtd_pt_keep_page(pt, vtd_pt_page(table), 1);
-	/* The zeroes before the key: the CPU that withdraws it may own another page. */
-	smp_wmb();
+	vtd_pt_link_page(pt, vtd_pt_page(table), 1);
 	vtd_pt_deposit(pt, slot, table);
 
 	return 0;
@@ -1459,7 +1471,7 @@ phys_addr_t vtd_pt_iova_to_phys_length(struct vtd_pt *pt, u64 iova, size_t size,
 		return 0;
 
 	paddr = fmt_leaf_addr(entry, level);
-	n = vtd_pt_run(level, iova, iova + min(size - 1, pt->last - iova));
+	n = vtd_pt_entries_left(level, iova, iova + min(size - 1, pt->last - iova));
 	for (i = 1; i < n; i++) {
 		entry = vtd_pt_load(slot + i);
 		if (!fmt_present(entry) || !fmt_is_leaf(entry, level) ||
@@ -1474,7 +1486,7 @@ phys_addr_t vtd_pt_iova_to_phys_length(struct vtd_pt *pt, u64 iova, size_t size,
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys_length);
 
-/* Life */
+/* Create and destroy */
 
 /**
  * vtd_pt_create() - make an empty table
@@ -1508,7 +1520,7 @@ struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg)
 		return ERR_PTR(-ENOMEM);
 	}
 
-	vtd_pt_keep_page(pt, vtd_pt_page(pt->root), cfg->levels);
+	vtd_pt_link_page(pt, vtd_pt_page(pt->root), cfg->levels);
 	vtd_pt_sync_entries(pt, pt->root, PAGE_SIZE);
 
 	return pt;
@@ -1724,7 +1736,7 @@ static bool vtd_pt_report_leaf(const struct vtd_pt_dirty *dirty, u64 *slot,
 static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigned int level,
 			    u64 iova)
 {
-	unsigned int i = 0, n = vtd_pt_run(level, iova, dirty->last);
+	unsigned int i = 0, n = vtd_pt_entries_left(level, iova, dirty->last);
 	DECLARE_BITMAP(split, VTD_PT_ENTRIES) = {};
 	u64 size = vtd_pt_size(level), at = iova;
 
@@ -1805,7 +1817,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_read_and_clear_dirty);
 
 #endif /* FMT_DIRTY */
 
-/* Look */
+/* Inspect */
 
 /**
  * vtd_pt_root() - physical address of the topmost table, for the PASID entry

@@ -214,6 +214,8 @@ void weak_wmb(void);
 #define try_cmpxchg64_relaxed(ptr, oldp, new) \
 	weak_try_cmpxchg(ptr, oldp, new, false)
 #define smp_wmb()			weak_wmb()
+/* A barrier in front of the store is no less than a release, and all that stores need. */
+#define smp_store_release(ptr, val)	(weak_wmb(), WRITE_ONCE(*(ptr), val))
 #else
 #define READ_ONCE(x)							\
 	(shim_step(SHIM_LOAD), __atomic_load_n(&(x), __ATOMIC_CONSUME))
@@ -232,6 +234,8 @@ void weak_wmb(void);
 	 __atomic_compare_exchange_n(ptr, old, new, false, __ATOMIC_ACQ_REL,	\
 				     __ATOMIC_CONSUME))
 #define smp_wmb()			__atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_store_release(ptr, val)					\
+	(shim_step(SHIM_STORE), __atomic_store_n(ptr, val, __ATOMIC_RELEASE))
 #endif
 #define try_cmpxchg64(ptr, old, new)	try_cmpxchg(ptr, old, new)
 
