@@ -743,7 +743,7 @@ static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
 
 /*
  * Large pages of @level from @iova to @last have replaced empty tables. Invalidate once for
- * all of them, as an invalidation takes longer than 512 pages take to map. Until it is
+ * all of them, as each invalidation waits for hardware. Until it is
  * done, hardware may still walk a table that no entry refers to any more, so nobody may
  * fill that table again. The order is:
  *
@@ -933,9 +933,10 @@ static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 }
 
 /*
- * Ensure that no leaf reaches across @iova or @end. All memory is there before the first
+ * Ensure that no leaf reaches across @iova or @end. Memory is there before the first
  * change, unless others split the same pages: one of them may have withdrawn a table that
- * was counted on (-EAGAIN), or have left less to split than there is memory for.
+ * was counted on (-EAGAIN), and then one end may be split when memory is missing for the
+ * other. Or they have left less to split, so that less memory is enough.
  */
 static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 {
@@ -1287,7 +1288,9 @@ static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 *slot, unsigned i
  * @size: length in bytes, 4 KiB aligned
  *
  * The range may end or begin inside of large pages: these are split first,
- * and the part outside of the range never stops translating. Only that needs
+ * and the part outside of the range never stops translating, for hardware that walks
+ * this table. (A hypervisor that shadows it may unmap the large page before it maps the
+ * parts, as QEMU does for VFIO behind a caching mode.) Only that needs
  * memory, which is tried for without sleeping. Holes in the range are skipped.
  *
  * What was unmapped is the caller's to invalidate, as %VTD_PT_LEAVES, before it
@@ -1296,7 +1299,7 @@ static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 *slot, unsigned i
  * Context: any that the callbacks allow. No lock is taken. Other ranges may be
  * mapped and unmapped at the same time.
  *
- * Return: @size, or 0 if nothing was changed: the range is misaligned, empty or
+ * Return: @size, or 0 if nothing was unmapped: the range is misaligned, empty or
  * outside of the aperture, or it splits a large page and there is no memory.
  */
 size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
@@ -1335,7 +1338,8 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_unmap);
  * at @iova.
  *
  * Return: 0, also if there is nothing to do; -EINVAL if @iova is misaligned;
- * -ERANGE if it is outside of the aperture; -ENOMEM with nothing changed.
+ * -ERANGE if it is outside of the aperture; -ENOMEM, and a page that was to be split
+ * translates as before.
  */
 int vtd_pt_split(struct vtd_pt *pt, u64 iova, gfp_t gfp)
 {
@@ -1684,8 +1688,8 @@ static bool vtd_pt_split_dirty(const struct vtd_pt_dirty *dirty, u64 *slot,
 
 /*
  * Steps 3 to 5 of "Syncing a table" for the large pages that @split has, of @n in one
- * table from @slot on, the entry of @level for @iova. One invalidation does for all, as it
- * takes longer than to split them. A write through what hardware has cached of a page comes
+ * table from @slot on, the entry of @level for @iova. One invalidation does for all, as each
+ * waits for hardware. A write through what hardware has cached of a page comes
  * before its end, and so belongs to the report; a later one sets the bit of its part.
  */
 static void vtd_pt_sync_split(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
