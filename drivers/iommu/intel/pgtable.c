@@ -1588,8 +1588,8 @@ static bool vtd_pt_maps_nothing(struct vtd_pt *pt)
  *
  * Context: may sleep. No other function of this library may be at work on @pt, or
  * begin before this one is through, but for those that only count or dump:
- * vtd_pt_count_leaves(), vtd_pt_get_stats(), and under rcu_read_lock() vtd_pt_path() and
- * vtd_pt_next_leaf().
+ * vtd_pt_count_leaves(), vtd_pt_count_tables(), and under rcu_read_lock() vtd_pt_path()
+ * and vtd_pt_next_leaf().
  *
  * Return: 0, and only the root is left; -EBUSY if anything is mapped.
  */
@@ -1979,6 +1979,7 @@ bool vtd_pt_count_leaves(struct vtd_pt *pt, u64 *iova, struct vtd_pt_stats *stat
 
 	return *iova <= pt->last;
 }
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_count_leaves);
 
 /**
  * vtd_pt_count_tables() - tell how many tables there are
@@ -1996,21 +1997,4 @@ void vtd_pt_count_tables(struct vtd_pt *pt, struct vtd_pt_stats *stats)
 		stats->tables[level] = atomic_long_read(&pt->nr_tables[level]);
 	stats->deposited = atomic_long_read(&pt->nr_deposited);
 }
-
-/**
- * vtd_pt_get_stats() - count tables and leaves
- * @pt: the table
- * @stats: what was found
- *
- * Context: as vtd_pt_count_leaves(), but takes time in proportion to the table, and may
- * sleep.
- */
-void vtd_pt_get_stats(struct vtd_pt *pt, struct vtd_pt_stats *stats)
-{
-	u64 iova = 0;
-
-	vtd_pt_count_tables(pt, stats);
-	while (vtd_pt_count_leaves(pt, &iova, stats))
-		cond_resched();
-}
-EXPORT_SYMBOL_IF_KUNIT(vtd_pt_get_stats);
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_count_tables);

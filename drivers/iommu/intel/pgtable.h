@@ -113,7 +113,6 @@ u64 vtd_pt_##fmt##_last_iova(const struct vtd_pt *pt);					\
 void vtd_pt_##fmt##_count_tables(struct vtd_pt *pt, struct vtd_pt_stats *stats);	\
 bool vtd_pt_##fmt##_count_leaves(struct vtd_pt *pt, u64 *iova,				\
 				 struct vtd_pt_stats *stats);				\
-void vtd_pt_##fmt##_get_stats(struct vtd_pt *pt, struct vtd_pt_stats *stats);		\
 unsigned int vtd_pt_##fmt##_path(phys_addr_t root, unsigned int levels, u64 iova,	\
 				 u64 path[VTD_PT_MAX_LEVELS + 1]);			\
 bool vtd_pt_##fmt##_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,		\

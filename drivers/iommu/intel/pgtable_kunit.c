@@ -243,6 +243,16 @@ static u64 next_size(const struct lab *lab, u64 size)
 	return lab->param->pgsizes & size;
 }
 
+/* Count tables and leaves. */
+static void count_all(struct vtd_pt *pt, struct vtd_pt_stats *stats)
+{
+	u64 iova = 0;
+
+	vtd_pt_count_tables(pt, stats);
+	while (vtd_pt_count_leaves(pt, &iova, stats))
+		cond_resched();
+}
+
 static unsigned int level_of(u64 pgsize)
 {
 	return pgsize == SZ_1G ? 3 : pgsize == SZ_2M ? 2 : 1;
@@ -795,7 +805,7 @@ static void check_stats(struct lab *lab, const struct survey *survey)
 	struct vtd_pt_stats stats;
 	unsigned int level;
 
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	for (level = 1; level <= SPEC_LEVELS; level++) {
 		KUNIT_EXPECT_LE(test, survey->tables[level], stats.tables[level]);
 		KUNIT_EXPECT_EQ(test, survey->leaves[level], stats.leaves[level]);
@@ -1118,7 +1128,7 @@ static unsigned long lab_pages(struct lab *lab)
 	unsigned long nr = 0;
 	unsigned int level;
 
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	for (level = 1; level <= SPEC_LEVELS; level++)
 		nr += stats.tables[level];
 
@@ -2456,7 +2466,7 @@ static void large_over_empty(struct kunit *test)
 	must_map(lab, SZ_2M, SZ_4K, 512);
 	must_unmap(lab, SZ_2M, SZ_2M);
 	must_map(lab, 0, SZ_2M, 3);
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 1);
 	pages = lab_pages(lab);
 
@@ -2465,14 +2475,14 @@ static void large_over_empty(struct kunit *test)
 	atomic_set(&lab->fail_in, 0);
 	must_map(lab, SZ_2M + SZ_4K, SZ_4K, 7);
 	atomic_set(&lab->fail_in, -1);
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 0);
 	must_unmap(lab, SZ_2M, SZ_2M);
 	must_map(lab, SZ_2M, SZ_2M, 1);
 
 	/* ...and by splitting the large one. */
 	lab_split(lab, SZ_2M + SZ_4K);
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 0);
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), pages);
 }
@@ -2490,13 +2500,13 @@ static void huge_over_empty(struct kunit *test)
 	must_map(lab, iova + 99 * SZ_2M, SZ_2M, 2);
 	must_unmap(lab, iova, SZ_1G);
 	must_map(lab, iova, SZ_1G, 1);
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 4);
 	pages = lab_pages(lab);
 
 	must_unmap(lab, iova + 9 * SZ_2M + SZ_4K, SZ_2M);
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), pages);
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 1);
 	must_unmap(lab, iova, SZ_1G);
 	must_map(lab, iova, SZ_1G, 1);
@@ -3444,7 +3454,7 @@ static void deposited_not_yet(struct lab *lab)
 {
 	struct vtd_pt_stats stats;
 
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(lab->test, stats.deposited, deposited_before);
 }
 
@@ -3458,7 +3468,7 @@ static void deposit_after_invalidation(struct kunit *test)
 	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
 		must_map(lab, 8 * size, size / SPEC_ENTRIES, 2);
 		must_unmap(lab, 8 * size, size);
-		vtd_pt_get_stats(lab->pt, &stats);
+		count_all(lab->pt, &stats);
 		deposited_before = stats.deposited;
 		lab->on_invalidate = deposited_not_yet;
 		must_map(lab, 8 * size, size, 1);
@@ -3484,7 +3494,7 @@ static void many_over_empty(struct kunit *test)
 	must_map(lab, iova - SZ_2M, SZ_2M, 42);
 	lab->on_invalidate = NULL;
 	KUNIT_EXPECT_EQ(test, lab->got->nr, 1);
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 40);
 
 	/* One in the way: those in front are invalidated, and unwound. */
@@ -3494,7 +3504,7 @@ static void many_over_empty(struct kunit *test)
 	must_unmap(lab, iova, 30 * SZ_2M);
 	KUNIT_EXPECT_EQ(test, -EADDRINUSE,
 			lab_map(lab, iova, iova, SZ_2M, 40, RW));
-	vtd_pt_get_stats(lab->pt, &stats);
+	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 30);
 }
 

@@ -26,7 +26,6 @@
 #define vtd_pt_last_iova		VTD_PT_NS(last_iova)
 #define vtd_pt_count_tables		VTD_PT_NS(count_tables)
 #define vtd_pt_count_leaves		VTD_PT_NS(count_leaves)
-#define vtd_pt_get_stats		VTD_PT_NS(get_stats)
 #define vtd_pt_path			VTD_PT_NS(path)
 #define vtd_pt_next_leaf		VTD_PT_NS(next_leaf)
 

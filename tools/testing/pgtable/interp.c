@@ -499,6 +499,8 @@ static void step(enum shim_access access)
 
 /* Operations */
 
+#if SECOND_LEVEL
+
 static void record(struct iova_bitmap *bitmap, unsigned long iova, size_t length)
 {
 	struct op *op = container_of(bitmap, struct op, bitmap);
@@ -518,15 +520,21 @@ static void record(struct iova_bitmap *bitmap, unsigned long iova, size_t length
 
 static void read_dirty(struct op *op)
 {
-#if SECOND_LEVEL
 	struct iommu_dirty_bitmap dirty;
 
 	op->bitmap.record = record;
 	iommu_dirty_bitmap_init(&dirty, &op->bitmap, &op->gather);
 	vtd_pt_read_and_clear_dirty(t.pt, op->iova, op->end - 1, op->count ? 0 :
 				    IOMMU_DIRTY_NO_CLEAR, op->unit, &dirty);
-#endif
 }
+
+#else
+
+static void read_dirty(struct op *op)
+{
+}
+
+#endif
 
 static void run(struct op *op)
 {

@@ -241,12 +241,15 @@ void judge(struct model *m)
 	unsigned long deposited = 0, all = 0;
 	struct vtd_pt_stats stats;
 	unsigned int level;
+	u64 iova = 0;
 
 	spec_scan(&m->hw, vtd_pt_root(m->pt), &t.visitor);
 	if (t.extent < m->nr)
 		BUG("nothing at %llx", t.next ?: m->extents[t.extent].iova);
 
-	vtd_pt_get_stats(m->pt, &stats);
+	vtd_pt_count_tables(m->pt, &stats);
+	while (vtd_pt_count_leaves(m->pt, &iova, &stats))
+		;
 	for (level = 1; level <= VTD_PT_MAX_LEVELS; level++) {
 		BUG_ON(stats.tables[level] < t.tables[level]);
 		BUG_ON(stats.leaves[level] != t.leaves[level]);
