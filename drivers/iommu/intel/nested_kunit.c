@@ -11,9 +11,11 @@
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/pci.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
+#include <linux/uaccess.h>
 #include <uapi/linux/iommufd.h>
 
 #include "../kunit_memory.h"
@@ -178,6 +180,95 @@ static void invalidate_refuses(struct kunit *test)
 				    invalidate(domain, bad[i].addr, bad[i].npages),
 				    "%llx %llx", bad[i].addr, bad[i].npages);
 	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
+	remove_pasid(test, domain, PASID);
+}
+
+#define REQUESTS	40
+
+/* Pages from GVA on, as a VMM asks for them: an array in user space, at the end of a page */
+static struct iommu_user_data_array user_requests(struct kunit *test)
+{
+	size_t size = REQUESTS * sizeof(struct iommu_hwpt_vtd_s1_invalidate);
+	struct iommu_hwpt_vtd_s1_invalidate request = {
+		.npages = 1, .flags = IOMMU_VTD_INV_FLAGS_LEAF,
+	};
+	unsigned long page, start;
+	unsigned int i;
+
+	page = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, 0, page);
+	KUNIT_ASSERT_LE(test, page, TASK_SIZE);
+	start = page + PAGE_SIZE - size;
+	for (i = 0; i < REQUESTS; i++) {
+		request.addr = GVA + i * SZ_4K;
+		KUNIT_ASSERT_EQ(test, 0, copy_to_user((void __user *)start +
+						      i * sizeof(request), &request,
+						      sizeof(request)));
+	}
+
+	return (struct iommu_user_data_array) {
+		.type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
+		.uptr = (void __user *)start,
+		.entry_len = sizeof(request),
+		.entry_num = REQUESTS,
+	};
+}
+
+/* How many requests are handled, by so many descriptors in so many submissions */
+static void expect_handled(struct kunit *test, struct dmar_domain *domain,
+			   struct iommu_user_data_array array, int ret,
+			   unsigned int handled, unsigned int submissions)
+{
+	struct nested_test *ctx = test->priv;
+
+	ctx->fake.descs = 0;
+	ctx->fake.submissions = 0;
+	KUNIT_EXPECT_EQ(test, ret, domain->domain.ops->cache_invalidate_user(&domain->domain,
+									    &array));
+	KUNIT_EXPECT_EQ(test, handled, array.entry_num);
+	KUNIT_EXPECT_EQ(test, handled, ctx->fake.descs);
+	KUNIT_EXPECT_EQ(test, submissions, ctx->fake.submissions);
+}
+
+/* An array is submitted together. If one request is bad, those in front are handled. */
+static void invalidate_array(struct kunit *test)
+{
+	struct iommu_user_data_array array = user_requests(test);
+	struct iommu_hwpt_vtd_s1_invalidate bad = { .addr = GVA };
+	struct dmar_domain *domain = nested(test);
+	struct nested_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	expect(test, PASID, GVA, HOST_DATA);
+	vtd_guest_map(test, ctx->parent, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
+	*ctx->table.leaf += SZ_4K;
+	expect_handled(test, domain, array, 0, REQUESTS, DIV_ROUND_UP(REQUESTS, 16));
+	expect(test, PASID, GVA, HOST_DATA + SZ_2M);
+
+	array.entry_num = 1;
+	expect_handled(test, domain, array, 0, 1, 1);
+	array.entry_num = 0;
+	expect_handled(test, domain, array, 0, 0, 0);
+	array.entry_num = 16;
+	expect_handled(test, domain, array, 0, 16, 1);
+
+	/* The last three are beyond the page. */
+	array.entry_num = REQUESTS;
+	array.uptr += 3 * sizeof(bad);
+	expect_handled(test, domain, array, -EFAULT, REQUESTS - 3, 3);
+	array.uptr -= 3 * sizeof(bad);
+
+	KUNIT_ASSERT_EQ(test, 0, copy_to_user(array.uptr + 20 * sizeof(bad), &bad,
+					      sizeof(bad)));
+	expect_handled(test, domain, array, -EINVAL, 20, 2);
+	bad.npages = 1;
+	bad.flags = ~IOMMU_VTD_INV_FLAGS_LEAF;
+	KUNIT_ASSERT_EQ(test, 0, copy_to_user(array.uptr + 5 * sizeof(bad), &bad,
+					      sizeof(bad)));
+	expect_handled(test, domain, array, -EOPNOTSUPP, 5, 1);
+	array.type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 + 1;
+	expect_handled(test, domain, array, -EINVAL, 0, 0);
 	remove_pasid(test, domain, PASID);
 }
 
@@ -847,6 +938,7 @@ static struct kunit_case nested_test_cases[] = {
 	KUNIT_CASE(nested_on_rid),
 	KUNIT_CASE(invalidate_everything),
 	KUNIT_CASE(invalidate_refuses),
+	KUNIT_CASE(invalidate_array),
 	KUNIT_CASE(nested_data_refused),
 	KUNIT_CASE(nested_lacking),
 	KUNIT_CASE(wpe_without_sre),

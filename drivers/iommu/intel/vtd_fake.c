@@ -86,6 +86,7 @@ static int fake_submit(struct intel_iommu *iommu, struct qi_desc *desc,
 		fake->response[1] = desc[i].qw1;
 	}
 	fake->descs += count;
+	fake->submissions++;
 	vtd_submitted(fake->machine, iommu, desc, count);
 
 	return 0;

@@ -43,6 +43,7 @@ struct kunit;
  * @nr_devs: devices so far
  * @stores: stores to PASID and context entries
  * @descs: invalidation descriptors
+ * @submissions: what they were submitted in
  * @responses: page group responses among them
  * @response: the last of these
  * @meanwhile: if not NULL, called once, in front of the next invalidations
@@ -50,7 +51,7 @@ struct kunit;
 struct vtd_fake {
 	struct vtd_machine *machine;
 	unsigned int nr_iommus, nr_devs;
-	unsigned int stores, descs, responses;
+	unsigned int stores, descs, submissions, responses;
 	u64 response[2];
 	void (*meanwhile)(struct kunit *test);
 };
