@@ -476,14 +476,17 @@ static void tag(struct kunit *test, struct dmar_domain *domain,
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, untag, at));
 }
 
-/* Two devices behind one IOMMU share what that IOMMU has cached. */
+/*
+ * Two devices behind one IOMMU share what that IOMMU has cached, and all PASIDs share what
+ * it has cached of a second level.
+ */
 static bool iotlb_shared(struct driver_test *ctx, const struct attachment *at)
 {
 	const struct attachment *other;
 
 	for (other = ctx->attached; other < at; other++) {
 		if (iommu_of(other->dev) == iommu_of(at->dev) &&
-		    other->pasid == at->pasid)
+		    (other->pasid == at->pasid || !at->domain->use_first_level))
 			return true;
 	}
 

@@ -151,6 +151,23 @@ void vtd_model_add_device(struct vtd_model *model, u16 sid, bool ats)
 	model->devices[model->nr_devices++].ats = ats;
 }
 
+/**
+ * vtd_model_set_global() - let a device take invalidations for all PASIDs at once
+ * @model: the IOMMU that it is behind
+ * @sid: requester ID
+ *
+ * It ignores the bit that asks for that otherwise (PCIe 10.3.8).
+ */
+void vtd_model_set_global(struct vtd_model *model, u16 sid)
+{
+	unsigned int i;
+
+	for (i = 0; i < model->nr_devices; i++) {
+		if (model->devices[i].sid == sid)
+			model->devices[i].global = true;
+	}
+}
+
 static bool has_ats(const struct vtd_model *model, u16 sid)
 {
 	unsigned int i;

@@ -221,6 +221,7 @@ struct vtd_model *vtd_model_add(struct vtd_machine *machine, const void *iommu,
 				const struct vtd_hw *hw);
 struct vtd_model *vtd_model_find(struct vtd_machine *machine, const void *iommu);
 void vtd_model_add_device(struct vtd_model *model, u16 sid, bool ats);
+void vtd_model_set_global(struct vtd_model *model, u16 sid);
 void vtd_model_watch(struct vtd_model *model, u16 sid, u32 pasid, u64 addr);
 void vtd_model_unwatch(struct vtd_model *model);
 

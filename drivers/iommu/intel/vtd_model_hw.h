@@ -173,7 +173,7 @@ struct vtd_model {
 
 	struct {
 		u16 sid;
-		bool ats;
+		bool ats, global;
 	} devices[VTD_MAX_DEVICES];
 	unsigned int nr_devices;
 

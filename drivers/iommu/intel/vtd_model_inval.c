@@ -29,6 +29,7 @@ struct inval {
 	u16 did;
 	u16 sid, sid_mask;
 	u32 pasid;
+	bool all_pasids;
 	u64 first, last;
 	bool leaves_only;		/* IH */
 	bool legacy;			/* mode of the IOMMU */
@@ -265,7 +266,9 @@ static bool device_tlb_covers(const struct vtd_item *item, const void *data)
 	const struct inval *inval = data;
 
 	return item->cache == VTD_DEVICE_TLB && item->sid == inval->sid &&
-	       item->pasid == inval->pasid && covers_page(item, inval);
+	       (inval->all_pasids ? item->pasid != VTD_NO_PASID :
+				    item->pasid == inval->pasid) &&
+	       covers_page(item, inval);
 }
 
 /* With S, the lowest bit that is clear tells the size. */
@@ -285,8 +288,12 @@ static void forget_device_tlb(struct vtd_model *model, struct inval *inval)
 	unsigned int i;
 	bool known = false;
 
-	for (i = 0; i < model->nr_devices; i++)
-		known |= model->devices[i].sid == inval->sid && model->devices[i].ats;
+	for (i = 0; i < model->nr_devices; i++) {
+		if (model->devices[i].sid != inval->sid)
+			continue;
+		known |= model->devices[i].ats;
+		inval->all_pasids &= model->devices[i].global;
+	}
 
 	wrong_if(inval, !(model->hw.ecap & ECAP_DT), "there is no ECAP.DT");
 	wrong_if(inval, !known, "there is no such device, or it has no TLB");
@@ -309,9 +316,10 @@ static void device_tlb_invalidate(struct vtd_model *model, const u64 *desc,
 static void pasid_device_tlb_invalidate(struct vtd_model *model, const u64 *desc,
 					struct inval *inval)
 {
-	check_reserved(inval, desc, GENMASK_ULL(11, 9), GENMASK_ULL(10, 0));
+	check_reserved(inval, desc, GENMASK_ULL(11, 9), GENMASK_ULL(10, 1));
 	wrong_if(inval, !(model->hw.ecap & ECAP_PASID), "there is no ECAP.PASID");
 	inval->sid = FIELD_GET(GENMASK_ULL(31, 16), desc[0]);
+	inval->all_pasids = desc[1] & BIT_ULL(0);
 	decode_device_range(desc[1], desc[1] & BIT_ULL(11), inval);
 	forget_device_tlb(model, inval);
 }

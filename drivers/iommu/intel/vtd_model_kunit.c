@@ -838,6 +838,7 @@ static void vtd_model_accessed_no_snoop(struct kunit *test)
 #define IH			BIT(6)
 #define DTLB_ALL		(GENMASK_ULL(62, 12) | 1)
 #define PDTLB_ALL		(GENMASK_ULL(62, 12) | BIT(11))
+#define GLOBAL			BIT(0)
 #define NEXT_PAGE(addr)		((addr) ^ SZ_4K)
 
 #define MAX_STEPS	12
@@ -850,6 +851,7 @@ struct cached {
 	u64 set, clear;
 	u64 addr;			/* ADDR if 0 */
 	bool rid, ats;
+	bool global;			/* the device's TLB takes that bit */
 	u64 misses[MAX_STEPS][4];
 	u64 covers[4][4];		/* each of them does */
 	/* executed before and after each, to clear what is not the point */
@@ -951,10 +953,20 @@ static const struct cached cached[] = {
 	{ "device TLB with PASID", FIRST, FS1, .clear = 1, .ats = true,
 	  .misses = { TLB_GLOBAL, DTLB(SID, DTLB_ALL),
 		      PDTLB(SID, PASID + 1, PDTLB_ALL),
+		      PDTLB(SID, PASID + 1, PDTLB_ALL | GLOBAL),
 		      PDTLB(SID, PASID, ADDR + SZ_4K) },
 	  .covers = { PDTLB(SID, PASID, ADDR), PDTLB(SID, PASID, PDTLB_ALL),
 		      PDTLB(SID, PASID, (ADDR & ~0x3fffULL) | BIT(12) | BIT(11)) },
 	  .also = { TLB_GLOBAL } },
+	{ "device TLB, all PASIDs", FIRST, FS1, .clear = 1, .ats = true, .global = true,
+	  .misses = { TLB_GLOBAL, DTLB(SID, DTLB_ALL), PDTLB(SID, PASID + 1, PDTLB_ALL),
+		      PDTLB(SID, 0, (ADDR + SZ_4K) | GLOBAL) },
+	  .covers = { PDTLB(SID, 0, ADDR | GLOBAL), PDTLB(SID, 0, PDTLB_ALL | GLOBAL) },
+	  .also = { TLB_GLOBAL } },
+	{ "device TLB, not of all PASIDs", FIRST, FS1, .clear = 1, .rid = true, .ats = true,
+	  .global = true,
+	  .misses = { TLB_GLOBAL, PDTLB(SID, 0, PDTLB_ALL | GLOBAL) },
+	  .covers = { DTLB(SID, ADDR) }, .also = { TLB_GLOBAL } },
 	/* Else the device takes it from the IOTLB again. */
 	{ "device TLB before IOTLB", FIRST, FS1, .clear = 1, .ats = true,
 	  .misses = { PDTLB(SID, PASID, PDTLB_ALL), PTLB_PASID(DID, PASID) },
@@ -1014,6 +1026,8 @@ static u64 make_stale(struct kunit *test, struct world *w, const struct cached *
 		/* an IOMMU without device TLBs in the way */
 		vtd_expect_page(test, w->model, &req, page);
 	} else {
+		if (c->global)
+			vtd_model_set_global(w->model, SID);
 		vtd_model_watch(w->model, SID, req.pasid, req.addr);
 		vtd_expect_page(test, w->model, &req, page);
 	}
@@ -1199,7 +1213,7 @@ static const struct wrong wrongs[] = {
 	{ "device TLB, no such device", DTLB(SID + 1, 0) },
 	{ "device TLB without DT", DTLB(SID, 0), .no_ecap = ECAP_DT },
 	{ "PASID device TLB, bit 9", { 0x08 | BIT(9) | SID << 16 } },
-	{ "PASID device TLB, bit 64", PDTLB(SID, PASID, 1) },
+	{ "PASID device TLB, bit 65", PDTLB(SID, PASID, 2) },
 	{ "PASID device TLB, bit 74", PDTLB(SID, PASID, BIT(10)) },
 	{ "PASID device TLB, no such device", PDTLB(SID + 1, PASID, 0) },
 	{ "PASID device TLB without PASID", PDTLB(SID, PASID, 0),

@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit suite of invalidations for many PASIDs: what is submitted for how many of them,
+ * and that the VT-d model forgets all that has been unmapped.
+ */
+
+#include <kunit/test.h>
+#include <linux/iommu.h>
+#include <linux/list.h>
+#include <linux/pci.h>
+#include <linux/sizes.h>
+#include <uapi/linux/iommufd.h>
+
+#include "iommu.h"
+#include "paging_domain.h"
+#include "pasid.h"
+#include "vtd_fake.h"
+
+#define IOVA		0x40003000ULL
+#define PA		(70ULL * SZ_1G)
+#define WATCHED		12	/* PASIDs, more than have tags of their own */
+#define MANY		1000
+
+struct inval_test {
+	struct vtd_fake fake;
+	struct intel_iommu *iommu;
+};
+
+/* A device's TLB: none, one that is invalidated PASID by PASID, one for all at once */
+enum device_tlb { NO_TLB, TLB, GLOBAL_TLB };
+
+/* @few, @many: descriptors for an unmap with 8 PASIDs, and with each number above */
+struct domain_case {
+	const char *name;
+	bool first_level;
+	enum device_tlb tlb;
+	unsigned int few, many;
+};
+
+#define EACH	0		/* one for each PASID */
+
+static const struct domain_case domain_cases[] = {
+	{ "second level", false, NO_TLB, 1, 1 },
+	{ "second level, device TLB", false, TLB, 1 + 8, 1 + EACH },
+	{ "second level, device TLB for all PASIDs", false, GLOBAL_TLB, 1 + 8, 1 + 1 },
+	{ "first level", true, NO_TLB, 8, 1 },
+	{ "first level, device TLB", true, TLB, 8 + 8, 1 + EACH },
+	{ "first level, device TLB for all PASIDs", true, GLOBAL_TLB, 8 + 8, 1 + 1 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(domain, domain_cases, name);
+
+static struct device *new_device(struct kunit *test, enum device_tlb tlb)
+{
+	struct inval_test *ctx = test->priv;
+	struct device *dev = vtd_fake_device(test, ctx->iommu, tlb != NO_TLB);
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	if (tlb == GLOBAL_TLB) {
+		info->ats_global = true;
+		vtd_model_set_global(vtd_fake_model(test, dev),
+				     PCI_DEVID(info->bus, info->devfn));
+	}
+
+	return dev;
+}
+
+static struct dmar_domain *new_domain(struct kunit *test, struct device *dev,
+				      bool first_level)
+{
+	struct dmar_domain *domain;
+
+	domain = vtd_fake_keep(test, intel_paging_domain_alloc(dev, first_level, 0));
+	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
+
+	return domain;
+}
+
+static void map(struct kunit *test, struct dmar_domain *domain)
+{
+	KUNIT_ASSERT_EQ(test, 0, iommu_map(&domain->domain, IOVA, PA, SZ_4K,
+					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
+}
+
+/* How many descriptors an unmap takes */
+static unsigned int unmap(struct kunit *test, struct dmar_domain *domain)
+{
+	struct inval_test *ctx = test->priv;
+
+	ctx->fake.descs = 0;
+	ctx->fake.submissions = 0;
+	KUNIT_ASSERT_EQ(test, SZ_4K, iommu_unmap(&domain->domain, IOVA, SZ_4K));
+
+	return ctx->fake.descs;
+}
+
+static void attach(struct kunit *test, struct dmar_domain *domain, struct device *dev,
+		   u32 pasid)
+{
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->set_dev_pasid(&domain->domain, dev,
+								   pasid, NULL));
+}
+
+static void detach(struct dmar_domain *domain, struct device *dev, u32 pasid)
+{
+	intel_iommu_ops.remove_dev_pasid(dev, pasid, &domain->domain);
+}
+
+static void expect_all(struct kunit *test, struct device *dev, bool mapped, u32 first,
+		       u32 last)
+{
+	u32 pasid;
+
+	for (pasid = first; pasid <= last; pasid++) {
+		if (mapped)
+			vtd_fake_expect(test, dev, pasid, IOVA, PA);
+		else
+			vtd_fake_expect_gone(test, dev, pasid, IOVA);
+	}
+}
+
+static unsigned int nr_tags(struct dmar_domain *domain)
+{
+	return list_count_nodes(&domain->cache_tags);
+}
+
+/* PASIDs come and go: what is unmapped is forgotten by each, whatever tag it has. */
+static void pasids_come_and_go(struct kunit *test)
+{
+	const struct domain_case *c = test->param_value;
+	struct device *dev = new_device(test, c->tlb);
+	struct dmar_domain *domain = new_domain(test, dev, c->first_level);
+	u32 pasid;
+
+	for (pasid = 1; pasid <= WATCHED; pasid++) {
+		attach(test, domain, dev, pasid);
+		vtd_fake_watch(test, dev, pasid, IOVA);
+		map(test, domain);
+		expect_all(test, dev, true, 1, pasid);
+		unmap(test, domain);
+		expect_all(test, dev, false, 1, pasid);
+	}
+	for (pasid = 1; pasid <= WATCHED; pasid++) {
+		detach(domain, dev, pasid);
+		map(test, domain);
+		expect_all(test, dev, true, pasid + 1, WATCHED);
+		unmap(test, domain);
+		expect_all(test, dev, false, 1, WATCHED);
+	}
+	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
+}
+
+/* What is submitted for one PASID, for a few, and for many */
+static void count_descriptors(struct kunit *test)
+{
+	static const unsigned int numbers[] = { 1, 8, 9, 16, MANY };
+	const struct domain_case *c = test->param_value;
+	struct device *dev = new_device(test, c->tlb);
+	struct dmar_domain *domain = new_domain(test, dev, c->first_level);
+	struct inval_test *ctx = test->priv;
+	unsigned int i, tagged = 0, want, got;
+
+	KUNIT_ASSERT_EQ(test, 0, domain_attach_iommu(domain, ctx->iommu));
+	for (i = 0; i < ARRAY_SIZE(numbers); i++) {
+		while (tagged < numbers[i])
+			KUNIT_ASSERT_EQ(test, 0,
+					cache_tag_assign_domain(domain, dev, ++tagged));
+		if (tagged == 1)
+			want = c->tlb ? 2 : 1;
+		else if (tagged <= 8)
+			want = c->few;
+		else
+			want = c->many + (c->tlb == TLB ? tagged : 0);
+		map(test, domain);
+		got = unmap(test, domain);
+		KUNIT_EXPECT_EQ_MSG(test, want, got, "%u PASIDs", tagged);
+		KUNIT_EXPECT_EQ(test, DIV_ROUND_UP(want, 16), ctx->fake.submissions);
+		kunit_info(test, "%4u PASIDs: %4u descriptors, %2u waits\n", tagged, got,
+			   ctx->fake.submissions);
+	}
+	/* as many tags as descriptors: nothing else grows with the number of PASIDs */
+	KUNIT_EXPECT_EQ(test, want, nr_tags(domain));
+	while (tagged)
+		cache_tag_unassign_domain(domain, dev, tagged--);
+	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
+	domain_detach_iommu(domain, ctx->iommu);
+}
+
+/* Requests without PASID are not among those that one invalidation is for. */
+static void requests_without_pasid(struct kunit *test)
+{
+	struct device *dev = new_device(test, GLOBAL_TLB);
+	struct dmar_domain *domain = new_domain(test, dev, true);
+	u32 pasid;
+
+	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, dev));
+	vtd_fake_watch(test, dev, IOMMU_NO_PASID, IOVA);
+	for (pasid = 1; pasid <= WATCHED; pasid++)
+		attach(test, domain, dev, pasid);
+	vtd_fake_watch(test, dev, WATCHED, IOVA);
+	map(test, domain);
+	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
+	vtd_fake_expect(test, dev, WATCHED, IOVA, PA);
+	/* of the RID: without PASID, and PASID 0 */
+	KUNIT_EXPECT_EQ(test, 1 + 2 + 1, unmap(test, domain));
+	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
+	vtd_fake_expect_gone(test, dev, WATCHED, IOVA);
+
+	for (pasid = 1; pasid <= WATCHED; pasid++)
+		detach(domain, dev, pasid);
+	map(test, domain);
+	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
+	unmap(test, domain);
+	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
+	device_block_translation(dev);
+	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
+}
+
+/* Two devices use the same PASIDs, of which one device has more than the other. */
+static void two_devices(struct kunit *test)
+{
+	struct device *few = new_device(test, GLOBAL_TLB);
+	struct device *many = new_device(test, GLOBAL_TLB);
+	struct dmar_domain *domain = new_domain(test, few, true);
+	u32 pasid;
+
+	for (pasid = 1; pasid <= WATCHED; pasid++) {
+		attach(test, domain, many, pasid);
+		if (pasid <= 2)
+			attach(test, domain, few, pasid);
+	}
+	vtd_fake_watch(test, few, 2, IOVA);
+	vtd_fake_watch(test, many, WATCHED, IOVA);
+	map(test, domain);
+	KUNIT_EXPECT_EQ(test, 1 + 1 + 2, unmap(test, domain));
+	vtd_fake_expect_gone(test, few, 2, IOVA);
+	vtd_fake_expect_gone(test, many, WATCHED, IOVA);
+
+	for (pasid = 1; pasid <= WATCHED; pasid++)
+		detach(domain, many, pasid);
+	map(test, domain);
+	vtd_fake_expect(test, few, 2, IOVA, PA);
+	unmap(test, domain);
+	vtd_fake_expect_gone(test, few, 2, IOVA);
+	detach(domain, few, 1);
+	detach(domain, few, 2);
+	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
+}
+
+/* Guests' tables under many PASIDs: the host unmaps from what they are nested on. */
+static void nested_on_many(struct kunit *test)
+{
+	struct device *dev = new_device(test, GLOBAL_TLB);
+	struct dmar_domain *parent, *domain;
+	struct vtd_table table;
+	u32 pasid;
+
+	parent = vtd_fake_domain(test, dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+	vtd_guest_map(test, parent, GUEST_DATA, HOST_DATA, SZ_4K);
+	table = vtd_guest_table(test, parent, GVA, GUEST_DATA);
+	domain = vtd_guest_nested(test, dev, parent, table.root);
+	for (pasid = 1; pasid <= WATCHED; pasid++)
+		attach(test, domain, dev, pasid);
+	vtd_fake_watch(test, dev, 1, GVA);
+	vtd_fake_watch(test, dev, WATCHED, GVA);
+	vtd_fake_expect(test, dev, WATCHED, GVA, HOST_DATA);
+	KUNIT_ASSERT_EQ(test, SZ_4K, iommu_unmap(&parent->domain, GUEST_DATA, SZ_4K));
+	vtd_fake_expect_gone(test, dev, 1, GVA);
+	vtd_fake_expect_gone(test, dev, WATCHED, GVA);
+	KUNIT_EXPECT_EQ(test, 2, nr_tags(parent));
+
+	vtd_guest_map(test, parent, GUEST_DATA, HOST_DATA, SZ_4K);
+	vtd_fake_expect(test, dev, WATCHED, GVA, HOST_DATA);
+	vtd_fake_store(test, table.leaf, 0);
+	KUNIT_EXPECT_EQ(test, 0, intel_gpasid_ops.invalidate(&domain->domain, GVA, 1, true));
+	vtd_fake_expect_gone(test, dev, 1, GVA);
+	vtd_fake_expect_gone(test, dev, WATCHED, GVA);
+	KUNIT_EXPECT_EQ(test, 2, nr_tags(domain));
+
+	for (pasid = 1; pasid <= WATCHED; pasid++)
+		detach(domain, dev, pasid);
+	KUNIT_EXPECT_EQ(test, 0, nr_tags(parent));
+}
+
+/* The second-level Accessed/Dirty enable of an entry (section 9.6) */
+static bool tracks_dirty(struct device *dev, u32 pasid)
+{
+	struct pasid_dir_entry *dir = intel_pasid_get_table(dev)->table;
+
+	return get_pasid_table_from_pde(dir)[pasid].val[0] & BIT_ULL(9);
+}
+
+static void switch_dirty_tracking(struct kunit *test, struct dmar_domain *domain,
+				  struct device *dev, bool enable, u32 last)
+{
+	const struct iommu_dirty_ops *ops = domain->domain.dirty_ops;
+	u32 pasid;
+
+	KUNIT_ASSERT_EQ(test, 0, ops->set_dirty_tracking(&domain->domain, enable));
+	for (pasid = 1; pasid <= last; pasid++)
+		KUNIT_EXPECT_EQ_MSG(test, enable, tracks_dirty(dev, pasid), "PASID %u", pasid);
+}
+
+/*
+ * Dirty tracking is switched PASID by PASID, in all of them: those of the domain, odd ones,
+ * and those of domains that are nested on it, also when some have come or gone meanwhile.
+ */
+static void dirty_tracking(struct kunit *test)
+{
+	struct device *dev = new_device(test, NO_TLB);
+	struct dmar_domain *parent, *nested[2];
+	struct vtd_table table;
+	u32 pasid, last = 6;
+
+	parent = vtd_fake_domain(test, dev, IOMMU_HWPT_ALLOC_NEST_PARENT |
+				 IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+	vtd_guest_map(test, parent, GUEST_DATA, HOST_DATA, SZ_4K);
+	table = vtd_guest_table(test, parent, GVA, GUEST_DATA);
+	nested[0] = vtd_guest_nested(test, dev, parent, table.root);
+	for (pasid = 1; pasid <= last; pasid++)
+		attach(test, pasid % 2 ? parent : nested[0], dev, pasid);
+	switch_dirty_tracking(test, parent, dev, true, last);
+
+	/* Those that come now are tracked, and are found when it ends. */
+	nested[1] = vtd_guest_nested(test, dev, parent, table.root);
+	for (; pasid <= WATCHED; pasid++)
+		attach(test, pasid % 2 ? parent : nested[pasid / 2 % 2], dev, pasid);
+	switch_dirty_tracking(test, parent, dev, true, WATCHED);
+	for (pasid = 1; pasid <= 2; pasid++) {
+		detach(pasid % 2 ? parent : nested[0], dev, pasid);
+		attach(test, pasid % 2 ? parent : nested[0], dev, pasid);
+	}
+	switch_dirty_tracking(test, parent, dev, false, WATCHED);
+	switch_dirty_tracking(test, parent, dev, true, WATCHED);
+	switch_dirty_tracking(test, parent, dev, false, WATCHED);
+
+	for (pasid = 1; pasid <= WATCHED; pasid++)
+		detach(pasid % 2 ? parent : nested[pasid <= last ? 0 : pasid / 2 % 2], dev,
+		       pasid);
+	KUNIT_EXPECT_TRUE(test, list_empty(&parent->dev_pasids));
+	KUNIT_EXPECT_EQ(test, 0, nr_tags(parent));
+}
+
+static int inval_init(struct kunit *test)
+{
+	struct inval_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	int ret;
+
+	ret = vtd_fake_init(test, ctx ? &ctx->fake : NULL);
+	if (ret)
+		return ret;
+	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
+
+	return 0;
+}
+
+static struct kunit_case inval_cases[] = {
+	KUNIT_CASE_PARAM(pasids_come_and_go, domain_gen_params),
+	KUNIT_CASE_PARAM(count_descriptors, domain_gen_params),
+	KUNIT_CASE(requests_without_pasid),
+	KUNIT_CASE(two_devices),
+	KUNIT_CASE(nested_on_many),
+	KUNIT_CASE(dirty_tracking),
+	{}
+};
+
+static struct kunit_suite inval_suite = {
+	.name = "intel-iommu-invalidation",
+	.init = inval_init,
+	.test_cases = inval_cases,
+};
+
+kunit_test_suite(inval_suite);
