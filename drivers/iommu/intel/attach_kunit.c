@@ -185,9 +185,9 @@ static void replace_without_memory(struct kunit *test, struct dmar_domain *old)
 		expect(test, GUEST_DATA, HOST_DATA);
 		expect_unused(test, new);
 	}
-	/* the domain's record, its batch, and two tags */
+	/* the domain's record, and two tags */
 	if (IS_ENABLED(CONFIG_FAULT_INJECTION))
-		KUNIT_EXPECT_LE(test, 4, failures);
+		KUNIT_EXPECT_LE(test, 3, failures);
 }
 
 static void rid_without_memory(struct kunit *test)
