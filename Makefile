@@ -9,7 +9,7 @@ MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	endure field bench bench-record record bench-dma bench-queue
+	demand endure field bench bench-record record bench-dma bench-queue
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -33,7 +33,9 @@ help:
 ##                   kernel driver
 ##   make soak       the same at random, and random calls of hostile users, for ten
 ##                   minutes each (TIME=seconds)
-##   make vmm        the same by Debian 13's newest QEMU, for a guest of its own
+##   make demand     a device works on memory that is not pinned, while it is swapped,
+##                   migrated, post-copied; a table
+##   make vmm        nested translation by Debian 13's newest QEMU, for a guest of its own
 ##   make field      what people do in the field, on more machines than "make test":
 ##                   limits, types of domains, an untrusted port, kexec, kdump, RMRRs
 ##   make endure     what has to pass every time, again and again, for many hours;
@@ -124,6 +126,9 @@ nested: setup
 
 soak: setup
 	@tools/guest/nested.sh soak $(or $(TIME),600)
+
+demand: setup
+	@tools/guest/nested.sh demand
 
 vmm: setup
 	@tools/guest/vmm.sh

@@ -9,7 +9,7 @@ BUSYBOX := $(shell command -v busybox)
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
 PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset vtd_demand \
-	    vtd_field vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth \
+	    vtd_unpinned vtd_field vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth \
 	    dma_map_benchmark pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
@@ -50,7 +50,8 @@ $(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF)
 $(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
 DEMAND := $(GUEST)/vtd_demand.h $(VMM)
 $(OUT)/bin/vtd_demand: $(GUEST)/vtd_demand.c $(DEMAND)
-$(OUT)/bin/vtd_demand: CFLAGS += -pthread
+$(OUT)/bin/vtd_unpinned: $(GUEST)/vtd_unpinned.c $(DEMAND)
+$(OUT)/bin/vtd_demand $(OUT)/bin/vtd_unpinned: CFLAGS += -pthread
 $(OUT)/bin/memory: $(GUEST)/memory.c $(GUEST)/clock.h
 $(OUT)/bin/hmm-tests: $(SELF)/mm/hmm-tests.c $(SRC)/lib/test_hmm_uapi.h
 $(OUT)/bin/hmm-tests: CFLAGS += -idirafter $(SRC)
@@ -61,7 +62,7 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
-	       vtd_field vtd_sriov iommufd iommufd_fail_nth memory hmm-tests)
+	       vtd_field vtd_sriov vtd_unpinned iommufd iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
 # Only where the selftests are ahead of the kernel's interface.

@@ -9,9 +9,9 @@
 # one of them, as KTAP, which says that it is skipped if there is no such QEMU; "ktap
 # strict SUITE" is a suite of the guest by itself.  With "soak SECONDS": random work
 # (vtd_soak.c) and random calls of hostile users (vtd_attack.c), each for that long, on
-# the strict one.  With "bench": what strict unmaps cost there.  KERNEL=, ACCEL= and
-# TIMEOUT= are as for
-# tools/lab/boot.sh.
+# the strict one.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
+# there, and a table of that.  With "bench": what strict unmaps cost there.  KERNEL=,
+# ACCEL= and TIMEOUT= are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
@@ -50,7 +50,7 @@ run() {
 		more=intel_iommu=fl_user
 	fi
 	more+=" vfio_pci.fault_tolerant=0000:00:04.0 ${3:-}"
-	if [ "$suite" = demand ]; then
+	if [ "$suite" = demand ] || [ "$suite" = unpinned ]; then
 		export NODES=2
 		more+=' hugepages=4'
 	fi
@@ -90,6 +90,20 @@ table() {
 faults() {
 	printf '\n'
 	tr -d '\r' <"$RESULTS/nested-$1.console" | sed -n 's/^# | //p' | awk '!told[$0]++'
+}
+
+# Each row of vtd_unpinned, with the result that comes behind it
+unpinned_table() {
+	printf '%-11s %-7s %8s %6s %6s %8s %7s %7s %8s %5s %7s %8s %8s  %s\n' \
+		'' '' MiB KiB KiB page '' faults: '' '' pages: '' MiB '' \
+		memory tables resident pinned locked requests served minor 'swap-in' \
+		late mapped evicted compared result
+	tr -d '\r' <"$RESULTS/unpinned-strict.console" | awk '
+		sub(/^# \| /, "") { row = $0 }
+		/^(not )?ok [0-9]+ vm\./ {
+			print (row ? row : $0) "  " ($1 == "ok" ? "ok" : "FAILED")
+			row = ""
+		}'
 }
 
 # What was unmapped between two marks of bench-queue, and what the queue had to do
@@ -145,6 +159,9 @@ if [ "${1:-}" = bench ]; then
 	QEMU_ARGS+=" -trace vtd_inv_qi_tail -trace pci_cfg_write -D $RESULTS/bench-queue.trace"
 	run strict bench-queue quiet || status=1
 	queue_costs
+elif [ "${1:-}" = demand ]; then
+	run strict unpinned || status=1
+	unpinned_table
 elif [ "${1:-}" = soak ]; then
 	for suite in soak attack; do
 		TIMEOUT=$(($2 + 1200)) run strict $suite "seconds=$2" || status=1

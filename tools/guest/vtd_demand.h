@@ -146,6 +146,66 @@ static unsigned int page_requests(struct demand *d)
 	return *reg(&d->vmm.dev, VTDT_PAGE_REQUESTS);
 }
 
+/* ---- what the IOMMU core and its driver count ---- */
+
+#define TRACING		"/sys/kernel/tracing/"
+#define MAPS		"iommu/map"
+
+/* Count an event, and add up a number that it has, or not any more. */
+static bool count_event(const char *event, const char *number, bool on)
+{
+	char path[100], trigger[100];
+
+	snprintf(path, sizeof(path), TRACING "events/%s/trigger", event);
+	snprintf(trigger, sizeof(trigger), "%shist:keys=common_cpu:vals=%s", on ? "" : "!",
+		 number);
+	return write_file(path, trigger);
+}
+
+/* @number may be "hitcount". */
+static unsigned long counted(const char *event, const char *number)
+{
+	unsigned long of_cpu, sum = 0;
+	char path[100], line[300];
+	const char *at;
+	FILE *file;
+
+	snprintf(path, sizeof(path), TRACING "events/%s/hist", event);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file)) {
+		at = line[0] == '{' ? strstr(line, number) : NULL;
+		if (at && sscanf(at + strlen(number), ": %lu", &of_cpu) == 1)
+			sum += of_cpu;
+	}
+	if (file)
+		fclose(file);
+	return sum;
+}
+
+/* Pages of 4 KiB that were mapped since count_event(MAPS, "size", true) */
+static unsigned long pages_mapped(void)
+{
+	return counted(MAPS, "size") / PAGE;
+}
+
+/* Pages of 4 KiB that are mapped in the domain that was allocated last, but nested ones */
+static unsigned long pages_in_domain(void)
+{
+	FILE *file = fopen("/sys/kernel/debug/iommu/intel/pgtable_stats", "r");
+	unsigned long small = 0, large = 0;
+	const char *at;
+	char line[300];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		at = strstr(line, "leaves_4k=");
+		if (at)
+			sscanf(at, "leaves_4k=%lu leaves_2m=%lu", &small, &large);
+	}
+	if (file)
+		fclose(file);
+	return small + large * (SZ_2M / PAGE);
+}
+
 /* ---- pages that are late ---- */
 
 struct late {

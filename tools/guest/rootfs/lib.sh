@@ -20,6 +20,15 @@ bind() {
 	[ "$(basename "$(readlink "$dev/driver")")" = "$2" ]
 }
 
+# memory_can_go: cgroups that can be short of memory, and swap on zram
+memory_can_go() {
+	! grep -q zram0 /proc/swaps || return 0
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup &&
+		echo +memory >/sys/fs/cgroup/cgroup.subtree_control &&
+		echo 256M >/sys/block/zram0/disksize &&
+		mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
+}
+
 # show FILE: to the console, without the kernel's messages in the middle of it
 show() {
 	dmesg -n 1
