@@ -2,14 +2,14 @@
 # The lab's commands.  Each is a small script in tools/; "make" explains them.
 
 lab := tools/lab
-export KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
+export CONFIG SUFFIX KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
 export SEED TIME NODES WHAT COUNT FMT
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	demand endure field bench bench-record record bench-dma bench-queue
+	demand endure field bench bench-record record bench-dma bench-queue deb deb-test
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -64,6 +64,11 @@ help:
 ##   make qemu-tree, make qemu-refresh
 ##                   the same with QEMU: build/qemu-tree and tools/qemu
 ##   make clean      remove build/ (what was downloaded stays in the cache)
+##
+##   make deb        Debian packages of the kernel with the series, in build/deb, to try
+##                   it on a machine: CONFIG=debian (the default), localmodconfig (what
+##                   this machine uses) or a file; SUFFIX=, at the end of their version
+##   make deb-test   install them in a Debian made for that, and boot it
 ##
 ## Variables:
 ##   KERNEL_SRC=     another 6.12.y tree or tarball than Debian's newest package
@@ -162,6 +167,12 @@ refresh: setup
 
 series: setup
 	@$(lab)/devtree.sh series
+
+deb: setup
+	@$(lab)/deb.sh
+
+deb-test: setup
+	@$(lab)/deb_test.sh
 
 clean:
 	@$(lab)/clean.sh

@@ -8,18 +8,7 @@ set -euo pipefail
 . "$LAB/source.sh"
 . "$LAB/tree.sh"
 . "$LAB/targets.sh"
-
-# debian_config: prints Debian's configuration of this kernel version, or of the
-# newest one when the kernel is not Debian's.
-debian_config() {
-	local version deb
-	version=$(sed -n 's/^Debian //p' <<<"$BASE")
-	[ -n "$version" ] || version=$(apt-cache madison linux-config-6.12 |
-		awk -F' *[|] *' '{ print $2; exit }')
-	deb=$(deb_file linux-config-6.12 "$version") || return 1
-	dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards \
-		'./usr/src/linux-config-*/config.amd64_none_amd64.xz' | xz -dc
-}
+. "$LAB/debian_config.sh"
 
 configure_dist() {
 	local config=$obj/.config state
