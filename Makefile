@@ -2,14 +2,15 @@
 # The lab's commands.  Each is a small script in tools/; "make" explains them.
 
 lab := tools/lab
-export CONFIG SUFFIX KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
+export TOPIC FROM CONFIG SUFFIX KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
 export SEED TIME NODES WHAT COUNT FMT
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	demand endure field bench bench-record record bench-dma bench-queue deb deb-test
+	demand endure field bench bench-record record bench-dma bench-queue mainline \
+	deb deb-test
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -69,6 +70,9 @@ help:
 ##                   it on a machine: CONFIG=debian (the default), localmodconfig (what
 ##                   this machine uses) or a file; SUFFIX=, at the end of their version
 ##   make deb-test   install them in a Debian made for that, and boot it
+##   make mainline   the fixes of series/mainline on the newest kernel that Debian has:
+##                   builds it before and after, and runs what shows each fault (an hour
+##                   the first time; not a part of "make test"; SUITE=NAME narrows)
 ##
 ## Variables:
 ##   KERNEL_SRC=     another 6.12.y tree or tarball than Debian's newest package
@@ -167,6 +171,9 @@ refresh: setup
 
 series: setup
 	@$(lab)/devtree.sh series
+
+mainline: setup
+	@$(lab)/mainline.sh
 
 deb: setup
 	@$(lab)/deb.sh

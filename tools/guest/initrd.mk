@@ -16,6 +16,13 @@ ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 MODULES := edu_dma vtd_dma vtd_vfio external_port
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
+# A kernel without the series: what uses its own interfaces only.
+ifeq ($(GUEST_FOR),mainline)
+PROGRAMS := vfio_edu vtd_mainline vtd_nested next_kernel iommufd
+MODULES := edu_dma
+KERNEL_MODULES := $(OBJ)/lib/test_ida.ko
+endif
+
 $(OUT)/initrd: $(PROGRAMS:%=$(OUT)/bin/%) $(MODULES:%=$(OUT)/%.ko) $(KERNEL_MODULES) $(ROOTFS) $(GUEST)/../vtd-report $(BUSYBOX) $(GUEST)/initrd.mk
 	rm -rf $(OUT)/root
 	mkdir -p $(OUT)/root/bin $(OUT)/root/dev $(OUT)/root/proc \
@@ -48,6 +55,8 @@ $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
 $(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
 $(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF)
 $(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
+$(OUT)/bin/vtd_mainline: $(GUEST)/vtd_mainline.c $(IOPF)
+$(OUT)/bin/vtd_mainline: CFLAGS += -pthread
 DEMAND := $(GUEST)/vtd_demand.h $(VMM)
 $(OUT)/bin/vtd_demand: $(GUEST)/vtd_demand.c $(DEMAND)
 $(OUT)/bin/vtd_unpinned: $(GUEST)/vtd_unpinned.c $(DEMAND)
@@ -62,7 +71,8 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
-	       vtd_field vtd_sriov vtd_unpinned iommufd iommufd_fail_nth memory hmm-tests)
+	       vtd_field vtd_mainline vtd_sriov vtd_unpinned iommufd iommufd_fail_nth \
+	       memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
 # Only where the selftests are ahead of the kernel's interface.

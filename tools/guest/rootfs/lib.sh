@@ -65,6 +65,18 @@ check() {
 	fi
 }
 
+# in_time COMMAND...: whether it succeeds within two minutes. It may be stuck in the
+# kernel and not to be killed.
+in_time() {
+	"$@" >/tmp/in_time 2>&1 &
+	for try in $(seq 120); do
+		kill -0 $! 2>/dev/null || break
+		sleep 1
+	done
+	cat /tmp/in_time
+	! kill -0 $! 2>/dev/null && wait $!
+}
+
 # choose_kunit GLOB: the KUnit suites that run when their module is loaded
 choose_kunit() { printf %s "$1" >/sys/module/kunit/parameters/filter_glob; }
 
