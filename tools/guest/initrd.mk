@@ -71,7 +71,8 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
-	       vtd_field vtd_mainline vtd_sriov vtd_unpinned iommufd iommufd_fail_nth \
+	       vtd_demand vtd_field vtd_mainline vtd_sriov vtd_unpinned iommufd \
+	       iommufd_fail_nth \
 	       memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
