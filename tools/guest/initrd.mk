@@ -72,8 +72,7 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 # Those that use the harness.
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
 	       vtd_demand vtd_field vtd_mainline vtd_sriov vtd_unpinned iommufd \
-	       iommufd_fail_nth \
-	       memory hmm-tests)
+	       iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
 # Only where the selftests are ahead of the kernel's interface.

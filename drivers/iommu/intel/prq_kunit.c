@@ -1031,7 +1031,7 @@ static const struct register_case register_cases[] = {
 	{ "nested, level 2", IOPF_REPORT_NESTED_L2, 0, NESTED, false, -EOPNOTSUPP },
 	{ "nothing", 0, 0, PAGING, false, -EINVAL },
 	{ "unknown report", BIT(3), 0, PAGING, false, -EINVAL },
-	{ "unknown flag", IOPF_REPORT_FLAT, BIT(1), PAGING, false, -EINVAL },
+	{ "unknown flag", IOPF_REPORT_FLAT, BIT(2), PAGING, false, -EINVAL },
 	{ "flat, pinned", IOPF_REPORT_FLAT, IOPF_CLIENT_PINNED, PAGING, false, -EINVAL },
 	{ "level 2, pinned", IOPF_REPORT_NESTED_L2, IOPF_CLIENT_PINNED, PARENT, false,
 	  -EINVAL },
