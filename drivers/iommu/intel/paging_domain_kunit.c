@@ -1968,11 +1968,13 @@ static void second_level_dirty(struct kunit *test)
 	expect_dirty(test, d, IOVA, SZ_16K, 0, 0, 0);
 	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_4K, iommu_iova_to_phys(d, IOVA + SZ_4K));
 
-	/* A large page is invalidated as a whole, wherever the range begins. */
+	/* A large page as a whole; of a part, the rest has yet to be reported. */
 	*large |= SL_D;
 	expect_dirty(test, d, IOVA, SZ_4M, IOMMU_DIRTY_NO_CLEAR, IOVA + SZ_2M, IOVA + SZ_4M);
 	expect_dirty(test, d, IOVA + SZ_2M + SZ_64K, SZ_4K, 0,
-		     IOVA + SZ_2M, IOVA + SZ_4M);
+		     IOVA + SZ_2M + SZ_64K, IOVA + SZ_2M + SZ_64K + SZ_4K);
+	KUNIT_EXPECT_EQ(test, SL_D, *large & SL_D);
+	expect_dirty(test, d, IOVA + SZ_2M, SZ_2M, 0, IOVA + SZ_2M, IOVA + SZ_4M);
 	KUNIT_EXPECT_EQ(test, 0, *large & SL_D);
 	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_2M, iommu_iova_to_phys(d, IOVA + SZ_2M));
 

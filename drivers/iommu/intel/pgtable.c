@@ -1714,21 +1714,20 @@ static void vtd_pt_sync_split(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 }
 
 /*
- * Report from @iova to its end the dirty leaf at @slot, an entry of @level that held
- * *@entry. Hardware may have all of it cached as dirty, so all of it is to be invalidated.
- * On failure *@entry is what the slot holds.
+ * Report the dirty leaf at @slot, an entry of @level for @iova that held *@entry, as far as
+ * the range goes. A page that reaches out of the range stays dirty, as the rest of it has
+ * not been reported. On failure *@entry is what the slot holds.
  */
 static bool vtd_pt_report_leaf(const struct vtd_pt_dirty *dirty, u64 *slot,
 			       unsigned int level, u64 iova, u64 *entry)
 {
-	u64 size = vtd_pt_size(level), start = ALIGN_DOWN(iova, size);
+	u64 end = ALIGN_DOWN(iova, vtd_pt_size(level)) + vtd_pt_size(level) - 1;
+	bool whole = IS_ALIGNED(iova, vtd_pt_size(level)) && end <= dirty->last;
 
-	if (dirty->clear) {
-		if (!vtd_pt_clear_dirty(dirty->pt, slot, entry))
-			return false;
-		iommu_iotlb_gather_add_range(dirty->report->gather, start, size);
-	}
-	iommu_dirty_bitmap_record(dirty->report, iova, start + size - iova);
+	if (dirty->clear && whole && !vtd_pt_clear_dirty(dirty->pt, slot, entry))
+		return false;
+
+	iommu_dirty_bitmap_record(dirty->report, iova, min(end, dirty->last) - iova + 1);
 
 	return true;
 }
@@ -1775,16 +1774,15 @@ static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigne
  * @flags: IOMMU_DIRTY_NO_CLEAR: do not clear them
  * @unit: how many bytes one bit of the report stands for: larger pages are split when they
  *	are reported and cleared. At least 4 KiB; U64_MAX splits none.
- * @report: where to report: every leaf that is dirty from where it begins, or @iova,
- *	to its end. What is to be invalidated for hardware to set the bits again, whole
- *	leaves, is gathered there as well.
+ * @report: where to report what is dirty in the range. What is to be invalidated for
+ *	hardware to set the bits again is gathered there as well.
  *
  * Each leaf is visited once, and its bit is cleared by an exchange of the entry. A write
  * is reported by this call or the next, also if the leaf is split meanwhile.
  *
  * A large page that is split by one level is reported only as far as the range goes; what
  * is outside of it stays dirty. From then on, reports are as fine as its parts. Without
- * memory the page stays, and is reported to its end.
+ * memory the page stays, and is clean only if all of it has been reported.
  *
  * Context: may sleep. The caller has to keep map, unmap and split of the range away, and of
  * large pages that reach into it: they store to leaves that this call replaces by tables.

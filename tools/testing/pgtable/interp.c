@@ -289,7 +289,8 @@ static void look(struct watched *w)
 	memcpy(w->table, table, sizeof(table));
 	w->invalidations = t.invalidations;
 	if (walk.fault == SPEC_OK)
-		cache(w->iova, walk.size, walk.page, 0, walk.write, walk.dirty);
+		cache(w->iova, walk.size, walk.page, 0, walk.write,
+		      walk.dirty && walk.accessed);
 	for (level = 1; level < t.model.hw.levels; level++) {
 		if (table[level])
 			cache(w->iova, leaf_size(level + 1), table[level], level, true,
