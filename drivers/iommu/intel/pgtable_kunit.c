@@ -2439,6 +2439,9 @@ static void dirty_in_one(struct kunit *test)
 	lab->any_attributes = true;
 	lab->dirty_unit = SZ_4K;
 	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		/* Every write-back is followed by a walk of all that is in memory. */
+		if (!lab->cfg.coherent && pages[i] > 64)
+			break;
 		lab->base = 5ULL * SZ_1G;
 		lab->rounds = pages[i];
 		lab->round = 0;
