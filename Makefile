@@ -2,15 +2,15 @@
 # The lab's commands.  Each is a small script in tools/; "make" explains them.
 
 lab := tools/lab
-export TOPIC FROM CONFIG SUFFIX KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS TIMEOUT OUT LAB_CONFIG
-export SEED TIME NODES WHAT COUNT FMT
+export TOPIC FROM CONFIG SUFFIX KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS
+export SEED TIME NODES MEMORY WHAT COUNT FMT TIMEOUT OUT LAB_CONFIG
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	demand endure field bench bench-record record bench-dma bench-queue mainline \
-	deb deb-test
+	demand endure field bench bench-record record bench-dma bench-queue bench-demand \
+	mainline deb deb-test
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -50,6 +50,8 @@ help:
 ##                   and invalidations
 ##   make bench-queue    what strict unmaps cost on one CPU and on two, while
 ##                   invalidations take time
+##   make bench-demand   what demand paging costs and saves, against pinning, in
+##                   instructions (MEMORY=12G: to pin more)
 ##
 ##   make setup      install what is missing (the others do it by themselves)
 ##   make kernel     build the patched kernel; the last line is the bzImage
@@ -162,6 +164,9 @@ bench-dma: setup
 
 bench-queue: setup
 	@tools/guest/nested.sh bench
+
+bench-demand: setup
+	@tools/bench/demand.sh
 
 tree: setup
 	@$(lab)/devtree.sh tree
