@@ -901,8 +901,8 @@ TEST_F(cost, nested_domain_for_each)
 	note("nested domains on %u PASIDs: %.2f KiB each charged, %.2f in slabs\n", MANY,
 	     (charged() - self->before) / 1024. / MANY, all / 1024. / MANY);
 	/* With lockdep, locks are larger. */
-	EXPECT_TRUE(charged_between(self->before, MANY * 2048L,
-				    MANY * (access("/proc/lockdep", F_OK) ? 2560L : 4096L)));
+	EXPECT_TRUE(charged_between(self->before, MANY * 1024L,
+				    MANY * (access("/proc/lockdep", F_OK) ? 1792L : 3328L)));
 	/* nothing that is not charged; entries, of 64 bytes, are not in slabs */
 	EXPECT_LT(all - (charged() - self->before - MANY * 64L), all / 64);
 	for (i = 0; i < MANY; i++) {
