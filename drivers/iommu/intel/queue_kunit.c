@@ -16,6 +16,7 @@
 
 #include "../iommu-pages.h"
 #include "iommu.h"
+#include "paging_domain.h"
 #include "vtd_caps.h"
 #include "vtd_fake.h"
 
@@ -29,15 +30,22 @@
 #define ALMOST_ALL	252
 #define LOOK_US		10		/* between two looks at registers */
 
-/* SILENT: a device does not answer, and the IOMMU does not say which one. */
-enum hardware { STOPPED, RUNNING, SLOW, SILENT };
+/*
+ * SILENT: a device does not answer, and the IOMMU does not say which one.
+ * LOCKED: it runs, while another CPU has the lock of the queue.
+ */
+enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED };
 
 /*
+ * iommu, dev, domain: the IOMMU, a device with a TLB, and its domain, which is on the
+ *	second IOMMU, too
  * hw: what hardware does
  * since: when a submission began, 0 for none
  * executed: when it executed a descriptor, if it is slow
  * rescued: it did not return
  * time_outs: errors of the device that does not answer
+ * iotlb: descriptors for an IOTLB that were executed
+ * both: how often both IOMMUs were found with something to do
  * looks: at the fault status register
  * interrupt: a timer of this CPU, which submits as well
  * interrupt_desc: what it submits
@@ -45,36 +53,65 @@ enum hardware { STOPPED, RUNNING, SLOW, SILENT };
  */
 struct queue_test {
 	struct vtd_fake fake;
-	struct intel_iommu *iommu;
+	struct intel_iommu *iommu, *second;
+	struct device *dev, *second_dev;
+	struct dmar_domain *domain;
 	struct hrtimer timer;
 	enum hardware hw;
 	ktime_t since, executed;
 	bool rescued;
 	unsigned int time_outs;
-	unsigned int looks;
+	unsigned int looks, iotlb, both;
 	struct hrtimer interrupt;
 	struct qi_desc interrupt_desc[4];
 	int interrupt_ret;
 };
 
+static unsigned int iommu_reg(struct intel_iommu *iommu, unsigned int offset)
+{
+	return readl(iommu->reg + offset) >> SHIFT;
+}
+
 static unsigned int reg(struct queue_test *ctx, unsigned int offset)
 {
-	return readl(ctx->iommu->reg + offset) >> SHIFT;
+	return iommu_reg(ctx->iommu, offset);
 }
 
 /* Fetch and execute up to @nr descriptors: of all it only matters who waits. */
-static void execute(struct queue_test *ctx, unsigned int nr)
+static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsigned int nr)
 {
-	unsigned int head = reg(ctx, DMAR_IQH_REG);
+	unsigned int head = iommu_reg(iommu, DMAR_IQH_REG);
 	struct qi_desc *desc;
 
-	for (; nr && head != reg(ctx, DMAR_IQT_REG); nr--) {
-		desc = ctx->iommu->qi->desc + (head << SHIFT);
+	for (; nr && head != iommu_reg(iommu, DMAR_IQT_REG); nr--) {
+		desc = iommu->qi->desc + (head << SHIFT);
 		head = (head + 1) % QI_LENGTH;
-		writel(head << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
+		writel(head << SHIFT, iommu->reg + DMAR_IQH_REG);
+		ctx->iotlb += (desc->qw0 & 0xf) == QI_IOTLB_TYPE;
 		if ((desc->qw0 & 0xf) == QI_IWD_TYPE && desc->qw0 & QI_IWD_STATUS_WRITE)
 			WRITE_ONCE(*(u32 *)phys_to_virt(desc->qw1), desc->qw0 >> 32);
 	}
+}
+
+static void execute(struct queue_test *ctx, unsigned int nr)
+{
+	execute_on(ctx, ctx->iommu, nr);
+}
+
+static bool is_idle(struct intel_iommu *iommu)
+{
+	return iommu_reg(iommu, DMAR_IQH_REG) == iommu_reg(iommu, DMAR_IQT_REG);
+}
+
+/* The second IOMMU does not make errors, and is not slow. */
+static void run_second(struct queue_test *ctx)
+{
+	writel(readl(ctx->second->reg + DMAR_GCMD_REG) & DMA_GCMD_QIE,
+	       ctx->second->reg + DMAR_GSTS_REG);
+	if (!ctx->second->qi)
+		return;
+	ctx->both += !is_idle(ctx->iommu) && !is_idle(ctx->second);
+	execute_on(ctx, ctx->second, QI_LENGTH);
 }
 
 static bool names_a_device(struct queue_test *ctx)
@@ -84,7 +121,8 @@ static bool names_a_device(struct queue_test *ctx)
 
 	for (; at != reg(ctx, DMAR_IQT_REG); at = (at + 1) % QI_LENGTH) {
 		desc = ctx->iommu->qi->desc + (at << SHIFT);
-		if ((desc->qw0 & 0xf) == QI_DIOTLB_TYPE)
+		if ((desc->qw0 & 0xf) == QI_DIOTLB_TYPE ||
+		    (desc->qw0 & 0xf) == QI_DEIOTLB_TYPE)
 			return true;
 	}
 
@@ -92,9 +130,19 @@ static bool names_a_device(struct queue_test *ctx)
 }
 
 /*
- * All is fetched, and what waits is dropped. A second bit beside ITE tells whether the
- * driver has written ITE, which clears both.
+ * The register is memory. A second bit beside ITE tells whether the driver has written
+ * ITE since, which clears it.
  */
+static u32 read_fault(struct intel_iommu *iommu)
+{
+	struct queue_test *ctx = kunit_get_current_test()->priv;
+	u32 status = readl(iommu->reg + DMAR_FSTS_REG);
+
+	ctx->looks++;
+	return status == DMA_FSTS_ITE ? 0 : status;
+}
+
+/* All is fetched, and what waits is dropped. */
 static void let_time_run_out(struct queue_test *ctx)
 {
 	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
@@ -112,6 +160,21 @@ static void let_time_run_out(struct queue_test *ctx)
 	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
 }
 
+/* The lock is kept until the submission has returned, or will not. */
+static void execute_locked(struct queue_test *ctx)
+{
+	ktime_t since = READ_ONCE(ctx->since), start = ktime_get();
+
+	raw_spin_lock(&ctx->iommu->qi->q_lock);
+	execute(ctx, QI_LENGTH);
+	while (since && READ_ONCE(ctx->since) == since && !ctx->rescued) {
+		cpu_relax();
+		if (ktime_ms_delta(ktime_get(), start) > PATIENCE_MS)
+			WRITE_ONCE(ctx->rescued, true);
+	}
+	raw_spin_unlock(&ctx->iommu->qi->q_lock);
+}
+
 static enum hrtimer_restart hardware(struct hrtimer *timer)
 {
 	struct queue_test *ctx = container_of(timer, struct queue_test, timer);
@@ -120,6 +183,7 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 
 	enabled = readl(ctx->iommu->reg + DMAR_GCMD_REG) & DMA_GCMD_QIE;
 	writel(enabled, ctx->iommu->reg + DMAR_GSTS_REG);
+	run_second(ctx);
 	if (since && ktime_ms_delta(ktime_get(), since) > RESCUE_MS) {
 		WRITE_ONCE(ctx->rescued, true);
 		WRITE_ONCE(ctx->hw, RUNNING);
@@ -133,6 +197,8 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 	}
 	if (READ_ONCE(ctx->hw) == SILENT)
 		let_time_run_out(ctx);
+	if (READ_ONCE(ctx->hw) == LOCKED && !is_idle(ctx->iommu))
+		execute_locked(ctx);
 	hrtimer_forward_now(timer, PERIOD);
 
 	return HRTIMER_RESTART;
@@ -280,21 +346,13 @@ static void is_set_up_anew(struct kunit *test)
 	expect_usable(test);
 }
 
-static u32 count_looks(struct intel_iommu *iommu)
-{
-	struct queue_test *ctx = kunit_get_current_test()->priv;
-
-	ctx->looks++;
-	return readl(iommu->reg + DMAR_FSTS_REG);
-}
-
 /* Those who wait look at memory, and only now and then at registers. */
 static void looks_seldom(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	ktime_t start = ktime_get();
 
-	kunit_activate_static_stub(test, qi_read_fault, count_looks);
+	ctx->looks = 0;
 	ctx->iommu->qi->stall_ms = PATIENCE_MS;
 	ctx->executed = start;
 	WRITE_ONCE(ctx->hw, SLOW);
@@ -303,6 +361,17 @@ static void looks_seldom(struct kunit *test)
 	/* by another clock */
 	KUNIT_EXPECT_LE(test, ctx->looks,
 			ktime_us_delta(ktime_get(), start) / (LOOK_US - 1));
+	expect_usable(test);
+}
+
+/* What is complete does not wait for the lock, by whoever it is held. */
+static void is_locked(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	WRITE_ONCE(ctx->hw, LOCKED);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, 3, 1));
 	expect_usable(test);
 }
 
@@ -358,6 +427,82 @@ static void device_is_not_named(struct kunit *test)
 	expect_usable(test);
 }
 
+/* Invalidate what is cached of the domain, which is on both IOMMUs or on the first. */
+static void flush(struct kunit *test, bool on_both)
+{
+	struct queue_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain, ctx->dev, 1));
+	if (on_both)
+		KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain,
+								 ctx->second_dev, 1));
+	ctx->iotlb = 0;
+	WRITE_ONCE(ctx->since, ktime_get());
+	cache_tag_flush_all(ctx->domain);
+	WRITE_ONCE(ctx->since, 0);
+	KUNIT_EXPECT_FALSE_MSG(test, ctx->rescued, "the submission does not return");
+	KUNIT_EXPECT_FALSE(test, irqs_disabled());
+	if (on_both)
+		cache_tag_unassign_domain(ctx->domain, ctx->second_dev, 1);
+	cache_tag_unassign_domain(ctx->domain, ctx->dev, 1);
+}
+
+/* Both IOMMUs have been given their descriptors before one is waited for. */
+static void two_iommus(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	unsigned int tries;
+
+	go_on(ctx);
+	/* Hardware may be through with the first when the second has its own. */
+	for (tries = 0; tries < 100 && !ctx->both; tries++) {
+		flush(test, true);
+		KUNIT_EXPECT_EQ(test, 2, ctx->iotlb);
+	}
+	KUNIT_EXPECT_NE(test, 0, ctx->both);
+	KUNIT_EXPECT_EQ(test, QI_LENGTH, ctx->second->qi->free_cnt);
+	expect_usable(test);
+}
+
+/* What was aborted is submitted again: the IOTLB's is executed in the end. */
+static void device_is_silent_for_two(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	WRITE_ONCE(ctx->hw, SILENT);
+	flush(test, true);
+	KUNIT_EXPECT_EQ(test, 2, ctx->iotlb);
+	KUNIT_EXPECT_EQ(test, 1 + 8, ctx->time_outs);
+	KUNIT_EXPECT_EQ(test, QI_LENGTH, ctx->second->qi->free_cnt);
+	expect_usable(test);
+}
+
+/* Who finds no room waits for some, and for nothing longer than hardware may stand. */
+static void flush_without_room(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, ALMOST_ALL, 1));
+	flush(test, true);
+	KUNIT_EXPECT_EQ(test, 1, ctx->iotlb);
+	KUNIT_EXPECT_EQ(test, QI_LENGTH, ctx->second->qi->free_cnt);
+	expect_free(test, ALMOST_ALL + 1);
+	expect_usable(test);
+	flush(test, true);
+	KUNIT_EXPECT_EQ(test, 2, ctx->iotlb);
+}
+
+static void free_queue(struct intel_iommu *iommu)
+{
+	if (!iommu || !iommu->qi)
+		return;
+	iommu_free_pages(iommu->qi->desc, 1);
+	kfree(iommu->qi->desc_status);
+	kfree(iommu->qi);
+	iommu->qi = NULL;
+}
+
 static void queue_exit(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -366,12 +511,30 @@ static void queue_exit(struct kunit *test)
 		return;
 	if (ctx->timer.function)
 		hrtimer_cancel(&ctx->timer);
-	if (ctx->iommu && ctx->iommu->qi) {
-		iommu_free_pages(ctx->iommu->qi->desc, 1);
-		kfree(ctx->iommu->qi->desc_status);
-		kfree(ctx->iommu->qi);
-		ctx->iommu->qi = NULL;
+	free_queue(ctx->iommu);
+	free_queue(ctx->second);
+	if (ctx->domain) {
+		domain_detach_iommu(ctx->domain, ctx->iommu);
+		domain_detach_iommu(ctx->domain, ctx->second);
 	}
+}
+
+/* Without a queue, so that nothing has to be executed meanwhile */
+static void attach_devices(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct dmar_domain *domain;
+
+	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
+	ctx->second = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
+	ctx->dev = vtd_fake_device(test, ctx->iommu, true);
+	ctx->second_dev = vtd_fake_device(test, ctx->second, false);
+	domain = vtd_fake_keep(test, intel_paging_domain_alloc(ctx->dev, false, 0));
+	KUNIT_ASSERT_EQ(test, 0, domain_attach_iommu(domain, ctx->iommu));
+	KUNIT_ASSERT_EQ(test, 0, domain_attach_iommu(domain, ctx->second));
+	ctx->domain = domain;
+	ctx->iommu->reg = (void __force __iomem *)vtd_fake_page(test);
+	ctx->second->reg = (void __force __iomem *)vtd_fake_page(test);
 }
 
 static int queue_init(struct kunit *test)
@@ -385,8 +548,8 @@ static int queue_init(struct kunit *test)
 	if (ret)
 		return ret;
 
-	ctx->iommu = vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING);
-	ctx->iommu->reg = (void __force __iomem *)vtd_fake_page(test);
+	attach_devices(test);
+	kunit_activate_static_stub(test, qi_read_fault, read_fault);
 	ret = set_cpus_allowed_ptr(current, cpumask_of(cpumask_last(cpu_online_mask)));
 	if (ret)
 		return ret;
@@ -396,6 +559,7 @@ static int queue_init(struct kunit *test)
 	if (ret)
 		return ret;
 	KUNIT_ASSERT_EQ(test, 0, dmar_enable_qi(ctx->iommu));
+	KUNIT_ASSERT_EQ(test, 0, dmar_enable_qi(ctx->second));
 	ctx->iommu->qi->stall_ms = STALL_MS;
 
 	return 0;
@@ -409,7 +573,11 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(is_set_up_anew),
 	KUNIT_CASE(device_is_not_named),
 	KUNIT_CASE(looks_seldom),
+	KUNIT_CASE(is_locked),
 	KUNIT_CASE_SLOW(interrupt_submits),
+	KUNIT_CASE(two_iommus),
+	KUNIT_CASE(device_is_silent_for_two),
+	KUNIT_CASE(flush_without_room),
 	{}
 };
 
