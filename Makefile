@@ -3,7 +3,7 @@
 
 lab := tools/lab
 export TOPIC FROM CONFIG SUFFIX KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS
-export SEED TIME NODES MEMORY WHAT COUNT FMT TIMEOUT OUT LAB_CONFIG
+export SEED TIME NODES MEMORY WHAT COUNT FMT LATENCY TIMEOUT OUT LAB_CONFIG
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
 
@@ -49,7 +49,7 @@ help:
 ##   make bench-dma  the DMA API's benchmark, with and without the series: instructions
 ##                   and invalidations
 ##   make bench-queue    what strict unmaps cost on one CPU and on two, while
-##                   invalidations take time
+##                   invalidations take time (LATENCY=ns until the first is executed)
 ##   make bench-demand   what demand paging costs and saves, against pinning, in
 ##                   instructions (MEMORY=12G: to pin more)
 ##

@@ -10,8 +10,9 @@
 # strict SUITE" is a suite of the guest by itself.  With "soak SECONDS": random work
 # (vtd_soak.c) and random calls of hostile users (vtd_attack.c), each for that long, on
 # the strict one.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
-# there, and a table of that.  With "bench": what strict unmaps cost there.  KERNEL=,
-# ACCEL= and TIMEOUT= are as for tools/lab/boot.sh.
+# there, and a table of that.  With "bench": what strict unmaps cost there; LATENCY= is the
+# time until the first descriptor is executed, in ns.  KERNEL=, ACCEL= and TIMEOUT= are as
+# for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
@@ -19,7 +20,8 @@ RESULTS=$ROOT/build/results
 
 # How long invalidations take, in ns: the first, each further one, a device's own
 # TLB, and until it is given up
-SLOWLY='-global intel-iommu.x-inv-latency-ns=20000 -global intel-iommu.x-inv-further-ns=1000'
+SLOWLY="-global intel-iommu.x-inv-latency-ns=${LATENCY:-20000}"
+SLOWLY+=' -global intel-iommu.x-inv-further-ns=1000'
 SLOWLY+=' -global intel-iommu.x-inv-device-ns=50000 -global intel-iommu.x-inv-timeout-ns=100000000'
 # What the kernel has to say of the errors that are made on purpose
 QUEUE_ERRORS='VT-d detected Invalidation (Queue|Time-out) Error'
@@ -106,12 +108,12 @@ unpinned_table() {
 		}'
 }
 
-# What was unmapped between two marks of bench-queue, and what the queue had to do
-# meanwhile: in the guest's words, and in QEMU's trace.
+# What was unmapped between two marks of bench-queue, what the queue had to do
+# meanwhile, and how often registers were read: in the guest's words, and in QEMU's trace.
 queue_costs() {
 	printf '%-12s %5s %9s  %s\n' '' '' '' 'for each unmap:'
-	printf '%-12s %5s %9s %9s %12s %6s %12s\n' device CPUs unmaps us descriptors \
-		waits 'tail writes'
+	printf '%-12s %5s %9s %9s %12s %6s %12s %6s\n' device CPUs unmaps us descriptors \
+		waits 'tail writes' reads
 	tr -d '\r' <"$RESULTS/bench-queue-strict.console" |
 		awk 'FILENAME == "-" {
 			if ($1 == "bench:") line[++lines] = $0
@@ -120,13 +122,14 @@ queue_costs() {
 		/^pci_cfg_write .*@0x3c <- 0xf1$/ { n++; counting = 1 }
 		/^pci_cfg_write .*@0x3c <- 0xf2$/ { counting = 0 }
 		counting && /^vtd_inv_qi_tail / { tails[n]++ }
+		counting && /^vtd_reg_read / { reads[n]++ }
 		counting && /^vtd_inv_desc / { if (/ type wait /) waits[n]++; else descs[n]++ }
 		END {
 			for (i = 1; i <= lines; i++) {
 				split(line[i], w)
-				printf "%-12s %5d %9d %9.1f %12.2f %6.2f %12.2f\n", w[2], w[3],
-					w[5], w[4], descs[i] / w[5], waits[i] / w[5],
-					tails[i] / w[5]
+				printf "%-12s %5d %9d %9.1f %12.2f %6.2f %12.2f %6.2f\n",
+					w[2], w[3], w[5], w[4], descs[i] / w[5],
+					waits[i] / w[5], tails[i] / w[5], reads[i] / w[5]
 			}
 		}' - "$RESULTS/bench-queue.trace"
 }
@@ -156,7 +159,7 @@ if [ "${1:-}" = ktap ]; then
 fi
 if [ "${1:-}" = bench ]; then
 	QEMU_ARGS="-device edu,dma_mask=0xffffffffffffffff,addr=0x10 -trace vtd_inv_desc"
-	QEMU_ARGS+=" -trace vtd_inv_qi_tail -trace pci_cfg_write -D $RESULTS/bench-queue.trace"
+	QEMU_ARGS+=" -trace vtd_inv_qi_tail -trace vtd_reg_read -trace pci_cfg_write -D $RESULTS/bench-queue.trace"
 	run strict bench-queue quiet || status=1
 	queue_costs
 elif [ "${1:-}" = demand ]; then

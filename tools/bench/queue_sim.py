@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What strict unmaps get from an invalidation queue that many CPUs share.
+
+An event model: each CPU unmaps a page and invalidates it, again and again, by one of
+these schemes:
+
+  before    the domain's lock is held while hardware works, and q_lock is taken and the
+            fault status register read for each look at the status
+  poll      the status is polled in memory, and the register looked at once in 10 us by
+            each CPU; the domain's lock is held still
+  rcu       no lock of the domain, and q_lock is taken twice for each unmap
+  free      slots are freed without q_lock
+  one       one CPU looks at the register for all: what the driver does
+  combine   those who come while a CPU writes descriptors leave theirs to it, and it
+            writes all of them with one wait descriptor and one tail; the driver does not
+            do that
+  smmu      slots are taken by an atomic operation, and each submission has its own
+            command to wait for: SMMUv3's driver
+
+The queue has room for all. All times are in nanoseconds. The defaults are guesses at a
+server, of which the ratios of the schemes depend little; with --first 20000 --further
+1000 --work and what an unmap takes beside, it is the machine of "make bench-queue".
+"""
+import argparse
+import heapq
+
+LOOK = 10000
+SCHEMES = ("before", "poll", "rcu", "free", "one", "combine", "smmu")
+
+
+class Machine:
+    """The clock, and generators that wait for times, locks and hardware."""
+
+    def __init__(self, opt):
+        self.opt, self.now, self.events, self.count = opt, 0, [], 0
+        self.idle_at = 0                # when hardware has executed all
+
+    def at(self, when, process):
+        self.count += 1
+        heapq.heappush(self.events, (when, self.count, process))
+
+    def post(self, descriptors):
+        """When the last of these descriptors is complete"""
+        start = max(self.idle_at, self.now)
+        if self.idle_at <= self.now:    # it has to fetch the first
+            start += self.opt.first - self.opt.further
+        self.idle_at = start + descriptors * self.opt.further
+        return self.idle_at
+
+    def run(self, until):
+        while self.events and self.now < until:
+            self.now, _, process = heapq.heappop(self.events)
+            wait = next(process)
+            if isinstance(wait, Lock):
+                wait.take(process)
+            elif isinstance(wait, list):
+                wait.append(process)
+            else:
+                self.at(self.now + wait, process)
+
+
+class Lock:
+    """A queued lock, whose line has to come from the CPU that had it last"""
+
+    def __init__(self, machine):
+        self.machine, self.taken, self.waiting = machine, False, []
+
+    def take(self, process):
+        if self.taken:
+            self.waiting.append(process)
+            return
+        self.taken = True
+        self.machine.at(self.machine.now + self.machine.opt.lock / 3, process)
+
+    def release(self):
+        if self.waiting:
+            self.machine.at(self.machine.now + self.machine.opt.lock,
+                            self.waiting.pop(0))
+        else:
+            self.taken = False
+
+
+class Domain:
+    def __init__(self, machine):
+        self.lock = Lock(machine)
+
+
+class Queue:
+    """One IOMMU's; owned while a CPU writes, for which others may wait"""
+
+    def __init__(self, machine):
+        self.lock, self.owned, self.waiting = Lock(machine), False, []
+        self.looked = 0                 # when somebody has looked for errors
+
+
+def locked(machine, lock, time):
+    yield lock
+    yield time
+    lock.release()
+
+
+def before(machine, queue, domain):
+    opt = machine.opt
+    yield domain.lock
+    yield queue.lock
+    yield opt.write
+    done = machine.post(opt.descriptors + 1)
+    while machine.now < done:
+        yield opt.register
+        queue.lock.release()
+        yield queue.lock
+    yield opt.free
+    queue.lock.release()
+    domain.lock.release()
+
+
+def posted(machine, queue, one=False):
+    """Post, and poll memory; look for errors, or let one look for all."""
+    yield queue.lock
+    yield machine.opt.write
+    done = machine.post(machine.opt.descriptors + 1)
+    queue.lock.release()
+    while done - machine.now > LOOK:
+        yield LOOK
+        if one and (machine.now - queue.looked < LOOK or queue.lock.taken):
+            continue
+        queue.looked = machine.now
+        yield from locked(machine, queue.lock, machine.opt.register)
+    yield max(0, done - machine.now)
+
+
+def rcu(machine, queue, domain):
+    yield from posted(machine, queue)
+    yield from locked(machine, queue.lock, machine.opt.free)
+
+
+def poll(machine, queue, domain):
+    yield domain.lock
+    yield from rcu(machine, queue, domain)
+    domain.lock.release()
+
+
+def free(machine, queue, domain):
+    yield from posted(machine, queue)
+    yield machine.opt.free
+
+
+def one(machine, queue, domain):
+    yield from posted(machine, queue, True)
+    yield machine.opt.free
+
+
+def combine(machine, queue, domain):
+    """The owner writes for all who have come until then, and wakes them."""
+    opt = machine.opt
+    if queue.owned:
+        yield opt.atomic
+        yield queue.waiting
+        return
+    queue.owned = True
+    yield opt.atomic
+    while True:
+        others, queue.waiting = queue.waiting, []
+        yield opt.write + len(others) * opt.copy
+        done = machine.post((len(others) + 1) * opt.descriptors + 1)
+        for process in others:
+            machine.at(done + opt.atomic, process)
+        if not queue.waiting:
+            break
+    queue.owned = False
+    yield max(0, done - machine.now)
+
+
+def smmu(machine, queue, domain):
+    opt = machine.opt
+    yield from locked(machine, queue.lock, opt.atomic)
+    yield opt.write
+    yield max(0, machine.post(opt.descriptors + 1) - machine.now)
+    yield opt.atomic
+
+
+def cpu(machine, scheme, queue, domain, counts, index):
+    while True:
+        yield machine.opt.work
+        start = machine.now
+        yield from scheme(machine, queue, domain)
+        counts[index][0] += 1
+        counts[index][1] = max(counts[index][1], machine.now - start)
+
+
+def simulate(opt, name, cpus, domains):
+    """Unmaps in a second, in millions, and the longest time that one took in us"""
+    machine = Machine(opt)
+    queue = Queue(machine)
+    shared = Domain(machine)
+    counts = [[0, 0] for _ in range(cpus)]
+    for i in range(cpus):
+        domain = shared if domains == "one" else Domain(machine)
+        machine.at(i * opt.work / cpus, cpu(machine, globals()[name], queue, domain,
+                                            counts, i))
+    machine.run(opt.time)
+    return sum(c[0] for c in counts) * 1e3 / opt.time, max(c[1] for c in counts) / 1e3
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name, value, text in (
+            ("first", 800, "latency until the first descriptor"),
+            ("further", 100, "of each further one"),
+            ("register", 400, "to read a register"),
+            ("lock", 60, "for a lock to change hands"),
+            ("atomic", 30, "an atomic operation"),
+            ("write", 100, "to write descriptors and the tail"),
+            ("copy", 15, "to write another one's descriptors"),
+            ("free", 30, "to free slots"),
+            ("work", 1000, "of an unmap beside the invalidation"),
+            ("time", 2000000, "to simulate")):
+        parser.add_argument("--" + name, type=float, default=value, help=text)
+    parser.add_argument("--descriptors", type=int, default=1, help="for each unmap")
+    parser.add_argument("--cpus", type=int, nargs="*", default=[1, 2, 16, 64, 256])
+    opt = parser.parse_args()
+
+    for domains in ("one", "each"):
+        print(f"{'one domain' if domains == 'one' else 'a domain for each CPU':24}"
+              + "".join(f"{name:>14}" for name in SCHEMES))
+        for cpus in opt.cpus:
+            row = [simulate(opt, name, cpus, domains) for name in SCHEMES]
+            print(f"{cpus:10} CPUs         "
+                  + "".join(f"{rate:7.3f} {longest:5.0f}u" for rate, longest in row))
+
+
+if __name__ == "__main__":
+    main()
