@@ -224,8 +224,9 @@ static void expect_handled(struct kunit *test, struct dmar_domain *domain,
 
 	ctx->fake.descs = 0;
 	ctx->fake.submissions = 0;
-	KUNIT_EXPECT_EQ(test, ret, domain->domain.ops->cache_invalidate_user(&domain->domain,
-									    &array));
+	KUNIT_EXPECT_EQ(test, ret,
+			domain->domain.ops->cache_invalidate_user(&domain->domain,
+								  &array));
 	KUNIT_EXPECT_EQ(test, handled, array.entry_num);
 	KUNIT_EXPECT_EQ(test, handled, ctx->fake.descs);
 	KUNIT_EXPECT_EQ(test, submissions, ctx->fake.submissions);

@@ -114,8 +114,8 @@ struct demand_slice {
 	unsigned long last_iova;
 	struct rw_semaphore live;
 	bool going;			/* under @live */
-	struct mutex tables;
-	struct mutex lock;
+	struct mutex tables;		/* one worker preallocates */
+	struct mutex lock;		/* maps and notifiers */
 	/* Blocks that may have something mapped, and read-only pages; under @lock */
 	DECLARE_BITMAP(used, DEMAND_SLICE_BLOCKS);
 	DECLARE_BITMAP(read_only, DEMAND_SLICE_BLOCKS);
