@@ -416,6 +416,8 @@ static void stages(const char *memory, int advice, void (*prepare)(struct bench 
 	transfer(&b, VTDT_WRITE, SAMPLES * stride, 64);
 	if (prepare)
 		prepare(&b);
+	/* what is in it goes */
+	close(open(TRACING "trace", O_WRONLY | O_TRUNC));
 	trace(true);
 	for (i = 0; i < SAMPLES; i++)
 		transfer(&b, VTDT_WRITE, i * stride, 64);
