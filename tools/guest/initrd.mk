@@ -18,7 +18,7 @@ KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
 # A kernel without the series: what uses its own interfaces only.
 ifeq ($(GUEST_FOR),mainline)
-PROGRAMS := vfio_edu vtd_mainline vtd_nested next_kernel iommufd
+PROGRAMS := vfio_edu vtd_mainline vtd_nested next_kernel
 MODULES := edu_dma
 KERNEL_MODULES := $(OBJ)/lib/test_ida.ko
 endif

@@ -202,8 +202,10 @@ static bool open_requests(struct vm *vm, const char *device, unsigned int pasid)
 	vm->list_page = new_page(vmm);
 	vmm->parent = new_paging(vmm, 0, 0);
 	vm->hwpt = new_paging(vmm, 0, vm->fault[FIRST]);
+	/* After a crash, the RID has to be attached first. */
 	return map_page(vmm, vm->list_page) && vmm->parent && vm->hwpt &&
-	       attach(vmm, LISTS, vmm->parent) && attach_vm(vm, vm->hwpt);
+	       attach(vmm, RID, vmm->parent) && attach(vmm, LISTS, vmm->parent) &&
+	       attach_vm(vm, vm->hwpt);
 }
 
 FIXTURE_SETUP(requests)
@@ -501,7 +503,7 @@ TEST_F(requests, left_behind)
 		c[i] = page_request(vm, i, IOVA, VTDT_LAST | READ);
 	*reg(vm->dev, VTDT_DELAY) = 500000000;
 	send_list(vm, c, VTDT_SLOTS);
-	write_file("/tmp/left", "");
+	close(open("/tmp/left", O_WRONLY | O_CREAT, 0600));
 	sleep_ms(1000000);
 }
 
@@ -557,9 +559,8 @@ TEST_F(requests, drained_by_the_pasids_domain)
 	int entry, iotlb;
 	char **events;
 
-	ASSERT_TRUE(attach(self->vmm, RID, self->vmm->parent));
 	trace_anew();
-	ASSERT_TRUE(detach(self->vmm, 1));
+	ASSERT_TRUE(detach(self->vmm, vm->pasid));
 	events = traced();
 	entry = event_with(events, 0, "pc_inv", "");
 	ASSERT_LE(0, entry);
@@ -568,7 +569,6 @@ TEST_F(requests, drained_by_the_pasids_domain)
 	ASSERT_LT(0, iotlb);
 	EXPECT_NE(NULL, strstr(events[iotlb], "p_iotlb_inv")) TH_LOG("%s", events[iotlb]);
 	EXPECT_EQ(domain_id(events[entry]), domain_id(events[iotlb]));
-	(void)vm;
 }
 
 /* Memory is short for a group: the answer is a failure by PCIe's number. */
