@@ -430,13 +430,16 @@ TEST_F(demand, memfd)
 {
 	struct demand *d = &self->d;
 	int fd = memfd_create("guest", MFD_CLOEXEC);
+	unsigned int requests;
 	unsigned char *other;
 
 	ASSERT_EQ(0, ftruncate(fd, SZ_2M));
 	ASSERT_EQ(d->memory, mmap(d->memory, SZ_2M, PROT_READ | PROT_WRITE,
 				  MAP_SHARED | MAP_FIXED, fd, 0));
 	other = mmap(NULL, SZ_2M, PROT_READ, MAP_SHARED, fd, 0);
+	requests = page_requests(d);
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	EXPECT_GE(SZ_2M >> 16, page_requests(d) - requests);
 	EXPECT_TRUE(holds(other, IOVA, SZ_2M, 1));
 	ASSERT_EQ(0, fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			       4 * PAGE, PAGE));

@@ -576,16 +576,16 @@ static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 
 /*
  * Fault in what is around @va, if it is fresh as well: a device that works on fresh memory
- * would make a request for each page. Anonymous memory only, where a fault neither drops
- * mmap_lock nor asks user space. What has been swapped out stays there until it is asked
- * for.
+ * would make a request for each page. Not where userfaultfd is asked; elsewhere, a fault
+ * does not drop mmap_lock, by RETRY_NOWAIT. What has been swapped out stays there until it
+ * is asked for.
  */
 static void demand_fault_around(struct demand_slice *slice, struct vm_area_struct *vma,
 				unsigned long va, unsigned int flags)
 {
 	unsigned long start = ALIGN_DOWN(va, DEMAND_AROUND), end = start + DEMAND_AROUND;
 
-	if (!vma_is_anonymous(vma) || userfaultfd_armed(vma))
+	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma))
 		return;
 
 	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
