@@ -121,6 +121,8 @@ noises() {
 compiler_and_sparse() {
 	noises before "$PRISTINE"
 	noises after "$WORK/am"
+	# Debian 12's sparse is too old for 7.3, whose Makefile does without it then.
+	grep -h 'sparse is not available' "$WORK/log/check-after.log" || true
 	! comm -13 "$WORK/log/noise-before" "$WORK/log/noise-after" | grep .
 }
 
