@@ -623,8 +623,15 @@ static int demand_fault_in(struct demand_slice *slice, unsigned long va, bool wr
 			flags |= FAULT_FLAG_RETRY_NOWAIT;
 
 		fault = handle_mm_fault(vma, va, flags, NULL);
-		if (fault & VM_FAULT_COMPLETED)
-			return 0;
+		/* When it was through, it has dropped the lock: pages of files may. */
+		if (fault & VM_FAULT_COMPLETED) {
+			if (mmap_read_lock_killable(mm))
+				return -EINTR;
+			vma = vma_lookup(mm, va);
+			if (!demand_vma_ok(vma, write))
+				fault = VM_FAULT_SIGSEGV;
+			break;
+		}
 		if (flags & FAULT_FLAG_RETRY_NOWAIT)
 			break;
 		flags |= FAULT_FLAG_TRIED;
