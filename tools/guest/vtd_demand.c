@@ -238,7 +238,7 @@ TEST_F(demand, part_of_huge_page)
 TEST_F(demand, swapped_out)
 {
 	struct demand *d = &self->d;
-	unsigned int i, gone, tries;
+	unsigned int i, gone, tries, requests;
 
 	for (tries = 1; tries <= 3; tries++) {
 		ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 2 * SZ_2M, tries));
@@ -246,7 +246,9 @@ TEST_F(demand, swapped_out)
 		for (i = gone = 0; i < 1024; i++)
 			gone += !present(d->memory + i * PAGE);
 		EXPECT_LT(900, gone);
+		requests = page_requests(d);
 		EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 2 * SZ_2M, tries));
+		EXPECT_GE(2 * SZ_2M >> 16, page_requests(d) - requests);
 		EXPECT_TRUE(holds(d->memory, IOVA, 2 * SZ_2M, tries));
 	}
 }

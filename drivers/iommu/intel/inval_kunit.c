@@ -150,7 +150,7 @@ static void pasids_come_and_go(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
 }
 
-/* What is submitted for one PASID, for a few, and for many */
+/* Descriptors for one PASID, for a few, and for many */
 static void count_descriptors(struct kunit *test)
 {
 	static const unsigned int numbers[] = { 1, 8, 9, 16, MANY };

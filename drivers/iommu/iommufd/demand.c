@@ -575,10 +575,9 @@ static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 }
 
 /*
- * Fault in what is around @va, if it is fresh as well: a device that works on fresh memory
- * would make a request for each page. Not where userfaultfd is asked; elsewhere, a fault
- * does not drop mmap_lock, by RETRY_NOWAIT. What has been swapped out stays there until it
- * is asked for.
+ * Fault in what is around @va, fresh or swapped out: a device would make a request for each
+ * page. Not where userfaultfd is asked; elsewhere, a fault does not drop mmap_lock, by
+ * RETRY_NOWAIT.
  */
 static void demand_fault_around(struct demand_slice *slice, struct vm_area_struct *vma,
 				unsigned long va, unsigned int flags)
@@ -593,7 +592,7 @@ static void demand_fault_around(struct demand_slice *slice, struct vm_area_struc
 	for (; start < end; start += PAGE_SIZE) {
 		if (start != va &&
 		    handle_mm_fault(vma, start, flags | FAULT_FLAG_RETRY_NOWAIT, NULL) &
-		    (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_MAJOR))
+		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
 			return;
 	}
 }
@@ -639,7 +638,7 @@ static int demand_fault_in(struct demand_slice *slice, unsigned long va, bool wr
 
 	if (!(flags & FAULT_FLAG_RETRY_NOWAIT) && (fault & VM_FAULT_RETRY))
 		return -EINTR;
-	if (!(fault & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_MAJOR)))
+	if (!(fault & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
 		demand_fault_around(slice, vma, va, flags);
 	mmap_read_unlock(mm);
 
@@ -1110,10 +1109,10 @@ static void demand_work(struct work_struct *work)
 }
 
 /*
- * Give @group to a worker. False if no attached device has made it, or its queue is full
- * of groups that have been answered, whose workers have yet to find out.
+ * Give the group to a worker. -EINVAL if no attached device has made it, -EBUSY if the
+ * queue is full of groups that have been answered, whose workers have yet to find out.
  */
-static bool demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fault)
+static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fault)
 {
 	struct iommufd_device *idev;
 
@@ -1121,15 +1120,22 @@ static bool demand_enqueue(struct iommufd_demand *demand, struct demand_fault *f
 	guard(mutex)(&demand->mutex);
 	idev = iommufd_fault_requester(fault->group);
 	if (!idev)
-		return false;
+		return -EINVAL;
 	fault->queue = idev->demand_queue;
 	if (!atomic_add_unless(&fault->queue->nr_faults, 1, DEMAND_MAX_FAULTS))
-		return false;
+		return -EBUSY;
 
 	kref_get(&demand->kref);
 	list_add_tail(&fault->node, &demand->faults);
 	queue_work(fault->queue->wq, &fault->work);
-	return true;
+	return 0;
+}
+
+/* As when the IOMMU's queue overflows: the device repeats its requests. */
+static void demand_have_repeated(struct iopf_group *group)
+{
+	iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS);
+	iopf_free_group(group);
 }
 
 /**
@@ -1143,6 +1149,7 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 	struct iommufd_hw_pagetable *hwpt = group->domain->fault_data;
 	struct iommufd_demand *demand = to_hwpt_paging(hwpt)->demand;
 	struct demand_fault *fault;
+	int rc;
 
 	/* See iommufd_demand_alloc(): nobody can bind these. */
 	if (WARN_ON_ONCE(group->attach_handle->gpasid))
@@ -1150,9 +1157,7 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 
 	fault = kzalloc(sizeof(*fault), GFP_KERNEL);
 	if (!fault) {
-		/* As when the queue overflows: the device repeats it. */
-		iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS);
-		iopf_free_group(group);
+		demand_have_repeated(group);
 		return 0;
 	}
 
@@ -1162,11 +1167,14 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 	fault->demand = demand;
 	fault->group = group;
 	fault->code = IOMMU_PAGE_RESP_SUCCESS;
-	if (demand_enqueue(demand, fault))
-		return 0;
+	rc = demand_enqueue(demand, fault);
+	if (rc)
+		kfree(fault);
+	if (rc != -EBUSY)
+		return rc;
 
-	kfree(fault);
-	return -EINVAL;
+	demand_have_repeated(group);
+	return 0;
 }
 
 /* Answer the group. Its worker notices and ends. */
