@@ -33,8 +33,10 @@
 /*
  * SILENT: a device does not answer, and the IOMMU does not say which one.
  * LOCKED: it runs, while another CPU has the lock of the queue.
+ * ABORTING: a device's time is up when the first submission has been fetched, and no more;
+ *	then it runs.
  */
-enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED };
+enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING };
 
 /*
  * iommu, dev, domain: the IOMMU, a device with a TLB, and its domain, which is on the
@@ -45,6 +47,8 @@ enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED };
  * rescued: it did not return
  * time_outs: errors of the device that does not answer
  * iotlb: descriptors for an IOTLB that were executed
+ * devtlb: descriptors for a device's TLB that were executed since
+ * aborted: slots that were held by what had been aborted when the next time was up
  * both: how often both IOMMUs were found with something to do
  * looks: at the fault status register
  * interrupt: a timer of this CPU, which submits as well
@@ -61,7 +65,7 @@ struct queue_test {
 	ktime_t since, executed;
 	bool rescued;
 	unsigned int time_outs;
-	unsigned int looks, iotlb, both;
+	unsigned int looks, iotlb, devtlb, aborted, both;
 	struct hrtimer interrupt;
 	struct qi_desc interrupt_desc[4];
 	int interrupt_ret;
@@ -77,6 +81,11 @@ static unsigned int reg(struct queue_test *ctx, unsigned int offset)
 	return iommu_reg(ctx->iommu, offset);
 }
 
+static bool is_for_a_device(const struct qi_desc *desc)
+{
+	return (desc->qw0 & 0xf) == QI_DIOTLB_TYPE || (desc->qw0 & 0xf) == QI_DEIOTLB_TYPE;
+}
+
 /* Fetch and execute up to @nr descriptors: of all it only matters who waits. */
 static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsigned int nr)
 {
@@ -87,7 +96,11 @@ static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsign
 		desc = iommu->qi->desc + (head << SHIFT);
 		head = (head + 1) % QI_LENGTH;
 		writel(head << SHIFT, iommu->reg + DMAR_IQH_REG);
-		ctx->iotlb += (desc->qw0 & 0xf) == QI_IOTLB_TYPE;
+		if ((desc->qw0 & 0xf) == QI_IOTLB_TYPE) {
+			ctx->iotlb++;
+			ctx->devtlb = 0;
+		}
+		ctx->devtlb += is_for_a_device(desc);
 		if ((desc->qw0 & 0xf) == QI_IWD_TYPE && desc->qw0 & QI_IWD_STATUS_WRITE)
 			WRITE_ONCE(*(u32 *)phys_to_virt(desc->qw1), desc->qw0 >> 32);
 	}
@@ -121,8 +134,7 @@ static bool names_a_device(struct queue_test *ctx)
 
 	for (; at != reg(ctx, DMAR_IQT_REG); at = (at + 1) % QI_LENGTH) {
 		desc = ctx->iommu->qi->desc + (at << SHIFT);
-		if ((desc->qw0 & 0xf) == QI_DIOTLB_TYPE ||
-		    (desc->qw0 & 0xf) == QI_DEIOTLB_TYPE)
+		if (is_for_a_device(desc))
 			return true;
 	}
 
@@ -146,6 +158,7 @@ static u32 read_fault(struct intel_iommu *iommu)
 static void let_time_run_out(struct queue_test *ctx)
 {
 	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
+	unsigned int i;
 
 	if (status == DMA_FSTS_ITE)
 		writel(0, ctx->iommu->reg + DMAR_FSTS_REG);
@@ -155,8 +168,31 @@ static void let_time_run_out(struct queue_test *ctx)
 		execute(ctx, QI_LENGTH);
 		return;
 	}
+	for (i = 0; i < QI_LENGTH; i++)
+		ctx->aborted += READ_ONCE(ctx->iommu->qi->desc_status[i]) == QI_ABORT;
 	writel(reg(ctx, DMAR_IQT_REG) << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
 	ctx->time_outs++;
+	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
+}
+
+/* The first submission is fetched, and what waits is dropped. */
+static void abort_first(struct queue_test *ctx)
+{
+	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
+	unsigned int at = reg(ctx, DMAR_IQH_REG);
+	struct qi_desc *desc;
+
+	if (status == DMA_FSTS_ITE) {
+		writel(0, ctx->iommu->reg + DMAR_FSTS_REG);
+		WRITE_ONCE(ctx->hw, RUNNING);
+	}
+	if (status || is_idle(ctx->iommu))
+		return;
+	do {
+		desc = ctx->iommu->qi->desc + (at << SHIFT);
+		at = (at + 1) % QI_LENGTH;
+	} while ((desc->qw0 & 0xf) != QI_IWD_TYPE);
+	writel(at << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
 	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
 }
 
@@ -197,6 +233,8 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 	}
 	if (READ_ONCE(ctx->hw) == SILENT)
 		let_time_run_out(ctx);
+	if (READ_ONCE(ctx->hw) == ABORTING)
+		abort_first(ctx);
 	if (READ_ONCE(ctx->hw) == LOCKED && !is_idle(ctx->iommu))
 		execute_locked(ctx);
 	hrtimer_forward_now(timer, PERIOD);
@@ -478,6 +516,73 @@ static void device_is_silent_for_two(struct kunit *test)
 	expect_usable(test);
 }
 
+#define PASIDS	20
+
+/* A domain takes two submissions: an IOTLB's, and the device's TLB for each PASID. */
+static void flush_pasids(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	ctx->iotlb = 0;
+	ctx->devtlb = 0;
+	WRITE_ONCE(ctx->since, ktime_get());
+	cache_tag_flush_all(ctx->domain);
+	WRITE_ONCE(ctx->since, 0);
+	KUNIT_EXPECT_FALSE_MSG(test, ctx->rescued, "the submission does not return");
+}
+
+static void assign_pasids(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	u32 pasid;
+
+	for (pasid = 1; pasid <= PASIDS; pasid++)
+		KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain, ctx->dev, pasid));
+}
+
+static void unassign_pasids(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	u32 pasid;
+
+	for (pasid = 1; pasid <= PASIDS; pasid++)
+		cache_tag_unassign_domain(ctx->domain, ctx->dev, pasid);
+}
+
+/* The device's TLB could be filled from an IOTLB that is invalidated behind it. */
+static void order_is_kept(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	assign_pasids(test);
+	go_on(ctx);
+	flush_pasids(test);
+	KUNIT_EXPECT_EQ(test, PASIDS, ctx->devtlb);
+	WRITE_ONCE(ctx->hw, ABORTING);
+	flush_pasids(test);
+	KUNIT_EXPECT_EQ(test, RUNNING, READ_ONCE(ctx->hw));
+	KUNIT_EXPECT_EQ(test, 1, ctx->iotlb);
+	KUNIT_EXPECT_EQ(test, PASIDS, ctx->devtlb);
+	unassign_pasids(test);
+	expect_usable(test);
+}
+
+/* What is repeated may have to wait for room, and none of it holds any meanwhile. */
+static void two_are_aborted(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	assign_pasids(test);
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	WRITE_ONCE(ctx->hw, SILENT);
+	flush_pasids(test);
+	KUNIT_EXPECT_EQ(test, 1, ctx->iotlb);
+	KUNIT_EXPECT_LE(test, 2, ctx->time_outs);
+	KUNIT_EXPECT_EQ(test, 0, ctx->aborted);
+	unassign_pasids(test);
+	expect_usable(test);
+}
+
 /* Who finds no room waits for some, and for nothing longer than hardware may stand. */
 static void flush_without_room(struct kunit *test)
 {
@@ -577,6 +682,8 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE_SLOW(interrupt_submits),
 	KUNIT_CASE(two_iommus),
 	KUNIT_CASE(device_is_silent_for_two),
+	KUNIT_CASE(order_is_kept),
+	KUNIT_CASE(two_are_aborted),
 	KUNIT_CASE(flush_without_room),
 	{}
 };
