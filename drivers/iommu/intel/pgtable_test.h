@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What pgtable.c and paging_domain.c open to KUnit suites, which replace the allocator to
- * make it fail on demand, and the write-back to see what memory is like, and come
- * in between when a split has been decided on.
+ * make it fail on demand, and the write-back to see what memory is like, come in between
+ * when a split has been decided on, and split without an unmap.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_TEST_H
 #define _INTEL_IOMMU_PGTABLE_TEST_H
@@ -18,6 +18,8 @@ void *vtd_pt_sl_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp);
 void intel_paging_sync_entries(void *owner, void *addr, size_t size);
 unsigned int vtd_pt_fl_split_depth(struct vtd_pt *pt, u64 iova, unsigned int *level);
 unsigned int vtd_pt_sl_split_depth(struct vtd_pt *pt, u64 iova, unsigned int *level);
+int vtd_pt_fl_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp);
+int vtd_pt_sl_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp);
 #endif
 
 #endif /* _INTEL_IOMMU_PGTABLE_TEST_H */
