@@ -9,7 +9,7 @@ MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	demand endure field bench bench-record record bench-dma bench-queue bench-demand \
+	demand endure field bench bench-record record bench-dma bench-queue bench-demand bench-dirty \
 	mainline deb deb-test
 
 help:
@@ -52,6 +52,8 @@ help:
 ##                   invalidations take time (LATENCY=ns until the first is executed)
 ##   make bench-demand   what demand paging costs and saves, against pinning, in
 ##                   instructions (MEMORY=12G: to pin more)
+##   make bench-dirty    what dirty tracking reports of what a device writes, here, in
+##                   6.12 and in the newest kernel, if "make mainline" has built it
 ##
 ##   make setup      install what is missing (the others do it by themselves)
 ##   make kernel     build the patched kernel; the last line is the bzImage
@@ -164,6 +166,9 @@ bench-dma: setup
 
 bench-queue: setup
 	@tools/guest/nested.sh bench
+
+bench-dirty: setup
+	@tools/bench/dirty.sh
 
 bench-demand: setup
 	@tools/bench/demand.sh

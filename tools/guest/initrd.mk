@@ -9,7 +9,7 @@ BUSYBOX := $(shell command -v busybox)
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
 PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset vtd_demand \
-	    vtd_unpinned demand_bench vtd_field vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth \
+	    vtd_unpinned demand_bench vtd_dirty vtd_field vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth \
 	    dma_map_benchmark pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
@@ -46,6 +46,7 @@ $(OUT)/bin/field: $(GUEST)/field.c $(EDU)
 $(OUT)/bin/next_kernel: $(GUEST)/next_kernel.c
 VMM := $(addprefix $(GUEST)/,clock.h vfio_cdev.h vtd_testdev.h vtd_vmm.h)
 $(OUT)/bin/vtd_nested: $(GUEST)/vtd_nested.c $(GUEST)/fault_log.h $(VMM)
+$(OUT)/bin/vtd_dirty: $(GUEST)/vtd_dirty.c $(VMM)
 $(OUT)/bin/vtd_soak: $(GUEST)/vtd_soak.c $(VMM)
 $(OUT)/bin/vtd_attack: $(GUEST)/vtd_attack.c $(VMM)
 $(OUT)/bin/vtd_attack: CFLAGS += -pthread
