@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A walker of first- and second-stage tables, written from the VT-d specification for the
- * tests of pgtable.c. It is the judge of every table, so it shares no code, no
- * constant and no header with what it judges.
+ * tests of pgtable.c. It checks every table, so it shares no code, no
+ * constant and no header with the library.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_SPEC_H
 #define _INTEL_IOMMU_PGTABLE_SPEC_H
@@ -91,7 +91,7 @@ struct spec_walk {
 };
 
 /**
- * struct spec_visitor - who is told what a scan of all tables meets
+ * struct spec_visitor - callbacks of a scan of all tables
  * @table: a table at physical address @addr that translates from @iova on
  * @leaf: a page that begins at @iova
  * @illegal: an entry that hardware would refuse; @walk says where and why

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the parts of the VT-d model share: memory, decoded entries, caches.
+ * Internal interfaces of the VT-d model: memory, decoded entries, caches.
  * Tests include vtd_model.h only.
  */
 #ifndef _INTEL_IOMMU_VTD_MODEL_HW_H
@@ -127,7 +127,7 @@ enum vtd_cache {
 	VTD_CACHES
 };
 
-/* Something that hardware has seen and not been told to forget */
+/* Something that hardware has seen, and that was not invalidated since */
 struct vtd_item {
 	enum vtd_cache cache;
 	enum vtd_pgtt pgtt;	/* of what was found through a PASID entry */
