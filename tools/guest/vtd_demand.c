@@ -533,7 +533,7 @@ TEST_F(demand, read_only_area)
 	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
 }
 
-/* A nest parent maps no read-only pages, whatever is next to them. */
+/* A write-only area maps no read-only pages, whatever is next to them. */
 TEST_F(demand, write_only_area)
 {
 	struct demand *d = &self->d;
