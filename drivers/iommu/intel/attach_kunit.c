@@ -159,7 +159,7 @@ static struct dmar_domain *new_domain(struct kunit *test)
 }
 
 /*
- * Replace @old by a new domain with each of the allocations failing in turn: either
+ * Replace @old by a new domain, with one allocation after the other failing: either
  * the new one works, or @old does.
  */
 static void replace_without_memory(struct kunit *test, struct dmar_domain *old)

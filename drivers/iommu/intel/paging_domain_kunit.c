@@ -2125,7 +2125,7 @@ static void core_lookup_length(struct kunit *test)
 	size_t length;
 
 	plain.iova_to_phys_length = NULL;
-	/* Contiguous over the end of a table, and something else behind it */
+	/* Contiguous over the end of a table, and other memory after that */
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_2M - SZ_8K, PA, SZ_16K, RW,
 					   GFP_KERNEL));
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_2M + SZ_8K, PA, SZ_4K, RW,

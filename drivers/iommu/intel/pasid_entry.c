@@ -639,7 +639,7 @@ static bool pasid_is_of_process(struct pasid_entry *pte)
  * @iommu: IOMMU of the device
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
- * @fault_ignore: a process's page table goes away and the device has not been told
+ * @fault_ignore: a process's page table is going away and the device was not stopped
  *		  yet: leave the entry with faults disabled (FPD), to be torn down
  *		  once more
  *

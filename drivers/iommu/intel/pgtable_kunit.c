@@ -2644,7 +2644,7 @@ static void preallocated(struct kunit *test)
 	}
 }
 
-/* All over the aperture, in turn */
+/* All over the aperture, one after the other */
 static void regions_are_many(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3010,7 +3010,7 @@ static void prepare_directory(struct lab *lab)
 	must_map(lab, 6ULL * SZ_1G, SZ_4K, 1);
 }
 
-/* A page below a page directory that is there */
+/* A page below an existing page directory */
 static void map_below_directory(struct lab *lab)
 {
 	lab_map(lab, 6ULL * SZ_1G + SZ_2M, SZ_1G, SZ_4K, 1, RW);
@@ -3152,7 +3152,7 @@ static void intruder_maps(struct lab *lab, void *addr, size_t size)
 		     RW);
 }
 
-/* What is mapped next to a table that is being synced works at once (D2). */
+/* A page that is mapped below an entry that is being synced works at once (D2). */
 static void sync_to_a_neighbour(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3379,7 +3379,7 @@ static void split_keeps_away(struct kunit *test)
 	lab->racing = true;	/* do not log the invalidations */
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_map(lab->pt, base, pa_of(base), SZ_1G, 1, RW,
 					    GFP_KERNEL, &mapped));
-	/* It looks whether to split, for the tables it may need, and then to split. */
+	/* It checks twice: to count the tables it may need, and to split. */
 	intruder = (struct intruder) { .skip = 2, .iova = end };
 	kunit_activate_static_stub(test, vtd_pt_split_depth, neighbour_splits);
 	KUNIT_EXPECT_EQ(test, SZ_1G / 2, vtd_pt_unmap(lab->pt, base, SZ_1G / 2));
@@ -3420,7 +3420,7 @@ static void neighbour_allocates(struct lab *lab)
 	atomic_set(&lab->fail_in, 0);
 }
 
-/* Two who unmap parts of a page of 2 MiB need one table, wherever it comes from. */
+/* Two CPUs that unmap parts of a page of 2 MiB need one table, wherever it comes from. */
 static void split_once_for_two(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3432,14 +3432,14 @@ static void split_once_for_two(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_map(lab->pt, base, pa_of(base), SZ_2M, 2, RW,
 					    GFP_KERNEL, &mapped));
 
-	/* The table is deposited. It looks at both ends, then splits at both. */
+	/* The table is deposited. It checks both ends, then splits at both. */
 	atomic_set(&lab->fail_in, 0);
 	intruder = (struct intruder) { .skip = 3, .iova = base + SZ_1M };
 	kunit_activate_static_stub(test, vtd_pt_split_depth, neighbour_withdraws);
 	KUNIT_EXPECT_EQ(test, SZ_4K, vtd_pt_unmap(lab->pt, base, SZ_4K));
 	KUNIT_EXPECT_TRUE(test, intruder.ran);
 
-	/* It is the last that there is. */
+	/* It is the last page. */
 	atomic_set(&lab->fail_in, -1);
 	base += SZ_2M;
 	intruder = (struct intruder) { .iova = base + SZ_1M };
@@ -3455,7 +3455,7 @@ static void split_once_for_two(struct kunit *test)
 
 static unsigned long deposited_before;
 
-/* At a slot that another CPU can find deposited, hardware may still have a table. */
+/* No table may be deposited for a slot while hardware may still walk it. */
 static void deposited_not_yet(struct lab *lab)
 {
 	struct vtd_pt_stats stats;
@@ -3464,7 +3464,7 @@ static void deposited_not_yet(struct lab *lab)
 	KUNIT_EXPECT_EQ(lab->test, stats.deposited, deposited_before);
 }
 
-/* A table is not used again before hardware has forgotten it. */
+/* A table is not reused before it has been invalidated. */
 static void deposit_after_invalidation(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3483,8 +3483,8 @@ static void deposit_after_invalidation(struct kunit *test)
 }
 
 /*
- * 2M pages take the place of many empty tables, below two directories, by one call: that
- * is one invalidation, and until it is done, nobody can have the tables.
+ * 2M pages replace many empty tables, below two directories, by one call: that is one
+ * invalidation, and until it is done, the tables cannot be withdrawn.
  */
 static void many_over_empty(struct kunit *test)
 {
@@ -3503,7 +3503,7 @@ static void many_over_empty(struct kunit *test)
 	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 40);
 
-	/* One in the way: those in front are invalidated, and unwound. */
+	/* A leaf is in use: those before it are invalidated, and unwound. */
 	must_unmap(lab, iova, 40 * SZ_2M);
 	for (i = 0; i < 40; i++)
 		must_map(lab, iova + i * SZ_2M, SZ_4K, 1);
@@ -3627,7 +3627,7 @@ static void race_is(struct lab *lab, bool right)
 		atomic_inc(&lab->wrong);
 }
 
-/* Two threads wait for one another, and see what the other has done. */
+/* Two threads wait for each other, and see each other's stores. */
 static void meet(struct lab *lab)
 {
 	int all = round_up(atomic_inc_return(&lab->arrived), 2);
@@ -3662,8 +3662,8 @@ static bool map_one(struct lab *lab, u64 iova, u64 size)
 }
 
 /*
- * In a region of its own, of 512G if there are so many, pages at every other place; the
- * second may take large.
+ * In a separate region, of 512G if there are enough, map every other page; the second
+ * thread may use large ones.
  */
 static u64 install_place(struct lab *lab, unsigned int id, unsigned int round,
 			 unsigned int i, u64 *size)
@@ -3719,8 +3719,8 @@ static void model_installed(struct lab *lab, struct model *m, unsigned int id)
 }
 
 /*
- * Two map for the first time below the same entries. Each one's page works when
- * its call returns, and there are no more tables than had one done it all.
+ * Two threads map for the first time below the same entries. Each page works when its
+ * call returns, and there are no more tables than with a single thread.
  */
 static void race_installers(struct kunit *test)
 {
@@ -3783,7 +3783,7 @@ static void race_beside(struct lab *lab, unsigned int id)
 		neighbour_looks(lab);
 }
 
-/* Two map and unmap in the same table, a third looks: each sees its own. */
+/* Two threads map and unmap in the same table, a third looks up: each result is right. */
 static void race_neighbours(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3815,7 +3815,7 @@ static void race_hole(struct lab *lab, unsigned int id)
 	}
 }
 
-/* To unmap a hole does nothing to what is mapped beside it at the same time. */
+/* Unmapping a hole does not affect a map next to it at the same time. */
 static void race_unmap_of_hole(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3845,7 +3845,7 @@ static u64 split_place(struct lab *lab, unsigned int id)
 	return lab->base + largest(lab) / 4 * (1 + 2 * id) + 3 * SZ_4K;
 }
 
-/* It takes time, and goes only if all of it is covered. */
+/* It takes time, and removes the page only if it covers all of it. */
 static void forget_large(struct lab *lab, u64 start, u64 last)
 {
 	unsigned int n = 16;
@@ -3901,7 +3901,7 @@ static void race_to_preallocate(struct lab *lab, unsigned int id)
 	}
 }
 
-/* A table that one CPU has deposited, another withdraws. */
+/* One CPU deposits a table, another withdraws it. */
 static void race_preallocators(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3914,10 +3914,10 @@ static void race_preallocators(struct kunit *test)
 }
 
 /*
- * Two split the same large page at different places; what each leaves goes on
- * translating, what each unmaps is gone, and so is the large page that hardware has
- * cached. The slot may come to have a table for
- * each of them, with the tables below it, but never another one.
+ * Two threads split the same large page at different addresses. The parts that stay keep
+ * translating, the unmapped parts are gone, and so is the large page that hardware has
+ * cached. The slot may get a table from each thread, with the tables below it, but no
+ * more.
  */
 static void race_splitters(struct kunit *test)
 {
@@ -3934,7 +3934,7 @@ static void race_splitters(struct kunit *test)
 	must_map(lab, lab->base, largest(lab), 1);
 	must_unmap(lab, lab->base, largest(lab));
 	pages = lab_pages(lab);
-	/* of 2 MiB it takes one table, of 1 GiB one more for each place */
+	/* 2 MiB take one table, 1 GiB one more for each address */
 	second = largest(lab) == SZ_1G ? 3 : 1;
 
 	lab->on_racing_invalidate = forget_large;
@@ -3962,7 +3962,7 @@ static void split_all(struct lab *lab)
 	}
 }
 
-/* Look at what stays of the pages that are being split about now. */
+/* Look up the parts that stay of the pages that are being split. */
 static void watch_all(struct lab *lab)
 {
 	unsigned int i;
@@ -4012,8 +4012,8 @@ static void race_watcher(struct kunit *test)
 }
 
 /*
- * As hardware does it: an atomic update of the entry that was loaded, or else
- * the walk begins anew. Returns the size of the page whose entry it was.
+ * As hardware does it: an atomic update of the entry that was loaded, or the walk
+ * starts again. Returns the size of the page.
  */
 static u64 hardware_writes(struct lab *lab, u64 iova)
 {

@@ -205,7 +205,7 @@ static void add_second(struct spec_walk *walk, u64 entry)
 
 /*
  * Take one more entry into account. Returns true if it refers to a table, so
- * that the walk goes on at @walk->page.
+ * that the walk continues at @walk->page.
  */
 static bool step(const struct spec_hw *hw, struct spec_walk *walk, u64 iova,
 		 u64 table, unsigned int level)

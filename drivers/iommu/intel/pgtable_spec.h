@@ -61,11 +61,11 @@ struct spec_hw {
  * @page: physical address of the page
  * @pa: physical address that the input address translates to
  * @size: size of the page in bytes
- * @read: reads are allowed, by every entry on the way
- * @write: writes are allowed, by every entry on the way
- * @user: user-mode requests are allowed, by every entry on the way
- * @no_exec: instruction fetches are refused, by any entry on the way
- * @accessed: Accessed is set in every entry on the way
+ * @read: reads are allowed, by every entry of the path
+ * @write: writes are allowed, by every entry of the path
+ * @user: user-mode requests are allowed, by every entry of the path
+ * @no_exec: instruction fetches are refused, by any entry of the path
+ * @accessed: Accessed is set in every entry of the path
  * @dirty: Dirty is set in the entry that maps the page
  * @memory_type: PAT index: the PAT, PCD and PWT bits of the entry that maps
  * @snoop: accesses to the page are snooped (second stage)

@@ -783,7 +783,7 @@ static void parts_of_old_client(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* A client may keep a group after detach, and answer it as long as the path is there. */
+/* A client may keep a group after detach, and answer it while page requests are enabled. */
 static void kept_after_detach(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);

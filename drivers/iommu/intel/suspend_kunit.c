@@ -93,7 +93,7 @@ static void queue_survives_suspend(struct kunit *test)
 	unsigned int i;
 
 	KUNIT_ASSERT_EQ(test, 0, intel_iommu_enable_prq(ctx->iommu));
-	/* What was written cleared it: there is nothing for the interrupt thread. */
+	/* The write has cleared it: there is nothing for the interrupt thread. */
 	set(test, DMAR_PRS_REG, 0);
 	set(test, DMAR_PQH_REG, 3 * PAGE_REQUEST);
 	set(test, DMAR_PQT_REG, 3 * PAGE_REQUEST);

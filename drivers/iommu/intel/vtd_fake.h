@@ -59,7 +59,7 @@ struct vtd_fake {
 /**
  * struct vtd_table - a first-level table that maps one page
  * @root: address of the topmost page
- * @page: the pages on the way, by level from 1 on
+ * @page: the pages of the path, by level from 1 on
  * @leaf: the entry of the page that is mapped
  */
 struct vtd_table {

@@ -720,7 +720,7 @@ static void judge_legacy_descriptors(struct kunit *test)
 
 /* Nested translation */
 
-/* The guest's table maps IOVA, and the page behind it to the next but one. */
+/* The guest's table maps IOVA, and the following page to the page after the next. */
 struct guest {
 	struct dmar_domain *parent, *nested;
 	struct vtd_table table;

@@ -113,7 +113,7 @@ static unsigned int level_shift(unsigned int level)
 	return 12 + 9 * (level - 1);
 }
 
-/* The slot of @level that @addr goes through; makes tables on the way. */
+/* The slot of @level for @addr; allocates missing tables. */
 static u64 *second_slot(struct kunit *test, u64 addr, unsigned int level,
 			enum slot path)
 {
@@ -731,7 +731,7 @@ static void vtd_model_checks(struct kunit *test)
 			(unsigned int)answers.answer[0].fault);
 }
 
-/* FPD anywhere on the way keeps a fault from being reported. */
+/* FPD in any entry of the path keeps a fault from being reported. */
 static void vtd_model_silent(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
