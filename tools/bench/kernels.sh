@@ -31,8 +31,8 @@ DMA_PTE_C=(
 # What the series does to the iommu core for speed, and what that needs.
 CORE_FILES=(drivers/iommu/iommu.c include/linux/iommu.h)
 CORE_PATCHES=(04-page-tables/07-let-the-owner-of-an-empty-address-space-free-its-tables.patch
-	04-page-tables/10-skip-the-page-size-search-for-single-pages.patch
-	04-page-tables/11-add-iommu_iova_to_phys_length.patch)
+	04-page-tables/11-skip-the-page-size-search-for-single-pages.patch
+	04-page-tables/12-add-iommu_iova_to_phys_length.patch)
 
 # peers_source: prints the folder of the newest 7.3, or of one that is there already
 # if the mirror has none any more; status 1 if none can be had.

@@ -83,36 +83,62 @@ git_am() {
 	git am -q "$WORK/steps.mails"/*.patch
 }
 
-# step_builds NUMBER NAME
-step_builds() {
-	assemble_tree steps "$1"
-	configure "$WORK/steps" "$WORK/obj-steps" "$LAB/configs/lab.config"
+# build_step TREE NUMBER
+build_step() {
+	local tree=$1 number=$2
+	assemble_tree "$tree" "$number"
+	configure "$WORK/$tree" "$WORK/obj-$tree" "$LAB/configs/lab.config"
 	# shellcheck disable=SC2046
-	kbuild "step $1" "$WORK/log/step-$1.log" -C "$WORK/steps" \
-		O="$WORK/obj-steps" $(build_targets | existing)
+	kbuild "step $number" "$WORK/log/step-$number.log" -C "$WORK/$tree" \
+		O="$WORK/obj-$tree" $(build_targets | existing "$tree")
 }
 
-# existing: of the targets on stdin, those whose sources are there by now.
+# existing TREE: of the targets on stdin, those whose sources are there by now.
 existing() {
 	local target
 	while read -r target; do
-		if [ -e "$WORK/steps/${target%.o}" ] ||		# a folder
-		   [ -e "$WORK/steps/${target%.o}.c" ]; then
+		if [ -e "$WORK/$1/${target%.o}" ] ||		# a folder
+		   [ -e "$WORK/$1/${target%.o}.c" ]; then
 			echo "$target"
 		fi
 	done
 }
 
+# build_steps TREE FIRST LAST: each leaves its status in $built
+build_steps() {
+	local number
+	set +e
+	for number in $(seq "$2" "$3"); do
+		say "step $number of ${#patches[@]}: ${patches[number - 1]}"
+		(set -e; build_step "$1" "$number") >"$built/$number" 2>&1
+		echo $? >"$built/$number.status"
+	done
+}
+
+# step_builds NUMBER NAME: did it?
+step_builds() {
+	cat "$built/$1"
+	return "$(cat "$built/$1.status")"
+}
+
 lock "$BUILD/.lock-steps"
 choose_source
 "$LAB/series.py" export "$PRISTINE" "$WORK/steps.mails" >/dev/null
+mapfile -t patches < <("$LAB/series.py" list --patches)
 tests=()
 while read -r kind version suite; do
 	tests+=("git_am $kind $version $suite")
 done < <(grep -v '^#' "$VERSIONS")
-number=0
-for patch in $("$LAB/series.py" list --patches); do
-	number=$((number + 1))
-	tests+=("step_builds $number $patch")
+for number in "${!patches[@]}"; do
+	tests+=("step_builds $((number + 1)) ${patches[number]}")
 done
+
+# Most steps compile one file, so two series of them keep two CPUs busy.
+built=$WORK/steps.built
+rm -rf "$built"
+mkdir "$built"
+half=$((${#patches[@]} / 2))
+build_steps steps 1 "$half" &
+build_steps steps-later $((half + 1)) "${#patches[@]}" &
+wait
 ktap "${tests[@]}"

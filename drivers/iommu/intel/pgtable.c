@@ -950,7 +950,7 @@ static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
  * was counted on (-EAGAIN); then one end may have been split when memory for the other is
  * missing. Or they leave less to split, so that less memory is enough: retry.
  */
-static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
+VISIBLE_IF_KUNIT int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 {
 	unsigned int missing = vtd_pt_split_missing(pt, iova, end), before;
 	int ret;
@@ -965,6 +965,7 @@ static int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split_ends);
 
 /* Clear */
 
@@ -1337,33 +1338,6 @@ size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
 	return vtd_pt_unmap_any(pt, slot, level, iova, iova + size - 1);
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_unmap);
-
-/**
- * vtd_pt_split() - split large pages so that none crosses an address
- * @pt: the table
- * @iova: I/O virtual address in bytes, 4 KiB aligned
- * @gfp: how to allocate the tables
- *
- * Prepares for a vtd_pt_unmap() that begins or ends at @iova and must not fail.
- * Translations, permissions and Accessed and Dirty bits do not change at any moment.
- *
- * Context: any, as far as @gfp and the callbacks allow. The caller owns a mapping at
- * @iova.
- *
- * Return: 0, also if there is nothing to do; -EINVAL if @iova is misaligned;
- * -ERANGE if it is outside of the aperture; -ENOMEM, and the large page translates as
- * before.
- */
-int vtd_pt_split(struct vtd_pt *pt, u64 iova, gfp_t gfp)
-{
-	if (!IS_ALIGNED(iova, SZ_4K))
-		return -EINVAL;
-	if (iova > pt->last)
-		return -ERANGE;
-
-	return vtd_pt_split_ends(pt, iova, iova, gfp);
-}
-EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split);
 
 /*
  * Ensure that @slot of a page directory has a page table, in use or deposited. A table

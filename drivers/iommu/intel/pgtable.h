@@ -102,7 +102,6 @@ int vtd_pt_##fmt##_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pg
 		       size_t pgcount, int prot, gfp_t gfp, size_t *mapped);		\
 size_t vtd_pt_##fmt##_unmap(struct vtd_pt *pt, u64 iova, size_t size);			\
 int vtd_pt_##fmt##_prealloc(struct vtd_pt *pt, u64 iova, size_t size, gfp_t gfp);	\
-int vtd_pt_##fmt##_split(struct vtd_pt *pt, u64 iova, gfp_t gfp);			\
 phys_addr_t vtd_pt_##fmt##_iova_to_phys(struct vtd_pt *pt, u64 iova);			\
 phys_addr_t vtd_pt_##fmt##_iova_to_phys_length(struct vtd_pt *pt, u64 iova,		\
 					       size_t size, size_t *length);		\

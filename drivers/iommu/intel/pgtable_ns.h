@@ -17,7 +17,6 @@
 #define vtd_pt_map			VTD_PT_NS(map)
 #define vtd_pt_unmap			VTD_PT_NS(unmap)
 #define vtd_pt_prealloc			VTD_PT_NS(prealloc)
-#define vtd_pt_split			VTD_PT_NS(split)
 #define vtd_pt_iova_to_phys		VTD_PT_NS(iova_to_phys)
 #define vtd_pt_iova_to_phys_length	VTD_PT_NS(iova_to_phys_length)
 #define vtd_pt_read_and_clear_dirty	VTD_PT_NS(read_and_clear_dirty)
@@ -32,5 +31,6 @@
 /* Visible to tests; see pgtable_test.h. */
 #define vtd_pt_alloc_page		VTD_PT_NS(alloc_page)
 #define vtd_pt_split_depth		VTD_PT_NS(split_depth)
+#define vtd_pt_split_ends		VTD_PT_NS(split_ends)
 
 #endif /* _INTEL_IOMMU_PGTABLE_NS_H */

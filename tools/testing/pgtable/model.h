@@ -11,6 +11,9 @@
 #include "pgtable.h"
 #include "pgtable_spec.h"
 
+/* What pgtable.c opens to tests, as pgtable_test.h has it for KUnit */
+int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp);
+
 #define MODEL_EXTENTS	4096
 #define MIN_LEVELS	(SECOND_LEVEL ? 3 : 4)
 

@@ -15,7 +15,7 @@ SEED=${SEED:-$(date +%s)}
 export SEED
 
 build() {
-	make -C "$NATIVE" "FMT=$FMT" "O=$O" "$O"/{test-asan,test-gcc,test-weak,threads,accesses,stepwise,fuzz} \
+	make -C "$NATIVE" "FMT=$FMT" "O=$O" "$O"/{test-asan,test-gcc,test-weak,threads,marathon,accesses,stepwise,fuzz} \
 		"$O"/{kunit-asan,kunit-tsan} >"$O.log" 2>&1 ||
 		{ tail -30 "$O.log" >&2; die "the native tests cannot be built"; }
 }
@@ -46,8 +46,8 @@ weak_corpus() { "$O/test-weak" corpus "$NATIVE/corpus.txt"; }
 weak() { "$O/test-weak" random 20; }
 # that a barrier, a release or an invalidation that is left out is seen
 mutations() { python3 -B "$NATIVE/mutate.py" "$ROOT/drivers/iommu/intel" "$NATIVE" "$O/mutations" "$FMT"; }
-# many operations, one after the other
-sequential() { "$O/test-gcc" plain 12; }
+# two threads at full speed, for many operations
+marathon() { "$O/marathon" 20000000; }
 # real threads, under ThreadSanitizer
 threads() { "$O/threads" 12; }
 # that the fast paths are, and store to nothing but leaves
@@ -76,7 +76,7 @@ for FMT in $FORMATS; do
 		"$suite" || status=1
 	done
 	say "format $FMT"
-	ktap corpus interleaved_asan interleaved weak_corpus weak mutations sequential \
+	ktap corpus interleaved_asan interleaved weak_corpus weak mutations marathon \
 		threads accesses stepwise coverage fuzzer || status=1
 done
 exit "$status"

@@ -320,7 +320,7 @@ void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 #if IS_ENABLED(CONFIG_KUNIT)
 #include "kunit_shim.h"
 #else
-#define VISIBLE_IF_KUNIT	static
+#define VISIBLE_IF_KUNIT		/* model.h has the prototypes */
 #define EXPORT_SYMBOL_IF_KUNIT(symbol)
 #define KUNIT_STATIC_STUB_REDIRECT(...)
 #define cond_resched()		atomic_long_inc(&shim_rescheds)
