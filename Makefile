@@ -15,13 +15,13 @@ MAKEOVERRIDES :=
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
 
-## First-level VT-d page tables for Linux 6.12.y: the lab.
+## VT-d for Linux 6.12.y: the series and its lab. See README.
 ##
 ##   make run        boot the patched kernel and do real DMA with it (start here)
-##   make test       all tests; SUITE="NAME..." narrows; the last line counts
+##   make test       all tests, or SUITE="NAME..."; the last line has the totals
 ##   make test-debug the same under KASAN, UBSAN, lockdep, and under KCSAN
-##   make kunit      the KUnit suites; SUITE=GLOB narrows
-##   make native     the page-table library outside of a kernel: its KUnit suite,
+##   make kunit      the KUnit suites, or SUITE=GLOB
+##   make native     the page-table library as a program: its KUnit suite,
 ##                   sanitizers, threads, coverage, litmus tests, a fuzzer (FMT=fl or
 ##                   sl: one level only)
 ##                   (make fuzz TIME=seconds: longer)
@@ -29,64 +29,64 @@ help:
 ##
 ##   make qemu       build the lab's own QEMU: nested translation, PASIDs, page
 ##                   requests, and a device that uses them (tools/qemu)
-##   make qtest      its tests that need no guest
-##   make nested     nested translation and PASIDs on it, from user space and by a
+##   make qtest      test it without a guest
+##   make nested     nested translation and PASIDs on it, from user space and from a
 ##                   kernel driver
 ##   make soak       the same at random, and random calls of hostile users, for ten
 ##                   minutes each (TIME=seconds)
 ##   make demand     a device works on memory that is not pinned, while it is swapped,
 ##                   migrated, post-copied; a table
-##   make vmm        nested translation by Debian 13's newest QEMU, for a guest of its own
-##   make field      what people do in the field, on more machines than "make test":
-##                   limits, types of domains, an untrusted port, kexec, kdump, RMRRs
-##   make endure     what has to pass every time, again and again, for many hours;
+##   make vmm        Debian 13's newest QEMU assigns a device to its own guest, nested
+##   make field      use in the field, on more machines than "make test": limits,
+##                   types of domains, an untrusted port, kexec, kdump, RMRRs
+##   make endure     repeat tests that have to pass every time, for many hours;
 ##                   in parts: WHAT="reproducer strict vmm kunit" COUNT=n TIME=s
 ##
 ##   make bench      the page-table library against others, natively; a table.
-##                   SUITE=PART narrows to cases with PART in their names
-##   make bench-record   the same, and the results into tools/bench/results
-##   make record     record what real I/O maps and unmaps (tools/bench/patterns)
+##                   SUITE=PART selects cases with PART in their names
+##   make bench-record   the same, and store the results in tools/bench/results
+##   make record     record the maps and unmaps of real I/O (tools/bench/patterns)
 ##   make bench-dma  the DMA API's benchmark, with and without the series: instructions
 ##                   and invalidations
-##   make bench-queue    what strict unmaps cost on one CPU and on two, while
+##   make bench-queue    cost of strict unmaps on one CPU and on two, while
 ##                   invalidations take time (LATENCY=ns until the first is executed)
-##   make bench-demand   what demand paging costs and saves, against pinning, in
+##   make bench-demand   costs and savings of demand paging compared with pinning, in
 ##                   instructions (MEMORY=12G: to pin more)
 ##   make bench-dirty    what dirty tracking reports of what a device writes, here, in
 ##                   6.12 and in the newest kernel, if "make mainline" has built it
 ##
-##   make setup      install what is missing (the others do it by themselves)
+##   make setup      install missing packages (the other commands do it, too)
 ##   make kernel     build the patched kernel; the last line is the bzImage
 ##   make boot INITRD=file ARGS="kernel arguments" QEMU_ARGS="..."
-##                   boot anything in the lab's machine, console passed through
+##                   boot your own initrd in the lab's machine, with its console
 ##   make shell      a shell in the guest (Ctrl-a x leaves QEMU)
 ##
 ##   make tree       build/tree: a git work tree, a commit for each patch
-##   make refresh    the commits of build/tree back into series/ and overlay
+##   make refresh    write the commits of build/tree back to series/ and overlay
 ##   make series OUT=dir   the patches as mails, for git am; TOPIC=folder: of one
 ##                   topic, with its cover letter; FROM="Name <mail>": from and
 ##                   signed off by this person
 ##   make qemu-tree, make qemu-refresh
 ##                   the same with QEMU: build/qemu-tree and tools/qemu
-##   make clean      remove build/ (what was downloaded stays in the cache)
+##   make clean      remove build/ (downloads stay in the cache)
 ##
 ##   make deb        Debian packages of the kernel with the series, in build/deb, to try
 ##                   it on a machine: CONFIG=debian (the default), localmodconfig (what
 ##                   this machine uses) or a file; SUFFIX=, at the end of their version
-##   make deb-test   install them in a Debian made for that, and boot it
+##   make deb-test   install them in a new Debian system, and boot it
 ##   make mainline   the fixes of series/mainline on the newest kernel that Debian has:
-##                   builds it before and after, and runs what shows each fault (an hour
-##                   the first time; not a part of "make test"; SUITE=NAME narrows)
+##                   builds it before and after, and runs a test for each bug (an hour
+##                   the first time; not a part of "make test"; or SUITE=NAME)
 ##
 ## Variables:
 ##   KERNEL_SRC=     another 6.12.y tree or tarball than Debian's newest package
-##   MACHINE=        first or second: the stage that the vIOMMU translates with;
+##   MACHINE=        first or second: the stage that the vIOMMU has;
 ##                   caching: second, with caching mode; legacy: no scalable mode
 ##   ACCEL=kvm       instead of emulation    TIMEOUT=  seconds for a silent guest
 ##
 ## Developing in build/tree: change, "git commit", "make refresh".  Each commit
-## on top of lab-base becomes one patch, known by its subject.  A file that the
-## kernel does not have belongs as a whole to the patch that adds it: correct it
+## on top of lab-base becomes one patch, identified by its subject.  A new file
+## belongs as a whole to the patch that adds it: change it
 ## with "git commit --fixup" and "git rebase -i --autosquash lab-base".
 
 setup:

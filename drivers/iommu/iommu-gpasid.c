@@ -2,18 +2,17 @@
 /*
  * Guest PASIDs: bindings of a guest's first-level tables to PASIDs of a device.
  *
- * A binding is a nested domain that is attached to the PASID. What it is nested
- * on, the parent, belongs to whoever attached it to the device's RID, and is not
- * reference counted. The binding therefore lives no longer than the parent is
- * reachable from the RID: as soon as the RID is given a domain with another
- * parent or none (detaching, the last file descriptor closing, a driver's domain
- * put back), and when the device is released, the binding is dissolved. The owner
- * of the parent cannot free it before, as it is attached until then.
+ * A binding is a nested domain that is attached to the PASID. Its parent, the domain that
+ * it is nested on, belongs to the user that attached the parent to the device's RID, and is
+ * not reference counted. So the binding ends as soon as the RID gets a domain with another
+ * parent or none (detach, the last file descriptor is closed, a driver's domain is
+ * restored), and when the device is released. The owner of the parent cannot free it
+ * earlier, as it is attached until then.
  *
  * All of this happens under the group's mutex.
  *
- * Where somebody is told of page requests, of the guest's table or of the parent, the
- * binding has an attach handle, which a request under way may use until the end.
+ * If a client receives page requests, of the guest's table or of the parent, the binding
+ * has an attach handle, which is freed after the last request that uses it.
  */
 
 #include <linux/iommu-gpasid.h>
@@ -155,7 +154,7 @@ int gpasid_invalidate(struct xarray *bindings, ioasid_t pasid, u64 addr,
 						    leaf);
 }
 
-/* The RID has been given @rid_domain: dissolve what is nested on something else. */
+/* The RID now has @rid_domain: end all bindings with another parent. */
 void gpasid_rid_changed(struct iommu_group *group, struct xarray *bindings,
 			struct iommu_domain *rid_domain)
 {
@@ -169,8 +168,8 @@ void gpasid_rid_changed(struct iommu_group *group, struct xarray *bindings,
 }
 
 /*
- * @dev, one of the group's devices, goes. So do the bindings that were made
- * through it; from others only this device is taken.
+ * @dev, one of the group's devices, is released. End the bindings that were made through
+ * it, and detach the others from it.
  */
 void gpasid_release_device(struct iommu_group *group, struct xarray *bindings,
 			   struct device *dev)

@@ -3,11 +3,11 @@
  * KUnit suite for what the IOMMU core does when the domain of a PASID, or of a
  * group, changes: in which order devices, domains and attach handles change, and
  * that a failure at any device leaves everything as it was. Then guest PASIDs,
- * how long a binding lives, and page requests that come in meanwhile.
+ * the lifetime of a binding, and page requests that arrive meanwhile.
  *
- * The IOMMU driver and the devices are the test's. The driver keeps a record of
- * what it was told, fails at the call that the test names, and looks at each call
- * for the handle that a page request would find at that moment.
+ * The IOMMU driver and the devices belong to the test. The driver records its calls,
+ * fails at the call that the test selects, and checks at each call which handle a
+ * page request would find at that moment.
  */
 
 #include <kunit/test.h>
@@ -43,7 +43,7 @@ struct fake {
 	struct iommu_ops ops;
 	bool in_sysfs, registered;
 	struct fake_device devices[DEVICES];	/* the last one has no PASIDs */
-	/* what a page request must find during a call, NULL for nothing */
+	/* the handle that a page request must find during a call, or NULL */
 	struct iommu_attach_handle *visible;
 	unsigned int calls;
 	unsigned int fail_at;			/* 0: never */
@@ -78,7 +78,7 @@ static struct iommu_attach_handle *found(struct fake *fake, ioasid_t pasid)
 	return NULL;
 }
 
-/* Every call into the driver: does this one fail? */
+/* Called by each operation of the driver: does this one fail? */
 static int called(struct fake *fake, ioasid_t pasid)
 {
 	KUNIT_EXPECT_PTR_EQ(fake->test, fake->visible, found(fake, pasid));
@@ -250,7 +250,7 @@ static void attach_failure_leaves_nothing(struct kunit *test)
 	for (i = 1; i < DEVICES; i++) {
 		fail(fake, i, -ENOSPC);
 		KUNIT_EXPECT_EQ(test, -ENOSPC, attach_pasid(fake, domain, &handle));
-		/* the calls up to the failure, and those that undo */
+		/* the calls up to the failure, and those that undo them */
 		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 		expect_pasid(fake, PASID, NULL, NULL);
 	}
@@ -346,7 +346,7 @@ static void replace_needs_attached(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake->calls);
 	expect_pasid(fake, PASID, NULL, NULL);
 
-	/* nor is it enough that it was, or that another one is */
+	/* nor if it was attached, or another one is */
 	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			iommu_replace_device_pasid(another, a_device(fake),
@@ -354,7 +354,7 @@ static void replace_needs_attached(struct kunit *test)
 	detach(fake, PASID, domain, &handle);
 	KUNIT_EXPECT_EQ(test, -EINVAL, replace_pasid(fake, another, &new));
 
-	/* trying has not taken the PASID */
+	/* the failed try has not reserved the PASID */
 	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
 	detach(fake, PASID, domain, &handle);
 }
@@ -432,7 +432,7 @@ static void looked_up_by_type(struct kunit *test)
 						    IOMMU_DOMAIN_NESTED));
 	detach(fake, PASID, domain, &handle);
 
-	/* a domain without handle is no handle of any type */
+	/* a domain without handle does not count as a handle */
 	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, NULL));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOENT),
 			    iommu_attach_handle_get(fake->group, PASID,
@@ -506,7 +506,7 @@ static void group_replace_publishes_last(struct kunit *test)
 	expect_group(fake, NULL, NULL);
 }
 
-/* Without a handle the group is attached all the same. */
+/* A group can be attached without a handle. */
 static void group_without_handle_is_busy(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {};
@@ -681,7 +681,7 @@ static void gpasid_bind_unbind(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
-/* A PASID that is attached to something else is not a guest's. */
+/* A PASID with another domain is not a guest PASID. */
 static void gpasid_in_use(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -715,7 +715,7 @@ static void gpasid_bind_fails(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
-/* The parent's client serves what it has attached itself, and nothing else. */
+/* The parent's client only serves its own attachments. */
 static void gpasid_client_refuses(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -748,7 +748,7 @@ static void gpasid_refuses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(flags, BIT(3)));
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(reserved, 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, 0));
-	/* one device would do, but not the other one of the group */
+	/* one device supports it, but not the other one of the group */
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, PASIDS));
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, 2 * PASIDS));
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, U32_MAX));
@@ -763,7 +763,7 @@ static void gpasid_refuses(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
-/* A binding stays while its parent is behind the RID, and no longer. */
+/* A binding lasts exactly while its parent is attached to the RID. */
 static void gpasid_follows_rid(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -808,7 +808,7 @@ static void remove_device(struct fake *fake, int id)
 	fake->devices[id].pdev = NULL;
 }
 
-/* The device that a binding was made through goes: so does the binding. */
+/* The device that a binding was made through is released, and the binding ends. */
 static void gpasid_released_with_device(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -823,7 +823,7 @@ static void gpasid_released_with_device(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
-/* Another device of the group goes, and only it loses the guest's table. */
+/* Another device of the group is released, and only it loses the guest's table. */
 static void gpasid_stays_without_other_device(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -842,8 +842,8 @@ static void gpasid_stays_without_other_device(struct kunit *test)
 #define STRESS_BATCH	0x4000
 
 /*
- * 2^16 bindings, in turn on every PASID, leave nothing behind. Others allocate and
- * free at the same time, so what is left behind must be left by every batch.
+ * 2^16 bindings, on all PASIDs one after the other, leak nothing. As others allocate and
+ * free at the same time, only memory that every batch leaves is a leak.
  */
 static void gpasid_stress(struct kunit *test)
 {
@@ -853,7 +853,7 @@ static void gpasid_stress(struct kunit *test)
 	unsigned int i, batch;
 
 	attach_rid(fake, parent, false);
-	/* The first batch is there to fill the allocators' caches, too. */
+	/* The first batch also fills the allocators' caches. */
 	for (batch = 0; batch < 0x10000 / STRESS_BATCH; batch++) {
 		before = kunit_iommu_memory();
 		for (i = 0; i < STRESS_BATCH; i++) {
@@ -867,7 +867,7 @@ static void gpasid_stress(struct kunit *test)
 		least = min(least, kunit_iommu_memory() - before);
 	}
 
-	/* not even a word by each */
+	/* less than a word per binding */
 	KUNIT_EXPECT_LT(test, least, STRESS_BATCH * (long)sizeof(long));
 	KUNIT_EXPECT_EQ(test, 0, fake->nested);
 	detach_rid(fake, parent);
@@ -920,7 +920,7 @@ static int answer(struct iopf_group *group)
 	return 0;
 }
 
-/* Is the handle taken away while this uses it? */
+/* Is the handle removed while this uses it? */
 static int slow_handler(struct iopf_group *group)
 {
 	struct fake *fake = to_fake(group->fault_param->dev);
@@ -998,7 +998,7 @@ static struct task_struct *start(struct fake *fake, int (*run)(void *data))
 	return task;
 }
 
-/* A handle stays while a page request is on its way to the handler. */
+/* A handle is not freed while a page request is being reported. */
 static void taken_after_requests(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {}, new = {};
@@ -1023,7 +1023,7 @@ static void taken_after_requests(struct kunit *test)
 		take_domain(fake, c->pasid, &new);
 }
 
-/* What was kept for a group that was not complete is not for the next handle. */
+/* Requests kept for an incomplete group do not go to the next handle. */
 static void parts_are_forgotten(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {}, new = {};
@@ -1042,14 +1042,14 @@ static void parts_are_forgotten(struct kunit *test)
 	if (c->replace)
 		take_domain(fake, c->pasid, &new);
 
-	/* Where there is no handle nothing is kept. */
+	/* Without a handle nothing is kept. */
 	request_page(fake, c->pasid, false);
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_UNSERVED));
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_PARTIAL));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&fake->responses));
 }
 
-/* Where user space has the table of PASIDs, their requests are the RID's domain's. */
+/* If user space owns the PASID table, all requests go to the RID's domain. */
 static void parts_of_user_table_are_forgotten(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {}, new = {};
@@ -1072,7 +1072,7 @@ static int request_of_pasid(void *data)
 	return 0;
 }
 
-/* A handler that sleeps holds up the devices of its group, and no others. */
+/* A handler that sleeps delays only the devices of its group. */
 static void others_are_not_held_up(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {};
@@ -1095,7 +1095,7 @@ static void others_are_not_held_up(struct kunit *test)
 	take_domain(fake, PASID, &handle);
 }
 
-/* A guest PASID's client is told as long as the binding lives. */
+/* A guest PASID's client gets requests while the binding lasts. */
 static void gpasid_page_requests(struct kunit *test)
 {
 	struct iopf_client client = {
@@ -1120,7 +1120,7 @@ static void gpasid_page_requests(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_LEVEL1));
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_SUCCESS));
 
-	/* What is kept goes with the binding. */
+	/* Kept requests are dropped with the binding. */
 	request_page(fake, PASID, false);
 	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
 	fake->visible = NULL;
@@ -1128,7 +1128,7 @@ static void gpasid_page_requests(struct kunit *test)
 	request_page(fake, PASID, true);
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_UNSERVED));
 
-	/* Nobody to be told: nothing to find */
+	/* Without a client there is no handle. */
 	KUNIT_ASSERT_EQ(test, 0, iommu_bind_gpasid(a_device(fake), &good_data, NULL));
 	KUNIT_EXPECT_NULL(test, found(fake, PASID));
 	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
@@ -1180,8 +1180,8 @@ static int unbind_sva(void *data)
 }
 
 /*
- * The work of a process's page request is held up in the middle: it has the domain and
- * the handle, so unbind has to wait for it, and for no more than it.
+ * The work of a process's page request is blocked in the middle: it uses the domain and
+ * the handle, so unbind has to wait for it, and for nothing else.
  */
 static void sva_unbound_after_work(struct kunit *test)
 {
@@ -1216,7 +1216,7 @@ static void sva_unbound_after_work(struct kunit *test)
 	kthread_stop_put(task);
 }
 
-/* Whatever is attached or not, every request is answered once. */
+/* Every request is answered once, whatever is attached. */
 static void race_with_requests(struct kunit *test)
 {
 	struct iommu_attach_handle *handle, *new;

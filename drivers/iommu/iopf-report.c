@@ -2,10 +2,10 @@
 /*
  * Page requests: which can be reported, to which client, and what becomes of them.
  *
- * io-pgfault.c collects the requests of a group. What is here asks the domain which
- * level stopped each of them, and hands them over to that level's client: the whole
- * group, or, when several levels are concerned, the part that is the client's. The
- * device gets its one answer when all parts have theirs.
+ * io-pgfault.c collects the requests of a group. This file asks the domain which level
+ * stopped each of them, and passes them to that level's client: the whole group, or, if
+ * several levels are involved, the client's part of it. The device gets a single answer
+ * when all parts are answered.
  */
 
 #include <linux/iommu.h>
@@ -38,10 +38,10 @@ static const char * const event_names[IOPF_EVENTS] = {
 };
 
 /**
- * iopf_count() - note what becomes of a page request, or of a group of them
+ * iopf_count() - count what becomes of a page request, or of a group
  * @queue: the IOMMU's queue, which has the counters
- * @dev: who sent it, or NULL if that is not known
- * @evt: the request; of a group, the last
+ * @dev: device that sent it, or NULL if unknown
+ * @evt: the request; for a group, its last
  * @event: what happened
  *
  * Each call counts one @event, and fires the tracepoint iommu:iopf.
@@ -57,9 +57,9 @@ void iopf_count(struct iopf_queue *queue, struct device *dev,
 EXPORT_SYMBOL_GPL(iopf_count);
 
 /**
- * iopf_counted() - how often something happened to page requests
+ * iopf_counted() - read a counter
  * @queue: the IOMMU's queue
- * @event: what
+ * @event: which counter
  *
  * Context: any.
  * Return: the number since the queue was allocated.
@@ -71,9 +71,9 @@ u64 iopf_counted(struct iopf_queue *queue, enum iopf_event event)
 EXPORT_SYMBOL_GPL(iopf_counted);
 
 /**
- * iopf_show_counts() - print all counters, one "name number" a line
+ * iopf_show_counts() - print all counters, one "name number" per line
  * @queue: the IOMMU's queue
- * @m: where to
+ * @m: file to print to
  */
 void iopf_show_counts(struct iopf_queue *queue, struct seq_file *m)
 {
@@ -86,14 +86,14 @@ void iopf_show_counts(struct iopf_queue *queue, struct seq_file *m)
 EXPORT_SYMBOL_GPL(iopf_show_counts);
 
 /**
- * iopf_path_ready() - do page requests of a device come in?
+ * iopf_path_ready() - can page requests of a device arrive?
  * @dev: the device
  *
- * Whether they can be reported is another question: iopf_reportable().
+ * iopf_reportable() says whether they can be reported.
  *
  * Context: any.
- * Return: whether the IOMMU driver receives them, or the device's own driver has
- * added it to a queue with iopf_queue_add_device(), to report them.
+ * Return: true if the IOMMU driver receives them, or if the device's own driver has
+ * added the device to a queue with iopf_queue_add_device(), to report them.
  */
 bool iopf_path_ready(struct device *dev)
 {
@@ -103,12 +103,12 @@ EXPORT_SYMBOL_GPL(iopf_path_ready);
 
 /**
  * iopf_reportable() - which page requests can be reported
- * @domain: what the device is going to be attached to
- * @dev: the device, or NULL for any that @domain can be attached to and that makes
- *       page requests
+ * @domain: domain that the device is going to be attached to
+ * @dev: the device, or NULL for any device that makes page requests and can be
+ *       attached to @domain
  *
- * Of a domain that others can be nested on, %IOPF_REPORT_NESTED_L2 stands for the
- * requests of all of these.
+ * For a nest parent, %IOPF_REPORT_NESTED_L2 covers the requests of all domains
+ * nested on it.
  *
  * Context: any.
  * Return: a set of IOPF_REPORT_*, 0 for none.
@@ -127,18 +127,18 @@ EXPORT_SYMBOL_GPL(iopf_reportable);
 
 /**
  * iopf_register() - report page requests on a domain to a client
- * @domain: the domain, not attached to anything yet, nor anything nested on it
- * @dev: a device that is going to be attached, or NULL: attaching one that makes no
- *       page requests then fails
- * @client: its handler, and what it wants; not needed after the call
+ * @domain: the domain, which is not attached yet and has nothing nested on it
+ * @dev: a device that is going to be attached, or NULL: then attaching a device that
+ *       makes no page requests fails
+ * @client: handler and wanted reports; not used after the call
  *
- * Attaching the domain, to @dev or to others, then switches page requests on, and
- * fails where they cannot come in. The client gets them until the domain is freed.
+ * From then on, attaching the domain to a device enables page requests, and fails if they
+ * cannot be enabled. The client gets them until the domain is freed.
  *
- * Context: may sleep; the domain belongs to the caller.
+ * Context: may sleep; the caller owns the domain.
  *
- * Return: 0; -EOPNOTSUPP when @domain cannot report what @client wants;
- * -EBUSY when it has a client or has been attached already; -EINVAL.
+ * Return: 0; -EOPNOTSUPP if @domain cannot report what @client wants;
+ * -EBUSY if it has a client or has been attached already; -EINVAL.
  */
 int iopf_register(struct iommu_domain *domain, struct device *dev,
 		  const struct iopf_client *client)
@@ -166,7 +166,7 @@ int iopf_register(struct iommu_domain *domain, struct device *dev,
 }
 EXPORT_SYMBOL_GPL(iopf_register);
 
-/* What each level needs its client to want, and what is counted */
+/* For each level, the report that its client has to want, and the counters */
 static const struct {
 	u32 report;
 	enum iopf_event served, unserved;
@@ -206,9 +206,9 @@ static void hand_over(struct iopf_group *group, struct iommu_domain *domain,
 	}
 
 	/*
-	 * Afterwards it may be answered and gone. A handler that does not want it is
-	 * no reason to answer with failure, which ends the page requests of all
-	 * functions that share the interface.
+	 * After the handler was called, the group may be answered and freed. If the
+	 * handler refuses it, answer with invalid rather than failure, which ends the page
+	 * requests of all functions that share the interface.
 	 */
 	iopf_count_group(group, levels[level].served);
 	if (domain->iopf_handler(group))
@@ -238,15 +238,15 @@ static void find_stop(struct iommu_domain *domain, struct device *dev,
 }
 
 /**
- * iopf_stop_again() - look again which level stops a page request
- * @group: a group that a client has been given
+ * iopf_stop_again() - check again which level stops a page request
+ * @group: a group that was passed to a client
  * @iopf: a request of it
- * @stop: what stops it now
+ * @stop: set to what stops it now
  *
- * What its client has mapped may not be all that was missing: below a nested domain,
- * the second level may stop each table of the first, and the page.
+ * After the client has mapped a page, more may be missing: with a nested domain, the
+ * second level may stop each table of the first level, and the page.
  *
- * Context: may sleep; what the group was made for is still attached.
+ * Context: may sleep; the domain of the group is still attached.
  */
 void iopf_stop_again(const struct iopf_group *group, const struct iopf_fault *iopf,
 		     struct iopf_stop *stop)
@@ -260,11 +260,11 @@ void iopf_stop_again(const struct iopf_group *group, const struct iopf_fault *io
 EXPORT_SYMBOL_GPL(iopf_stop_again);
 
 /**
- * iopf_group_note() - note what a client's answer may not be better than
- * @group: a group that a client has been given
- * @code: the worst of what became of those of its requests that it has dropped
+ * iopf_group_note() - set an upper limit for a client's answer
+ * @group: a group that was passed to a client
+ * @code: the worst result of the requests that the client has dropped from the group
  *
- * A client that leaves the rest of a group to somebody else calls it.
+ * For a client that passes the rest of a group on.
  *
  * Context: may sleep.
  */
@@ -273,13 +273,13 @@ void iopf_group_note(struct iopf_group *group, enum iommu_page_response_code cod
 	struct iopf_group *whole = group->whole ?: group;
 
 	guard(mutex)(&group->fault_param->lock);
-	/* When it has been answered, the whole may be gone. */
+	/* After the answer, the whole group may be freed. */
 	if (!list_empty(&group->pending_node))
 		whole->code = max(whole->code, code);
 }
 EXPORT_SYMBOL_GPL(iopf_group_note);
 
-/* What needs nobody's help leaves the group here. */
+/* Drop requests that need no client (mapped, refused). */
 static void sort_group(struct iopf_group *group, struct sorted *sorted)
 {
 	struct iommu_fault_param *param = group->fault_param;
@@ -324,12 +324,12 @@ static void hand_over_parts(struct iopf_group *whole, struct sorted *sorted)
 		list_splice(&sorted[IOPF_LEVEL_1].faults, &whole->faults);
 		list_splice(&sorted[IOPF_LEVEL_2].faults, &whole->faults);
 		iopf_count_group(whole, IOPF_EVENT_NO_MEMORY);
-		/* The device repeats what it needs. */
+		/* The device repeats its requests. */
 		answer(whole, IOMMU_PAGE_RESP_SUCCESS);
 		return;
 	}
 
-	/* Both before either is handed over: its answer is not the answer to all. */
+	/* Set both before passing either on: one answer must not answer the whole group. */
 	iopf_group_add_part(whole, first, &sorted[IOPF_LEVEL_1].faults);
 	iopf_group_add_part(whole, second, &sorted[IOPF_LEVEL_2].faults);
 	hand_over(first, sorted[IOPF_LEVEL_1].domain, IOPF_LEVEL_1);
@@ -337,8 +337,8 @@ static void hand_over_parts(struct iopf_group *whole, struct sorted *sorted)
 }
 
 /*
- * Hand a group of page requests over to whoever can serve them. It belongs to the
- * clients afterwards, or is answered and gone.
+ * Pass a group of page requests to the clients that can serve them. Afterwards it belongs
+ * to the clients, or is answered and freed.
  */
 void iopf_deliver(struct iopf_group *group)
 {

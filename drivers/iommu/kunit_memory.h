@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the IOMMU code has allocated, for tests that look for leaks, and allocations
- * that fail.
+ * The memory use of the IOMMU code, for tests of leaks, and failing allocations.
  */
 
 #ifndef __KUNIT_MEMORY_H
@@ -36,11 +35,11 @@ static inline long kunit_node_pages(enum node_stat_item item)
 /**
  * kunit_iommu_memory() - memory in use for IOMMU tables and by the slab allocator
  *
- * Unlike what is free, this knows no page that waits in a list of some CPU for its
- * next user. It does count what others allocate from slabs: a leak is what grows
- * by thousands of operations, every time.
+ * Unlike the number of free pages, this does not depend on per-CPU lists. It does
+ * count slab allocations of others: only memory that grows by thousands of operations,
+ * every time, is a leak.
  *
- * Context: may sleep; waits until all that RCU has been given is freed.
+ * Context: may sleep; waits for an RCU barrier.
  * Return: the number of bytes.
  */
 static inline long kunit_iommu_memory(void)

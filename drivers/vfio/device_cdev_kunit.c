@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite for attaching and detaching through a device's file: what of the
- * user's structure is read, which operation of the driver is called with it, and
- * what is undone when the answer cannot be given. The driver is the test's.
+ * KUnit suite for attaching and detaching through a device's file: which parts of the
+ * user's structure are read, which operation of the driver is called, and what is
+ * undone if the result cannot be copied. The driver belongs to the test.
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
@@ -26,7 +26,7 @@ struct fake {
 	struct vfio_device_ops ops;
 	/* two pages, nothing after them */
 	unsigned long memory;
-	/* calls of the operations, and what they were told last */
+	/* calls of the operations, and their last arguments */
 	unsigned int attach, detach, pasid_attach, pasid_detach;
 	u32 pt_id, pasid;
 	int error;
@@ -162,7 +162,7 @@ static void without_pasid(struct kunit *test)
 	/* larger than what is known */
 	KUNIT_EXPECT_EQ(test, 0, attach(fake, 16, 4000, 0));
 	KUNIT_EXPECT_EQ(test, 0, detach(fake, 12, 4000, 0));
-	/* said to be there, and not looked at */
+	/* within argsz, and not read */
 	KUNIT_EXPECT_EQ(test, 0, attach(fake, OLD_ATTACH_SIZE, 16, 0));
 	KUNIT_EXPECT_EQ(test, 0, detach(fake, OLD_DETACH_SIZE, 12, 0));
 	expect_calls(test, 4, 4, 0, 0);
@@ -193,7 +193,7 @@ static void refused(struct kunit *test)
 	struct fake *fake = test->priv;
 	u32 flag;
 
-	/* too small for what the flags ask for */
+	/* too small for the flags */
 	KUNIT_EXPECT_EQ(test, -EINVAL, attach(fake, 16, OLD_ATTACH_SIZE - 1, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, detach(fake, 12, OLD_DETACH_SIZE - 1, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -201,7 +201,7 @@ static void refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			detach(fake, 12, 11, VFIO_DEVICE_DETACH_PASID));
 
-	/* said to be there, and is not */
+	/* within argsz, but not readable */
 	KUNIT_EXPECT_EQ(test, -EFAULT,
 			attach(fake, OLD_ATTACH_SIZE, 16, VFIO_DEVICE_ATTACH_PASID));
 	KUNIT_EXPECT_EQ(test, -EFAULT,
@@ -216,7 +216,7 @@ static void refused(struct kunit *test)
 	expect_calls(test, 0, 0, 0, 0);
 }
 
-/* No driver sees a PASID that is none. */
+/* Invalid PASIDs do not reach the driver. */
 static void no_pasid(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -236,8 +236,8 @@ static void no_pasid(struct kunit *test)
 }
 
 /*
- * The functions that drivers have for these calls, without the bound that the calls
- * have: no IDA of theirs has an ID that is none, or that was not attached.
+ * The functions that drivers use for these calls, which have no limit themselves: they
+ * handle invalid IDs, and IDs that are not attached.
  */
 static void nothing_attached(struct kunit *test)
 {
@@ -247,7 +247,7 @@ static void nothing_attached(struct kunit *test)
 	u32 pasid, pt_id = PT_ID;
 	unsigned int i;
 
-	/* Something that they must not look at */
+	/* Something that they must not use */
 	device->iommufd_device = (struct iommufd_device *)fake;
 	ida_init(&device->pasids);
 	mutex_lock(&fake->set.lock);
@@ -294,7 +294,7 @@ static void driver_refuses(struct kunit *test)
 	expect_calls(test, 1, 0, 1, 0);
 }
 
-/* What was attached and cannot be told is detached: the same, nothing else. */
+/* An attach whose result cannot be copied is undone, and nothing else. */
 static void answer_fails(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -324,7 +324,7 @@ static int fake_init(struct kunit *test)
 	test->priv = fake;
 	fake->test = test;
 
-	/* a page more, to be unmapped: nothing else gets its place */
+	/* one more page, to be unmapped: nothing else can be mapped there */
 	fake->memory = kunit_vm_mmap(test, NULL, 0, 3 * PAGE_SIZE,
 				     PROT_READ | PROT_WRITE,
 				     MAP_ANONYMOUS | MAP_PRIVATE, 0);

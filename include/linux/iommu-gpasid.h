@@ -42,15 +42,14 @@ struct iommu_gpasid_bind_data {
 };
 
 /**
- * struct iommu_gpasid_ops - what a driver does for guest PASIDs
- * @parent: the second level of a domain, attached to a device's RID, that guest
- *	    tables can be nested on: the domain itself, or what it is nested on;
- *	    NULL if there is none
+ * struct iommu_gpasid_ops - operations of an IOMMU driver for guest PASIDs
+ * @parent: for a domain that is attached to a device's RID, the nest parent of guest
+ *	    tables: the domain itself, or the domain that it is nested on; NULL if
+ *	    there is none
  * @domain_alloc: allocate a domain of type IOMMU_DOMAIN_NESTED for a guest's table;
  *		  attached with set_dev_pasid, freed with iommu_domain_free()
- * @invalidate: forget what is cached of @npages pages of 4 KiB from @addr on, or of
- *		everything if @npages is U64_MAX and @addr 0; only of leaves, if
- *		@leaf
+ * @invalidate: invalidate @npages pages of 4 KiB from @addr on, or everything if
+ *		@npages is U64_MAX and @addr 0; with @leaf, only leaves
  *
  * All are called with the group mutex held and may sleep.
  */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Page requests (I/O page faults): who is told of them, and at which level.
+ * Page requests (I/O page faults): who receives them, and at which level.
  *
- * Two questions, with two answers. Can page requests of a device come in at all,
- * and do they now? That is the path: iopf_path_ready(). Can those that come in be
- * told to somebody, while the device is attached to a certain domain, with the
- * address that this somebody knows? That is reporting: iopf_reportable().
+ * There are two questions. The path: can page requests of a device arrive at all? See
+ * iopf_path_ready(). Reporting: can requests that arrive while the device is attached to a
+ * certain domain be reported to a client, with an address that the client knows? See
+ * iopf_reportable().
  */
 #ifndef __LINUX_IOMMU_IOPF_H
 #define __LINUX_IOMMU_IOPF_H
@@ -22,10 +22,10 @@ struct iopf_queue;
 struct seq_file;
 
 /*
- * What a client wants to be told of, or what can be told: requests on a domain that
- * translates alone (address: IOVA), those that the first level of a nested domain
- * stopped (IOVA too), those that the second level stopped of everything that is
- * nested on a domain (guest-physical address).
+ * Reports that a client wants, or that are possible: requests on a domain without nesting
+ * (address: IOVA); requests that the first level of a nested domain stopped (also IOVA);
+ * requests that the second level stopped, of all domains nested on a domain (guest-physical
+ * address).
  */
 #define IOPF_REPORT_FLAT	BIT(0)
 #define IOPF_REPORT_NESTED_L1	BIT(1)
@@ -37,16 +37,16 @@ struct seq_file;
 #define IOPF_CLIENT_NO_GPASID	BIT(1)	/* guest PASIDs cannot be bound below it */
 
 /**
- * struct iopf_client - who is told of page requests on a domain
- * @reports: what it wants: IOPF_REPORT_*
+ * struct iopf_client - receiver of page requests on a domain
+ * @reports: requests that it wants: IOPF_REPORT_*
  * @flags: IOPF_CLIENT_*; %IOPF_CLIENT_PINNED with %IOPF_REPORT_NESTED_L1 only
- * @handler: is given a group of requests, or that part of a group which is for this
- *	     client, and returns 0; sooner or later iopf_group_response() and
- *	     iopf_free_group() are called for it, even when the device has left its
- *	     queue. If it returns an error the group is answered at once. @handler
- *	     may sleep, but must not wait for an answer, nor for domains to be
- *	     attached or detached: others are served after it.
- * @data: the client's own; found at group->domain->fault_data
+ * @handler: takes a group of requests, or the part of a group for this client, and
+ *	     returns 0. The client has to call iopf_group_response() and
+ *	     iopf_free_group() for it later, even if the device has left its queue. If
+ *	     @handler returns an error the group is answered at once. It may sleep, but
+ *	     must not wait for an answer, nor for domains to be attached or detached:
+ *	     other requests are handled after it.
+ * @data: private data of the client; found at group->domain->fault_data
  */
 struct iopf_client {
 	u32 reports;
@@ -59,9 +59,9 @@ struct iopf_client {
  * enum iopf_level - the level of translation that stopped a page request
  * @IOPF_LEVEL_FLAT: the only one
  * @IOPF_LEVEL_1: nested translation, first level
- * @IOPF_LEVEL_2: nested translation, second level, on the way to the page or to a
- *		  table of the first level
- * @IOPF_LEVEL_NONE: none does any more: repeating the request will do
+ * @IOPF_LEVEL_2: nested translation, second level, for the page or for a table of the
+ *		  first level
+ * @IOPF_LEVEL_NONE: none any more: the device can repeat the request
  * @IOPF_LEVEL_REFUSED: none, but the request cannot succeed whatever is mapped
  */
 enum iopf_level {
@@ -76,8 +76,8 @@ enum iopf_level {
  * struct iopf_stop - where the translation of a page request stops
  * @level: the level that does not translate it
  * @addr: the address that this level does not translate, in bytes
- * @perm: the access that it would have to allow: IOMMU_FAULT_PERM_*
- * @domain: the domain that is this level
+ * @perm: the access that it does not allow: IOMMU_FAULT_PERM_*
+ * @domain: the domain of this level
  */
 struct iopf_stop {
 	enum iopf_level level;
@@ -88,25 +88,25 @@ struct iopf_stop {
 
 /**
  * enum iopf_event - what becomes of page requests
- * @IOPF_EVENT_PARTIAL: kept until the last of its group comes
- * @IOPF_EVENT_FLAT: handed over, only level
- * @IOPF_EVENT_LEVEL1: handed over, first level
- * @IOPF_EVENT_LEVEL2: handed over, second level
+ * @IOPF_EVENT_PARTIAL: kept until the last request of its group arrives
+ * @IOPF_EVENT_FLAT: passed to the client of the only level
+ * @IOPF_EVENT_LEVEL1: passed to the client of the first level
+ * @IOPF_EVENT_LEVEL2: passed to the client of the second level
  * @IOPF_EVENT_MAPPED: nothing stops it any more
  * @IOPF_EVENT_REFUSED: cannot succeed whatever is mapped
- * @IOPF_EVENT_UNSERVED: nobody wants it; first or only level
- * @IOPF_EVENT_UNSERVED_LEVEL2: nobody wants it; second level
- * @IOPF_EVENT_TOO_MANY: more than a device may have open
+ * @IOPF_EVENT_UNSERVED: no client; first or only level
+ * @IOPF_EVENT_UNSERVED_LEVEL2: no client; second level
+ * @IOPF_EVENT_TOO_MANY: the device has too many open requests
  * @IOPF_EVENT_NO_MEMORY: dropped for want of memory, to be repeated
- * @IOPF_EVENT_DISCARDED: was kept, but the last of its group is not going to come
- * @IOPF_EVENT_MALFORMED: not a request that there can be
- * @IOPF_EVENT_UNKNOWN_DEVICE: nobody knows who sent it
+ * @IOPF_EVENT_DISCARDED: was kept, but the last of its group will not arrive
+ * @IOPF_EVENT_MALFORMED: not a valid request
+ * @IOPF_EVENT_UNKNOWN_DEVICE: the sender is unknown
  * @IOPF_EVENT_STOP_MARKER: the device has stopped using a PASID
  * @IOPF_EVENT_OVERFLOW: the hardware's queue was full
- * @IOPF_EVENT_SUCCESS: a group was answered so
- * @IOPF_EVENT_INVALID: a group was answered so
- * @IOPF_EVENT_FAILURE: a group was answered so
- * @IOPF_EVENTS: their number
+ * @IOPF_EVENT_SUCCESS: a group was answered with success
+ * @IOPF_EVENT_INVALID: a group was answered as invalid
+ * @IOPF_EVENT_FAILURE: a group was answered with failure
+ * @IOPF_EVENTS: number of events
  */
 enum iopf_event {
 	IOPF_EVENT_PARTIAL,
@@ -130,7 +130,7 @@ enum iopf_event {
 	IOPF_EVENTS
 };
 
-/* Requests of one device that are kept or handed over, and not answered */
+/* Limit for the requests of one device that are not answered yet */
 #define IOPF_MAX_REQUESTS	512
 
 #ifdef CONFIG_IOMMU_IOPF

@@ -22,9 +22,9 @@ static long now_ms(void)
 }
 
 /*
- * What has to come is waited for in rounds, not by the clock: that goes on while a busy
- * host does not run the guest, but a round takes until the guest has run. So nothing
- * fails by being slow, and what fails does so in a quarter of a minute.
+ * Wait for events in rounds, not by the clock, which advances while a busy host does not
+ * run the guest; a round lasts until the guest has run. So nothing fails because it is
+ * slow, and failures take a quarter of a minute.
  */
 #define PATIENCE	10000
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What demand paging costs, and what it saves, on a machine whose clock counts
- * instructions, one for each nanosecond.  Prints tables, line by line behind "bench: ".
+ * Costs and savings of demand paging, on a machine whose clock counts
+ * instructions, one for each nanosecond.  Prints tables, with "bench: " before each line.
  *
  * The suite "bench-demand" prepares cgroups, a swap device on zram and huge pages.
  * TESTDEV is a device whose driver says that it tolerates faults.
@@ -45,7 +45,7 @@ static void need(bool done, const char *what)
 	exit(1);
 }
 
-/* Instructions so far, and what the machine was idle */
+/* Instructions so far, and the idle time of the machine */
 static uint64_t now(void)
 {
 	struct timespec t;
@@ -211,7 +211,7 @@ static void four_mib(const char *memory, int advice, void (*prepare)(struct benc
 	struct bench b;
 
 	new_bench(&b, 2 * AT_ONCE, advice, IOMMU_HWPT_ALLOC_DEMAND);
-	/* the tables above, and whatever comes first */
+	/* the tables above, and first-time costs */
 	transfer(&b, VTDT_WRITE, AT_ONCE, 64);
 	if (prepare)
 		prepare(&b);
@@ -240,7 +240,7 @@ static void requests(void)
 	in_process(four_mib("memfd, there", MADV_NOHUGEPAGE, file_present));
 }
 
-/* ---- less memory than the device works on ---- */
+/* ---- less memory than the working set ---- */
 
 #define WORK		(8 * SZ_2M)
 #define CHUNKS		(WORK / CHUNK)
@@ -256,7 +256,7 @@ static void write_by(enum who who, struct bench *b, uint64_t offset, size_t size
 		memset(b->d.memory + offset, 1, size);
 }
 
-/* All of it once; or as much of it, wherever. Returns MiB/s. */
+/* All of it once, in order; or the same amount at random. Returns MiB/s. */
 static double pass(enum who who, struct bench *b, bool in_order)
 {
 	static unsigned int seed = 1;
@@ -315,7 +315,7 @@ static void limits(void)
 			in_process(with_limit(percents[i], in_order));
 }
 
-/* ---- when all is there ---- */
+/* ---- all memory present ---- */
 
 static void steady(bool pinned, int advice)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the kernel modules that drive QEMU's test devices share: how a device is
- * started, and pages that can be told apart.
+ * Helpers of the kernel modules that drive QEMU's test devices: starting a device, and
+ * distinguishable pages.
  */
 #ifndef DMA_TEST_H
 #define DMA_TEST_H
@@ -30,8 +30,8 @@ static inline int start_device(struct pci_dev *pdev, unsigned int id_at, u32 id,
 }
 
 /*
- * Wait for what has to come in rounds of a sleep, not by the clock: that goes on while
- * a busy host does not run the guest.
+ * Wait for events in rounds of a sleep, not by the clock, which advances while a busy host
+ * does not run the guest.
  */
 #define wait_in_rounds(condition) ({					\
 	int rounds_left = 10000;					\

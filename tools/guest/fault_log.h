@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * DMA faults, which the kernel's log has and nothing else.
+ * DMA faults, which only the kernel's log contains.
  *
  * The driver prints ten messages in 5 s, of which a fault's report takes three (one
  * is not printed): a fourth fault in 5 s would be lost. It counts them in jiffies,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What people do with VFIO and iommufd in the field, with real DMA as the judge:
- * limits of the address space, very many mappings and address spaces, unmaps of a
- * part, DMA from device to device, memory above 1 TiB.  Prints TAP.
+ * Use of VFIO and iommufd in the field, checked by real DMA: limits of the address
+ * space, very many mappings and address spaces, partial unmaps, DMA from device to
+ * device, memory above 1 TiB.  Prints TAP.
  *
  * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address.  WIDTH is
  * that of the IOMMU's addresses, in bits.
@@ -13,7 +13,7 @@
 #include "vfio_edu.h"
 #include "kselftest_harness.h"
 
-/* Where a device's writes are interrupts */
+/* The address range of interrupts */
 #define MSI_FIRST	0xfee00000UL
 #define MSI_LAST	0xfeefffffUL
 #define SZ_1T		(1UL << 40)
@@ -44,7 +44,7 @@ FIXTURE_TEARDOWN(iommufd)
 	close(self->fd);
 }
 
-/* Nothing can be mapped where interrupts go, and anything beside it. */
+/* Nothing can be mapped in the interrupt range, but next to it. */
 TEST_F(iommufd, msi_window)
 {
 	const uint64_t beside[] = { MSI_FIRST - PAGE, MSI_LAST + 1 };
@@ -63,7 +63,7 @@ TEST_F(iommufd, msi_window)
 	}
 }
 
-/* Addresses have WIDTH bits: the last page is mapped, nothing behind it. */
+/* Addresses have WIDTH bits: the last page can be mapped, and nothing after it. */
 TEST_F(iommufd, last_page)
 {
 	const char *width = getenv("WIDTH");
@@ -206,8 +206,8 @@ FIXTURE_TEARDOWN(type1)
 }
 
 /*
- * A part of a mapping: version 2 refuses it.  Version 1 unmaps nothing if the part is
- * behind the mapping's first page, and the whole mapping if it is that page.
+ * Unmap a part of a mapping: version 2 refuses it.  Version 1 unmaps nothing if the part is
+ * after the mapping's first page, and the whole mapping if it is that page.
  */
 TEST_F(type1, unmap_of_a_part)
 {
@@ -226,7 +226,7 @@ TEST_F(type1, unmap_of_a_part)
 	EXPECT_TRUE(cannot_read(&self->edu, IOVA + 2 * SZ_2M - PAGE, seed));
 }
 
-/* The container has room for 65535 mappings; then it goes on with what it has. */
+/* The container has room for 65535 mappings; these keep working when it is full. */
 TEST_F(type1, most_mappings)
 {
 	const unsigned int most = 65535 - 1;	/* and the bounce page */

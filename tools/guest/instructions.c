@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the clock says a loop of a known number of instructions takes, for machines
- * whose clock counts instructions.  Prints nanoseconds for 1000 instructions: of the
- * shortest of many short loops, which no interrupt has met, and of a long one, with
- * everything that the kernel did meanwhile.
+ * Measures a loop with a known number of instructions, on machines whose clock counts
+ * instructions.  Prints nanoseconds for 1000 instructions: for the shortest of many
+ * short loops, which was not interrupted, and for a long one, including everything
+ * that the kernel did meanwhile.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ static uint64_t now_ns(void)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
-/* Runs @count instructions, which is even, and what it takes to read the clock. */
+/* Runs @count instructions, an even number, and reads the clock. */
 static uint64_t run(uint64_t count)
 {
 	uint64_t left = count / 2, start = now_ns();
@@ -45,7 +45,7 @@ static uint64_t shortest(uint64_t count)
 
 int main(void)
 {
-	/* the difference of two loops is free of what reading the clock takes */
+	/* the difference of two loops does not include reading the clock */
 	uint64_t undisturbed = shortest(2 * SHORT) - shortest(SHORT);
 
 	printf("undisturbed_ns=%.3f with_interrupts_ns=%.3f\n",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Shows that this guest has all that moves memory or takes it away from a program:
- * each test looks at the effect.  No device takes part.  Prints TAP.
+ * Shows that this guest has everything that moves or removes memory of a program:
+ * each test checks the effect.  No device takes part.  Prints TAP.
  *
  * The suite "memory" prepares a swap device on zram, cgroup2 with the memory
  * controller, huge pages, two nodes, and a DIMM that is offline.
@@ -36,7 +36,7 @@
 #define PAGEMAP_PFN	((1UL << 55) - 1)
 #define KPF_THP		22		/* Documentation/admin-guide/mm/pagemap.rst */
 
-/* for what happens in the background, in rounds as wait_until(), but longer ones */
+/* for events in the background, in rounds as wait_until(), but longer ones */
 #define EVENTUALLY(condition) ({					\
 	int rounds_ = 3000;						\
 	bool met_;							\
@@ -329,7 +329,7 @@ TEST(hugetlb)
 	EXPECT_EQ(unused, number(HUGETLB "free_hugepages"));
 }
 
-/* What the kernel must not read for others: get_user_pages() refuses it. */
+/* Memory that the kernel must not read for others: get_user_pages() refuses it. */
 TEST(secretmem_is_refused)
 {
 	int fd = syscall(SYS_memfd_secret, 0), ends[2];
@@ -372,7 +372,7 @@ static void *read_late(void *data)
 	return NULL;
 }
 
-/* A thread waits for a page that only this program can give. */
+/* A thread waits for a page that only this program can provide. */
 FIXTURE_SETUP(late_page)
 {
 	struct uffdio_api api = { .api = UFFD_API };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * next_kernel KERNEL INITRD COMMAND-LINE [crash]: has this kernel start another one, or
- * crash, which starts it as well.
+ * next_kernel KERNEL INITRD COMMAND-LINE [crash]: starts another kernel, or crashes this
+ * one, which starts it as well.
  */
 #include <fcntl.h>
 #include <linux/kexec.h>

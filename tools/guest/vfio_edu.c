@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A user-space driver of QEMU's edu device: everything a virtual machine
- * monitor does with VFIO and iommufd, with real DMA as the judge.  Prints TAP.
+ * A user-space driver of QEMU's edu device: everything that a virtual machine
+ * monitor does with VFIO and iommufd, checked by real DMA.  Prints TAP.
  *
  * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address;
  * STAGE is the MACHINE: "first", or another, whose vIOMMU has the second level;
@@ -56,8 +56,8 @@ FIXTURE_TEARDOWN(iommufd)
 }
 
 /*
- * The whole story in one test: this is what "make run" shows.  SNAPSHOT is a
- * command that looks at the tables while they are in use.
+ * All steps in one test, for "make run".  SNAPSHOT is a command that shows the
+ * tables while they are in use.
  */
 TEST_F(iommufd, map_dma_unmap_refused)
 {
@@ -149,7 +149,7 @@ TEST_F(iommufd, odd_ranges)
 	EXPECT_TRUE(cannot_read(&self->edu, iova + length - PAGE, seed));
 }
 
-/* iommufd unmaps whole areas only; what it refuses, stays. */
+/* iommufd unmaps whole areas only; after a refusal the mapping stays. */
 TEST_F(iommufd, unmap_whole_areas)
 {
 	void *memory = new_memory(2 * SZ_2M, SZ_2M);
@@ -208,7 +208,7 @@ TEST_F(iommufd, top_of_the_address_space)
 	EXPECT_TRUE(cannot_read(&self->edu, top, seed));
 }
 
-/* The device is moved to and fro without a detach: the same address, other memory. */
+/* The device moves back and forth without a detach: the same address, other memory. */
 TEST_F(iommufd, two_ioas_in_turn)
 {
 	void *one = new_memory(PAGE, 0), *two = new_memory(PAGE, 0);
@@ -291,8 +291,8 @@ static int pasid_detach(struct edu *edu, unsigned int pasid)
 }
 
 /*
- * edu has no PASIDs: everything that is asked for them is refused, and what it
- * does without them goes on.
+ * edu has no PASIDs: all requests for them are refused, and DMA without PASID
+ * still works.
  */
 TEST_F(iommufd, pasids_absent)
 {
@@ -328,7 +328,7 @@ TEST_F(iommufd, pasids_absent)
 	EXPECT_TRUE(destroy(self->fd, hwpt));
 }
 
-/* As binaries have them that know no PASIDs, with nothing readable behind. */
+/* Structures of binaries without PASIDs, with nothing readable after them. */
 TEST_F(iommufd, old_structures)
 {
 	struct vfio_device_attach_iommufd_pt *attach;
@@ -411,7 +411,7 @@ TEST_F(iommufd, two_devices)
 	close(second.fd);
 }
 
-/* Everything is closed with mappings live; who comes next finds nothing. */
+/* Everything is closed with mappings in place; the next user finds nothing of them. */
 TEST_F(iommufd, closed_with_live_mappings)
 {
 	void *memory = new_memory(SZ_2M, SZ_2M);
@@ -456,8 +456,8 @@ static void *allocate(void *data)
 }
 
 /*
- * Closing the device waits for those that use it at this moment, and no longer. A
- * waiter that is not woken waits for the kernel's time-out of 60 s.
+ * Closing the device waits for calls in progress, and no longer. A waiter that is
+ * not woken waits for the kernel's time-out of 60 s.
  */
 TEST_F(iommufd, closed_while_hwpts_are_allocated)
 {
@@ -559,7 +559,7 @@ static long table_bound(void)
 	return share > least ? share : least;
 }
 
-/* How many regions of 2 MiB have a page that comes and goes until one is refused. */
+/* Number of regions of 2 MiB in which a page can be mapped and unmapped, until one fails. */
 static long touch_regions(int iommufd, unsigned int ioas, const void *memory, long most)
 {
 	long i;
@@ -576,8 +576,8 @@ static long touch_regions(int iommufd, unsigned int ioas, const void *memory, lo
 }
 
 /*
- * A user that scatters pages, to take memory for tables that stay when the pages
- * go, gets 1/64 of it, but 64 MiB in any case. Others do not notice.
+ * A user that scatters pages, to use up memory for tables that stay after an unmap, is
+ * limited to 1/64 of memory, or 64 MiB. Others are not affected.
  */
 TEST_F(iommufd, tables_are_bounded)
 {
@@ -614,7 +614,7 @@ TEST_F(iommufd, tables_are_bounded)
 	EXPECT_LE(bound - slack, (charged_tables() - charged) / (long)PAGE);
 	EXPECT_GE(bound + slack, (charged_tables() - charged) / (long)PAGE);
 
-	/* again it is refused, and what it has can be used */
+	/* it fails again, and existing tables can be used */
 	EXPECT_EQ(-ENOMEM, ioas_map(self->fd, self->ioas, memory, PAGE,
 				    IOVA + regions * SZ_2M, RW));
 	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE, IOVA, RW));
@@ -629,7 +629,7 @@ TEST_F(iommufd, tables_are_bounded)
 	seed = fill_new(memory);
 	EXPECT_TRUE(reads(&other, IOVA + regions * SZ_2M, seed));
 
-	/* when nothing is mapped any more, it begins anew */
+	/* after everything is unmapped, it works again */
 	EXPECT_EQ(3 * PAGE, ioas_unmap(self->fd, self->ioas, 0, UINT64_MAX));
 	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, memory, PAGE,
 			      IOVA + regions * SZ_2M, RW));
@@ -645,7 +645,7 @@ TEST_F(iommufd, tables_are_bounded)
 	close(other_fd);
 }
 
-/* One page at a time at ever new places, with nothing else mapped, goes on for ever. */
+/* Mapping one page at a time at ever new addresses never fails. */
 TEST_F(iommufd, one_page_wanders)
 {
 	const long most = table_bound() * 5 / 4;

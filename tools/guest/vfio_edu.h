@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * QEMU's edu device through VFIO, by iommufd or by a type 1 container: what the
- * programs that drive it share.  What memory holds judges every DMA.
+ * programs that drive it share.  Every DMA is checked by the content of memory.
  */
 #ifndef VFIO_EDU_H
 #define VFIO_EDU_H

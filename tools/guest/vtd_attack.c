@@ -3,14 +3,14 @@
  * Hostile users: processes of two threads each make random calls of iommufd and VFIO,
  * good ones and bad ones, while their devices do DMA and request pages by tables of
  * garbage.  They have little memory to lock and few files, allocations of the kernel
- * fail for them, and children go on with their files.  They are killed at any moment;
- * meanwhile the devices are reset, unbound and removed by sysfs.  Nothing is expected
- * of a single call.  What is expected: a process that is killed goes, no page stays
- * pinned, and afterwards each device works for the next user.  The suite looks for what
- * the kernel complains of.  Prints TAP.
+ * fail for them, and children continue with their files.  They are killed at any
+ * moment; meanwhile the devices are reset, unbound and removed by sysfs.  Single calls
+ * may succeed or fail.  But a killed process has to exit, no page may stay
+ * pinned, and afterwards each device has to work for the next user.  The suite checks
+ * the kernel's log for warnings.  Prints TAP.
  *
- * ATTACKED names the devices, SECONDS is how long (20), SEED where the random numbers
- * begin (the time).
+ * ATTACKED names the devices, SECONDS is the duration (20), SEED the seed of the random
+ * numbers (the time).
  */
 #include <errno.h>
 #include <pthread.h>
@@ -31,13 +31,13 @@
 static const char *devices[DEVICES];
 static unsigned int n_devices;
 
-/* How often what matters has succeeded, in all processes; roughly */
+/* Approximate number of successful calls of each kind, in all processes */
 static struct counts {
 	unsigned long users, mapped, parents, nested, attached, detached, answered,
 		      resets, transfers, failed, children, removed;
 } *counts;
 
-/* What the threads of a process share, on purpose without a lock */
+/* Data that the threads of a process share, deliberately without a lock */
 struct user {
 	struct vmm vmm;
 	struct pollfd queue;
@@ -263,7 +263,7 @@ static void reset_device(struct user *user)
 	counts->resets += !ioctl(user->vmm.dev.fd, VFIO_DEVICE_RESET);
 }
 
-/* The memory behind the mappings goes, or a table in it becomes another one. */
+/* Discard the memory behind the mappings, or change a table in it. */
 static void change_memory(struct user *user)
 {
 	uint64_t *table = user->vmm.guest[draw(GUEST_PAGES)];
@@ -333,7 +333,7 @@ static void make_failing_call(struct user *user)
 	close(fd);
 }
 
-/* A child shares the files, and has its own memory. It goes when its parent goes. */
+/* A child shares the files, and has its own memory. It is killed with its parent. */
 static void have_child(struct user *user)
 {
 	pid_t parent = getpid();
@@ -461,7 +461,7 @@ static void remove_and_find(const char *name)
 }
 
 /*
- * Unbinding and removing wait until the user is gone; meanwhile users are killed as
+ * Unbinding and removing wait until the user has exited; meanwhile users are killed as
  * before.
  */
 static void administrate(void)
@@ -492,7 +492,7 @@ static bool finish(pid_t pid)
 	return false;
 }
 
-/* Returns false when a process that was killed stays. */
+/* Returns false if a killed process does not exit. */
 static bool attack(long seconds)
 {
 	pid_t users[USERS] = {}, owner = 0;
@@ -521,7 +521,7 @@ static bool attack(long seconds)
 	return good && (!owner || wait_until(is_gone(owner)));
 }
 
-/* ---- what is left ---- */
+/* ---- afterwards ---- */
 
 static long counter(const char *name)
 {
@@ -560,7 +560,7 @@ static void expect_dma(const char *name)
 	_exit(0);
 }
 
-/* The calls were not all refused. */
+/* Not all calls were refused. */
 static bool something_happened(void)
 {
 	note("%lu users, %lu areas mapped, %lu domains, %lu of them nested\n",

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Demand paging: a device that works on memory that nobody has pinned, while the process
- * loses pages in every way that it can.  What the device writes the CPU reads, and the
- * other way round.  Prints TAP.
+ * Demand paging: a device works on memory that is not pinned, while the process
+ * loses pages in every possible way.  CPU and device each check the data of the
+ * other.  Prints TAP.
  *
  * The suite "demand" prepares a swap device on zram, two nodes and huge pages.  TESTDEV is
- * a device that the administrator has named as fault tolerant, TESTDEV2 one that he has
- * not.
+ * a device that the administrator has named as fault tolerant, TESTDEV2 one that is not
+ * named.
  */
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
@@ -48,7 +48,7 @@ static void close_demand(struct demand *d)
 	munmap(d->memory, SIZE);
 }
 
-/* A process that is killed leaves the device when the last of its memory goes. */
+/* A killed process releases the device when the last of its memory is freed. */
 static bool open_when_free(struct demand *d, unsigned int pasid)
 {
 	int rounds;
@@ -89,9 +89,9 @@ FIXTURE_TEARDOWN(demand)
 	close_demand(&self->d);
 }
 
-/* ---- what it costs ---- */
+/* ---- costs ---- */
 
-/* Memory is there when the device touches it, and not before. */
+/* Memory becomes resident when the device accesses it, and not before. */
 TEST_F(demand, starts_empty)
 {
 	struct demand *d = &self->d;
@@ -120,8 +120,8 @@ TEST_F(demand, steady_state)
 }
 
 /*
- * What the process has is mapped 2 MiB at once, in small pages or in a huge one; what it
- * does not have yet, 64 KiB at once.
+ * Present pages are mapped 2 MiB at once, as small pages or as a huge one; missing ones
+ * 64 KiB at once.
  */
 TEST_F(demand, few_requests)
 {
@@ -163,7 +163,7 @@ static long table_has(struct demand *d, const char *what)
 	return value;
 }
 
-/* What is missing is mapped once, as large as it is, and nothing is invalidated. */
+/* A missing page is mapped once, in its size, and nothing is invalidated. */
 TEST_F(demand, mapped_once)
 {
 	word *invalidations = reg(&self->d.vmm.dev, VTDT_INVALIDATIONS);
@@ -193,7 +193,7 @@ TEST_F(demand, groups)
 	EXPECT_TRUE(holds(d->memory, IOVA, 2 * SZ_2M, 1));
 }
 
-/* ---- what the process loses ---- */
+/* ---- pages that the process loses ---- */
 
 TEST_F(demand, dontneed)
 {
@@ -211,14 +211,14 @@ TEST_F(demand, dontneed)
 	}
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 
-	/* 2 MiB that go leave those behind them to go by themselves. */
+	/* Each 2 MiB can be discarded separately. */
 	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M, PAGE, 2));
 	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_DONTNEED));
 	ASSERT_EQ(0, madvise(d->memory + SZ_2M, PAGE, MADV_DONTNEED));
 	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA + SZ_2M, PAGE, 2));
 }
 
-/* A part of a huge page goes; the rest stays mapped. */
+/* A part of a huge page is discarded; the rest stays mapped. */
 TEST_F(demand, part_of_huge_page)
 {
 	struct demand *d = &self->d;
@@ -253,7 +253,7 @@ TEST_F(demand, swapped_out)
 	}
 }
 
-/* What a device alone has written is not thrown away as clean. */
+/* Data that only a device has written is not discarded as clean. */
 TEST_F(demand, lazily_freed)
 {
 	struct demand *d = &self->d;
@@ -265,7 +265,7 @@ TEST_F(demand, lazily_freed)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 }
 
-/* The child keeps the data of before, whatever the device writes for the parent. */
+/* The child keeps the old data, whatever the device writes for the parent. */
 TEST_F(demand, forked)
 {
 	struct demand *d = &self->d;
@@ -288,7 +288,7 @@ TEST_F(demand, forked)
 	EXPECT_EQ(0, status);
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 
-	/* Pages that were shared become the process's own again without a word. */
+	/* Shared pages become exclusive to the process again without a notification. */
 	child = fork();
 	if (!child)
 		_exit(read(go[0], &byte, 1) != 1);
@@ -314,7 +314,7 @@ TEST_F(demand, protected)
 	EXPECT_TRUE(holds(d->memory, IOVA, 16 * PAGE, 2));
 }
 
-/* A page that is only read is mapped for that; a write then gets one of its own. */
+/* A page that is only read is mapped read-only; a write then gets a copy. */
 TEST_F(demand, read_before_write)
 {
 	struct demand *d = &self->d;
@@ -340,7 +340,7 @@ TEST_F(demand, unmapped_and_moved)
 	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 2));
 	EXPECT_TRUE(holds(to, IOVA, SZ_2M, 1));
 
-	/* something else comes there */
+	/* other memory is mapped there */
 	ASSERT_EQ(d->memory, mmap(d->memory, SZ_2M, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 3));
@@ -349,7 +349,7 @@ TEST_F(demand, unmapped_and_moved)
 	munmap(to, SZ_2M);
 }
 
-/* Pages go to the other node, and back. */
+/* Pages move to the other node, and back. */
 TEST_F(demand, migrated)
 {
 	struct demand *d = &self->d;
@@ -388,7 +388,7 @@ static int map_with(struct vmm *vmm, uint64_t iova, unsigned long va, size_t len
 	return ioctl(vmm->iommufd, IOMMU_IOAS_MAP, &map) ? errno : 0;
 }
 
-/* Two pages become one; what the device writes to one is not in the other. */
+/* Two pages are merged; a write of the device to one does not change the other. */
 TEST_F(demand, merged)
 {
 	struct demand *d = &self->d;
@@ -456,7 +456,7 @@ TEST_F(demand, memfd)
 	close(fd);
 }
 
-/* ---- what is not for a device ---- */
+/* ---- memory that a device must not access ---- */
 
 /* A file system may ask user space, and nothing could end that. */
 TEST_F(demand, files)
@@ -533,7 +533,7 @@ TEST_F(demand, read_only_area)
 	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
 }
 
-/* Pages that may only be read are none of it, whatever is beside them. */
+/* A write-only area maps no read-only pages, whatever is next to them. */
 TEST_F(demand, write_only_area)
 {
 	struct demand *d = &self->d;
@@ -580,7 +580,7 @@ TEST_F(demand, too_many_areas)
 	EXPECT_EQ(0, map_with(&d->vmm, ELSEWHERE, (uintptr_t)d->memory, PAGE, RW));
 }
 
-/* ---- pages that are late ---- */
+/* ---- late pages ---- */
 
 TEST_F(demand, post_copy)
 {
@@ -656,7 +656,7 @@ TEST_F(demand, very_late_page)
 	munmap(from, PAGE);
 }
 
-/* A group waits for a second, not for a second a page. */
+/* A group waits for one second, not for one second per page. */
 TEST_F(demand, late_group)
 {
 	struct demand *d = &self->d;
@@ -700,7 +700,7 @@ TEST_F(demand, late_pages)
 
 /* ---- beside others ---- */
 
-/* A pinned HWPT of the same IOAS works on, and keeps its pages. */
+/* A pinned HWPT of the same IOAS keeps working, and keeps its pages. */
 TEST_F(demand, beside_a_pinned_one)
 {
 	struct demand *d = &self->d;
@@ -718,7 +718,7 @@ TEST_F(demand, beside_a_pinned_one)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
 }
 
-/* Where the IOAS maps nothing, the user is asked. */
+/* Requests for unmapped addresses of the IOAS go to the user. */
 TEST_F(demand, fault_queue)
 {
 	struct demand *d = &self->d;
@@ -749,7 +749,7 @@ TEST_F(demand, fault_queue)
 
 #define GVA		0x7f0000000000UL
 
-/* A guest whose memory, tables included, the device has to ask for; one page for each */
+/* A guest whose memory, tables included, is paged in by requests; one page for each */
 FIXTURE(nested)
 {
 	struct demand d;
@@ -784,7 +784,7 @@ FIXTURE_SETUP(nested)
 
 	self->root = new_page(vmm);
 	for (i = 0; i < 8; i++) {
-		/* none is near another, so that each is asked for by itself */
+		/* far from each other, so that each needs a separate request */
 		self->pages[i] = GUEST_PAGES * (i % 4 + 2) + i * 32;
 		*entry(vmm, self->root, GVA + i * PAGE, 1, TABLE) = self->pages[i] * PAGE | LEAF;
 	}
@@ -802,7 +802,7 @@ FIXTURE_TEARDOWN(nested)
 /* Where the guest's @i-th page is in the program's memory */
 #define guest_page(i)	(self->d.memory + self->pages[i] * PAGE)
 
-/* One request, whatever is missing on the way: four tables and the page. */
+/* One request pages in everything that is missing: four tables and the page. */
 TEST_F(nested, one_request_each)
 {
 	unsigned int requests = page_requests(&self->d), i;
@@ -816,7 +816,7 @@ TEST_F(nested, one_request_each)
 	EXPECT_EQ(8, page_requests(&self->d) - requests);
 }
 
-/* Pages and tables go, together and each by itself. */
+/* Pages and tables are discarded, together and separately. */
 TEST_F(nested, lost)
 {
 	unsigned int i, round;
@@ -840,7 +840,7 @@ TEST_F(nested, lost)
 		EXPECT_TRUE(holds(guest_page(i), GVA + i * PAGE, PAGE, 5));
 }
 
-/* What the guest's own tables do not map stays the guest's affair. */
+/* Requests that the guest's own tables stop still go to the guest. */
 TEST_F(nested, not_mapped_by_the_guest)
 {
 	EXPECT_EQ(VTDT_DENIED, device_writes(&self->d, GVA + SZ_1G, PAGE, 1));
@@ -856,7 +856,7 @@ TEST_F(nested, read_only_is_refused)
 				   SZ_2M, IOMMU_IOAS_MAP_READABLE));
 }
 
-/* ---- who may ---- */
+/* ---- permissions ---- */
 
 static uint64_t capabilities(struct vmm *vmm, unsigned int dev_id)
 {
@@ -875,7 +875,7 @@ TEST_F(demand, who_may_attach)
 	EXPECT_EQ(0, capabilities(&other, other.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
 	EXPECT_FALSE(attach(&other, d->pasid, d->hwpt));
 	EXPECT_EQ(EPERM, errno);
-	/* nor by a replace, after which the old one is there */
+	/* nor by a replace, after which the old one is still attached */
 	ASSERT_TRUE(attach(&other, RID, d->vmm.ioas));
 	EXPECT_FALSE(attach(&other, RID, d->hwpt));
 	EXPECT_EQ(EPERM, errno);
@@ -895,7 +895,7 @@ static bool rebind(const char *device, const char *driver)
 	       write_file("/sys/bus/pci/drivers_probe", device);
 }
 
-/* Whether TESTDEV2 can be attached, of which nobody but its driver says anything */
+/* Can TESTDEV2 be attached? Only its driver can declare that it tolerates faults. */
 static int attach_by_driver(const char *driver, bool *announced)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
@@ -922,7 +922,7 @@ static int attach_by_driver(const char *driver, bool *announced)
 	return ret;
 }
 
-/* The device's own driver says that it survives faults; vfio-pci, before and after, not. */
+/* The device's own driver declares that it survives faults; vfio-pci does not. */
 TEST(its_own_driver)
 {
 	bool announced = true;
@@ -961,13 +961,13 @@ static void *lose_pages(void *data)
 	return NULL;
 }
 
-/* ---- less memory than the device works on ---- */
+/* ---- less memory than the working set ---- */
 
 #define CGROUP	"/sys/fs/cgroup/device"
 
 /*
- * A cgroup that may have less than what the device works on: it makes progress, nothing is
- * lost, and page tables count as the process's.
+ * A cgroup with less memory than the working set: the device makes progress, nothing is
+ * lost, and page tables are charged to the process.
  */
 FIXTURE(cgroup)
 {
@@ -1008,7 +1008,7 @@ TEST_F_TIMEOUT(cgroup, less_memory, 300)
 	EXPECT_EQ(0, rmdir(CGROUP));
 }
 
-/* The device's data survives what goes on meanwhile. */
+/* The device's data survives concurrent changes. */
 TEST_F_TIMEOUT(demand, while_pages_go, 300)
 {
 	struct demand *d = &self->d;
@@ -1048,8 +1048,8 @@ static void die_at_work(int number, int to_parent)
 }
 
 /*
- * A process is killed while the device works, and while a page is late, be it that another
- * process goes on holding the userfaultfd: the device is free again, and so is memory.
+ * A process is killed while the device works, and while a page is late, even if another
+ * process still holds the userfaultfd: the device and the memory are released.
  */
 TEST(killed)
 {

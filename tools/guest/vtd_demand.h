@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs about demand paging share: a device that works on memory of the
- * process that nobody has pinned, and how a process loses pages and sees where they are.
+ * Helpers of the programs about demand paging: a device that works on memory of the
+ * process that is not pinned, and functions that discard pages and find out where they are.
  */
 #ifndef VTD_DEMAND_H
 #define VTD_DEMAND_H
@@ -206,7 +206,7 @@ static unsigned long pages_in_domain(void)
 	return small + large * (SZ_2M / PAGE);
 }
 
-/* ---- pages that are late ---- */
+/* ---- late pages ---- */
 
 struct late {
 	int fd;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What people who assign devices have met: each was a report.  Prints TAP.
+ * Problems that users of device assignment have reported.  Prints TAP.
  */
 #include <sched.h>
 #include <sys/wait.h>
@@ -23,7 +23,7 @@ static bool write_sysfs(const char *device, const char *name, const char *what)
 	return ok;
 }
 
-/* What is in the device's own register, not what the kernel thinks of it */
+/* The value of the device's register, not the kernel's copy */
 static uint32_t first_bar(const char *device)
 {
 	char path[100];
@@ -47,9 +47,9 @@ static void close_guest(struct vmm *vmm)
 }
 
 /*
- * The close resets the device, too, which takes 0.1 s. A reset from sysfs that waits for
- * that saves no state before the close has restored it. It does so at once if there is no
- * TLB to switch off.
+ * Closing also resets the device, which takes 0.1 s. A reset from sysfs that waits for
+ * that saves the state only after the close has restored it. If there is no TLB to
+ * disable, it saves it at once.
  */
 TEST(resets_beside_closes)
 {
@@ -91,7 +91,7 @@ static void stay_on_cpu_0(void)
 	sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
-/* Another process of the same CPU has its turns during a single call. */
+/* Another process on the same CPU is scheduled during a single call. */
 TEST(unmap_gives_way)
 {
 	volatile unsigned long *turns;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Page requests, served by a VMM at the level where they stop: by the tables of its
- * guest, by the memory of its guest, or in the one level of a domain that nothing is
- * nested on.  Prints TAP.
+ * Page requests, served by a VMM at the level that stops them: by the tables of its
+ * guest, by the memory of its guest, or in a domain without nesting.  Prints TAP.
  */
 #include <sys/eventfd.h>
 
@@ -43,7 +42,7 @@ static volatile unsigned char *byte_of(struct demand *d, int buffer, unsigned in
 	return (unsigned char *)d->vm.vmm.guest[page] + offset % PAGE;
 }
 
-/* Which page belongs at this input address? 0 if none */
+/* The page that belongs at this input address, 0 if none */
 static unsigned int page_at(const struct demand *d, uint64_t iova)
 {
 	int buffer;
@@ -64,7 +63,7 @@ static bool map_on_demand(struct demand *d, int level, uint64_t addr, unsigned i
 	return true;
 }
 
-/* What a guest does, or a VMM for its own memory */
+/* As a guest does, or a VMM for its own memory */
 static bool serve_fault(struct demand *d, int level,
 			const struct iommu_hwpt_pgfault *fault)
 {
@@ -135,7 +134,7 @@ static bool ask_for(struct demand *d, uint64_t addr, unsigned int length, unsign
 	return serve(d);
 }
 
-/* One command of DMA: the device asks for what it lacks, and tries again. */
+/* One DMA command: the device requests missing pages, and retries. */
 static bool transfer(struct demand *d, unsigned int op, uint64_t addr, unsigned int length)
 {
 	unsigned int want = op == VTDT_WRITE ? WRITE : READ;
@@ -252,7 +251,7 @@ TEST_F(demand, whole_buffer)
 	EXPECT_EQ(is_demanded(d, SECOND) ? d->vm.vmm.used - 1 : 0, d->mapped[SECOND]);
 }
 
-/* ---- DMA that makes page requests by itself ---- */
+/* ---- DMA that makes page requests when it faults ---- */
 
 #define SEED		0x5eed
 #define PAGE_IN		(VTDT_ATS | VTDT_PAGE_IN)
@@ -493,7 +492,7 @@ TEST_F(flat, page_denied)
 	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_CREDITS));
 }
 
-/* It goes on asking for what is not there in spite of the answer. */
+/* It keeps requesting pages that are missing in spite of the answer. */
 TEST_F(flat, success_without_page)
 {
 	unsigned int successes = *reg(self->d.vm.dev, VTDT_SUCCESSES), i;
@@ -565,7 +564,7 @@ static bool receive_all(struct demand *d, struct part *part, unsigned int n)
 }
 
 /*
- * A device that keeps to its credits: it has no more than the kernel serves, and none of
+ * A device that respects its credits: it has no more than the kernel serves, and none of
  * its requests is refused, however soon it follows the answer that made room for it.
  */
 TEST_F(flat, all_credits)
@@ -692,7 +691,7 @@ TEST_F(flat, device_reset)
 
 /* ---- groups ---- */
 
-/* A request that needs nothing is answered at once, and reported to no client. */
+/* A request for a mapped page is answered at once, and not reported. */
 TEST_F(iopf, mapped_already)
 {
 	static const char *const letters[] = { "M", "MMM" };
@@ -743,7 +742,7 @@ TEST_F(iopf, one_level)
 	}
 }
 
-/* Both queues have their part; the device is answered when both have been. */
+/* Each queue gets its part; the device is answered when both are. */
 TEST_F(iopf, mixed_levels)
 {
 	static const char *const letters[] = { "FS", "SF", "FSFSFS", "SMFMSFM" };
@@ -759,7 +758,7 @@ TEST_F(iopf, mixed_levels)
 	}
 }
 
-/* It is enough that one says so, the first or the second to answer. */
+/* One such answer is enough, whether it is the first or the second. */
 TEST_F(iopf, invalid_in_one_part)
 {
 	struct group group;
@@ -817,7 +816,7 @@ TEST_F(iopf, interleaved)
 	EXPECT_EQ(INVALID, answer(&self->vm, 5));
 }
 
-/* Of two PASIDs: a group's number may be the same. */
+/* Two PASIDs may use the same group number. */
 TEST_F(one, same_number)
 {
 	struct vm *vm = &self->vm;
@@ -843,7 +842,7 @@ TEST_F(one, same_number)
 	EXPECT_EQ(SUCCESS, answer(vm, 2));
 }
 
-/* On the same table, with the same queues: they are told apart. */
+/* Same table, same queues: records distinguish them. */
 TEST_F(one, two_devices)
 {
 	struct vm *vm = &self->vm, other = *vm;
@@ -877,7 +876,7 @@ static uint64_t iopf_capabilities(struct vmm *vmm)
 	       ~0UL : info.out_capabilities & CAP_IOPF_ALL;
 }
 
-/* Records say nothing of the level: a nested hwpt has another queue than its parent. */
+/* Records do not name the level: a nested hwpt needs another queue than its parent. */
 TEST_F(one, queue_of_the_parent)
 {
 	struct vmm *vmm = &self->vm.vmm;
@@ -891,7 +890,7 @@ TEST_F(one, queue_of_the_parent)
 	EXPECT_NE(0, nest_faulting(vmm, self->vm.root, 0, self->vm.fault[SECOND]));
 }
 
-/* One that makes no page requests cannot be attached to what has a fault queue. */
+/* A device without page requests cannot be attached to a hwpt with a fault queue. */
 TEST_F(one, device_without)
 {
 	struct vm *vm = &self->vm, other = *vm;
@@ -938,7 +937,7 @@ static bool stops(struct vm *vm, int level, uint64_t addr, unsigned int want,
 	       reply(vm, level, &part, INVALID) && answer(vm, 0) == INVALID;
 }
 
-/* Whatever is wrong with the guest's entry, it is the guest who hears of it. */
+/* All errors of the guest's entry are reported to the guest. */
 TEST_F(iopf, entries)
 {
 	static const struct {
@@ -1007,7 +1006,7 @@ TEST_F(iopf, parent_itself)
 	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB, vm->pasid, gpa, 0).status);
 }
 
-/* A VMM that says that it maps all: no level is looked for, even where it is wrong. */
+/* A VMM declares that it maps everything: there is no walk, even if that is not true. */
 TEST_F(iopf, pinned_parent)
 {
 	const unsigned int pinned = IOMMU_HWPT_FAULT_PINNED;
@@ -1032,7 +1031,7 @@ TEST_F(iopf, pinned_parent)
 	EXPECT_TRUE(stops(vm, FIRST, IOVA, BOTH, BOTH));
 }
 
-/* Groups, their letters, who answers first and what: all at random, and all counted */
+/* Random groups, levels, order and kind of answers, all of them counted */
 TEST_F(iopf, random_groups)
 {
 	long first = counter("level1"), second = counter("level2"), mapped = counter("mapped"),
@@ -1105,7 +1104,7 @@ static void tell_response(struct vm *vm, unsigned int number, int code)
 	    code == SUCCESS ? "success" : code == INVALID ? "invalid" : "nothing");
 }
 
-/* Serve a group, its second level first, and tell of it. */
+/* Serve a group, its second level first, and print it. */
 static bool tell_group(struct vm *vm, unsigned int number, const char *letters,
 		       unsigned int code_first, unsigned int code_second)
 {

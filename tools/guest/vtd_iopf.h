@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs about page requests share: a VMM (see vtd_vmm.h) that has a
+ * Helpers of the programs about page requests: a VMM (see vtd_vmm.h) that has a
  * fault queue for its guest's tables and one for the memory of its guest, a device
- * that makes groups of requests, and what comes of them.
+ * that makes groups of requests, and checks of the results.
  */
 #ifndef VTD_IOPF_H
 #define VTD_IOPF_H

@@ -10,7 +10,7 @@
 
 #include "vtd_iopf.h"
 
-/* What threads of the program go on with until it is not set any more */
+/* Threads of the program run while this is set */
 static volatile bool going_on;
 
 /* ---- clients that misbehave ---- */
@@ -28,7 +28,7 @@ static bool reply_refused(struct vm *vm, int level, unsigned int cookie, unsigne
 	return write_refused(vm, level, &response, sizeof(response), EINVAL);
 }
 
-/* None of these answers anything, nor does any harm to what does. */
+/* These answer nothing, and do not affect valid answers. */
 TEST_F(one, wrong_answers)
 {
 	struct vm *vm = &self->vm;
@@ -56,7 +56,7 @@ TEST_F(one, wrong_answers)
 	EXPECT_EQ(SUCCESS, answer(vm, group.n - 1));
 }
 
-/* A cookie is good for the queue that it came from only. */
+/* A cookie is valid only for its own queue. */
 TEST_F(one, cookie_of_the_other_queue)
 {
 	struct vm *vm = &self->vm;
@@ -151,7 +151,7 @@ FIXTURE_TEARDOWN(gone)
 	close_vm(&self->vm);
 }
 
-/* By what it held, the device is answered; and so is whoever comes later. */
+/* Its open requests are answered, and later ones as well. */
 TEST_F(gone, queues_closed)
 {
 	struct vm *vm = &self->vm;
@@ -363,7 +363,7 @@ static void send_many(struct vm *vm, const char *letters)
 	send_list(vm, c, VTDT_SLOTS);
 }
 
-/* Requests, their answers, and what they are made on coming and going */
+/* Requests and answers, while their attachments change */
 TEST_F(iopf, all_at_once)
 {
 	static const char *const letters[] = { "F", "SF", "FMSF", "FSFSFSFM" };
@@ -395,7 +395,7 @@ TEST_F(iopf, all_at_once)
 	EXPECT_TRUE(is_served(vm, 300));
 }
 
-/* A client that holds both parts of a group, and is killed */
+/* A client that holds both parts of a group is killed */
 static void hold_and_wait(int ready)
 {
 	struct group group;
@@ -509,7 +509,7 @@ TEST_F(iopf, root_outside_the_guest)
 	EXPECT_TRUE(stops_at(vm, IOVA, GUEST_PAGES * PAGE, PERM(READ)));
 }
 
-/* The owner of the guest's memory does not want to know. */
+/* The owner of the guest's memory has no queue. */
 TEST_F(iopf, second_level_unserved)
 {
 	long unserved = counter("unserved_level2");
@@ -530,7 +530,7 @@ TEST_F(iopf, second_level_unserved)
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 }
 
-/* The owner of the table does not, though that of the memory does. */
+/* The owner of the table has none, but that of the memory has. */
 TEST_F(iopf, first_level_unserved)
 {
 	long unserved = counter("unserved");
@@ -551,7 +551,7 @@ TEST_F(iopf, first_level_unserved)
 
 #define TABLES	8
 
-/* An entry as no guest would write it, but for some */
+/* A random entry, which may be valid */
 static uint64_t random_entry(const unsigned int *tables)
 {
 	uint64_t e = tables[random() % TABLES] * PAGE | LEAF;
@@ -563,7 +563,7 @@ static uint64_t random_entry(const unsigned int *tables)
 	return random() % 32 ? e : (uint64_t)random() << 32 | random();
 }
 
-/* Refuse whatever comes of a request. Returns how the device was answered. */
+/* Refuse all records of a request. Returns how the device was answered. */
 static int refuse_all(struct vm *vm, bool *reported)
 {
 	int rounds = PATIENCE, level;
@@ -621,7 +621,7 @@ TEST_F(iopf, garbage)
 	EXPECT_LT(20, none);
 }
 
-/* The second level loses a page of the guest, tables too, and gets another back. */
+/* Unmap a page of the guest from the second level, tables included, and map another. */
 static bool change_second_level(struct vm *vm, unsigned int change, unsigned int pages)
 {
 	const unsigned int missing = 4;
@@ -632,7 +632,7 @@ static bool change_second_level(struct vm *vm, unsigned int change, unsigned int
 	       (change < missing || map_page(&vm->vmm, found));
 }
 
-/* Requests are looked at while what they are looked up in goes and comes. */
+/* Walks for requests while the tables are unmapped and mapped. */
 TEST_F(iopf, second_level_changes)
 {
 	struct vm *vm = &self->vm;
@@ -670,7 +670,7 @@ TEST_F(iopf, second_level_changes)
 
 /* ---- floods ---- */
 
-/* Meanwhile, the other device is. */
+/* Meanwhile, the other device is served. */
 static bool is_served_beside(void)
 {
 	struct vm vm;
@@ -771,7 +771,7 @@ TEST_F(one, flood_detached)
 
 /* ---- overflow of the IOMMU's queue ---- */
 
-/* Takes a CPU from everything, the kernel's threads for interrupts included. */
+/* Occupies a CPU, even against the kernel's interrupt threads. */
 static unsigned int hogs;
 
 static void *hog(void *unused)
@@ -847,9 +847,9 @@ static bool is_answered_at_once(struct vm *vm)
 }
 
 /*
- * More requests than the queue holds while nobody takes them out of it: the IOMMU itself
- * answers the last of a group, whether the queue has others of it or none. Returns how
- * many groups.
+ * More requests than the queue holds, while nothing reads them: the IOMMU itself answers
+ * the last of a group, whether others of the group are in the queue or not. Returns the
+ * number of groups.
  */
 static unsigned int overflow(struct vm *vm)
 {
@@ -897,9 +897,9 @@ TEST_F(one, queue_overflow)
 	EXPECT_TRUE(receive(vm, FIRST, &part, 1));
 }
 
-/* ---- requests that make no sense ---- */
+/* ---- invalid requests ---- */
 
-/* The device tells that it has stopped: nobody answers that, nor hears of it. */
+/* A stop marker is neither answered nor reported. */
 TEST_F(one, stop_marker)
 {
 	long markers = counter("stop_marker");
@@ -912,7 +912,7 @@ TEST_F(one, stop_marker)
 	EXPECT_TRUE(waits(vm, 0));
 }
 
-/* Nothing that can be mapped would help: nobody is asked. */
+/* No mapping would help: the request is not reported. */
 TEST_F(one, refused)
 {
 	static const unsigned int flags[] = {
@@ -947,7 +947,7 @@ TEST_F(one, refused_in_a_group)
 	EXPECT_EQ(INVALID, answer(vm, 2));
 }
 
-/* The guest lets supervisors in: it hears of them. */
+/* The guest allows supervisor requests, and receives them. */
 TEST_F(one, supervisor)
 {
 	struct vm *vm = &self->vm;
@@ -966,7 +966,7 @@ TEST_F(one, supervisor)
 	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB | VTDT_PRIV, 1, IOVA, 0).status);
 }
 
-/* No mapping can help there either, but it is the guest who finds that out. */
+/* No mapping can help there either, but the guest has to find that out. */
 TEST_F(one, not_canonical)
 {
 	static const uint64_t addr[] = { 1UL << 47, 0xffff7ffffffff000, 1UL << 63 };

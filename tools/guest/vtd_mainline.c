@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What series/mainline mends, each by a test that fails without it.  Uses nothing but
- * the kernel's own interfaces.  TESTDEV and TESTDEV2 are ordinary, TESTDEV3 has no PRI,
+ * A test for each fix in series/mainline, which fails without it.  Uses only the
+ * kernel's own interfaces.  TESTDEV and TESTDEV2 are ordinary, TESTDEV3 has no PRI,
  * NOACS is behind a port without ACS.  Prints TAP.
  */
 #include <pthread.h>
@@ -21,7 +21,7 @@ static bool write_file(const char *name, const char *what)
 	return ok;
 }
 
-/* ---- what the kernel says meanwhile ---- */
+/* ---- messages of the kernel ---- */
 
 static int log_at_end(void)
 {
@@ -282,7 +282,7 @@ TEST_F(guest, wide_invalidation)
 
 /* ---- iommu/vt-d: attaching ---- */
 
-/* What is refused leaves the device as it was. */
+/* A refused attach does not change the device. */
 TEST(old_domain_stays)
 {
 	unsigned int data, fault;

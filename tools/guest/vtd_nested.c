@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a virtual machine monitor does with nested translation and PASIDs, with
- * real DMA as the judge (see vtd_vmm.h).  Prints TAP.
+ * A virtual machine monitor's use of nested translation and PASIDs, checked by
+ * real DMA (see vtd_vmm.h).  Prints TAP.
  */
 #include <sys/eventfd.h>
 
@@ -136,7 +136,7 @@ FIXTURE_TEARDOWN(nested)
 	close(self->vmm.iommufd);
 }
 
-/* Each test that says so is run on the RID and on each of the PASIDs. */
+/* These tests run on the RID and on each of the PASIDs. */
 FIXTURE(space)
 {
 	struct vmm vmm;
@@ -226,7 +226,7 @@ TEST_F(space, across_pages)
 	}
 }
 
-/* All at once, the same input address, none sees what is another's. */
+/* All at the same time, with the same input address: none sees the data of another. */
 TEST_F(nested, pasids_side_by_side)
 {
 	struct space s[ARRAY_SIZE(pasids)], rid;
@@ -238,7 +238,7 @@ TEST_F(nested, pasids_side_by_side)
 	EXPECT_TRUE(reads(self->dev, RID, IOVA, mark(rid.data)));
 	for (i = 0; i < ARRAY_SIZE(pasids); i++)
 		EXPECT_TRUE(reads(self->dev, pasids[i], IOVA, mark(s[i].data)));
-	/* one goes, the others stay */
+	/* one is detached, the others stay */
 	ASSERT_TRUE(detach(&self->vmm, pasids[1]));
 	EXPECT_TRUE(is_refused(self->dev, VTDT_READ, pasids[1], IOVA));
 	EXPECT_TRUE(reads(self->dev, pasids[0], IOVA, mark(s[0].data)));
@@ -308,7 +308,7 @@ TEST_F(space, pass_through)
 	EXPECT_TRUE(is_refused(self->dev, VTDT_READ, self->s.pasid, data * PAGE));
 }
 
-/* What the guest must not reach, or has not mapped, and what is said about it */
+/* Addresses that the guest must not reach, or has not mapped, and their faults */
 TEST_F(space, not_in_the_guest)
 {
 	map(&self->vmm, self->s.root, IOVA + PAGE, GUEST_PAGES);
@@ -346,7 +346,7 @@ TEST_F(nested, rights_of_the_first_level)
 	EXPECT_TRUE(faults(self->dev, VTDT_READ, 1, IOVA + 2 * PAGE, FIRST_RESERVED));
 }
 
-/* Of nothing that the guest has set, the device sets what it uses. */
+/* The device sets Accessed and Dirty exactly where it uses entries. */
 TEST_F(space, accessed_and_dirty)
 {
 	const uint64_t iova = iovas[2];
@@ -361,7 +361,7 @@ TEST_F(space, accessed_and_dirty)
 	EXPECT_EQ(A, *entry(&self->vmm, self->s.root, iova, 2, 0) & (A | D));
 }
 
-/* The host takes a page of the guest away: from every nested translation. */
+/* The host unmaps a page of the guest: it is gone from every nested translation. */
 TEST_F(space, second_level_unmapped)
 {
 	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
@@ -381,7 +381,7 @@ TEST_F(space, second_level_unmapped_under_a_table)
 	EXPECT_TRUE(faults(self->dev, VTDT_READ, self->s.pasid, IOVA, FIRST_TABLE_READ));
 }
 
-/* The host gives the guest other memory, by other tables of the second level. */
+/* The host maps other memory for the guest, by other second-level tables. */
 TEST_F(space, second_level_tables_replaced)
 {
 	const uint64_t gpa = 1UL << 30, length = 2UL << 20;
@@ -403,7 +403,7 @@ TEST_F(space, second_level_tables_replaced)
 	EXPECT_TRUE(is_refused(self->dev, VTDT_READ, self->s.pasid, IOVA + PAGE));
 }
 
-/* The device's own TLB: filled by what the device asks for, */
+/* The device's TLB: filled by translation requests, */
 TEST_F(space, device_tlb)
 {
 	unsigned int other = new_data(&self->vmm), pasid = self->s.pasid;
@@ -422,10 +422,10 @@ TEST_F(space, device_tlb)
 	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, IOVA, 1,
 			       IOMMU_VTD_INV_FLAGS_LEAF));
 	EXPECT_TRUE(reads_by(self->dev, BY_TLB, pasid, IOVA, mark(other)));
-	/* nothing and no fault for what is not there, */
+	/* without an entry or a fault for unmapped pages, */
 	c = execute(self->dev, VTDT_TRANSLATE, pasid, IOVA + PAGE, 0);
 	EXPECT_EQ(VTDT_NOT_TRANSLATED, c.status);
-	/* and less than all for what is not writable. */
+	/* and without write permission for read-only pages. */
 	*entry(&self->vmm, self->s.root, IOVA + PAGE, 1, TABLE) =
 		other * PAGE | (LEAF & ~W);
 	c = execute(self->dev, VTDT_TRANSLATE, pasid, IOVA + PAGE, 0);
@@ -433,7 +433,7 @@ TEST_F(space, device_tlb)
 	EXPECT_EQ(1, c.info & 3);
 }
 
-/* The device may use what it was given as it is, whoever asked for it. */
+/* Translated requests are not translated again. */
 TEST_F(space, translated)
 {
 	struct vtdt_command c = execute(self->dev, VTDT_TRANSLATE, self->s.pasid, IOVA, 0);
@@ -475,7 +475,7 @@ TEST_F(nested, device_tlb_of_pasid_0)
 	EXPECT_EQ(0, *reg(self->dev, VTDT_TLB));
 }
 
-/* Which pages of the guest were written since the last time? */
+/* Which pages of the guest were written since the last query? */
 static bool get_dirty(struct vmm *vmm, uint64_t bitmap[GUEST_PAGES / 64])
 {
 	struct iommu_hwpt_get_dirty_bitmap get = {
@@ -519,7 +519,7 @@ TEST_F(nested, dirty_tracking)
 		EXPECT_TRUE(is_dirty(bitmap, s.data));
 		EXPECT_FALSE(is_dirty(bitmap, s.root));
 	}
-	/* to set A in a table of the guest's is to write to it */
+	/* setting A in a table of the guest writes to it */
 	*entry(&self->vmm, s.root, IOVA, 4, TABLE) &= ~A;
 	ASSERT_TRUE(invalidate(&self->vmm, s.hwpt, 0, ALL, 0));
 	EXPECT_TRUE(writes(self->dev, 1, IOVA, self->vmm.guest[s.data]));
@@ -545,7 +545,7 @@ static int count_dirty(struct vmm *vmm, uint64_t gpa, uint64_t size)
 	return sum;
 }
 
-/* A large page is reported as a whole once, and then as fine as what is written. */
+/* A large page is reported as a whole once, and then by its written parts. */
 TEST_F(nested, dirty_tracking_gets_finer)
 {
 	const uint64_t size = 2 << 20, far = 1 << 30;
@@ -583,7 +583,7 @@ TEST_F(nested, dirty_tracking_gets_finer)
 	EXPECT_TRUE(reads(self->dev, 1, IOVA + PAGE, *page));
 }
 
-/* Supervisors pass where users do not, if the VMM lets there be any. */
+/* Supervisor requests reach supervisor pages, if the VMM allows them. */
 TEST_F(nested, supervisors)
 {
 	struct space s;
@@ -607,7 +607,7 @@ TEST_F(nested, supervisors)
 					       1, IOVA, 0).status);
 }
 
-/* The entries of 64 PASIDs go with the last PASID, but those that the RID is among. */
+/* Pages of entries are freed with the last PASID, except the one with the RID's entry. */
 TEST_F(space, detached_is_not_present)
 {
 	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
@@ -621,7 +621,7 @@ TEST_F(space, detached_is_not_present)
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
 }
 
-/* Nobody handles page requests here: the device is not even let make one. */
+/* Nobody handles page requests here: the device cannot even make one. */
 TEST_F(space, page_requests_not_enabled)
 {
 	EXPECT_EQ(VTDT_NOT_SENT, execute(self->dev, VTDT_PAGE_REQUEST | VTDT_LAST |
@@ -710,7 +710,7 @@ TEST_F(page_request, refused)
 	EXPECT_EQ(IOMMUFD_PAGE_RESP_INVALID, c.info);
 }
 
-/* Of those without PASID nobody wants to know here: they get an answer too. */
+/* Requests without PASID have no handler here, but get an answer, too. */
 TEST_F(page_request, without_pasid)
 {
 	struct vtdt_command c;
@@ -722,7 +722,7 @@ TEST_F(page_request, without_pasid)
 	EXPECT_EQ(0, poll(&self->queue, 1, 50));
 }
 
-/* Whoever waits for a response when the table goes gets one. */
+/* Open requests are answered when the table is detached. */
 TEST_F(page_request, detached_meanwhile)
 {
 	struct vtdt_command c;
@@ -833,7 +833,7 @@ TEST_F(space, interrupt_when_done)
 	EXPECT_TRUE(comes(&done, 1));
 }
 
-/* ---- what PASIDs take, as their user's memory cgroup has it ---- */
+/* ---- memory of PASIDs, as charged to their user's memory cgroup ---- */
 
 #define MEMCG		"/sys/fs/cgroup/pasids/"
 #define MANY		4096U
@@ -905,7 +905,7 @@ FIXTURE_TEARDOWN(cost)
 /* One CPU's stock of pages, and of objects, is all that is charged and not in use. */
 #define STOCK		(512 * 1024L)
 
-/* A nested domain on each PASID: what Documentation says that takes, and nothing after */
+/* A nested domain on each PASID takes the documented amount, and nothing afterwards */
 TEST_F(cost, nested_domain_for_each)
 {
 	long slabs = in_slabs(), all;
@@ -942,7 +942,7 @@ TEST_F(cost, one_domain_far_apart)
 	     (charged() - self->before) / 1024. / MANY);
 	EXPECT_TRUE(charged_between(self->before, MANY * (PAGE + 128L), MANY * (PAGE + 1024L)));
 
-	/* One that is left keeps the pages, the last one that goes does not. */
+	/* A remaining PASID keeps the pages; detaching the last one frees them. */
 	for (i = 1; i < MANY; i++)
 		ASSERT_TRUE(detach(&self->vmm, 64 + 64 * i));
 	EXPECT_TRUE(charged_between(self->before, MANY * PAGE - STOCK, MANY * PAGE + STOCK));
@@ -956,7 +956,7 @@ TEST_F(cost, one_domain_far_apart)
 	EXPECT_TRUE(reads(&self->vmm.dev, 64, IOVA, mark(self->s.data)));
 }
 
-/* Whoever comes next finds nothing of what was there. */
+/* The next user finds nothing of the old attachments. */
 static bool nothing_left(void)
 {
 	struct vmm vmm;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What becomes of a device's translations, page requests and attachments when it is
- * reset.  Prints TAP.
+ * Translations, page requests and attachments of a device that is reset.  Prints TAP.
  */
 #include <sys/wait.h>
 
@@ -54,7 +53,7 @@ static unsigned int reads(struct vm *vm, unsigned int page, unsigned int how)
 	return c.status == VTDT_OK && c.data != mark(page) ? VTDT_PENDING : c.status;
 }
 
-/* It goes both ways, the TLB is there again, and is told of what is unmapped. */
+/* DMA works in both directions, and the TLB is enabled and invalidated again. */
 TEST_F(reset, translates_as_before)
 {
 	struct vm *vm = &self->vm;
@@ -72,7 +71,7 @@ TEST_F(reset, translates_as_before)
 	EXPECT_EQ(VTDT_REFUSED, reads(vm, self->page, PLAIN));
 }
 
-/* An answer to a request of before is not one to the same request of after. */
+/* An answer to a request from before the reset is not one to the same request after it. */
 TEST_F(reset, drops_page_requests)
 {
 	struct part before, after;
@@ -145,8 +144,8 @@ static bool has_passed(pid_t child)
 }
 
 /*
- * While it lasts, which is 0.1 s at least: no attach, no translation. What is
- * detached meanwhile stays detached, and the rest comes back.
+ * During the reset, which takes at least 0.1 s, there is no attach and no translation.
+ * Domains that are detached meanwhile stay detached, and the others are restored.
  */
 TEST_F(reset, attaches_nothing_meanwhile)
 {

@@ -2,11 +2,11 @@
 /*
  * Random work on nested domains while the device does DMA by several PASIDs at
  * once: entries change, are invalidated or not yet, domains are attached,
- * replaced and detached, pages of the guest come and go, page requests are
- * answered at the level where they stop.  A model knows which pages each request
- * may have met.  Prints TAP.
+ * replaced and detached, pages of the guest are mapped and unmapped, page requests are
+ * answered at the level that stops them.  A model has the possible results of each
+ * request.  Prints TAP.
  *
- * SECONDS is how long (20), SEED where the random numbers begin (the time).
+ * SECONDS is the duration (20), SEED the seed of the random numbers (the time).
  */
 #include "vtd_vmm.h"
 
@@ -86,7 +86,7 @@ static uint64_t page_outcome(int page)
 	return page < 0 ? REFUSED : 1ULL << page;
 }
 
-/* What a request to a slot may meet now */
+/* Possible results of a request to a slot now */
 static uint64_t outcomes(struct soak *soak, struct space *space, unsigned int slot)
 {
 	uint64_t may;
@@ -156,7 +156,7 @@ static bool change_leaf(struct soak *soak)
 	struct slot *slot = &table->slots[random_below(SLOTS)];
 
 	set_leaf(soak, slot, random_below(8) ? (int)random_below(DATA_PAGES) : -1);
-	/* A table that nobody walks is remembered by nobody. */
+	/* A table that is not attached is not cached. */
 	if (space->attached != table - space->tables)
 		forget(slot);
 	return true;
@@ -202,7 +202,7 @@ static bool attach_or_detach(struct soak *soak)
 	return true;
 }
 
-/* A page of data goes from the second level, or comes back. */
+/* Unmap a page of data from the second level, or map it again. */
 static bool flip_page(struct soak *soak, unsigned int page)
 {
 	uint64_t gpa = soak->data[page] * PAGE;
@@ -379,7 +379,7 @@ static bool check_access(struct soak *soak, unsigned int i)
 	return fail(soak, "a request has met what it must not");
 }
 
-/* Nobody was asked: there was something, or no translation for a moment at least. */
+/* No request was reported: the page was mapped, or there was no translation at some moment. */
 static bool needed_nobody(struct soak *soak, const struct vtdt_command *c,
 			  const struct vtdt_command *done)
 {
@@ -523,7 +523,7 @@ int main(void)
 	       count.requests[0], count.requests[1], count.not_needed);
 	printf("# meanwhile: %lu leaves changed, %lu invalidations, %lu PASIDs attached or detached, %lu pages mapped or unmapped\n",
 	       count.changed, count.invalidated, count.attached, count.unmapped);
-	/* nothing is proved by lists that are refused as a whole */
+	/* lists that are refused completely prove nothing */
 	if (!count.lists || !count.requests[0] || !count.requests[1] || !count.not_needed ||
 	    count.refused == count.reads + count.writes)
 		soak.failed = true;

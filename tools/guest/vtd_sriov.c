@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Virtual functions of vtd-testdev by VFIO and iommufd: each has translations of its
- * own, and what happens to one does not happen to the others.  Prints TAP.
+ * Virtual functions of vtd-testdev by VFIO and iommufd: each has separate translations,
+ * and operations on one do not affect the others.  Prints TAP.
  *
  * PF names the physical function, VF0 and VF1 two of its virtual ones.
  */
@@ -104,7 +104,7 @@ TEST_F(sriov, data_of_their_own)
 	}
 }
 
-/* What one cannot reach any more, the others still do. */
+/* Memory that is unmapped for one is still mapped for the others. */
 TEST_F(sriov, unmapped_for_one)
 {
 	unsigned int i, gone;
@@ -125,7 +125,7 @@ TEST_F(sriov, unmapped_for_one)
 	}
 }
 
-/* Nor is one that has been detached anybody else. */
+/* Detaching one does not affect the others. */
 TEST_F(sriov, detached)
 {
 	struct vmm *vmm = &self->vmm[VF0];
@@ -246,7 +246,7 @@ TEST_F(sriov, page_requests)
 	EXPECT_TRUE(served(self, VF0, pasid, &queue[VF0], no));
 	EXPECT_TRUE(served(self, VF1, pasid, &queue[VF1], yes));
 
-	/* whichever of them goes */
+	/* whichever of them is closed */
 	ASSERT_TRUE(attach(&vmm[PF], pasid, vmm[PF].parent));
 	EXPECT_EQ(VTDT_NOT_SENT, page_in(&vmm[PF], pasid));
 	EXPECT_TRUE(served(self, VF0, pasid, &queue[VF0], yes));

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A VMM whose guest has eight GiB of memory, on a machine that has two: nothing of it is
- * pinned, and the assigned device works at once.  The host takes pages away in all the
- * ways that hosts do while the device goes on, without a guest's tables and below them,
- * and a "post-copied" guest gets its memory late.  What the device writes the CPU
- * compares, and the other way round.
+ * A VMM whose guest has eight GiB of memory, on a machine with two: nothing is pinned,
+ * and the assigned device works at once.  The host reclaims and moves pages in all usual
+ * ways while the device continues, with and without a guest's tables, and a "post-copied"
+ * guest gets its memory late.  CPU and device each check the data of the other.
  *
- * Prints TAP, and one row of a table for each test ("# | ..."; nested.sh has its head).
- * All figures are counted by others: by the device (its requests), the kernel (smaps,
- * status, memory.stat of a cgroup of its own, a tracepoint of the IOMMU core, and the
+ * Prints TAP, and one row of a table for each test ("# | ..."; nested.sh prints its head).
+ * The numbers are not counted here, but by the device (its requests), the kernel (smaps,
+ * status, memory.stat of a separate cgroup, a tracepoint of the IOMMU core, and the
  * driver's statistics of tables), and userfaultfd.
  *
  * The suite "unpinned" prepares cgroups, a swap device on zram and two nodes. TESTDEV is
@@ -28,7 +27,7 @@
 #define GUEST_SIZE	(8 * SZ_1G)
 #define HIGH_SIZE	(GUEST_SIZE - LOW)
 
-/* What the device works on, across a GiB, and what is taken away at once */
+/* The working set of the device, across a GiB, and the amount reclaimed at once */
 #define DATA		(6 * SZ_1G - WORK / 2)
 #define WORK		(8 * SZ_2M)
 #define CHUNK		(16 * PAGE)
@@ -234,7 +233,7 @@ static bool attach_nested(struct vm *vm)
 	return vm->d.hwpt && attach(vmm, vm->d.pasid, vm->d.hwpt);
 }
 
-/* All that a VMM does before its guest can run */
+/* Everything that a VMM does before its guest can run */
 static bool open_vm(struct vm *vm, bool nested)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
@@ -318,7 +317,7 @@ TEST_F(vm, sparse)
 	EXPECT_GE((PLACES * CHUNK + CHUNK * 2) / 1024, vm->resident);
 }
 
-/* ---- less memory than the device works on ---- */
+/* ---- less memory than the working set ---- */
 
 TEST_F(vm, limited)
 {
@@ -335,7 +334,7 @@ TEST_F(vm, limited)
 	EXPECT_LT(WORK / PAGE, evicted());
 }
 
-/* ---- pages that go while the device works on them ---- */
+/* ---- pages that are reclaimed while the device works on them ---- */
 
 static void *take_pages(void *data)
 {
@@ -369,8 +368,8 @@ static void stop_taking(struct vm *vm)
 }
 
 /*
- * The device fills, compares what it and what the CPU has filled, and the CPU compares,
- * until enough has been taken away.
+ * The device writes, checks its data and that of the CPU, and the CPU checks, until enough
+ * has been reclaimed.
  */
 static bool works_while(struct vm *vm, void (*take)(struct vm *vm, unsigned int turn))
 {
@@ -433,14 +432,14 @@ TEST_F(vm, migrated)
 	EXPECT_LE(4 * CHUNKS, evicted());
 }
 
-/* The balloon has every second chunk, out of pages of 2 MiB, as far as they are left. */
+/* The balloon takes every second chunk, from pages of 2 MiB if there are any. */
 static void balloon(struct vm *vm, unsigned int turn)
 {
 	if (!madvise(chunk_of(vm, turn | 1), CHUNK, MADV_DONTNEED))
 		vm->taken += CHUNK / PAGE;
 }
 
-/* A page that the balloon may have had has what the device has written, or nothing. */
+/* A page that the balloon may have taken has the device's data, or zeroes. */
 static bool empty_or_holds(struct vm *vm, uint64_t gpa, uint64_t seed, unsigned int *empty)
 {
 	static const unsigned char zeroes[PAGE];

@@ -6,7 +6,7 @@
  *
  * TESTDEV names one that is bound to vfio-pci, by address, TESTDEV2 another one for
  * programs that need two, TESTDEV3 one that has no PRI; STRICT is set if the vIOMMU
- * remembers all that it may.
+ * caches everything that it may cache.
  */
 #ifndef VTD_VMM_H
 #define VTD_VMM_H

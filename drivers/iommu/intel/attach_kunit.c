@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of domains that take the place of others on RIDs and PASIDs: what
- * fails leaves the old one attached and translating, and the way back is open. The
- * VT-d model says what translates.
+ * KUnit suite of replacing domains on RIDs and PASIDs: after a failure the old domain is
+ * attached and translates, and restoring it always works. The VT-d model checks
+ * translations.
  */
 
 #include <kunit/test.h>
@@ -42,7 +42,7 @@ static struct dmar_domain *nested(struct kunit *test)
 	return vtd_guest_nested(test, ctx->dev, ctx->parent, ctx->table.root);
 }
 
-/* An IOMMU without supervisor requests cannot have it. */
+/* An IOMMU without supervisor requests refuses it. */
 static struct dmar_domain *impossible(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
@@ -102,7 +102,7 @@ static void expect_unused(struct kunit *test, struct dmar_domain *domain)
 
 /* RIDs */
 
-/* A domain that the IOMMU cannot have takes the place of nothing. */
+/* A domain that the IOMMU refuses replaces nothing. */
 static void refused_on_rid(struct kunit *test)
 {
 	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
@@ -147,7 +147,7 @@ static void attached_again(struct kunit *test)
 	expect_unused(test, ctx->parent);
 }
 
-/* A domain that was not attached yet, with other memory at GUEST_DATA */
+/* A new domain, with other memory at GUEST_DATA */
 static struct dmar_domain *new_domain(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
@@ -159,7 +159,7 @@ static struct dmar_domain *new_domain(struct kunit *test)
 }
 
 /*
- * Replace @old by a new domain with each of the allocations failing in turn: either
+ * Replace @old by a new domain, with one allocation after the other failing: either
  * the new one works, or @old does.
  */
 static void replace_without_memory(struct kunit *test, struct dmar_domain *old)
@@ -219,7 +219,7 @@ static void free_reserves(void *dev)
 }
 
 /*
- * A user gives the device back: the default domain comes back whatever allocation
+ * A user gives the device back: the default domain is restored whichever allocation
  * fails, after domains with two tags and with four.
  */
 static void back_without_memory(struct kunit *test)
@@ -251,8 +251,8 @@ static void back_without_memory(struct kunit *test)
 }
 
 /*
- * The PASID of one device of a group goes over to another domain, that of the next one
- * cannot: the first one goes back, though there is no memory left.
+ * The PASID of one device of a group moves to another domain, that of the next one
+ * cannot: the first one is restored, although there is no memory left.
  */
 static void pasid_back_without_memory(struct kunit *test)
 {
@@ -305,7 +305,7 @@ struct ids {
 	unsigned int nr;
 };
 
-/* Attach nested domains to PASIDs until none can be had. */
+/* Attach nested domains to PASIDs until that fails. */
 static int take_ids(struct kunit *test, struct ids *ids)
 {
 	unsigned int i, pasid;
@@ -315,7 +315,7 @@ static int take_ids(struct kunit *test, struct ids *ids)
 		for (pasid = 1; pasid < PASIDS; pasid++) {
 			struct dmar_domain *domain = nested(test);
 
-			/* The kernel's: a user would have to leave some. */
+			/* Of the kernel, which has no share, unlike a user. */
 			domain->uid = INVALID_UID;
 			ret = set_pasid(ids->dev[i], pasid, domain, NULL);
 			if (ret) {
@@ -347,7 +347,7 @@ static void ids_for_rids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOSPC, take_ids(test, ids));
 	KUNIT_EXPECT_EQ(test, DOMAINS / 4 * 3, ids->nr);
 
-	/* Nor for a replace; one that is used already is not another one. */
+	/* The same for a replace, unless the domain already has an ID. */
 	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[0], 1, user, ids->on[0][1]));
 	vtd_fake_expect(test, ids->dev[0], 1, GVA, HOST_DATA);
 	expect_unused(test, user);
@@ -355,7 +355,7 @@ static void ids_for_rids(struct kunit *test)
 					   ids->on[0][1], NULL));
 	remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
 
-	/* RIDs find theirs, also to replace one, but do not pass them on. */
+	/* RIDs find IDs, also for a replace, but PASIDs cannot use them. */
 	for (i = 0; i < DEVS; i++)
 		KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[i], user));
 	KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[0], other));
@@ -363,7 +363,7 @@ static void ids_for_rids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[DEVS - 1], PASIDS - 1, user,
 						 NULL));
 
-	/* One PASID gives its ID back, another one gets it. */
+	/* When one PASID releases its ID, another one gets it. */
 	remove_pasid(ids->dev[0], 1, ids->on[0][1]);
 	KUNIT_EXPECT_EQ(test, 0, set_pasid(ids->dev[0], 1, user, NULL));
 	ids->on[0][1] = user;
@@ -399,7 +399,7 @@ static struct dmar_domain *domain_of(struct kunit *test, kuid_t uid)
 	return vtd_fake_keep(test, domain);
 }
 
-/* Attach domains of a user to the PASIDs that are free until he is refused. */
+/* Attach domains of a user to free PASIDs until that fails. */
 static unsigned int take_share(struct kunit *test, struct ids *ids, kuid_t uid)
 {
 	unsigned int i, nr = 0;
@@ -422,7 +422,7 @@ static unsigned int take_share(struct kunit *test, struct ids *ids, kuid_t uid)
 	return nr;
 }
 
-/* Detach domains of a user until he has @keep. */
+/* Detach domains of a user until @keep are left. */
 static void leave_share(struct ids *ids, kuid_t uid, unsigned int keep)
 {
 	unsigned int i;
@@ -441,7 +441,7 @@ static void leave_share(struct ids *ids, kuid_t uid, unsigned int keep)
 	}
 }
 
-/* What fails half way is not counted. */
+/* A failed attach is not counted. */
 static void share_without_memory(struct kunit *test, struct device *dev)
 {
 	bool failed = true;
@@ -483,14 +483,14 @@ static void ids_for_other_users(struct kunit *test)
 					   NULL));
 	remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
 
-	/* Others find some, a RID does not count, and the kernel has no share. */
+	/* Other users find some, a RID is not counted, and the kernel is not limited. */
 	KUNIT_EXPECT_EQ(test, 48, take_share(test, ids, BOB));
 	KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[0], more));
 	device_block_translation(ids->dev[0]);
 	KUNIT_EXPECT_EQ(test, 48, take_share(test, ids, INVALID_UID));
 	leave_share(ids, INVALID_UID, 0);
 
-	/* What is given back can be had again. */
+	/* Released IDs can be used again. */
 	leave_share(ids, ALICE, 20);
 	KUNIT_EXPECT_EQ(test, (192 - 48) / 2 - 20, take_share(test, ids, ALICE));
 	leave_share(ids, ALICE, 0);
@@ -501,7 +501,7 @@ static void ids_for_other_users(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iommu->nr_pasid_ids);
 }
 
-/* No domain ID at all: the RID keeps the domain that it has. */
+/* No domain ID left: the RID keeps its domain. */
 static void rid_without_id(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
@@ -517,7 +517,7 @@ static void rid_without_id(struct kunit *test)
 
 /* PASID tables */
 
-/* While the table is a crashed kernel's, no PASID is attached; the RID leaves it. */
+/* No PASID is attached while the table is a crashed kernel's; attaching the RID ends that. */
 static void copied_context(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;

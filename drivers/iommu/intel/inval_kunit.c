@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of invalidations for many PASIDs: what is submitted for how many of them,
- * and that the VT-d model forgets all that has been unmapped.
+ * KUnit suite of invalidations for many PASIDs: the number of descriptors by number of
+ * PASIDs, and the VT-d model shows that all unmapped pages are invalidated.
  */
 
 #include <kunit/test.h>
@@ -18,7 +18,7 @@
 
 #define IOVA		0x40003000ULL
 #define PA		(70ULL * SZ_1G)
-#define WATCHED		12	/* PASIDs, more than have tags of their own */
+#define WATCHED		12	/* Number of PASIDs, more than have separate tags */
 #define MANY		1000
 
 struct inval_test {
@@ -82,7 +82,7 @@ static void map(struct kunit *test, struct dmar_domain *domain)
 					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
 }
 
-/* How many descriptors an unmap takes */
+/* Number of descriptors of an unmap */
 static unsigned int unmap(struct kunit *test, struct dmar_domain *domain)
 {
 	struct inval_test *ctx = test->priv;
@@ -124,7 +124,7 @@ static unsigned int nr_tags(struct dmar_domain *domain)
 	return list_count_nodes(&domain->cache_tags);
 }
 
-/* PASIDs come and go: what is unmapped is forgotten by each, whatever tag it has. */
+/* PASIDs are attached and detached: unmaps are invalidated for each, whatever tag it has. */
 static void pasids_come_and_go(struct kunit *test)
 {
 	const struct domain_case *c = test->param_value;
@@ -186,7 +186,7 @@ static void count_descriptors(struct kunit *test)
 	domain_detach_iommu(domain, ctx->iommu);
 }
 
-/* Requests without PASID are not among those that one invalidation is for. */
+/* A tag for all PASIDs does not cover requests without PASID. */
 static void requests_without_pasid(struct kunit *test)
 {
 	struct device *dev = new_device(test, GLOBAL_TLB);
@@ -247,7 +247,7 @@ static void two_devices(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
 }
 
-/* Guests' tables under many PASIDs: the host unmaps from what they are nested on. */
+/* Guests' tables under many PASIDs: the host unmaps from their parent. */
 static void nested_on_many(struct kunit *test)
 {
 	struct device *dev = new_device(test, GLOBAL_TLB);
@@ -302,8 +302,8 @@ static void switch_dirty_tracking(struct kunit *test, struct dmar_domain *domain
 }
 
 /*
- * Dirty tracking is switched PASID by PASID, in all of them: those of the domain, odd ones,
- * and those of domains that are nested on it, also when some have come or gone meanwhile.
+ * Dirty tracking is switched for one PASID after the other: those of the domain, and those
+ * of domains nested on it, also if some are attached or detached meanwhile.
  */
 static void dirty_tracking(struct kunit *test)
 {
@@ -321,7 +321,7 @@ static void dirty_tracking(struct kunit *test)
 		attach(test, pasid % 2 ? parent : nested[0], dev, pasid);
 	switch_dirty_tracking(test, parent, dev, true, last);
 
-	/* Those that come now are tracked, and are found when it ends. */
+	/* PASIDs that are attached now are tracked, and are switched back at the end. */
 	nested[1] = vtd_guest_nested(test, dev, parent, table.root);
 	for (; pasid <= WATCHED; pasid++)
 		attach(test, pasid % 2 ? parent : nested[pasid / 2 % 2], dev, pasid);

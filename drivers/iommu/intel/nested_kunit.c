@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of nested domains on RIDs and PASIDs, and of guest PASIDs: what the
- * driver makes of the core's calls, as the VT-d model sees it.
+ * KUnit suite of nested domains on RIDs and PASIDs, and of guest PASIDs: the effect of
+ * the core's calls, as seen by the VT-d model.
  *
  * The guest is a first-level table that maps one page (vtd_guest_table()).
  */
@@ -106,7 +106,7 @@ static int invalidate(struct dmar_domain *domain, u64 addr, u64 npages)
 	return intel_gpasid_ops.invalidate(&domain->domain, addr, npages, true);
 }
 
-/* Unmap what the guest has at GUEST_DATA, and map other memory there. */
+/* Unmap the guest's memory at GUEST_DATA, and map other memory there. */
 static void move_guest_data(struct kunit *test, u64 pa)
 {
 	struct nested_test *ctx = test->priv;
@@ -185,7 +185,7 @@ static void invalidate_refuses(struct kunit *test)
 
 #define REQUESTS	40
 
-/* Pages from GVA on, as a VMM asks for them: an array in user space, at the end of a page */
+/* Invalidate pages from GVA on, as a VMM does: an array in user space, at the end of a page */
 static struct iommu_user_data_array user_requests(struct kunit *test)
 {
 	size_t size = REQUESTS * sizeof(struct iommu_hwpt_vtd_s1_invalidate);
@@ -215,7 +215,7 @@ static struct iommu_user_data_array user_requests(struct kunit *test)
 	};
 }
 
-/* How many requests are handled, by so many descriptors in so many submissions */
+/* The number of handled requests, descriptors and submissions */
 static void expect_handled(struct kunit *test, struct dmar_domain *domain,
 			   struct iommu_user_data_array array, int ret,
 			   unsigned int handled, unsigned int submissions)
@@ -232,7 +232,7 @@ static void expect_handled(struct kunit *test, struct dmar_domain *domain,
 	KUNIT_EXPECT_EQ(test, submissions, ctx->fake.submissions);
 }
 
-/* An array is submitted together. If one request is bad, those in front are handled. */
+/* An array is submitted together. If one request is invalid, those before it are handled. */
 static void invalidate_array(struct kunit *test)
 {
 	struct iommu_user_data_array array = user_requests(test);
@@ -273,7 +273,7 @@ static void invalidate_array(struct kunit *test)
 	remove_pasid(test, domain, PASID);
 }
 
-/* What a user says about his table must not reach other fields of the entry. */
+/* User data must not reach other fields of the entry. */
 static void nested_data_refused(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -293,7 +293,7 @@ static void nested_data_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, PTR_ERR_OR_ZERO(domain));
 }
 
-/* What the IOMMU lacks is refused when attaching, and nothing has changed. */
+/* Unsupported features are refused when attaching, and nothing changes. */
 static void nested_lacking(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -328,7 +328,7 @@ static void nested_lacking(struct kunit *test)
 	expect_gone(test, PASID, GVA);
 }
 
-/* WPE without SRE is taken for nothing, whether the IOMMU has SRS or not. */
+/* WPE without SRE is ignored, whether the IOMMU has SRS or not. */
 static void wpe_without_sre(struct kunit *test)
 {
 	static const u64 ecaps[] = { ECAP_NESTING, ECAP_NESTING | ECAP_SRS };
@@ -397,7 +397,7 @@ static void replace_on_pasid(struct kunit *test)
 								  PASID, identity));
 	expect(test, PASID, GVA, HOST_DATA);
 
-	/* Nothing of the domains that were replaced is left. */
+	/* The replaced domains leave nothing behind. */
 	KUNIT_EXPECT_TRUE(test, list_empty(&second->dev_pasids));
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->dev_pasids));
 	KUNIT_EXPECT_TRUE(test, list_empty(&second->cache_tags));
@@ -408,7 +408,7 @@ static void replace_on_pasid(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->cache_tags));
 }
 
-/* The host unmaps from the second level: every PASID and the RID forget. */
+/* The host unmaps from the second level: every PASID and the RID are invalidated. */
 static void parent_unmaps(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -440,7 +440,7 @@ static bool tracks_dirty(struct kunit *test, u32 pasid)
 	return get_pasid_table_from_pde(dir)[pasid].val[0] & BIT_ULL(9);
 }
 
-/* D9: switched on and off wherever the domain is, and where it comes later. */
+/* D9: enabled and disabled for all attachments of the domain, also for later ones. */
 static void dirty_tracking_on_pasids(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -469,7 +469,7 @@ static void dirty_tracking_on_pasids(struct kunit *test)
 	remove_pasid(test, domain, PASID + 2);
 }
 
-/* When hardware first invalidates, no lock is held that this takes. */
+/* During the first invalidation, no lock is held that this takes. */
 static void track_dirty_now(struct vtd_machine *machine, void *data)
 {
 	struct nested_test *ctx = data;
@@ -479,7 +479,7 @@ static void track_dirty_now(struct vtd_machine *machine, void *data)
 		parent->dirty_ops->set_dirty_tracking(parent, true);
 }
 
-/* What is on its way to a PASID when tracking begins has it, too. */
+/* An attachment in progress when tracking begins gets it, too. */
 static void dirty_tracking_meanwhile(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -498,8 +498,8 @@ static void dirty_tracking_meanwhile(struct kunit *test)
 }
 
 /*
- * Two devices share a domain. That one of them cannot be attached (its entry is
- * in use, which should not happen) leaves the other's invalidations as they are.
+ * Two devices share a domain. If one of them cannot be attached (its entry is in use,
+ * which should not happen), the other's invalidations do not change.
  */
 static void failed_attach_takes_no_tags(struct kunit *test)
 {
@@ -522,7 +522,7 @@ static void failed_attach_takes_no_tags(struct kunit *test)
 	intel_pasid_tear_down_entry(iommu, other, IOMMU_NO_PASID, false);
 }
 
-/* D5: a device that can be on, with a link that does not answer */
+/* D5: a device that is enabled, with a link that does not answer */
 static struct pci_dev *fake_pci_dev(struct kunit *test)
 {
 	struct pci_bus *bus = kunit_kzalloc(test, sizeof(*bus), GFP_KERNEL);
@@ -541,7 +541,7 @@ static struct pci_dev *fake_pci_dev(struct kunit *test)
 	return pdev;
 }
 
-/* D5: ATS and device-TLB tags survive that the RID changes to a nested domain. */
+/* D5: ATS and device-TLB tags stay when the RID changes to a nested domain. */
 static void ats_stays_on(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -572,7 +572,7 @@ static void ats_stays_on(struct kunit *test)
 	info->dev = ctx->dev;
 }
 
-/* Dirty tracking that finds nothing dirty has nothing to be flushed. */
+/* Dirty tracking that finds nothing dirty flushes nothing. */
 static void empty_gather(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -589,7 +589,7 @@ static void empty_gather(struct kunit *test)
 
 /* Guest PASIDs: the driver's part; the core's is in iommu_pasid_kunit.c */
 
-/* The second level behind a RID, whatever is attached there */
+/* The second level of a RID, whether it or a nested domain is attached */
 static void gpasid_parent(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -624,8 +624,8 @@ static void bind_and_unbind(struct kunit *test, u32 pasid)
 #define STRESS_BATCH	0x4000
 
 /*
- * 2^16 bindings, in turn on every PASID, leave nothing behind. Others allocate and
- * free at the same time, so what is left behind must be left by every batch.
+ * 2^16 bindings, on all PASIDs one after the other, leak nothing. As others allocate and
+ * free at the same time, only memory that every batch leaves is a leak.
  */
 static void gpasid_stress(struct kunit *test)
 {
@@ -633,7 +633,7 @@ static void gpasid_stress(struct kunit *test)
 	long before, least = LONG_MAX;
 	unsigned int i, batch;
 
-	/* The first batch is there to fill the allocators' caches, too. */
+	/* The first batch also fills the allocators' caches. */
 	for (batch = 0; batch < 0x10000 / STRESS_BATCH; batch++) {
 		before = kunit_iommu_memory();
 		for (i = 0; i < STRESS_BATCH; i++) {
@@ -643,7 +643,7 @@ static void gpasid_stress(struct kunit *test)
 		least = min(least, kunit_iommu_memory() - before);
 	}
 
-	/* not even a word by each */
+	/* less than a word per binding */
 	KUNIT_EXPECT_LT(test, least, STRESS_BATCH * (long)sizeof(long));
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->s1_domains));
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->cache_tags));
@@ -659,7 +659,7 @@ static void print_cost(struct kunit *test, const char *what)
 	ctx->fake.stores = 0;
 }
 
-/* What it costs, for the documentation, with and without a device TLB */
+/* Costs for the documentation, with and without a device TLB */
 static void cost(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -699,7 +699,7 @@ static void gpasid_cost_with_device_tlb(struct kunit *test)
 
 /* Two IOMMUs */
 
-/* What one IOMMU can do, another cannot; what both can do, both forget. */
+/* IOMMUs with different features; invalidations reach both. */
 static void two_iommus(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -760,9 +760,9 @@ static void nested_without_memory(struct kunit *test)
 	int ret;
 
 	/*
-	 * A failure that the driver makes up for is as good as an error. A domain keeps
-	 * some of what it got in a try that failed, so that each try has a new one:
-	 * otherwise the next one would count fewer allocations, and leave some out.
+	 * The driver may either recover from a failure or return an error. A domain keeps
+	 * some allocations of a failed try, so each try uses a new domain: otherwise the
+	 * next one would count fewer allocations, and skip some.
 	 */
 	for (nth = 1, failed = true; failed; nth++) {
 		kunit_fail_allocation(nth);
@@ -861,7 +861,7 @@ static void race_second_device(void *data)
 	race_replace(race, race->dev[1]);
 }
 
-/* Meanwhile the host maps, unmaps and tracks dirty pages, and the guest flushes. */
+/* Meanwhile the host maps, unmaps and tracks dirty pages, and the guest invalidates. */
 static void race_invalidate(void *data)
 {
 	struct race *race = data;
@@ -882,9 +882,9 @@ static void race_invalidate(void *data)
 }
 
 /*
- * PASIDs of two devices change their domains while these are changed. The threads
- * are not the test's as KUnit sees it, so nothing goes to the model; lockdep, KASAN
- * and KCSAN judge the race, and the model what is left of it.
+ * PASIDs of two devices change their domains while these are changed. KUnit does not
+ * associate the threads with the test, so the model does not see them; lockdep, KASAN
+ * and KCSAN check the race, and the model its result.
  */
 static void race_with_invalidations(struct kunit *test)
 {

@@ -2,9 +2,9 @@
 /*
  * Find out where a nested translation stops.
  *
- * A page request does not say which level of translation lacks something. So the
- * guest's first level is walked through the second level by software, and each
- * check is made that the IOMMU would have made:
+ * A page request does not say which level of translation stopped it. So software walks
+ * the guest's first level through the second level, with each check that the IOMMU
+ * makes:
  *
  * - VT-d 3.6, first-stage translation: canonical address, Present, reserved bits,
  *   R/W and U/S of all entries together, WPE for supervisors;
@@ -15,18 +15,16 @@
  *   the entry that is used;
  * - VT-d 7.1.3, which of these are faults, and of what.
  *
- * Where more than one thing is missing, the first on the walk counts. What the
- * page's own entry in the first level refuses comes before that entry's A/D, and
- * before what the second level says about the page: a guest that allows nothing
- * causes no work for the host.
+ * If several checks fail, the first one of the walk counts. The permissions of the page's
+ * first-level entry are checked before that entry's A/D, and before the second level is
+ * asked about the page: a guest that does not allow the access causes no work for the host.
  *
- * (Numbers of sections are those of the Intel Virtualization Technology for Directed
- * I/O Architecture Specification, revision 4.1.)
+ * (Section numbers are those of the Intel Virtualization Technology for Directed I/O
+ * Architecture Specification, revision 4.1.)
  *
- * Nothing is written, so a walk leaves no trace that the guest could see. The guest
- * may change its tables meanwhile. As each entry is loaded once, and what it says is
- * an address of the guest's until the second level has translated it, the answer is
- * then one that hardware may come to as well.
+ * The walk writes nothing, so the guest cannot observe it. The guest may change its tables
+ * meanwhile. As each entry is loaded once, and its address remains guest-physical until
+ * the second level has translated it, hardware could come to the same result.
  */
 
 #include <linux/highmem.h>
@@ -48,11 +46,11 @@
 
 #define FL_EA		BIT_ULL(10)	/* Extended Accessed */
 
-/* VT-d 7.1.3, SGN.8: nothing may be translated to where interrupts are. */
+/* VT-d 7.1.3, SGN.8: no translation may lead to the interrupt address range. */
 #define INTERRUPT_RANGE	0xfee00000ULL
 #define INTERRUPT_SIZE	SZ_1M
 
-/* A request on its way */
+/* State of a walk */
 struct nested_walk {
 	const struct dmar_domain *domain, *parent;
 	u64 addr;
@@ -83,7 +81,7 @@ static void stop_second(struct nested_walk *walk, u64 gpa, u32 perm)
 
 /* The second level */
 
-/* As in pgtable_sl.h, whose accessors have the names of those of pgtable_fl.h */
+/* As in pgtable_sl.h, which cannot be included beside pgtable_fl.h: same names */
 #define SL_R		BIT_ULL(0)
 #define SL_W		BIT_ULL(1)
 
@@ -92,7 +90,7 @@ struct host_page {
 	u32 perm;			/* none: @hpa is not valid */
 };
 
-/* Its tables are the driver's own, and stay for an RCU grace period. */
+/* The tables belong to the driver, and are freed after an RCU grace period. */
 static struct host_page second_level(struct nested_walk *walk, u64 gpa)
 {
 	struct vtd_pt *pt = walk->parent->pgtable;
@@ -119,9 +117,9 @@ static struct host_page second_level(struct nested_walk *walk, u64 gpa)
 /* The first level */
 
 /*
- * Load an entry once. Memory may have an error that nobody has met before, or have
- * been taken out of the kernel's mapping since it was found to have one: then this
- * returns false. (copy_mc_to_kernel() may load byte by byte.)
+ * Load an entry once. Returns false if the memory turns out to have an error, or was
+ * removed from the kernel's mapping because of one. (copy_mc_to_kernel() cannot be used,
+ * as it may load byte by byte.)
  */
 static bool load_or_fail(const u64 *from, u64 *entry)
 {
@@ -146,8 +144,8 @@ static bool load_or_fail(const u64 *from, u64 *entry)
 }
 
 /*
- * Load a guest's entry. The second level may map anything, such as registers of a
- * device, where a load has effects; only memory is read that is known to be some.
+ * Load a guest's entry. The second level may map anything, including registers of a
+ * device, where a load has side effects: load only from system memory.
  */
 static bool load_entry(struct nested_walk *walk, u64 hpa, u64 *entry)
 {
@@ -182,21 +180,21 @@ static u64 first_reserved(const struct dmar_domain *domain, u64 entry, unsigned 
 	return reserved | (GENMASK_ULL(vtd_pt_shift(level) - 1, 12) & ~FL_PAT_LARGE);
 }
 
-/* What @rights, which all entries together give, leave to be desired */
+/* The permissions that are requested but missing in @rights, those of all entries together */
 static u32 first_missing(const struct nested_walk *walk, u64 rights)
 {
 	bool wpe = walk->domain->s1_cfg.flags & IOMMU_VTD_S1_WPE;
 
 	if (walk->user && !(rights & FL_US))
 		return walk->want;
-	/* Supervisors write to read-only pages unless WPE protects these. */
+	/* Supervisor requests may write to read-only pages unless WPE is set. */
 	if (!(rights & FL_RW) && (walk->user || wpe))
 		return walk->want & PERM_WRITE;
 
 	return 0;
 }
 
-/* Bits that hardware sets in an entry before it goes on, and that are not set yet */
+/* Bits that hardware has to set in the entry before it continues */
 static u64 first_unset(const struct nested_walk *walk, u64 entry, bool leaf)
 {
 	u64 bits = FL_A;
@@ -209,7 +207,7 @@ static u64 first_unset(const struct nested_walk *walk, u64 entry, bool leaf)
 	return bits & ~entry;
 }
 
-/* @table is where the entry at guest-physical @at is. */
+/* @table is the host-physical page with the entry at guest-physical @at. */
 static bool first_mark(struct nested_walk *walk, const struct host_page *table, u64 at,
 		       u64 entry, bool leaf)
 {
@@ -218,7 +216,7 @@ static bool first_mark(struct nested_walk *walk, const struct host_page *table, 
 	if (!unset)
 		return true;
 
-	/* Where hardware cannot, it is for the guest to set them. */
+	/* If hardware cannot set them, the guest has to. */
 	if (!READ_ONCE(walk->domain->s1_ad)) {
 		stop_first(walk, unset == FL_D ? PERM_WRITE : walk->want);
 		return false;
@@ -231,7 +229,7 @@ static bool first_mark(struct nested_walk *walk, const struct host_page *table, 
 	return true;
 }
 
-/* The entry at guest-physical @at; returns whether it can be used. */
+/* Load the entry at guest-physical @at. Returns false if the walk stops here. */
 static bool first_entry(struct nested_walk *walk, u64 at, unsigned int level,
 			u64 *rights, u64 *entry)
 {
@@ -263,7 +261,7 @@ static bool first_entry(struct nested_walk *walk, u64 at, unsigned int level,
 	return first_mark(walk, &table, at, *entry, leaf);
 }
 
-/* The guest-physical address is known: does the second level allow it? */
+/* The guest-physical address is known: does the second level allow the access? */
 static void final_page(struct nested_walk *walk, u64 gpa)
 {
 	struct host_page page = second_level(walk, gpa);
@@ -283,7 +281,7 @@ static void walk_tables(struct nested_walk *walk)
 	unsigned int level = domain->s1_cfg.addr_width == ADDR_WIDTH_5LEVEL ? 5 : 4;
 	u64 gpa = domain->s1_pgtbl, rights = FL_RW | FL_US, entry, offset;
 
-	/* Bits above the table's reach repeat the topmost one within. */
+	/* Bits above the width of the table equal its topmost bit. */
 	if (sign_extend64(walk->addr, vtd_pt_shift(level + 1) - 1) != walk->addr) {
 		stop_first(walk, walk->want);
 		return;
@@ -307,24 +305,23 @@ static void walk_tables(struct nested_walk *walk)
  * @domain: nested domain, which the caller keeps from being freed
  * @addr: address of the request
  * @perm: what is requested: IOMMU_FAULT_PERM_* flags. A request for neither read
- *	  nor write wants to know that the page is there, which is taken for a read.
+ *	  nor write only needs the page to be present, and counts as a read.
  * @stop: set to where it stops, see &struct iopf_stop. %IOPF_LEVEL_NONE if it does
- *	  not: somebody has mended it since, and the requester may try again.
- *	  %IOPF_LEVEL_REFUSED if no mapping of either level would help: a request
- *	  to execute, or of a supervisor where the guest has not enabled that, a
- *	  table that is not in memory, or an address of interrupts.
+ *	  not stop any more, and the device may retry. %IOPF_LEVEL_REFUSED if no
+ *	  mapping of either level would help: an execute request, a supervisor request
+ *	  that the guest has not enabled, a table that is not in memory, or an
+ *	  interrupt address.
  *
- * The walk is that of VT-d 3.8, by the rules of 3.6 and 3.7; what stops it is a fault
- * of 7.1.3, but for what was mended meanwhile.
+ * The walk is that of VT-d 3.8, by the rules of 3.6 and 3.7. It stops at faults of 7.1.3.
  *
- * A domain can be on several IOMMUs. Of what they may have or not (see
- * nested_walk_suit()), it is taken to be without if any of them is: told that
- * nothing is missing, a device of that IOMMU would try again for ever, whereas a
- * guest that is told of a fault too many finds nothing to do.
+ * A domain can be attached behind several IOMMUs. A feature counts as absent if any IOMMU
+ * lacks it (see nested_walk_suit()): otherwise, a device of that IOMMU could be told
+ * forever that nothing is missing. A guest that gets an unnecessary request just finds
+ * nothing to do.
  *
  * Context: any, with interrupts off for at most 35 loads: 5 levels of 5 and 1, and
  * 5 more for the page.
- * Return: how many entries were loaded.
+ * Return: the number of entries loaded.
  */
 unsigned int nested_walk(struct dmar_domain *domain, u64 addr, u32 perm,
 			 struct iopf_stop *stop)
@@ -357,14 +354,13 @@ unsigned int nested_walk(struct dmar_domain *domain, u64 addr, u32 perm,
 }
 
 /**
- * nested_walk_suit() - walk as an IOMMU does
+ * nested_walk_suit() - restrict walks to the features of an IOMMU
  * @domain: nested domain, about to be attached to a device of @iommu
  * @iommu: the IOMMU
  *
- * What counts is the least that any IOMMU has had to which the domain was ever
- * attached: the host address width and 1 GiB pages, which decide what is reserved
- * (VT-d 9.7), and whether it sets A/D, which it can do by walks that are coherent
- * only (VT-d 7.1.3, SFS.9).
+ * Walks use the features that all IOMMUs have in common behind which the domain was ever
+ * attached: the host address width and 1 GiB pages, which determine reserved bits
+ * (VT-d 9.7), and setting A/D, which requires coherent walks (VT-d 7.1.3, SFS.9).
  *
  * Context: any, takes domain->lock.
  */
@@ -382,21 +378,21 @@ void nested_walk_suit(struct dmar_domain *domain, const struct intel_iommu *iomm
 }
 
 /**
- * nested_walk_wait() - wait until no walk uses what was cleared
+ * nested_walk_wait() - wait until no walk uses cleared entries
  * @domain: domain of any kind, in which second-level entries were cleared
  *
- * To be called between clearing entries and freeing the pages that they led to, among
- * them the guest's tables, which the caller of iommu_unmap() unpins when that returns.
- * Second-level tables need no waiting: they are freed after a grace period.
+ * Call this after clearing entries and before freeing the pages that they led to. These
+ * include the guest's tables, which the caller of iommu_unmap() unpins when that returns.
+ * Second-level tables need no wait: they are freed after a grace period.
  *
- * A walk holds walk_lock of the second level from its first load to its last. Say
- * that this function takes the lock after a walk has dropped it: then all loads of
- * the walk are done, and what it has read may be freed. If it takes the lock before
- * the walk does, its dropping it orders the cleared entries before the loads of the
- * walk, which will not find what they led to. (RCU would have every unmapping wait
- * for a grace period, because a callback is too late to unpin pages.)
+ * A walk holds walk_lock of the second level from its first load to its last. If this
+ * function takes the lock after a walk has released it, all loads of the walk are done,
+ * and the pages that it has read may be freed. If it takes the lock before the walk does,
+ * releasing it orders the cleared entries before the loads of the walk, which do not find
+ * the pages any more. (With RCU, every unmap would have to wait for a grace period, because
+ * a callback cannot unpin pages.)
  *
- * A domain that is no nest parent is not walked, and costs one test.
+ * Domains that are not nest parents are not walked, and need only one check.
  *
  * Context: any. walk_lock is taken last, and nothing is taken under it.
  */

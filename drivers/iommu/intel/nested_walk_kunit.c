@@ -2,10 +2,10 @@
 /*
  * KUnit suite of nested_walk(), which finds out where a nested translation stops.
  *
- * The guest is a pool of pages, any of which serves as a table of any level, and the
- * second level is made by hand, so that it can be what the driver would never make.
- * The VT-d model says what hardware does with a request: from its fault follow the
- * level, the address and the missing access that nested_walk() has to find.
+ * The guest is a pool of pages, any of which serves as a table of any level. The second
+ * level is built by hand, so that it can have entries that the driver never makes.
+ * The VT-d model returns the fault that hardware would report for a request. It determines
+ * the level, the address and the missing access that nested_walk() has to find.
  *
  * Parameters, as nested_walk_kunit.seed=: the seed of the random test, which prints
  * the one that it takes, and the number of its cases.
@@ -77,7 +77,7 @@ MODULE_PARM_DESC(cases, "Cases of the random test");
 #define INTERRUPTS	0xfee00000ULL
 #define MAX_LOADS	35
 
-/* IOMMUs that differ in what decides about a guest's entries */
+/* IOMMUs with different features that affect a guest's entries */
 static const struct {
 	u64 cap;
 	u8 haw;
@@ -132,7 +132,7 @@ static void free_block(void *data)
 		__free_page(block + i);
 }
 
-/* What hardware would do */
+/* The result of hardware */
 
 static void pasid_entry(struct walk_test *ctx, u64 *qw)
 {
@@ -167,7 +167,7 @@ static struct vtd_answer hardware_says(struct kunit *test, u64 addr, unsigned in
 	return answers.answer[0];
 }
 
-/* What follows from hardware's answer to a request of one kind of access */
+/* Derive the expected result from hardware's fault for one kind of access */
 static struct iopf_stop stop_of(struct kunit *test, const struct vtd_answer *answer,
 				u64 addr, u32 perm)
 {
@@ -205,9 +205,9 @@ static struct iopf_stop stop_of(struct kunit *test, const struct vtd_answer *ans
 }
 
 /*
- * A page request may want both accesses, a request that hardware translates has one.
- * What stops the write stops it there or before: of two stops it has the first one.
- * But that a page is none but interrupts is found out when all else is well.
+ * A page request may be for both accesses, a request that hardware translates is for one.
+ * The stop of the combined request is the earlier one of the two. An interrupt address is
+ * found only after all other checks.
  */
 static struct iopf_stop both(const struct iopf_stop *read, const struct iopf_stop *write,
 			     const struct vtd_answer *write_answer)
@@ -246,7 +246,7 @@ static struct iopf_stop expected(struct kunit *test, u64 addr, u32 perm,
 	return both(&stop[0], &stop[1], &answer[1]);
 }
 
-/* Ask both, returns why hardware refuses */
+/* Ask both for each access. Returns why hardware refuses */
 static enum vtd_fault judge(struct kunit *test, u64 addr, u32 perm, unsigned int *loads)
 {
 	struct walk_test *ctx = test->priv;
@@ -268,7 +268,7 @@ static enum vtd_fault judge(struct kunit *test, u64 addr, u32 perm, unsigned int
 	return fault;
 }
 
-/* A guest and a host that nothing is wrong with */
+/* A guest and a host whose tables allow everything */
 
 #define WALK_VA		0x123456789000ULL
 #define GPA_TABLES	(3ULL * SZ_1G)	/* guest address of the table of level 0, 1, ... */
@@ -340,7 +340,7 @@ static void build_good(struct walk_test *ctx, unsigned int first, unsigned int s
 	*host_entry(ctx, GPA_PAGE, 1) = block_hpa(ctx, 100) | H_RW;
 }
 
-/* Directed cases: one thing is not as it is above */
+/* Directed cases: one entry differs from those above */
 
 #define SRE	IOMMU_VTD_S1_SRE
 #define WPE	IOMMU_VTD_S1_WPE
@@ -357,7 +357,7 @@ struct rule {
 	/* the second level's entry for the guest's table of this level, or PAGE_OF */
 	unsigned int host;
 	u64 host_clear, host_set;
-	/* what is found */
+	/* expected result */
 	enum iopf_level found;
 	u32 missing;
 	unsigned int at;		/* level 2: the table of this level, or PAGE_OF */
@@ -517,7 +517,7 @@ static void nested_walk_rule(struct kunit *test)
 		check_rule(test, 5, 5);
 }
 
-/* A table in memory that is not the guest's to have, such as the kernel's code */
+/* A table in memory that a guest cannot have, such as the kernel's code */
 static void nested_walk_reserved_table(struct kunit *test)
 {
 	u64 reserved = __pa_symbol(nested_walk_reserved_table) & PAGE_MASK;
@@ -532,7 +532,7 @@ static void nested_walk_reserved_table(struct kunit *test)
 }
 
 #if defined(CONFIG_MEMORY_FAILURE) && defined(CONFIG_HUGETLB_PAGE)
-/* A table in a huge page with an error of memory, which the head page says */
+/* A table in a huge page with a memory error, which is flagged in the head page */
 static void nested_walk_poisoned_table(struct kunit *test)
 {
 	struct walk_test *ctx = test->priv;
@@ -561,8 +561,8 @@ static void nested_walk_poisoned_table(struct kunit *test)
 #endif
 
 /*
- * A table in a page that has left the kernel's mapping, as memory does in which an
- * error was found. A machine check in the walk takes the same way out of it.
+ * A table in a page that was removed from the kernel's mapping, as pages with a memory
+ * error are. A machine check in the walk takes the same exit.
  */
 static void nested_walk_unmapped_table(struct kunit *test)
 {
@@ -595,7 +595,7 @@ static void nested_walk_without_table(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PERM_R, stop.perm);
 }
 
-/* A walk must not leave a trace in the guest's tables. */
+/* A walk must not change the guest's tables. */
 static void nested_walk_only_reads(struct kunit *test)
 {
 	struct walk_test *ctx = test->priv;
@@ -800,7 +800,7 @@ static u32 any_perm(struct walk_test *ctx)
 	return perm;
 }
 
-/* What must have occurred */
+/* Results that must have occurred */
 static const struct {
 	enum vtd_fault fault;
 	const char *name;
@@ -836,7 +836,7 @@ static void show_outcomes(struct kunit *test, const unsigned int *seen)
 	}
 }
 
-/* How many loads it took, by the guest's levels and what was found */
+/* Number of loads, by the guest's levels and the result */
 struct loads {
 	unsigned int n[IOPF_LEVEL_REFUSED + 1][MAX_LOADS + 1];
 };
@@ -907,12 +907,12 @@ static void nested_walk_random(struct kunit *test)
 	show_loads(test, 5, &loads[1]);
 }
 
-/* What a walk costs */
+/* Cost of a walk */
 
 #define TIMES		(IS_ENABLED(CONFIG_KASAN) ? 100 : 5000)
 #define BATCHES		10
 
-/* The fastest batch, as others are disturbed by what else goes on. */
+/* Take the fastest batch, as the others were disturbed. */
 static u64 time_batches(struct walk_test *ctx, void (*batch)(struct walk_test *ctx))
 {
 	u64 best = U64_MAX, began;
@@ -925,7 +925,7 @@ static u64 time_batches(struct walk_test *ctx, void (*batch)(struct walk_test *c
 		cond_resched();
 	}
 
-	/* A clock of jiffies may not have advanced, and callers divide by it. */
+	/* A jiffies clock may not have advanced, and callers divide by the time. */
 	return max(best, 1);
 }
 
@@ -1005,7 +1005,7 @@ static void nested_walk_cost(struct kunit *test)
 	}
 }
 
-/* A nest parent of the driver's own, and a device that it suits */
+/* A nest parent of the driver, and a compatible device */
 static struct dmar_domain *real_parent(struct kunit *test, struct device **dev)
 {
 	struct intel_iommu *iommu;
@@ -1017,7 +1017,7 @@ static struct dmar_domain *real_parent(struct kunit *test, struct device **dev)
 	return vtd_fake_domain(test, *dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
 }
 
-/* What the driver knows of IOMMUs */
+/* Features that the driver records of IOMMUs */
 
 static void nested_walk_suits(struct kunit *test)
 {
@@ -1034,7 +1034,7 @@ static void nested_walk_suits(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, domain->s1_1g);
 	KUNIT_EXPECT_TRUE(test, domain->s1_ad);
 
-	/* Another one lacks something each time, and the first one comes again. */
+	/* Each further IOMMU lacks something, and the first one is attached again. */
 	nested_walk_suit(domain, vtd_fake_iommu(test, CAP_WALK, ECAP_WALK));
 	nested_walk_suit(domain, iommu);
 	KUNIT_EXPECT_FALSE(test, domain->s1_1g);
@@ -1044,7 +1044,7 @@ static void nested_walk_suits(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, domain->s1_ad);
 }
 
-/* Attaching is when it learns. */
+/* They are recorded at attach. */
 static void nested_walk_attach(struct kunit *test)
 {
 	struct dmar_domain *parent, *domain;
@@ -1070,7 +1070,7 @@ struct race {
 	struct kunit *test;
 	struct dmar_domain *parent, *domain;
 	u64 *table[5];			/* as the guest has filled them, by level */
-	struct page *page[5];		/* what is mapped now in their place */
+	struct page *page[5];		/* the pages that are mapped instead now */
 	u64 *poison;			/* a table that must not be walked */
 	atomic_t none, second, poisoned, strange;
 	struct completion done;
@@ -1128,7 +1128,7 @@ static int race_map(struct race *race, unsigned int level)
 	return ret;
 }
 
-/* Whoever unmaps a page may do with it what he likes. */
+/* After an unmap, the caller may reuse the page. */
 static void race_poison(struct race *race, unsigned int level)
 {
 	if (!race->page[level])
@@ -1145,8 +1145,8 @@ static void race_unmap(struct race *race, unsigned int level)
 }
 
 /*
- * All at once: then a table of the second level is freed as well, and may be what is
- * allocated next.
+ * Unmap everything at once: then a table of the second level is freed as well, and may be
+ * allocated again next.
  */
 static void race_unmap_all(struct race *race)
 {
@@ -1245,7 +1245,7 @@ static void nested_walk_races(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&race->strange));
 }
 
-/* Whoever has cleared entries does not go on while a walk is under way. */
+/* An unmap does not return while a walk is in progress. */
 
 static int do_unmap(void *data)
 {
@@ -1267,7 +1267,7 @@ static int do_flush_all(void *data)
 	return 0;
 }
 
-/* A page of 2 MiB takes the place of the table that unmapping by pages left. */
+/* A page of 2 MiB replaces the table that is left after unmapping single pages. */
 static int do_map_large(void *data)
 {
 	struct race *race = data;
@@ -1319,11 +1319,11 @@ static void nested_walk_waits(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(&race->parent->domain, 4 * SZ_2M, NOWHERE, SZ_4K,
 					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
 	iommu_unmap(&race->parent->domain, 4 * SZ_2M, SZ_4K);
-	/* The table that a large page takes the place of stays. */
+	/* The table that a large page replaces is not freed. */
 	expect_wait(race, do_map_large, false);
 	iommu_unmap(&race->parent->domain, 4 * SZ_2M, SZ_2M);
 
-	/* Others are not to be held up. */
+	/* Other domains are not delayed. */
 	race->parent->nested_parent = false;
 	expect_wait(race, do_flush_all, false);
 	race->parent->nested_parent = true;
@@ -1350,8 +1350,8 @@ static void nested_walk_parent_keeps_levels(struct kunit *test)
 KUNIT_DEFINE_ACTION_WRAPPER(destroy_table, vtd_pt_sl_destroy, struct vtd_pt *);
 
 /*
- * A table of the library, for its root: what is in there are the test's own entries,
- * some of which the library would never make.
+ * A table of the library, for its root: its entries are made by the test, including some
+ * that the library would never make.
  */
 static void create_table(struct kunit *test, unsigned int levels)
 {

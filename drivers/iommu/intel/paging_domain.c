@@ -9,7 +9,7 @@
  *
  * The levels have domain operations of their own (intel_fl_domain_*() and
  * intel_sl_domain_*()), each of which calls the library's functions for its format, so
- * that mapping and unmapping need not ask for the level. The rest is for both
+ * that mapping and unmapping need not check the level. The other functions serve both
  * (intel_paging_*()).
  */
 
@@ -27,9 +27,9 @@
 #include "pgtable_test.h"
 
 /*
- * Unlike clflush_cache_range(), this leaves the lines in the cache, where the next
- * call wants them, if the CPU can do that. No fence is needed in front, as a write-
- * back is ordered behind older stores to its line.
+ * Unlike clflush_cache_range(), this keeps the lines in the cache for the next call, if the
+ * CPU supports that. No fence is needed before it, as a write-back is ordered after older
+ * stores to its line.
  */
 VISIBLE_IF_KUNIT void intel_paging_sync_entries(void *owner, void *addr, size_t size)
 {
@@ -40,7 +40,7 @@ VISIBLE_IF_KUNIT void intel_paging_sync_entries(void *owner, void *addr, size_t 
 
 	for (; p < addr + size; p += line)
 		clwb(p);
-	/* Order later stores behind the write-back: another entry, a doorbell. */
+	/* Order later stores after the write-back: another entry, a doorbell. */
 	wmb();
 }
 
@@ -58,9 +58,9 @@ static const struct vtd_pt_ops intel_paging_ops = {
 /* Capabilities */
 
 /**
- * intel_paging_caps_init() - the best that any IOMMU can do, to be restricted
+ * intel_paging_caps_init() - start with everything that an IOMMU may support
  * @caps: set to all depths, all page sizes and a coherent walk
- * @first_level: of the first level, or of the second
+ * @first_level: for the first level, or for the second
  */
 void intel_paging_caps_init(struct paging_caps *caps, bool first_level)
 {
@@ -74,8 +74,8 @@ void intel_paging_caps_init(struct paging_caps *caps, bool first_level)
 }
 
 /*
- * The first level's depth comes from first-level capabilities alone; what the second
- * level supports (SAGAW) has no say (VT-d section 11.4.2).
+ * The first level's depth comes from first-level capabilities alone; SAGAW describes only
+ * the second level (VT-d section 11.4.2).
  */
 static unsigned long paging_fl_levels(struct intel_iommu *iommu)
 {
@@ -113,8 +113,8 @@ static bool paging_walk_is_coherent(struct intel_iommu *iommu)
 }
 
 /**
- * intel_paging_caps_restrict() - leave only what an IOMMU can do too
- * @caps: what has been possible so far
+ * intel_paging_caps_restrict() - remove what an IOMMU does not support
+ * @caps: capabilities to restrict
  * @iommu: the IOMMU
  */
 void intel_paging_caps_restrict(struct paging_caps *caps, struct intel_iommu *iommu)
@@ -137,16 +137,16 @@ static void paging_caps_of_all(struct paging_caps *caps)
 	rcu_read_unlock();
 }
 
-/* How many bits a table of @levels translates. */
+/* Number of address bits that a table of @levels translates. */
 static unsigned int paging_width(unsigned int levels)
 {
 	return VTD_PAGE_SHIFT + levels * VTD_STRIDE_SHIFT;
 }
 
 /*
- * The fewest that translate all that is not blocked anyway, as every level costs a step on
- * each walk, and an IOMMU with a smaller depth cannot take the table; else the deepest. At
- * the first level that is the lower half of the addresses, with as many levels.
+ * The fewest levels that translate all addresses that the IOMMU does not block: every level
+ * costs a step on each walk, and an IOMMU with fewer levels cannot use the table. If no
+ * depth does, the deepest. At the first level this covers the lower half of the addresses.
  */
 static unsigned int paging_levels(const struct paging_caps *caps)
 {
@@ -163,8 +163,8 @@ static unsigned int paging_levels(const struct paging_caps *caps)
 /* Allocate and free */
 
 /*
- * The most table pages of a domain that belongs to a user: 1/64 of memory, but not
- * less than 64 MiB. It takes 1/512 to map all of memory once, page by page.
+ * Limit for the table pages of a domain that belongs to a user: 1/64 of memory, but at
+ * least 64 MiB. Mapping all of memory once, page by page, takes 1/512.
  */
 static unsigned long paging_max_user_pages(void)
 {
@@ -213,17 +213,17 @@ static struct vtd_pt *paging_table_create(struct dmar_domain *domain,
 
 /**
  * intel_paging_domain_alloc() - allocate a paging domain
- * @dev: device that the domain is for, or NULL if that is not known yet: the
+ * @dev: device that the domain is for, or NULL if it is not known yet: the
  *	 domain then suits every IOMMU of the machine
- * @first_level: let the first level translate, else the second
+ * @first_level: use the first level rather than the second
  * @gfp: __GFP_ACCOUNT if the tables belong to a user, else 0
  *
  * The caller sets the domain's type. Depth, page sizes and aperture are final.
  *
  * Context: may sleep.
  *
- * Return: the domain, or ERR_PTR: -EOPNOTSUPP if there is no depth that the IOMMU, or
- * all of them, can walk; -ENOMEM.
+ * Return: the domain, or ERR_PTR: -EOPNOTSUPP if there is no depth that the IOMMU, or,
+ * without @dev, every IOMMU supports; -ENOMEM.
  */
 struct iommu_domain *intel_paging_domain_alloc(struct device *dev, bool first_level,
 					       gfp_t gfp)
@@ -275,7 +275,7 @@ void intel_paging_domain_free(struct iommu_domain *domain)
 {
 	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
 
-	/* Rather leak the table than let a device walk freed memory. */
+	/* Better leak the table than let a device walk freed memory. */
 	if (WARN_ON(!list_empty(&dmar_domain->devices) ||
 		    !list_empty(&dmar_domain->dev_pasids)) ||
 	    WARN_ON(dmar_domain->nested_parent && !list_empty(&dmar_domain->s1_domains)))
@@ -294,8 +294,7 @@ void intel_paging_domain_free(struct iommu_domain *domain)
  * @domain: paging domain
  * @iommu: the IOMMU of a device that is about to be attached
  *
- * Return: 0, or -EINVAL, which tells the iommu core's users that another domain
- * may do.
+ * Return: 0, or -EINVAL, which tells the iommu core's users to try another domain.
  */
 int intel_paging_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
 {
@@ -329,19 +328,19 @@ static void paging_gather(struct iommu_domain *domain, struct iommu_iotlb_gather
 }
 
 /**
- * intel_paging_iotlb_sync() - invalidate what was gathered
+ * intel_paging_iotlb_sync() - invalidate the gathered range
  * @domain: paging domain
- * @gather: what was unmapped, or what has leaves that are not dirty any more
+ * @gather: range that was unmapped, or whose leaves are no longer dirty
  *
- * Leaves only: structure that changed was invalidated when it changed, and
- * tables are never freed here, so cached paging structures may stay.
+ * Invalidates leaves only: changes to the structure were invalidated when they were
+ * made, and unmapping frees no tables, so cached paging structures may stay.
  *
  * Context: any.
  */
 void intel_paging_iotlb_sync(struct iommu_domain *domain,
 			     struct iommu_iotlb_gather *gather)
 {
-	/* Nothing was gathered, as when nothing could be unmapped or nothing was dirty. */
+	/* Nothing was gathered: nothing could be unmapped, or nothing was dirty. */
 	if (gather->start > gather->end)
 		return;
 
@@ -350,14 +349,14 @@ void intel_paging_iotlb_sync(struct iommu_domain *domain,
 }
 
 /*
- * Fewer tables than these, 256 KiB, are not worth an invalidation of everything: a
- * user who maps and unmaps one buffer keeps them.
+ * Fewer tables than these, 256 KiB, are not worth an invalidation of the whole domain: a
+ * user that keeps mapping and unmapping one buffer reuses them.
  */
 #define PAGING_KEEP_TABLES	64
 
 /**
  * intel_paging_free_empty_tables() - &iommu_domain_ops.free_empty_tables
- * @domain: paging domain in which nothing is mapped, and nobody is at work
+ * @domain: paging domain in which nothing is mapped, and that nobody uses
  *
  * Context: may sleep; see vtd_pt_free_empty_tables().
  */
@@ -366,7 +365,7 @@ void intel_paging_free_empty_tables(struct iommu_domain *domain)
 	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
 	struct vtd_pt *pt = dmar_domain->pgtable;
 
-	/* They refuse if anything is mapped after all. */
+	/* Both fail if something is mapped nevertheless. */
 	if (dmar_domain->use_first_level) {
 		if (vtd_pt_fl_nr_tables(pt) > PAGING_KEEP_TABLES)
 			vtd_pt_fl_free_empty_tables(pt);
@@ -406,8 +405,8 @@ int intel_fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
  * @domain: first-level domain
  * @iova: first I/O virtual address in bytes
  * @pgsize: size of a page in bytes
- * @pgcount: number of pages; what they are mapped with does not matter
- * @gather: where to note what is to be invalidated
+ * @pgcount: number of pages, which may be mapped by leaves of other sizes
+ * @gather: where to add the range for the invalidation
  *
  * Context: any.
  *
@@ -443,8 +442,8 @@ phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t
  * intel_fl_domain_iova_to_phys_length() - &iommu_domain_ops.iova_to_phys_length
  * @domain: first-level domain
  * @iova: I/O virtual address in bytes
- * @size: how many bytes are of interest
- * @length: set to how many of them are contiguous in memory
+ * @size: number of bytes of interest
+ * @length: set to the number of bytes that are contiguous in memory
  *
  * Context: any.
  *
@@ -476,7 +475,7 @@ int intel_fl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long i
 
 /* Second level */
 
-/* A map that may be the first: it counts until it is done, if nothing is decided yet. */
+/* While snooping is undecided, count the maps in progress. */
 static noinline int paging_first_map_begin(struct dmar_domain *domain)
 {
 	int snoop = READ_ONCE(domain->sl_snoop);
@@ -488,7 +487,7 @@ static noinline int paging_first_map_begin(struct dmar_domain *domain)
 	return snoop;
 }
 
-/* If it has mapped something, the domain cannot enforce snooping any more. */
+/* A map that succeeded decides that the domain cannot enforce snooping. */
 static noinline void paging_first_map_end(struct dmar_domain *domain, bool mapped)
 {
 	int snoop = READ_ONCE(domain->sl_snoop);
@@ -500,12 +499,12 @@ static noinline void paging_first_map_end(struct dmar_domain *domain, bool mappe
 }
 
 /**
- * intel_sl_domain_enforce_snoop() - set the snoop bit in all leaves from now on
+ * intel_sl_domain_enforce_snoop() - set the Snoop bit in all leaves
  * @domain: second-level domain, whose IOMMUs all have ECAP.SC
  *
  * Context: any.
  *
- * Return: false if something has been, or is being, mapped without.
+ * Return: false if a leaf without the bit exists or is being mapped.
  */
 bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain)
 {
@@ -523,8 +522,8 @@ bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain)
  * @pgsize: size of a leaf in bytes
  * @pgcount: number of leaves
  * @prot: IOMMU_READ, IOMMU_WRITE. IOMMU_CACHE does not matter: DMA snoops unless a
- *	device asks for something else, and the snoop bit, which refuses that, is set if
- *	the domain enforces it (VT-d section 3.7.3).
+ *	device requests otherwise. The Snoop bit, which overrides that, is set if the
+ *	domain enforces it (VT-d section 3.7.3).
  * @gfp: how to allocate tables
  * @mapped: bytes mapped, also on failure
  *
@@ -564,8 +563,8 @@ int intel_sl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
  * @domain: second-level domain
  * @iova: first I/O virtual address in bytes
  * @pgsize: size of a page in bytes
- * @pgcount: number of pages; what they are mapped with does not matter
- * @gather: where to note what is to be invalidated
+ * @pgcount: number of pages, which may be mapped by leaves of other sizes
+ * @gather: where to add the range for the invalidation
  *
  * Context: any.
  *
@@ -601,8 +600,8 @@ phys_addr_t intel_sl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t
  * intel_sl_domain_iova_to_phys_length() - &iommu_domain_ops.iova_to_phys_length
  * @domain: second-level domain
  * @iova: I/O virtual address in bytes
- * @size: how many bytes are of interest
- * @length: set to how many of them are contiguous in memory
+ * @size: number of bytes of interest
+ * @length: set to the number of bytes that are contiguous in memory
  *
  * Context: any.
  *

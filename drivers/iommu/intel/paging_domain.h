@@ -18,12 +18,12 @@ extern const struct iommu_domain_ops intel_fl_domain_ops;
 extern const struct iommu_domain_ops intel_sl_domain_ops;
 
 /**
- * struct paging_caps - what a table may be like on some IOMMUs
- * @first_level: whose tables this is about
- * @levels: the depths that can be walked: bit n for n levels
+ * struct paging_caps - capabilities that some IOMMUs have in common
+ * @first_level: for first-level tables, or for second-level tables
+ * @levels: supported depths: bit n for n levels
  * @pgsize_bitmap: leaf sizes in bytes, OR-ed
  * @coherent: page walks snoop the caches (ECAP.SMPWC; in legacy mode ECAP.C)
- * @mgaw: addresses of this many bits are not blocked (CAP.MGAW)
+ * @mgaw: width in bits of addresses that are not blocked (CAP.MGAW)
  */
 struct paging_caps {
 	bool first_level;
@@ -34,16 +34,16 @@ struct paging_caps {
 };
 
 /**
- * enum paging_snoop - whether leaves of a second-level domain have the snoop bit
- * @PAGING_SNOOP_OFF: something was mapped without
+ * enum paging_snoop - whether leaves of a second-level domain have the Snoop bit
+ * @PAGING_SNOOP_OFF: something was mapped without the bit
  * @PAGING_SNOOP_ON: the domain enforces snooping
- * @PAGING_SNOOP_OPEN: nothing was ever mapped, and nobody has asked for it. This and
- *	so many more: so many maps without are under way.
+ * @PAGING_SNOOP_OPEN: undecided: nothing was ever mapped, and snooping was not
+ *	requested. Plus n: n maps without the bit are in progress.
  *
  * The first map that succeeds and &iommu_domain_ops.enforce_cache_coherency race to leave
- * %PAGING_SNOOP_OPEN, by cmpxchg; the winner decides for the life of the domain. So a
- * domain never has leaves of both kinds, and later maps store nothing that CPUs share. A
- * map that fails decides nothing.
+ * %PAGING_SNOOP_OPEN, by cmpxchg; the winner decides for the lifetime of the domain. So a
+ * domain never has leaves of both kinds, and later maps do not write shared data. A map
+ * that fails decides nothing.
  */
 enum paging_snoop {
 	PAGING_SNOOP_OFF = -2,

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite for paging domains of both levels: what they are allocated with, which
- * IOMMUs may use them, what an attachment programs, and exactly which invalidations
- * an operation asks for.
+ * KUnit suite for paging domains of both levels: their configuration, which IOMMUs may
+ * use them, what an attachment programs, and exactly which invalidations an operation
+ * submits.
  *
- * IOMMUs and devices are fake: structures with capability registers of the
- * test's choice and no registers behind them. Having no queue, they make
- * qi_submit_sync() call a recorder, which decodes descriptors by the
- * specification's layouts instead of by the driver's macros. Real IOMMUs of the
- * machine are not touched.
+ * IOMMUs and devices are fake: structures with capabilities that the test chooses, and
+ * without registers. They have no queue: for them, qi_submit_sync() calls a recorder,
+ * which decodes descriptors by the layouts of the specification rather than the
+ * driver's macros. Real IOMMUs of the machine are not touched.
  *
  * Sections are those of the VT-d specification.
  */
@@ -112,7 +111,7 @@ static void set_range(struct invalidation *inv, u64 addr, unsigned int order)
 	inv->last = addr | mask;
 }
 
-/* Section 6.5.2.3. Draining, DR and DW, is always asked for. */
+/* Section 6.5.2.3. DR and DW (drain) are always set. */
 static void decode_iotlb(const struct qi_desc *desc, struct invalidation *inv)
 {
 	u64 addr = desc->qw1 & GENMASK_ULL(63, 12);
@@ -214,7 +213,7 @@ static void decode(const struct qi_desc *desc, struct invalidation *inv)
 	inv->invalid |= desc->qw2 | desc->qw3;
 }
 
-/* What qi_submit_sync() does for fakes. What does not fit is counted. */
+/* Replaces qi_submit_sync() for fakes. Descriptors that do not fit are only counted. */
 static int record(struct intel_iommu *iommu, struct qi_desc *desc,
 		  unsigned int count, unsigned long options)
 {
@@ -462,7 +461,7 @@ static void untag(void *data)
 	domain_detach_iommu(at->domain, iommu_of(at->dev));
 }
 
-/* As much of an attachment as invalidations need. */
+/* The parts of an attachment that invalidations need. */
 static void tag(struct kunit *test, struct dmar_domain *domain,
 		struct device *dev, ioasid_t pasid)
 {
@@ -568,7 +567,7 @@ static void expect_structure_flush(struct kunit *test, u64 start, u64 size)
 	expect_flush(test, start, size, false);
 }
 
-/* Leaves went: the hint spares caches of paging structures. */
+/* Only leaves were removed: the hint keeps caches of paging structures. */
 static void expect_leaf_flush(struct kunit *test, u64 start, u64 size)
 {
 	expect_flush(test, start, size, true);
@@ -652,7 +651,7 @@ static void caps_depths_apart(struct kunit *test)
 
 static void caps_page_sizes(struct kunit *test)
 {
-	/* What the second stage can do has no say. */
+	/* Capabilities of the second stage do not matter. */
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M,
 			caps_of(test, CAP_PLAIN | CAP_SS1G, ECAP_PLAIN).pgsize_bitmap);
 	KUNIT_EXPECT_EQ(test, SZ_4K | SZ_2M | SZ_1G,
@@ -702,7 +701,7 @@ static void caps_common_part(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, caps.coherent);
 	KUNIT_EXPECT_EQ(test, 39, caps.mgaw);
 
-	/* The order does not matter, a better one takes nothing back. */
+	/* The order does not matter, and a more capable IOMMU restores nothing. */
 	intel_paging_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
 						     ECAP_PLAIN));
 	KUNIT_EXPECT_EQ(test, BIT(4), caps.levels);
@@ -803,7 +802,7 @@ static void expect_as_allocated(struct kunit *test, struct dmar_domain *domain)
 	KUNIT_EXPECT_PTR_EQ(test, domain, cfg->owner);
 }
 
-/* What a domain can do is known before it is attached, and stays. */
+/* The features of a domain are fixed at allocation. */
 static void alloc_is_final(struct kunit *test)
 {
 	const struct alloc_case *c = test->param_value;
@@ -874,7 +873,7 @@ static void alloc_charges_users_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, (__force u32)__GFP_ACCOUNT,
 			(__force u32)config_of(user)->gfp);
 
-	/* They are also the only ones whose tables have a bound. */
+	/* They are also the only ones whose tables are limited. */
 	KUNIT_EXPECT_EQ(test, 0, config_of(kernel)->max_pages);
 	KUNIT_EXPECT_EQ(test, max(totalram_pages() / 64, (unsigned long)SZ_64M / SZ_4K),
 			config_of(user)->max_pages);
@@ -916,7 +915,7 @@ static void *no_page(const struct vtd_pt_cfg *cfg, gfp_t gfp)
 	return NULL;
 }
 
-/* KASAN and kmemleak see what this leaves behind. */
+/* KASAN and kmemleak detect leaks of this. */
 static void alloc_without_memory(struct kunit *test)
 {
 	const struct level_case *c = test->param_value;
@@ -936,8 +935,8 @@ static void alloc_without_memory(struct kunit *test)
 }
 
 /*
- * Whatever the domain will be attached to must be able to use it. On the machine that
- * runs this, the IOMMUs may not have the level, or no depth of it in common.
+ * Every IOMMU must be able to use the domain. The IOMMUs of the machine that runs this
+ * may lack the level, or may have no depth in common.
  */
 static void alloc_without_device(struct kunit *test)
 {
@@ -967,7 +966,7 @@ static void alloc_without_device(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, refused);
 }
 
-/* There is nothing that the level could be walked with. */
+/* No IOMMU can walk the level. */
 static void alloc_without_level(struct kunit *test)
 {
 	struct device *first = fake_pair(test, CAP_SECOND, ECAP_PLAIN);
@@ -1012,7 +1011,7 @@ static void alloc_user(struct kunit *test)
 				    user_domain(test, both)->domain.ops);
 }
 
-/* What only the second level offers is not promised by the first. */
+/* Features of the second level only are not offered by the first. */
 static void alloc_user_flags(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
@@ -1115,7 +1114,7 @@ static void compatible(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&domain->devices));
 }
 
-/* Whether a mapping has to be made known is fixed at allocation. */
+/* Whether new mappings need a flush is fixed at allocation. */
 static void sync_map_is_final(struct kunit *test)
 {
 	struct device *rwbf = fake_pair(test, CAP_PLAIN | CAP_RWBF, ECAP_PLAIN);
@@ -1263,7 +1262,7 @@ static void attach_pasid(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&domain->cache_tags));
 }
 
-/* A PASID is as choosy as a RID. */
+/* Attaching to a PASID makes the same checks as to a RID. */
 static void attach_pasid_refused(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_57, ECAP_PLAIN);
@@ -1414,7 +1413,7 @@ static void unmap(struct kunit *test, struct iommu_domain *domain, u64 iova,
 
 static const size_t inv_sizes[] = { SZ_4K, 3 * SZ_4K, SZ_64K, SZ_2M, 5 * SZ_2M, SZ_1G };
 
-/* Hardware does not cache what is not there (section 6.1). */
+/* Hardware does not cache entries that are not present (section 6.1). */
 static void inv_map_needs_none(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
@@ -1479,7 +1478,7 @@ static void inv_unmap_queued(struct kunit *test)
 	expect_no_more(test);
 }
 
-/* Structure cannot wait for the queue. */
+/* Changes of the structure cannot wait for the flush queue. */
 static void inv_split_queued(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
@@ -1508,12 +1507,12 @@ static void inv_gather(struct kunit *test)
 	iommu_unmap_fast(domain, IOVA + SZ_8K, SZ_8K, &gather);
 	expect_no_more(test);
 
-	/* ... what is elsewhere ends the first range, ... */
+	/* ... a distant range ends the first one, ... */
 	iommu_unmap_fast(domain, IOVA + SZ_1G, SZ_64K, &gather);
 	expect_leaf_flush(test, IOVA, SZ_16K);
 	expect_no_more(test);
 
-	/* ... and comes with the end. */
+	/* ... and is flushed at the end. */
 	iommu_iotlb_sync(domain, &gather);
 	expect_leaf_flush(test, IOVA + SZ_1G, SZ_64K);
 	expect_no_more(test);
@@ -1595,7 +1594,7 @@ static void inv_split_1g(struct kunit *test)
 	expect_no_more(test);
 }
 
-/* What a failed map takes back may have been used already. */
+/* A device may have used what a failed map unwinds. */
 static void inv_taken_back(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
@@ -1632,8 +1631,8 @@ static void inv_beyond_mamv(struct kunit *test)
 }
 
 /*
- * One page at a time, at ever new places: when nothing is mapped, the owner of the
- * address space gets the tables freed, but not the few of one buffer.
+ * Map one page at a time, at ever new addresses: when nothing is mapped, the owner of the
+ * address space can free the tables, but the few of a single buffer stay.
  */
 static void free_empty_tables(struct kunit *test)
 {
@@ -1664,8 +1663,8 @@ static void free_empty_tables(struct kunit *test)
 }
 
 /*
- * The second level: unmapping a part of a superpage leaves the rest, and the data, which
- * once were taken for a page table.
+ * The second level: unmapping a part of a superpage keeps the rest, and does not take the
+ * data for a page table, as 6.12 does.
  */
 
 struct part_case {
@@ -1826,7 +1825,7 @@ static void second_level_snoop(struct kunit *test)
 	device_block_translation(dev);
 }
 
-/* A map that fails leaves the choice, and one that is under way has made it. */
+/* A map that fails decides nothing; a map in progress has decided. */
 static struct iommu_domain *being_mapped;
 
 static void *no_page_and_no_snoop(const struct vtd_pt_cfg *cfg, gfp_t gfp)
@@ -1907,7 +1906,7 @@ static void second_level_context_entry(struct kunit *test)
 	}
 }
 
-/* Some hardware gets read-only pages under a nested entry wrong (erratum 772415). */
+/* Some hardware mishandles read-only pages under a nested entry (erratum 772415). */
 static void second_level_nest_parent(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_PLAIN | ECAP_SSTS | ECAP_NEST);
@@ -1978,7 +1977,7 @@ static void second_level_dirty(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, *large & SL_D);
 	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_2M, iommu_iova_to_phys(d, IOVA + SZ_2M));
 
-	/* A page that is split hands its bit on. */
+	/* A split copies the bit of the page. */
 	*large |= SL_D;
 	unmap(test, d, IOVA + SZ_2M, SZ_4K);
 	expect_dirty(test, d, IOVA, SZ_1G, 0, IOVA + SZ_2M + SZ_4K, IOVA + SZ_4M);
@@ -1986,7 +1985,7 @@ static void second_level_dirty(struct kunit *test)
 
 /* Calls of the iommu core */
 
-/* What a driver is asked to map or unmap, page by page */
+/* The map and unmap calls that a driver gets, page by page */
 static struct {
 	struct kunit *test;
 	unsigned long pgsizes, iova;
@@ -1994,7 +1993,7 @@ static struct {
 	size_t left;
 } pages;
 
-/* The largest page that fits is what is to come next. */
+/* The next page has to be the largest that fits. */
 static size_t next_page(void)
 {
 	unsigned long size = BIT(30);
@@ -2116,7 +2115,7 @@ static void core_lookup_length_granule(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, length, 0);
 }
 
-/* By any driver, and by one that cannot tell how far a translation goes */
+/* With a driver that reports lengths, and with one that does not */
 static void core_lookup_length(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
@@ -2126,13 +2125,13 @@ static void core_lookup_length(struct kunit *test)
 	size_t length;
 
 	plain.iova_to_phys_length = NULL;
-	/* Contiguous over the end of a table, and something else behind it */
+	/* Contiguous over the end of a table, and other memory after that */
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_2M - SZ_8K, PA, SZ_16K, RW,
 					   GFP_KERNEL));
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_2M + SZ_8K, PA, SZ_4K, RW,
 					   GFP_KERNEL));
 
-	/* Physical address 0 is one, to a driver that can tell */
+	/* Physical address 0 is valid, with a driver that reports lengths */
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, 0, 0, SZ_4K, RW, GFP_KERNEL));
 	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys_length(domain, 0, SZ_1M, &length));
 	KUNIT_EXPECT_EQ(test, length, SZ_4K);
@@ -2202,7 +2201,7 @@ static size_t ask_unmap(struct iommu_domain *domain, unsigned long iova, size_t 
 	return pgsize * pgcount;
 }
 
-/* One page is asked for without a search, with the same result. */
+/* Requesting one page needs no search and has the same result. */
 static void core_one_page(struct kunit *test)
 {
 	static const struct iommu_domain_ops ops = {
@@ -2255,8 +2254,8 @@ static void core_one_page(struct kunit *test)
 }
 
 /*
- * Scalable mode is required because fakes have it, and no write-buffer flushing
- * of real IOMMUs because fakes have no register for it.
+ * Requires scalable mode, which fakes have, and real IOMMUs without write-buffer flushing,
+ * as fakes have no register for it.
  */
 static int driver_test_init(struct kunit *test)
 {

@@ -2,34 +2,33 @@
 /*
  * Scalable-mode PASID-table entries (VT-d section 9.6).
  *
- * The one place that builds an entry (pasid_entry_build(), from a description)
- * and the one that brings entries to the table: set, replace, tear down, and the
- * two fields that change while an entry is in use.
+ * This is the only place that builds an entry (pasid_entry_build(), from a description)
+ * and the only one that stores entries in the table: set, replace, tear down, and change
+ * the two fields that change while an entry is in use.
  *
  * Stores. An entry has 64 bytes, one cache line, and hardware may fetch it in
  * aligned chunks of 16 bytes, in any order. Hence:
  * - An entry that is not present is filled from its end; the Present bit comes
- *   last, with the first quadword. All of it is one line, so that a line which
- *   the caches write back early never says Present without the rest.
+ *   last, with the first quadword. The entry is one cache line, so if the caches
+ *   write it back early, memory never has Present without the rest.
  * - An entry that is present is changed by one store of a chunk (or of a
  *   quadword), and only if nothing outside of it changes. Hardware then sees the
- *   old entry or the new one. It goes on with what it has cached of the old one
- *   until that is invalidated.
- * - Any other change goes through not-present: clear the Present bit, invalidate,
- *   fill. Nothing but old, new and not-present can ever be seen.
+ *   old entry or the new one, and uses what it has cached of the old one until
+ *   that is invalidated.
+ * - For any other change the entry becomes not present: clear the Present bit,
+ *   invalidate, fill. Hardware sees only the old entry, the new one, or none.
  *
  * Invalidations after an entry that was present has changed (section 6.5.3.3,
- * "Guidance to Software for Invalidations"), in this order, as each may be filled
- * again from the next outer cache: PASID cache, with the domain ID that the entry
+ * "Guidance to Software for Invalidations"), in this order, as each cache may be
+ * refilled from the previous one: PASID cache, with the domain ID that the entry
  * had; IOTLB, PASID-selective if the entry had no second level, otherwise domain-
  * selective; device TLB.
  *
  * Locking. iommu->lock is held for the stores. It is not held while hardware
- * invalidates: in that time an entry that is being replaced is not present, and
- * whoever wants to change a field of it (dirty tracking, snooping) leaves it
- * alone, as he does if the domain ID is not his. The core's group mutex keeps
- * set, replace and tear-down of the PASIDs of one device apart, and so allocates
- * and frees the pages of its entries.
+ * invalidates: in that time an entry that is being replaced is not present. Changes of
+ * single fields (dirty tracking, snooping) skip an entry that is not present or has
+ * another domain ID. The core's group mutex serializes set, replace and tear-down of the
+ * PASIDs of one device, and so protects the allocation of the pages of its entries.
  */
 
 #define pr_fmt(fmt)	"DMAR: " fmt
@@ -80,13 +79,13 @@ static void pasid_describe_second_level(struct pasid_desc *desc,
 		desc->flags |= PASID_DESC_SSADE;
 }
 
-/* What a user asks for in a nested domain's data, as far as it is known. */
+/* The known flags of a nested domain's data */
 static int pasid_describe_nested(struct pasid_desc *desc, struct intel_iommu *iommu,
 				 struct dmar_domain *domain)
 {
 	const struct iommu_hwpt_vtd_s1 *cfg = &domain->s1_cfg;
 
-	/* WPE says what supervisor requests may do: nothing without SRE */
+	/* WPE restricts supervisor requests, and is meaningless without SRE. */
 	if (cfg->flags & IOMMU_VTD_S1_SRE) {
 		desc->flags |= PASID_DESC_SRE;
 		if (cfg->flags & IOMMU_VTD_S1_WPE)
@@ -121,7 +120,7 @@ static int pasid_describe_nested(struct pasid_desc *desc, struct intel_iommu *io
  * @iommu: IOMMU of the device
  * @domain: paging or nested domain, attached to @iommu, or SVA domain
  *
- * Return: 0, or -EINVAL if a nested domain has a width that there is not.
+ * Return: 0, or -EINVAL if a nested domain has an invalid width.
  */
 int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 			  struct dmar_domain *domain)
@@ -156,8 +155,8 @@ int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 }
 
 /*
- * Pass-through is to say the largest width in SAGAW (section 9.6, AW), which the
- * driver may not use for tables: agaw is bounded by the first level, too.
+ * Pass-through has to use the largest width in SAGAW (section 9.6, AW). The driver's agaw
+ * may be smaller, as the first level limits it, too.
  */
 static u8 pasid_widest(const struct intel_iommu *iommu)
 {
@@ -229,7 +228,7 @@ static int pasid_build_second_level(const struct intel_iommu *iommu,
 	return 0;
 }
 
-/* A first-level root that is a guest's must lie where its second level reaches. */
+/* The first-level root of a guest must be within the reach of its second level. */
 static int pasid_build_nested(const struct intel_iommu *iommu,
 			      const struct pasid_desc *desc,
 			      struct pasid_entry *entry)
@@ -245,7 +244,7 @@ static int pasid_build_nested(const struct intel_iommu *iommu,
 	return ret ?: pasid_build_second_level(iommu, desc, entry);
 }
 
-/* What belongs to a level that the type does not have is asked for by mistake. */
+/* Refuse flags of a level that the type does not have. */
 static u32 pasid_flags_of(u8 pgtt)
 {
 	u32 first = PASID_DESC_SRE | PASID_DESC_WPE | PASID_DESC_EAFE;
@@ -266,7 +265,7 @@ static u32 pasid_flags_of(u8 pgtt)
 /**
  * pasid_entry_build() - build a complete entry, with the Present bit
  * @iommu: IOMMU that the entry is for
- * @desc: what the entry is to say
+ * @desc: contents of the entry
  * @entry: set on success
  *
  * Context: any.
@@ -274,7 +273,7 @@ static u32 pasid_flags_of(u8 pgtt)
  * Return:
  * * 0		 - built
  * * -EINVAL	 - malformed (unknown type, misaligned root, a flag of a level that
- *		   the type does not have), or @iommu cannot translate like that
+ *		   the type does not have), or @iommu does not support it
  *		   (stage, number of levels, address width, SRE, WPE, EAFE)
  * * -EOPNOTSUPP - @iommu lacks the feature of another flag
  */
@@ -323,8 +322,8 @@ int pasid_entry_build(const struct intel_iommu *iommu, const struct pasid_desc *
 /* Store */
 
 /**
- * pasid_entry_store() - store 8 bytes where hardware may look
- * @iommu: IOMMU that may look
+ * pasid_entry_store() - store 8 bytes that hardware may read
+ * @iommu: IOMMU that may read it
  * @qword: in a PASID-table entry or scalable-mode context entry
  * @val: new value
  */
@@ -342,12 +341,12 @@ static bool pasid_has_chunk_store(void)
 }
 
 /**
- * pasid_entry_store_chunk() - store 16 bytes at once where hardware may look
- * @iommu: IOMMU that may look
+ * pasid_entry_store_chunk() - store 16 bytes that hardware may read, at once
+ * @iommu: IOMMU that may read it
  * @chunk: 16-byte aligned, in a PASID-table entry
  * @val: new value
  *
- * Context: the processor has 16-byte atomic operations; nobody else stores there.
+ * Context: the CPU has 16-byte atomic operations; nobody else stores there.
  */
 void pasid_entry_store_chunk(struct intel_iommu *iommu, u64 *chunk, const u64 *val)
 {
@@ -375,8 +374,8 @@ static void pasid_entry_write_back(struct intel_iommu *iommu, struct pasid_entry
 }
 
 /*
- * An entry is set (@count is 1) or cleared (-1). When none is set but the RID's, the
- * pages that hold them are not in use.
+ * Count an entry that is set (@count is 1) or cleared (-1). When only the RID's is set,
+ * the pages of the other entries are unused.
  */
 static bool pasid_count_set(struct device *dev, u32 pasid, int count)
 {
@@ -418,7 +417,7 @@ static void pasid_make_absent(struct intel_iommu *iommu, struct pasid_entry *pte
 
 /*
  * Change an entry that is present by a single store. Returns false, with nothing
- * done, if that is not possible.
+ * changed, if that is not possible.
  */
 static bool pasid_change_at_once(struct intel_iommu *iommu, struct pasid_entry *pte,
 				 const struct pasid_entry *new)
@@ -432,7 +431,7 @@ static bool pasid_change_at_once(struct intel_iommu *iommu, struct pasid_entry *
 		last = i;
 	}
 
-	/* The same: there is no chunk to store. */
+	/* Nothing differs: there is no chunk to store. */
 	if (first > last)
 		return true;
 
@@ -462,11 +461,11 @@ static void pasid_flush_pasid_cache(struct intel_iommu *iommu, u16 did, u32 pasi
 }
 
 /**
- * intel_pasid_flush_devtlb() - make a device forget what it knows of a PASID
+ * intel_pasid_flush_devtlb() - invalidate a device's TLB for a PASID
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
  *
- * A device that has gone is not waited for: it would never answer. For requests
+ * Skips a device that is gone, as it would never answer. For requests
  * without PASID, see also devtlb_has_pasid_0().
  *
  * Context: any.
@@ -525,7 +524,7 @@ static void pasid_flush_absent(struct intel_iommu *iommu, u16 did, u32 pasid)
 	qi_flush_piotlb(iommu, did, pasid, 0, -1, 0);
 }
 
-/* Bring to the table */
+/* Set, replace, tear down */
 
 static struct intel_iommu *iommu_of_dev(struct device *dev)
 {
@@ -538,12 +537,12 @@ static struct intel_iommu *iommu_of_dev(struct device *dev)
  * intel_pasid_set_entry() - set up an entry that is not present
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
- * @desc: what the entry is to say
+ * @desc: contents of the entry
  *
- * Context: may sleep. The caller keeps other attachments of @pasid away.
+ * Context: may sleep. The caller excludes other attachments of @pasid.
  *
- * Return: 0; -EBUSY if the entry is present; or what pasid_entry_build() and
- * intel_pasid_alloc_entry() say. Nothing has changed then.
+ * Return: 0; -EBUSY if the entry is present; or an error of pasid_entry_build() or
+ * intel_pasid_alloc_entry(). On error nothing has changed.
  */
 int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc *desc)
 {
@@ -577,18 +576,18 @@ int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc
 }
 
 /**
- * intel_pasid_replace_entry() - let an entry say something else
+ * intel_pasid_replace_entry() - replace an entry that is present
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
- * @desc: what the entry is to say
+ * @desc: contents of the entry
  *
- * Requests in flight see the old entry, the new one, or, unless the two differ in
- * no more than can be stored at once, that there is none. On return nothing in
- * hardware remembers the old one, and its page requests have been answered.
+ * DMA sees the old entry, the new one, or, if the two differ in more than can be
+ * stored at once, none. On return hardware has nothing of the old entry cached, and
+ * its page requests have been answered.
  *
- * Context: may sleep. The caller keeps other attachments of @pasid away.
+ * Context: may sleep. The caller excludes other attachments of @pasid.
  *
- * Return: as of intel_pasid_set_entry(), without -EBUSY.
+ * Return: as intel_pasid_set_entry(), without -EBUSY.
  */
 int intel_pasid_replace_entry(struct device *dev, u32 pasid,
 			      const struct pasid_desc *desc)
@@ -628,7 +627,7 @@ int intel_pasid_replace_entry(struct device *dev, u32 pasid,
 	return 0;
 }
 
-/* Whether an entry is in use for a process's page table */
+/* Does an entry refer to a process's page table? */
 static bool pasid_is_of_process(struct pasid_entry *pte)
 {
 	return pasid_pte_is_present(pte) && pasid_pte_is_sva(pte) &&
@@ -636,11 +635,11 @@ static bool pasid_is_of_process(struct pasid_entry *pte)
 }
 
 /**
- * intel_pasid_tear_down_entry() - make an entry go, and all that came of it
+ * intel_pasid_tear_down_entry() - clear an entry, and invalidate and drain
  * @iommu: IOMMU of the device
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
- * @fault_ignore: a process's page table goes away and the device has not been told
+ * @fault_ignore: a process's page table is going away and the device was not stopped
  *		  yet: leave the entry with faults disabled (FPD), to be torn down
  *		  once more
  *
@@ -659,14 +658,14 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 	pte = intel_pasid_get_entry(dev, pasid);
 	if (pte)
 		old = *pte;
-	/* The process may be late: the PASID has been given to another domain. */
+	/* A late call for a process: the PASID has another domain by now. */
 	if (fault_ignore && !pasid_is_of_process(&old))
 		old.val[0] = 0;
 	if (pasid_pte_is_present(&old))
 		pasid_make_absent(iommu, pte);
 	spin_unlock(&iommu->lock);
 
-	/* Neither there nor torn down with @fault_ignore before: nothing to do. */
+	/* Not present, and not torn down with @fault_ignore before: nothing to do. */
 	if (!old.val[0])
 		return;
 
@@ -679,9 +678,9 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 	old.val[0] &= ~(u64)PASID_PTE_PRESENT;
 	spin_lock(&iommu->lock);
 	/*
-	 * The core's group mutex does not keep a process away: meanwhile the PASID
-	 * may have been detached or given to another domain, and the page of the entry
-	 * given back. Clear the entry only if it still is the process's, without its
+	 * The core's group mutex does not exclude an exiting process: meanwhile the PASID
+	 * may have been detached or attached to another domain, and the page of the entry
+	 * freed. Clear the entry only if it still is that of the process, without its
 	 * Present bit.
 	 */
 	pte = intel_pasid_get_entry(dev, pasid);
@@ -701,8 +700,8 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 }
 
 /*
- * Set or clear @bit of an entry in use. What is not present, or another domain's
- * by now, is let be: who sets it up asks the domain what the bit is to be.
+ * Set or clear @bit of an entry in use. Skip an entry that is not present or belongs to
+ * another domain by now: when an entry is set up, the bit is taken from the domain.
  */
 static int pasid_change_bit(struct device *dev, u32 pasid, u16 did,
 			    unsigned int qword, u64 bit, bool set, bool second_level)
@@ -741,12 +740,12 @@ static int pasid_change_bit(struct device *dev, u32 pasid, u16 did,
  * intel_pasid_set_dirty_tracking() - switch second-level Accessed/Dirty (SSADE)
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
- * @did: domain ID of the domain that wants it
+ * @did: domain ID of the domain that is switched
  * @enabled: on or off
  *
  * Context: any.
  *
- * Return: 0, also if the entry is not @did's; -EOPNOTSUPP without second level.
+ * Return: 0, also if the entry has another domain ID; -EOPNOTSUPP without second level.
  */
 int intel_pasid_set_dirty_tracking(struct device *dev, u32 pasid, u16 did, bool enabled)
 {
@@ -754,10 +753,10 @@ int intel_pasid_set_dirty_tracking(struct device *dev, u32 pasid, u16 did, bool 
 }
 
 /**
- * intel_pasid_set_page_snoop() - let all DMA of an entry in use snoop (PGSNP)
+ * intel_pasid_set_page_snoop() - make all DMA of an entry in use snoop (PGSNP)
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
- * @did: domain ID of the domain that wants it
+ * @did: domain ID of the domain that is switched
  *
  * Context: any.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Scalable-mode PASID-table entries (VT-d section 9.6): how one is built from a
- * description, and how it comes to the table, is replaced and goes.
+ * Scalable-mode PASID-table entries (VT-d section 9.6): build one from a description, and
+ * set, replace and tear down entries in the table.
  */
 #ifndef _INTEL_PASID_ENTRY_H
 #define _INTEL_PASID_ENTRY_H
@@ -14,7 +14,7 @@ struct dmar_domain;
 struct intel_iommu;
 struct pasid_entry;
 
-/* What an entry may ask for in addition */
+/* Optional features of an entry */
 #define PASID_DESC_SRE		BIT(0)	/* supervisor requests (SRE) */
 #define PASID_DESC_WPE		BIT(1)	/* write protection for them (WPE) */
 #define PASID_DESC_EAFE		BIT(2)	/* extended-accessed flag (EAFE) */
@@ -23,13 +23,13 @@ struct pasid_entry;
 #define PASID_DESC_PWSNP	BIT(5)	/* page walks snoop the caches (PWSNP) */
 
 /**
- * struct pasid_desc - what a PASID-table entry is to say
+ * struct pasid_desc - contents of a PASID-table entry
  * @pgtt: translation type, one of %PASID_ENTRY_PGTT_FL_ONLY, %PASID_ENTRY_PGTT_SL_ONLY,
  *	  %PASID_ENTRY_PGTT_NESTED, %PASID_ENTRY_PGTT_PT
  * @fl_levels: levels of the first-level table, 4 or 5, if the type has one
  * @aw: second level's adjusted guest address width, as the AW field encodes it;
  *	without a second level the widest that the IOMMU supports
- * @did: domain ID that tags in caches what comes of the entry
+ * @did: domain ID by which caches tag what they derive from the entry
  * @flags: PASID_DESC_*
  * @fl_root: address of the first-level root, guest-physical if nested
  * @sl_root: host-physical address of the second-level root

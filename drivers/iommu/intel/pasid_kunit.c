@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of PASID-table entries: what is built of a description, and how
- * it comes to the table, is replaced and goes. The VT-d model judges what
- * hardware can make of every state between two stores.
+ * KUnit suite of PASID-table entries: building them from a description, and setting
+ * up, replacing and tearing down. The VT-d model checks what hardware can do in
+ * every state between two stores.
  */
 
 #include <kunit/test.h>
@@ -47,7 +47,7 @@ struct pasid_test {
 	struct target targets[NR_KINDS][2];
 	u64 second_shared;		/* of nested entries */
 
-	/* for the judge between two stores */
+	/* for the check between two stores */
 	struct device *dev;
 	u32 pasid;
 	const struct target *old, *new;
@@ -115,7 +115,7 @@ static void describe(struct kunit *test, enum kind kind, unsigned int nr)
 	}
 }
 
-/* Machines that differ in what the driver has to do */
+/* Machines that require different operations of the driver */
 
 static const char * const machine_names[] = {
 	"coherent", "not coherent", "caching mode", "caching mode, not coherent",
@@ -150,7 +150,7 @@ static struct device *machine(struct kunit *test, unsigned int nr)
 	return ctx->dev;
 }
 
-/* Whatever hardware does is what the old entry or the new one says, or nothing. */
+/* Hardware acts by the old entry, by the new one, or refuses. */
 static void judge(struct vtd_machine *machine, void *data)
 {
 	struct kunit *test = data;
@@ -322,7 +322,7 @@ static void pasid_replace(struct kunit *test)
 	}
 }
 
-/* It is there all the time, and what is beside it is not touched. */
+/* It is present all the time, and its neighbours do not change. */
 static void pasid_replace_by_the_same(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
@@ -353,8 +353,8 @@ static void pasid_replace_by_the_same(struct kunit *test)
 }
 
 /*
- * A domain ID is given to another domain as soon as its entries have been torn
- * down. What was cached under it must have gone by then.
+ * A domain ID is reused as soon as its entries have been torn down. Nothing may be
+ * cached under it by then.
  */
 static void pasid_domain_id_again(struct kunit *test)
 {
@@ -382,7 +382,7 @@ static void pasid_domain_id_again(struct kunit *test)
 	}
 }
 
-/* Replacing what is not there is setting up. */
+/* Replacing an entry that is not present sets it up. */
 static void pasid_replace_nothing(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
@@ -405,7 +405,7 @@ static void pasid_replace_nothing(struct kunit *test)
 	}
 }
 
-/* Other PASIDs, and other devices with the same one, are left alone. */
+/* Other PASIDs, and the same PASID of other devices, are not affected. */
 static void pasid_neighbours(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
@@ -421,7 +421,7 @@ static void pasid_neighbours(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, PASID + 1, &t[1].desc));
 	KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(other, PASID, &t[1].desc));
 
-	/* judged all the time: the other PASID of the device */
+	/* checked all the time: the other PASID of the device */
 	ctx->pasid = PASID + 1;
 	judge_change(test, &t[1], &t[1], false);
 	KUNIT_EXPECT_EQ(test, 0, intel_pasid_replace_entry(dev, PASID, &t[1].desc));
@@ -436,7 +436,7 @@ static void pasid_neighbours(struct kunit *test)
 	vtd_fake_expect_gone(test, other, PASID, ADDR);
 }
 
-/* A process's table goes while its device has not been told. */
+/* A process exits before its device has been stopped. */
 static void pasid_faults_ignored(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
@@ -469,7 +469,7 @@ static void pasid_faults_ignored(struct kunit *test)
 		tear_down(test, PASID);
 		expect_cleared(test, PASID);
 
-		/* another domain's entry is none of its business */
+		/* it does not change the entry of another domain */
 		t = &ctx->targets[FIRST][1];
 		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, PASID, &t->desc));
 		intel_pasid_tear_down_entry(iommu, dev, PASID, true);
@@ -492,8 +492,8 @@ static void tear_down_meanwhile(struct kunit *test)
 }
 
 /*
- * While the entry of a process that goes is invalidated, the core gives the PASID to
- * another domain, or detaches it: that stays as it is.
+ * While the entry of an exiting process is invalidated, the core attaches the PASID to
+ * another domain, or detaches it: that must not be undone.
  */
 static void pasid_process_is_late(struct kunit *test)
 {
@@ -524,7 +524,7 @@ static void pasid_process_is_late(struct kunit *test)
 	}
 }
 
-/* Fields of an entry in use change without a gap, and hardware gets to know. */
+/* Fields of an entry in use change without a gap, and are invalidated. */
 static void pasid_dirty_tracking(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
@@ -543,7 +543,7 @@ static void pasid_dirty_tracking(struct kunit *test)
 		ret = intel_pasid_set_dirty_tracking(dev, PASID, t->desc.did, true);
 		KUNIT_EXPECT_EQ(test, want, ret);
 		KUNIT_EXPECT_EQ(test, second ? BIT(9) : 0, entry_of(dev, PASID)[0] & BIT(9));
-		/* somebody else's is not touched */
+		/* the entry of another domain does not change */
 		intel_pasid_set_dirty_tracking(dev, PASID, t->desc.did + 1, false);
 		KUNIT_EXPECT_EQ(test, second ? BIT(9) : 0, entry_of(dev, PASID)[0] & BIT(9));
 		intel_pasid_set_dirty_tracking(dev, PASID, t->desc.did, false);
@@ -558,8 +558,8 @@ static void pasid_dirty_tracking(struct kunit *test)
 }
 
 /*
- * Hardware sets Dirty only if it has seen SSADE: a stale entry in the PASID
- * cache loses what a device writes.
+ * Hardware sets Dirty only if it has seen SSADE: with a stale entry in the PASID
+ * cache, writes of a device would be lost.
  */
 static void pasid_dirty_tracking_is_seen(struct kunit *test)
 {
@@ -678,7 +678,7 @@ static void pasid_golden(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, i < 3 ? c->qw[i] : 0, entry.val[i]);
 }
 
-/* Refusals leave everything as it was. */
+/* A refused change has no effect. */
 
 struct refusal {
 	const char *name;
@@ -755,13 +755,13 @@ static void pasid_refuses(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, c->ret, intel_pasid_set_entry(dev, PASID + 1, &c->desc));
 	KUNIT_EXPECT_EQ(test, c->ret, intel_pasid_replace_entry(dev, PASID, &c->desc));
-	/* one that is there is not set up again */
+	/* a present entry is not set up again */
 	KUNIT_EXPECT_EQ(test, -EBUSY, intel_pasid_set_entry(dev, PASID, &pass));
 	KUNIT_EXPECT_EQ(test, stores, ctx->fake.stores);
 	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
 	vtd_fake_expect(test, dev, PASID, ADDR, ADDR);
 
-	/* tearing down what is not there is nothing */
+	/* tearing down an absent entry has no effect */
 	intel_pasid_tear_down_entry(iommu, dev, PASID + 1, false);
 	KUNIT_EXPECT_EQ(test, stores, ctx->fake.stores);
 	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
@@ -769,7 +769,7 @@ static void pasid_refuses(struct kunit *test)
 	vtd_fake_expect_gone(test, dev, PASID, ADDR);
 }
 
-/* Pass-through wants the largest width of the second stage (section 9.6, AW). */
+/* Pass-through needs the largest width of the second stage (section 9.6, AW). */
 static void pasid_pass_through_width(struct kunit *test)
 {
 	static const u64 no_cap[] = { 0, CAP_FS5LP, CAP_SAGAW_5, CAP_SAGAW_4,
@@ -789,8 +789,8 @@ static void pasid_pass_through_width(struct kunit *test)
 }
 
 /*
- * The pages of entries go with the last PASID of the device, whatever became of it
- * meanwhile, and so does what hardware has cached on the way to them.
+ * The pages of entries are freed with the last PASID of the device, whatever has happened
+ * to it meanwhile, and so are cached directory entries.
  */
 static void pasid_pages_are_given_back(struct kunit *test)
 {

@@ -10,20 +10,25 @@
  * the entry points, which are what a stack trace begins with; static functions have the
  * same name in both objects.
  *
+ * The common cases, one leaf below tables that exist, are in vtd_pt_map_one() and at the
+ * top of vtd_pt_unmap(): start reading there. Everything else deals with missing tables
+ * (Populate), large pages (Split, and "A large page over ..."), and reports (Dirty, Inspect).
+ * "Slot" is the address of an entry. Levels count from 1, the page table.
+ *
  * Locking
  * -------
- * No function takes a lock. Callers and the library share the work:
+ * No function takes a lock. The following rules replace it:
  *
  * - A caller owns the range of IOVA that it maps or unmaps: nobody else maps, unmaps or
  *   splits a page of that range, or reads its Dirty bits, which may split it, at the same
- *   time. Users of the iommu core have always had to ensure that. So a leaf is checked
+ *   time. The iommu core has always required that of its users. So a leaf is checked
  *   and stored without an atomic operation.
  * - An entry that covers the ranges of several callers changes only by cmpxchg. Apart from
  *   FMT_SYNCED it changes in two ways only: empty to table (populate), and leaf to a table
  *   that translates the same (split). The loser of a race uses the winner's table.
- * - A table is never freed while others may walk, and it is only reused for the same
- *   slot. When a large page replaces an empty table, the table is deposited: it waits,
- *   empty, until the slot turns into a table again and withdraws it. So a pointer to a
+ * - A table is never freed while others may walk it, and it is only reused for the same
+ *   slot. When a large page replaces an empty table, the table is deposited: it stays empty
+ *   and unused until the slot turns into a table again and withdraws it. So a pointer to a
  *   table stays valid without a reference.
  *
  * An example: CPU A maps IOVA 0 to 4095 while CPU B maps 4096 to 8191, in a domain where
@@ -31,26 +36,27 @@
  * A's cmpxchg succeeds; B's fails, and B frees its table and walks on through A's. Then
  * each stores its leaf, in an entry that the other one does not touch.
  *
- * Split and deposit, by the life of one slot, entry 0 of a page directory:
+ * Split and deposit, shown for one slot, entry 0 of a page directory:
  *
  *   map 4 KiB at 0		slot: table T		T[0]: leaf
  *   unmap it			slot: table T		T is empty, and stays
  *   map 2 MiB at 0		slot: leaf		T is marked as replaced
  *   invalidate			slot: leaf		T is deposited for the slot
  *   unmap 4 KiB at 4096	T is withdrawn and filled with 512 leaves that translate the
- *				same; cmpxchg from leaf to T: others and hardware see either
+ *				same; cmpxchg from leaf to T: other CPUs and hardware see
+ *				one or the other
  *   invalidate 2 MiB		hardware sees T only
- *   set FMT_SYNCED		whoever comes by may rely on that
- *   clear T[1]			what the caller asked for; its caller invalidates 4 KiB
+ *   set FMT_SYNCED		all CPUs can rely on that
+ *   clear T[1]			as requested; the caller of unmap invalidates 4 KiB
  *
- * Had nothing been deposited, T would be a new page. Had the owner of another part of the
- * page split it at the same time, one cmpxchg would fail: the loser deposits its table
- * again, or frees it, and goes on below the winner's.
+ * If nothing is deposited, T is a new page. If the owner of another part of the large page
+ * splits it at the same time, one cmpxchg fails: the loser deposits its table again, or
+ * frees it, and continues below the winner's.
  *
  * Callers that break the first rule (two operations on overlapping ranges at the
- * same time) may find either result in their ranges, and may lose a table page until
- * the end: a large page that is stored where another caller has just installed a table.
- * Nothing else is harmed.
+ * same time) may find either result in their ranges. They may also lose a table page until
+ * the domain is freed, by storing a large page where another caller has just installed a
+ * table. They cannot damage anything else.
  *
  * Syncing a table
  * ---------------
@@ -65,26 +71,26 @@
  *   5. set FMT_SYNCED in it.
  *
  * smp_wmb() in 2 pairs with the address dependency of every CPU that loads the
- * entry and follows it: what it finds in the table is what was filled in. It orders the
- * stores for hardware as well: x86 makes stores visible in order, to devices too, so that
- * keeping the compiler from moving them, as dma_wmb() does, is all that is needed.
+ * entry and follows it: it finds the table filled. It orders the stores for hardware as
+ * well: x86 makes stores visible in order, also to devices, so it is enough to keep the
+ * compiler from moving them, as dma_wmb() does.
  *
- * From 2 to 5, CPUs see an entry that hardware does not, and the CPU in between
- * may be preempted. Let another one, which owns a part of the same slot, map a
- * page below the entry and start its device: the device faults, as the write-
- * back of the leaf does not cover the entry. Let it unmap its part of a large
- * page, invalidate 4 KiB and return: memory, the IOTLB or a device TLB still has
- * the large page, which goes only by an invalidation that covers it. Hence the
- * rule, for walks of both kinds: no CPU changes anything below an entry that
- * lacks FMT_SYNCED. One that finds it missing does not wait, but does 3 to 5 itself.
- * All of that may be done twice, and what is below changes only after it: a CPU goes
- * on after its own 5, or after it has seen FMT_SYNCED, which comes after another's 4, as
- * 5 is fully ordered. A CPU that did not install the entry cannot tell what was there
- * before, so it invalidates where a large page may have been.
+ * Between 2 and 5, CPUs see an entry that hardware may not see, and the CPU that installs
+ * it may be preempted. Suppose that another CPU, which owns a part of the same slot, maps a
+ * page below the entry and starts its device: the device faults, because writing back
+ * the leaf does not write back the entry. Or suppose that it unmaps its part of a large
+ * page, invalidates 4 KiB and returns: memory, the IOTLB or a device TLB still has
+ * the large page, which only an invalidation of its whole range removes. Hence the
+ * rule, for coherent and for other walks: no CPU changes anything below an entry that
+ * lacks FMT_SYNCED. A CPU that finds it missing does not wait, but does 3 to 5 itself.
+ * Doing them twice is harmless, and nothing below changes before they are done: a CPU
+ * continues after its own 5, or after it has seen FMT_SYNCED, which comes after another
+ * CPU's 4, as 5 is fully ordered. A CPU that did not install the entry cannot tell what was
+ * there before, so it invalidates where a large page may have been.
  *
  * FMT_SYNCED is for CPUs only, so it does not matter whether it reaches memory. If
  * the walk is coherent and the slot was empty, there is nothing to sync, and the
- * entry has it from the start.
+ * entry is installed with FMT_SYNCED.
  */
 
 #include <kunit/static_stub.h>
@@ -104,8 +110,9 @@
 #include "pgtable_test.h"
 
 /*
- * A table, in place of its struct page. While it is in use, nothing else looks at
- * these fields but at bit 0 of the second, which is clear.
+ * The library's own data for a table, overlaid on its struct page. While the table is in
+ * use, mm reads none of these fields except bit 0 of the second word (compound_head), which
+ * is clear in a pointer.
  */
 struct vtd_pt_page {
 	unsigned long __page_flags;
@@ -118,7 +125,7 @@ struct vtd_pt_page {
 	};
 	unsigned long __page_mapping;
 	struct vtd_pt_page *next;		/* of all pages of this struct vtd_pt */
-	struct vtd_pt_page *deposited;	/* tables that were, below this one */
+	struct vtd_pt_page *deposited;	/* list of tables once deposited below this one */
 };
 
 #define VTD_PT_PAGE_MATCH(ours, theirs)					\
@@ -131,28 +138,32 @@ VTD_PT_PAGE_MATCH(deposited, private);
 #undef VTD_PT_PAGE_MATCH
 static_assert(sizeof(struct vtd_pt_page) <= sizeof(struct page));
 
-/* The key of a table that was ever deposited, else 0 */
-#define VTD_PT_KEY_LISTED		BIT(0)	/* below its parent, from then on */
-#define VTD_PT_KEY_DEPOSITED		BIT(1)	/* free to be used for its slot */
-#define VTD_PT_KEY_REPLACED		BIT(2)	/* not yet: hardware may still walk it */
-#define VTD_PT_KEY_SLOT			3	/* from here on, the index of the slot */
+/*
+ * vtd_pt_page.key is 0 until a large page replaces the table, or it is deposited, for the
+ * first time. From then on it is in its parent's list, and the key has the index of its slot
+ * in the parent and one of three states: REPLACED, DEPOSITED, or neither (in use).
+ */
+#define VTD_PT_KEY_LISTED		BIT(0)	/* in the parent's list */
+#define VTD_PT_KEY_DEPOSITED		BIT(1)	/* can be withdrawn for its slot */
+#define VTD_PT_KEY_REPLACED		BIT(2)	/* hardware may still walk it */
+#define VTD_PT_KEY_SLOT			3	/* shift of the slot's index */
 
 struct vtd_pt {
 	u64 *root;
 	u64 last;		/* last IOVA of the aperture */
 	struct vtd_pt_cfg cfg;
 
-	/* Written when a table comes, never by a plain map or unmap. */
+	/* Written when a table is added or deposited, not by a map or unmap of leaves. */
 	struct vtd_pt_page *pages ____cacheline_aligned_in_smp;
-	atomic_long_t nr_pages;	/* of the list, or on their way into it */
-	atomic_long_t nr_tables[VTD_PT_MAX_LEVELS + 1];	/* of the list, by level */
+	atomic_long_t nr_pages;	/* in the list, or about to be */
+	atomic_long_t nr_tables[VTD_PT_MAX_LEVELS + 1];	/* in the list, by level */
 	atomic_long_t nr_deposited;	/* of these */
 };
 
 /* The most tables that one split can take: 1 GiB to 4 KiB at both ends. */
 #define VTD_PT_MAX_SPARES	(2 * (VTD_PT_MAX_LEAF - 1))
 
-/* Tables that were allocated before anything was changed. */
+/* Tables for a split, allocated before the first change. */
 struct vtd_pt_spares {
 	unsigned int nr;
 	u64 *table[VTD_PT_MAX_SPARES];
@@ -197,7 +208,7 @@ static void vtd_pt_uncharge(struct vtd_pt *pt)
 	atomic_long_dec(&pt->nr_pages);
 }
 
-/* A page to become a table. */
+/* Allocate a page for a table, within the limit. */
 static void *vtd_pt_new_page(struct vtd_pt *pt, gfp_t gfp)
 {
 	struct vtd_pt_page *page;
@@ -247,8 +258,9 @@ static void vtd_pt_free_batch(struct rcu_head *rcu)
 }
 
 /*
- * Free @page and all behind it, which may be millions. Fault dumps walk from the PASID entry in
- * interrupt context, where they cannot keep the domain from going away.
+ * Free @page and all pages after it in the list, which may be millions. Freed by RCU for
+ * fault dumps: they walk from the PASID entry in interrupt context, where they cannot keep
+ * the domain from being freed.
  */
 static void vtd_pt_free_pages(struct vtd_pt_page *page)
 {
@@ -280,7 +292,7 @@ static void vtd_pt_sync_entries(struct vtd_pt *pt, void *addr, size_t size)
 
 /* Entries */
 
-/* Entries that are looked at together, or stored, rather than each by itself. */
+/* Entries that are read or stored in one step of an unrolled loop. */
 #define VTD_PT_STRIDE	8
 
 static bool vtd_pt_stride_is_free(u64 *slot)
@@ -307,7 +319,7 @@ static bool vtd_pt_stride_has_leaves_only(u64 *slot)
 	return fmt_is_large_leaf(all);
 }
 
-/* In pairs, as each sum waits for the one before it. */
+/* In pairs, which halves the chain of dependent additions. */
 static void vtd_pt_store_stride(u64 *slot, u64 leaf, u64 step)
 {
 	unsigned int i;
@@ -320,8 +332,8 @@ static void vtd_pt_store_stride(u64 *slot, u64 leaf, u64 step)
 }
 
 /*
- * Clear @n entries that the caller owns. Those of a page table always have one owner, as
- * nothing smaller can be owned.
+ * Clear @n entries that the caller owns. An entry of a page table always has a single owner,
+ * as 4 KiB is the smallest range.
  */
 static void vtd_pt_clear_pages(u64 *slot, unsigned int n)
 {
@@ -342,11 +354,11 @@ static unsigned long vtd_pt_key(u64 *slot, unsigned long state)
 }
 
 /*
- * Link @page, an empty table, into the list of the table that @slot is in, for @slot. It
- * stays there; its key tells what @state it is in. There may be more than one for
- * a slot, if several CPUs split the same large page at the same time and those that had
- * a deposited table lost against a new one. Listing takes no memory, at the price of a
- * search when a slot turns into a table.
+ * Link @page, an empty table for @slot, into the list of its parent, the table that @slot
+ * is in, and set its @state. It stays in the list. A slot may have more than one table in
+ * it, if several CPUs split the same large page at the same time and those with a deposited
+ * table lost against a new one. The list takes no memory, but has to be searched when a
+ * slot turns into a table.
  */
 static void vtd_pt_link_deposit(struct vtd_pt_page *page, u64 *slot, unsigned long state)
 {
@@ -357,7 +369,7 @@ static void vtd_pt_link_deposit(struct vtd_pt_page *page, u64 *slot, unsigned lo
 		while (!try_cmpxchg(&parent->deposited, &page->sibling, page))
 			;
 	}
-	/* The zeroes before the key: the CPU that withdraws the table relies on them. */
+	/* Zeroes before key: the CPU that withdraws the table relies on them. */
 	smp_store_release(&page->key, vtd_pt_key(slot, state));
 }
 
@@ -368,6 +380,7 @@ static void vtd_pt_deposit(struct vtd_pt *pt, u64 *slot, u64 *table)
 	vtd_pt_link_deposit(vtd_pt_page(table), slot, VTD_PT_KEY_DEPOSITED);
 }
 
+/* Take a table that is deposited for @slot, if there is one. */
 static u64 *vtd_pt_withdraw(struct vtd_pt *pt, u64 *slot)
 {
 	struct vtd_pt_page *page = READ_ONCE(vtd_pt_page(slot)->deposited);
@@ -402,7 +415,8 @@ static bool vtd_pt_has_deposit(u64 *slot)
 
 /*
  * Find @slot for @iova in @table, of @level. Returns false where a walk ends: at @stop, or if
- * the slot refers to no table, or to one that is not in sync. Else @table is that one.
+ * the slot refers to no table, or to one that is not in sync. Otherwise, set @table to the
+ * table that the slot refers to.
  */
 static __always_inline bool vtd_pt_step(u64 **table, u64 **slot, u64 iova,
 					unsigned int level, unsigned int stop)
@@ -460,7 +474,7 @@ static __always_inline u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned in
 
 /*
  * Bring hardware in sync with @entry, which refers to a table and is at @slot, an
- * entry of @level for @iova; @replaced if a large page may have been there. See
+ * entry of @level for @iova. @replaced: a large page may have been there. Steps 3 to 5 of
  * "Syncing a table" above.
  */
 static void vtd_pt_sync_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
@@ -475,7 +489,7 @@ static void vtd_pt_sync_table(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 	cmpxchg64(slot, entry, entry | FMT_SYNCED);
 }
 
-/* The same for an entry that was found, and that another CPU has installed. */
+/* The same for an entry that another CPU has installed and not yet synced. */
 static void vtd_pt_sync_found(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			      u64 entry)
 {
@@ -486,7 +500,7 @@ static void vtd_pt_sync_found(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 /*
  * Put @new, which refers to a table that nobody else sees, where @slot, an entry of @level,
  * still holds *@old. On failure *@old is what the slot holds. These are steps 1 and 2 of
- * "Syncing a table" above; what follows is the caller's.
+ * "Syncing a table" above; the caller has to do the others.
  */
 static bool vtd_pt_exchange(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 *old,
 			    u64 new)
@@ -528,10 +542,7 @@ static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64
 	return true;
 }
 
-/*
- * A table that nobody else sees, for @slot: a deposited one, whose entries are zero, or a
- * new one.
- */
+/* A table for @slot that nobody else sees: a deposited one, which is zeroed, or a new one. */
 static u64 *vtd_pt_alloc_table(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
 {
 	u64 *table = vtd_pt_withdraw(pt, slot);
@@ -553,8 +564,8 @@ static void vtd_pt_put_table(struct vtd_pt *pt, u64 *slot, u64 *table, bool fill
 }
 
 /*
- * The table below @slot, an entry of @level for @iova: made if there is none, and
- * in sync in any case. -EADDRINUSE if the slot is a leaf.
+ * Return the table below @slot, an entry of @level for @iova: installed if there is none,
+ * and in sync in any case. -EADDRINUSE if the slot is a leaf.
  */
 static u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			    gfp_t gfp)
@@ -570,7 +581,7 @@ static u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
 		if (vtd_pt_install(pt, slot, level, iova, &entry, table))
 			return table;
 
-		/* Somebody else was faster; theirs is as good. */
+		/* Lost a race; use the winner's table. */
 		vtd_pt_put_table(pt, slot, table, false);
 	}
 
@@ -622,9 +633,9 @@ static __always_inline u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned i
 }
 
 /*
- * Like vtd_pt_walk(), for the owner of @iova: sync tables on the way instead of stopping at
- * them. Entries on the way are in sync then: to hardware, a leaf is not gone while it still
- * has the large page that the leaf was part of.
+ * Like vtd_pt_walk(), for the owner of @iova: sync tables on the path instead of stopping at
+ * them. All entries on the path have to be in sync before a leaf is cleared, as hardware may
+ * otherwise still have the large page that the leaf was a part of.
  */
 static u64 *vtd_pt_walk_synced(struct vtd_pt *pt, u64 iova, unsigned int stop,
 			       unsigned int *level)
@@ -690,10 +701,10 @@ static void vtd_pt_deposit_children(struct vtd_pt *pt, u64 *table, unsigned int 
 }
 
 /*
- * Store @leaf at @slot, an entry of @level that is in use. That works if what it refers
- * to is an empty table. Hardware may have the table in a paging-structure cache and
- * would go on finding nothing there, so the caller has to invalidate, and then to
- * call vtd_pt_deposit_replaced(). No memory is needed.
+ * Store @leaf at @slot, an entry of @level that is in use, if it refers to an empty table.
+ * Hardware may have the table in a paging-structure cache and would keep finding nothing
+ * there, so the caller has to call vtd_pt_deposit_replaced(), which invalidates. No memory is
+ * needed.
  */
 static bool vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 leaf)
 {
@@ -716,9 +727,8 @@ static bool vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int leve
 }
 
 /*
- * Deposit what vtd_pt_replace_table() has taken out of @n slots from @slot on, of @level.
- * The table that the slots are in lists it, with those of other slots, which belong to
- * others.
+ * Deposit the tables that vtd_pt_replace_table() has removed from @n slots from @slot on,
+ * of @level. The list of the parent has them, beside tables of slots of other owners.
  */
 static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
 			       unsigned int n)
@@ -731,7 +741,7 @@ static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
 		unsigned long i = (key >> VTD_PT_KEY_SLOT) - first;
 		u64 *table = vtd_pt_page_table(page);
 
-		/* An exchange, for callers that break the rules: one of them deposits it. */
+		/* An exchange: if callers break the rules, only one of them deposits it. */
 		if (i >= n || !(key & VTD_PT_KEY_REPLACED) ||
 		    !try_cmpxchg(&page->key, &key, key & ~VTD_PT_KEY_REPLACED))
 			continue;
@@ -743,9 +753,8 @@ static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
 
 /*
  * Large pages of @level from @iova to @last have replaced empty tables. Invalidate once for
- * all of them, as each invalidation waits for hardware. Until it is
- * done, hardware may still walk a table that no entry refers to any more, so nobody may
- * fill that table again. The order is:
+ * all of them, as each invalidation waits for hardware. Until it is done, hardware may still
+ * walk a table that no entry refers to, so that table must not be filled again. The order is:
  *
  *   1. exchange the entries and mark the tables as replaced (vtd_pt_replace_table()), then
  *      write the entries back;
@@ -753,9 +762,9 @@ static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
  *   3. deposit the tables, by their marks.
  *
  * vtd_pt_withdraw() takes no table before 3: it looks for deposited ones, and a table goes
- * from in use to replaced to deposited. The mark is needed because other slots have
- * their tables in the same list: some are in use, and some are replaced by a neighbour's
- * call, whose invalidation may not be done. Each call deposits those of its own slots.
+ * from in use to replaced to deposited. The mark is needed because the list also has the
+ * tables of other slots: some are in use, and some are replaced by a neighbour's call, whose
+ * invalidation may not be done. Each call deposits the tables of its own slots.
  */
 static void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
 				    unsigned int level)
@@ -766,7 +775,7 @@ static void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
 		unsigned int at, n = vtd_pt_entries_left(level, iova, last);
 		u64 *slot = vtd_pt_walk(pt, iova, level, &at);
 
-		/* It is, unless a caller that breaks the rules has changed what is above. */
+		/* Always true, unless a caller has broken the rules. */
 		if (at == level)
 			vtd_pt_deposit_run(pt, slot, level, n);
 		iova += n * vtd_pt_size(level);
@@ -775,7 +784,7 @@ static void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
 
 /* Split */
 
-/* All entries of a table that nobody else sees. */
+/* Fill a table that nobody else sees. */
 static void vtd_pt_fill_table(u64 *table, u64 leaf, u64 step)
 {
 	unsigned int i;
@@ -794,7 +803,7 @@ static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 {
 	u64 leaf = vtd_pt_load(slot), *deposited, *table;
 
-	/* Somebody who splits the same page elsewhere was faster. */
+	/* Lost a race against a split of the same page at another address. */
 	if (!fmt_present(leaf) || !fmt_is_leaf(leaf, level))
 		return 0;
 
@@ -807,9 +816,9 @@ static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 
 	/*
 	 * If hardware sets Accessed or Dirty between the fill and the exchange, the
-	 * exchange fails, and the table is filled again. It does so at most once for
-	 * each bit, as nobody clears them meanwhile, so this ends. If it fails because
-	 * there is a table now, somebody else was faster.
+	 * exchange fails, and the table is filled again. Hardware sets each bit at most
+	 * once, as nobody clears it meanwhile, so the loop ends. It also ends if another
+	 * CPU has installed a table.
 	 */
 	do {
 		vtd_pt_fill_table(table, fmt_split_leaf(leaf, level, 0),
@@ -826,7 +835,7 @@ static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 	return 0;
 }
 
-/* How many tables it takes for no leaf to reach across @iova. */
+/* Number of tables that a split takes after which no leaf crosses @iova. */
 VISIBLE_IF_KUNIT unsigned int vtd_pt_split_depth(struct vtd_pt *pt, u64 iova,
 						 unsigned int *level)
 {
@@ -847,7 +856,7 @@ VISIBLE_IF_KUNIT unsigned int vtd_pt_split_depth(struct vtd_pt *pt, u64 iova,
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split_depth);
 
-/* The same for @iova and @end, which may lie in one large page. */
+/* The same for @iova and @end together, which may lie in one large page. */
 static unsigned int vtd_pt_split_tables_needed(struct vtd_pt *pt, u64 iova, u64 end)
 {
 	unsigned int level, unused, shared = 0;
@@ -862,9 +871,9 @@ static unsigned int vtd_pt_split_tables_needed(struct vtd_pt *pt, u64 iova, u64 
 }
 
 /*
- * Split leaves until none reaches across @iova. One that does is partly the caller's,
- * whether @iova is the start or the end of its range, and so is everything above; what is
- * below belongs to a neighbour as soon as somebody else has split it.
+ * Split leaves until none crosses @iova. A leaf that does is partly owned by the caller,
+ * whether @iova is the start or the end of its range, and so are the entries above it. After
+ * somebody else has split it, the entries below may belong to a neighbour only.
  */
 static int vtd_pt_split_until_aligned(struct vtd_pt *pt, u64 iova,
 				      struct vtd_pt_spares *spares)
@@ -882,7 +891,7 @@ static int vtd_pt_split_until_aligned(struct vtd_pt *pt, u64 iova,
 	return 0;
 }
 
-/* Split at @iova and @end, by @need tables of which some may not be needed. */
+/* Split at @iova and @end. Allocate @need tables first, and free those that are left. */
 static int vtd_pt_split_with_spares(struct vtd_pt *pt, u64 iova, u64 end,
 				    unsigned int need, gfp_t gfp)
 {
@@ -909,7 +918,7 @@ static int vtd_pt_split_with_spares(struct vtd_pt *pt, u64 iova, u64 end,
 	return ret;
 }
 
-/* Is a table deposited for the page of 2 MiB that reaches across @iova, if one does? */
+/* Does a 2 MiB page cross @iova for whose slot a table is deposited? */
 static bool vtd_pt_split_has_deposit(struct vtd_pt *pt, u64 iova)
 {
 	unsigned int level;
@@ -920,7 +929,10 @@ static bool vtd_pt_split_has_deposit(struct vtd_pt *pt, u64 iova)
 	       vtd_pt_has_deposit(slot);
 }
 
-/* How many tables it takes that are not deposited, as far as that is seen for 2 MiB. */
+/*
+ * Number of tables that have to be allocated for a split. Only deposits for 2 MiB pages are
+ * taken into account.
+ */
 static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 {
 	unsigned int need = vtd_pt_split_tables_needed(pt, iova, end), deposited;
@@ -933,10 +945,10 @@ static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 }
 
 /*
- * Ensure that no leaf reaches across @iova or @end. Memory is there before the first
- * change, unless others split the same pages: one of them may have withdrawn a table that
- * was counted on (-EAGAIN), and then one end may be split when memory is missing for the
- * other. Or they have left less to split, so that less memory is enough.
+ * Ensure that no leaf crosses @iova or @end. Memory is allocated before the first change.
+ * If others split the same pages at the same time, one of them may withdraw a table that
+ * was counted on (-EAGAIN); then one end may have been split when memory for the other is
+ * missing. Or they leave less to split, so that less memory is enough: retry.
  */
 VISIBLE_IF_KUNIT int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 {
@@ -958,8 +970,8 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_split_ends);
 /* Clear */
 
 /*
- * Clear @n entries of @level above 1. An entry may be a neighbour's table, or become one at
- * any time while it is empty. Stops at a table; returns the number of entries done.
+ * Clear @n entries of @level above 1. Stops at a table, and returns the number of entries
+ * that are clear. An empty entry may become a neighbour's table at any time.
  */
 static unsigned int vtd_pt_clear_large(u64 *slot, unsigned int level, unsigned int n)
 {
@@ -1002,7 +1014,7 @@ static void vtd_pt_clear(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 i
 		else
 			n = vtd_pt_clear_large(slot, level, n);
 
-		/* Nothing, if a hole has just become a neighbour's table. */
+		/* n == 0: a neighbour has just populated this slot. */
 		if (n) {
 			vtd_pt_sync_entries(pt, slot, n * sizeof(*slot));
 			iova = ALIGN_DOWN(iova, vtd_pt_size(level)) +
@@ -1032,8 +1044,9 @@ static void vtd_pt_unwind(struct vtd_pt *pt, u64 iova, u64 end)
 /* Map */
 
 /*
- * Store a leaf of @level in @slot, unless that is in use. Above page directories,
- * vtd_pt_prealloc() may install a table at the same time, though it owns nothing.
+ * Store a leaf of @level in @slot, unless that is in use. Above page directories use an
+ * exchange, as vtd_pt_prealloc() may install a table at the same time without owning the
+ * range.
  */
 static __always_inline bool vtd_pt_fill_slot(u64 *slot, u64 leaf, unsigned int level)
 {
@@ -1048,7 +1061,7 @@ static __always_inline bool vtd_pt_fill_slot(u64 *slot, u64 leaf, unsigned int l
 	return true;
 }
 
-/* Fill @n slots of @level. Returns how many are filled before one is in use. */
+/* Fill @n slots of @level up to the first one in use. Returns the number filled. */
 static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned int level,
 						unsigned int n)
 {
@@ -1073,9 +1086,9 @@ static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned in
 }
 
 /*
- * Map all that @slot covers, an entry of @level for @iova that is empty, by a table
- * that is full before anybody sees it. Returns how many leaves are mapped: none if
- * somebody else has just populated the slot.
+ * Map the whole range of @slot, an empty entry of @level for @iova, by a table that is
+ * filled before anybody sees it. Returns the number of leaves mapped: 0 if somebody else
+ * has just populated the slot.
  */
 static int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			    u64 leaf, gfp_t gfp)
@@ -1095,8 +1108,8 @@ static int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
 }
 
 /*
- * Map @n leaves of @level in one table. Returns how many are, or an error. Sets *@replaced
- * if some have replaced tables.
+ * Map @n leaves of @level in one table. Returns the number mapped, or an error. Sets
+ * *@replaced if some have replaced tables.
  */
 static __always_inline int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf,
 					  unsigned int level, unsigned int n, gfp_t gfp,
@@ -1170,7 +1183,7 @@ static __always_inline int vtd_pt_map_range(struct vtd_pt *pt, u64 iova, u64 las
 	return min(ret, 0);
 }
 
-/* vtd_pt_map() with all its checks. */
+/* The general case of vtd_pt_map(), with all checks. */
 static noinline int vtd_pt_map_any(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
 				   size_t pgsize, size_t pgcount, int prot, gfp_t gfp,
 				   size_t *mapped)
@@ -1188,7 +1201,7 @@ static noinline int vtd_pt_map_any(struct vtd_pt *pt, u64 iova, phys_addr_t padd
 	    size != (size_t)size || (paddr | (paddr + size - 1)) > VTD_PT_LAST_ADDR)
 		return -ERANGE;
 
-	/* Small pages have their level as a constant. */
+	/* For small pages, let the level be a constant. */
 	leaf = fmt_make_leaf(paddr, level, prot);
 	if (level == 1)
 		return vtd_pt_map_range(pt, iova, iova + size - 1, leaf, 1, gfp, mapped);
@@ -1197,8 +1210,8 @@ static noinline int vtd_pt_map_any(struct vtd_pt *pt, u64 iova, phys_addr_t padd
 }
 
 /*
- * Map one leaf of @level, where all tables are there. Returns false, with nothing
- * changed, if that is not so, or if anything else is wrong.
+ * Map one leaf of @level if all tables exist. Returns false, with nothing changed, if a
+ * table is missing or a check fails.
  */
 static __always_inline bool vtd_pt_map_one(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
 					   unsigned int level, int prot)
@@ -1227,33 +1240,34 @@ static __always_inline bool vtd_pt_map_one(struct vtd_pt *pt, u64 iova, phys_add
  * @iova: first I/O virtual address, in bytes
  * @paddr: first physical address, in bytes
  * @pgsize: size of the leaves in bytes, one of &vtd_pt_cfg.pgsize_bitmap
- * @pgcount: how many leaves
+ * @pgcount: number of leaves
  * @prot: IOMMU_READ or IOMMU_WRITE or both. At the first level, writable implies
  *	readable, as there is no write-only page. At the second, IOMMU_CACHE sets the
  *	snoop bit, which needs ECAP.SC.
  * @gfp: how to allocate tables
  * @mapped: set to the bytes that this call has mapped and left mapped
  *
- * A large page may take the place of a table that has become empty;
- * &vtd_pt_ops.invalidate() is called for that.
+ * A large page may replace a table that has become empty; &vtd_pt_ops.invalidate() is
+ * called for that.
  *
  * Context: any, as far as @gfp and the callbacks allow. No lock is taken. Other
  * ranges may be mapped and unmapped at the same time.
  *
  * Return:
- * * 0		- all is mapped
- * * -EINVAL	- size unknown, misaligned or nothing, or no access allowed
+ * * 0		- everything is mapped
+ * * -EINVAL	- @pgsize not supported, an address misaligned, @pgcount 0, or @prot
+ *		  without access
  * * -ERANGE	- outside of the aperture (see vtd_pt_last_iova()), or of physical
  *		  addresses
  * * -EADDRINUSE - something is mapped there already; it stays, and what this
  *		  call had mapped has been unwound and invalidated
- * * -ENOMEM	- no memory for a table, or none left of &vtd_pt_cfg.max_pages; what
- *		  had been mapped stays, see @mapped, for the iommu core to unmap
+ * * -ENOMEM	- no memory for a table, or &vtd_pt_cfg.max_pages reached; what was
+ *		  mapped so far stays, see @mapped, for the iommu core to unmap
  */
 int vtd_pt_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 	       size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
 {
-	/* Most often it is one leaf where there are tables already. */
+	/* The common case: one leaf, and all tables exist. */
 	if (pgcount == 1 &&
 	    ((pgsize == SZ_4K && vtd_pt_map_one(pt, iova, paddr, 1, prot)) ||
 	     (pgsize == SZ_2M && vtd_pt_map_one(pt, iova, paddr, 2, prot)))) {
@@ -1265,7 +1279,7 @@ int vtd_pt_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_map);
 
-/* vtd_pt_unmap() of more than one entry, from @slot on, of @level. */
+/* The general case of vtd_pt_unmap(). The walk for @iova has ended at @slot, of @level. */
 static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 *slot, unsigned int level,
 					u64 iova, u64 last)
 {
@@ -1288,20 +1302,20 @@ static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 *slot, unsigned i
  * @iova: first I/O virtual address, in bytes, 4 KiB aligned
  * @size: length in bytes, 4 KiB aligned
  *
- * The range may end or begin inside of large pages: these are split first,
- * and the part outside of the range never stops translating, for hardware that walks
- * this table. (A hypervisor that shadows it may unmap the large page before it maps the
- * parts, as QEMU does for VFIO behind a caching mode.) Only that needs
- * memory, which is tried for without sleeping. Holes in the range are skipped.
+ * The range may begin or end inside of large pages. These are split first, and the
+ * parts outside of the range never stop translating, for hardware that walks this
+ * table. (A hypervisor that shadows it may unmap the large page before it maps the
+ * parts, as QEMU does for VFIO with caching mode.) Only the split needs memory, which
+ * is allocated without sleeping. Holes in the range are skipped.
  *
- * What was unmapped is the caller's to invalidate, as %VTD_PT_LEAVES, before it
- * reuses the memory; structure that was changed has been invalidated on return.
+ * The caller has to invalidate the range, as %VTD_PT_LEAVES, before it reuses the
+ * memory. Changes to the structure have been invalidated on return.
  *
  * Context: any that the callbacks allow. No lock is taken. Other ranges may be
  * mapped and unmapped at the same time.
  *
  * Return: @size, or 0 if nothing was unmapped: the range is misaligned, empty or
- * outside of the aperture, or it splits a large page and there is no memory.
+ * outside of the aperture, or it cuts a large page and there is no memory.
  */
 size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
 {
@@ -1313,7 +1327,7 @@ size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
 		return 0;
 
 	slot = vtd_pt_walk(pt, iova, 1, &level);
-	/* Most often it is one leaf. What is empty may become a table. */
+	/* The common case: one leaf. An empty entry may become a neighbour's table. */
 	if (likely(size == vtd_pt_size(level) && IS_ALIGNED(iova, size) &&
 		   (level == 1 || fmt_is_large_leaf(vtd_pt_load(slot))))) {
 		vtd_pt_store(slot, 0);
@@ -1327,7 +1341,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_unmap);
 
 /*
  * Ensure that @slot of a page directory has a page table, in use or deposited. A table
- * that has been in use stays one of that slot, so that neither is lost.
+ * always stays with its slot, so this remains true.
  */
 static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
 {
@@ -1347,22 +1361,22 @@ static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
 }
 
 /**
- * vtd_pt_prealloc() - allocate what a range may need
+ * vtd_pt_prealloc() - allocate the tables that a range may need
  * @pt: the table
  * @iova: first I/O virtual address, in bytes
  * @size: length in bytes, not 0
  * @gfp: how to allocate tables
  *
  * Until vtd_pt_free_empty_tables(), mapping pages of 4 KiB or 2 MiB in the range and
- * splitting those of 2 MiB takes no memory: each 2 MiB have a page table, installed or
- * deposited, as each huge page of a process has. For those who unmap where there may be
- * no memory, as MMU notifiers do.
+ * splitting 2 MiB pages takes no memory: each 2 MiB have a page table, installed or
+ * deposited, like each huge page of a process. For callers that cannot allocate when they
+ * unmap, such as MMU notifiers.
  *
  * Context: any that @gfp allows. Others may map, unmap and preallocate in the range at the
  * same time, as demand paging does: this call changes no leaf, and no entry of a page
- * directory, and installs page directories only where its cmpxchg finds nothing. Two who
- * preallocate the same may allocate a table more than is needed. Two who split the same
- * page at the same time may each take a table, of which one is returned.
+ * directory, and installs page directories by cmpxchg in empty entries only. Two callers
+ * that preallocate the same range may allocate a table more than needed. Two that split the
+ * same page at the same time may each take a table, of which one is returned.
  *
  * Return: 0; -ERANGE if the range is outside of the aperture; -ENOMEM; -EADDRINUSE
  * where a page of 1 GiB is mapped.
@@ -1393,12 +1407,11 @@ int vtd_pt_prealloc(struct vtd_pt *pt, u64 iova, size_t size, gfp_t gfp)
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_prealloc);
 
 /**
- * vtd_pt_iova_to_phys() - what an address translates to
+ * vtd_pt_iova_to_phys() - look up an address
  * @pt: the table
  * @iova: I/O virtual address in bytes, any alignment
  *
- * Context: any; safe against concurrent map and unmap, of which it sees the
- * state before or after.
+ * Context: any. It sees the state before or after a concurrent map or unmap.
  *
  * Return: the physical address, or 0 if nothing is mapped there.
  */
@@ -1419,16 +1432,16 @@ phys_addr_t vtd_pt_iova_to_phys(struct vtd_pt *pt, u64 iova)
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys);
 
 /**
- * vtd_pt_iova_to_phys_length() - what a range translates to, as far as it is contiguous
+ * vtd_pt_iova_to_phys_length() - look up a contiguous range
  * @pt: the table
  * @iova: I/O virtual address in bytes, any alignment
- * @size: how many bytes from there on are of interest, not 0
- * @length: set to how many of them are contiguous in memory, by leaves of one table;
- *	0 if nothing is mapped at @iova
+ * @size: number of bytes of interest, not 0
+ * @length: set to the number of bytes that are contiguous in memory, by leaves of one
+ *	table; 0 if nothing is mapped at @iova
  *
- * What is mapped by leaves of another table may be contiguous, too: the caller asks again.
+ * The leaves of the next table may continue the range; the caller has to ask again.
  *
- * Context: as vtd_pt_iova_to_phys(); each leaf is seen as it is before or after.
+ * Context: as vtd_pt_iova_to_phys(), for each leaf.
  *
  * Return: the physical address of @iova, or 0 if nothing is mapped there.
  */
@@ -1466,13 +1479,13 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys_length);
 /* Create and destroy */
 
 /**
- * vtd_pt_create() - make an empty table
- * @cfg: what the table is to be like; copied
+ * vtd_pt_create() - create an empty table
+ * @cfg: configuration; copied
  *
  * Context: may sleep.
  *
- * Return: the table, or ERR_PTR: -EINVAL if @cfg asks for what the format does
- * not have, or for an aperture of no whole GiB; -ENOMEM.
+ * Return: the table, or ERR_PTR: -EINVAL if the format does not support @cfg, or the
+ * aperture is not a multiple of 1 GiB; -ENOMEM.
  */
 struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg)
 {
@@ -1505,13 +1518,12 @@ struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg)
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_create);
 
 /**
- * vtd_pt_destroy() - free a table and all that was ever allocated for it
- * @pt: the table; whatever is still mapped goes with it
+ * vtd_pt_destroy() - free a table with all its pages
+ * @pt: the table; it may still map something
  *
- * The pages go back to the system after an RCU grace period, for the sake of
- * fault dumps.
+ * The pages are freed after an RCU grace period, for fault dumps.
  *
- * Context: no device may reach the table any more, its caches invalidated, and
+ * Context: no device can reach the table any more, its caches are invalidated, and
  * nobody may call any other function on @pt.
  */
 void vtd_pt_destroy(struct vtd_pt *pt)
@@ -1522,7 +1534,7 @@ void vtd_pt_destroy(struct vtd_pt *pt)
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_destroy);
 
 /**
- * vtd_pt_nr_tables() - how many tables there are, deposited ones included
+ * vtd_pt_nr_tables() - number of tables, including deposited ones
  * @pt: the table
  *
  * Return: the number of pages.
@@ -1533,7 +1545,7 @@ unsigned long vtd_pt_nr_tables(struct vtd_pt *pt)
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_nr_tables);
 
-/* Looks at every table, of which there may be millions, and lets others run. */
+/* Reads every table, of which there may be millions, so reschedule. */
 static bool vtd_pt_maps_nothing(struct vtd_pt *pt)
 {
 	struct vtd_pt_stats stats = {};
@@ -1551,18 +1563,17 @@ static bool vtd_pt_maps_nothing(struct vtd_pt *pt)
 }
 
 /**
- * vtd_pt_free_empty_tables() - free all tables but the root, if nothing is mapped
+ * vtd_pt_free_empty_tables() - free all tables except the root, if nothing is mapped
  * @pt: the table
  *
- * Unmapping never frees a table. It is safe at a moment when nobody can be on the way
- * through these tables, and only the owner of the whole address space knows one: no
- * CPU is (the caller says so), and hardware is not when its caches are invalidated
- * after the root has become empty. Domains may stay attached.
+ * Unmapping never frees a table, as others may be walking it. Freeing is safe when nobody
+ * can be: the owner of the whole address space guarantees that no CPU is, and hardware is
+ * not once its caches have been invalidated after the root was cleared. Domains may stay
+ * attached.
  *
- * Context: may sleep. No other function of this library may be at work on @pt, or
- * begin before this one is through, but for those that only count or dump:
- * vtd_pt_count_leaves(), vtd_pt_count_tables(), and under rcu_read_lock() vtd_pt_path()
- * and vtd_pt_next_leaf().
+ * Context: may sleep. No other function of this library may run on @pt at the same time,
+ * except those that only count or dump: vtd_pt_count_leaves(), vtd_pt_count_tables(), and
+ * under rcu_read_lock() vtd_pt_path() and vtd_pt_next_leaf().
  *
  * Return: 0, and only the root is left; -EBUSY if anything is mapped.
  */
@@ -1579,7 +1590,7 @@ int vtd_pt_free_empty_tables(struct vtd_pt *pt)
 	vtd_pt_sync_entries(pt, pt->root, PAGE_SIZE);
 	pt->cfg.ops->invalidate(pt->cfg.owner, 0, pt->last, VTD_PT_STRUCTURE);
 
-	/* The root was the first, and so is the last of the list. */
+	/* The root was linked first, so it is the last in the list. */
 	for (end = &pages, i = 0; *end != root; end = &(*end)->next) {
 		if (++i % 64 == 0)
 			cond_resched();
@@ -1601,18 +1612,18 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_free_empty_tables);
 
 #ifdef FMT_DIRTY
 
-/* What a call of vtd_pt_read_and_clear_dirty() is to do */
+/* Arguments of vtd_pt_read_and_clear_dirty() */
 struct vtd_pt_dirty {
 	struct vtd_pt *pt;
 	u64 last;		/* of the range */
-	u64 unit;		/* split what is larger */
+	u64 unit;		/* split larger leaves */
 	bool clear;
 	struct iommu_dirty_bitmap *report;
 };
 
 /*
  * Clear Dirty in @slot, which held *@entry, a dirty leaf. On failure *@entry is what the
- * slot holds: another reader that has split the leaf has copied the bit to the parts.
+ * slot holds: another reader may have split the leaf and copied the bit to the parts.
  */
 static bool vtd_pt_clear_dirty(struct vtd_pt *pt, u64 *slot, u64 *entry)
 {
@@ -1625,12 +1636,11 @@ static bool vtd_pt_clear_dirty(struct vtd_pt *pt, u64 *slot, u64 *entry)
 
 /*
  * Replace the large page at @slot, an entry of @level for @iova that held *@entry, a dirty
- * leaf, by a table in which the parts that lie in the range are not dirty, and others are.
+ * leaf, by a table. Its parts that lie in the range are clean, the others dirty.
  * vtd_pt_sync_split() has to follow. On failure *@entry is what the slot holds.
  *
- * Taking a deposited table is safe, as no owner of the page is at work who may have
- * counted on it; allocating another one would leave one more with each turn of mapping
- * the page and splitting it.
+ * Taking a deposited table is safe, as no owner of the page can be splitting it. If a table
+ * were allocated instead, each round of mapping and splitting the page would add one.
  */
 static bool vtd_pt_split_dirty(const struct vtd_pt_dirty *dirty, u64 *slot,
 			       unsigned int level, u64 iova, u64 *entry)
@@ -1660,10 +1670,11 @@ static bool vtd_pt_split_dirty(const struct vtd_pt_dirty *dirty, u64 *slot,
 }
 
 /*
- * Steps 3 to 5 of "Syncing a table" for the large pages that @split has, of @n in one
- * table from @slot on, the entry of @level for @iova. One invalidation does for all, as each
- * waits for hardware. A write through what hardware has cached of a page comes
- * before its end, and so belongs to the report; a later one sets the bit of its part.
+ * Steps 3 to 5 of "Syncing a table" for the large pages set in @split, a bitmap of @n
+ * entries in one table from @slot on, the entry of @level for @iova. Invalidate once for all
+ * of them, as each invalidation waits for hardware. A write through a cached translation
+ * comes before the end of the invalidation, and is covered by this report; a later write
+ * sets the bit of its part.
  */
 static void vtd_pt_sync_split(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			      const unsigned long *split, unsigned int n)
@@ -1687,9 +1698,9 @@ static void vtd_pt_sync_split(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 }
 
 /*
- * Report the dirty leaf at @slot, an entry of @level for @iova that held *@entry, as far as
- * the range goes. A page that reaches out of the range stays dirty, as the rest of it has
- * not been reported. On failure *@entry is what the slot holds.
+ * Report the part of the dirty leaf at @slot, an entry of @level for @iova that held
+ * *@entry, that lies in the range. A page that extends beyond the range stays dirty, as the
+ * rest of it has not been reported. On failure *@entry is what the slot holds.
  */
 static bool vtd_pt_report_leaf(const struct vtd_pt_dirty *dirty, u64 *slot,
 			       unsigned int level, u64 iova, u64 *entry)
@@ -1706,8 +1717,9 @@ static bool vtd_pt_report_leaf(const struct vtd_pt_dirty *dirty, u64 *slot,
 }
 
 /*
- * Report the leaves that are dirty among those of @level in one table, from @slot on, the
- * entry for @iova. Returns where the table, or the range, ends or a table is in the way.
+ * Report the dirty leaves of @level in one table, from @slot on, the entry for @iova.
+ * Returns the address at which the table or the range ends, or of an entry that refers to a
+ * table.
  */
 static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigned int level,
 			    u64 iova)
@@ -1745,23 +1757,23 @@ static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigne
  * @iova: first I/O virtual address, in bytes
  * @last: last one, inclusive
  * @flags: IOMMU_DIRTY_NO_CLEAR: do not clear them
- * @unit: how many bytes one bit of the report stands for: larger pages are split when they
- *	are reported and cleared. At least 4 KiB; U64_MAX splits none.
- * @report: where to report what is dirty in the range. What is to be invalidated for
- *	hardware to set the bits again is gathered there as well.
+ * @unit: number of bytes that one bit of the report covers: larger pages are split when
+ *	they are reported and cleared. At least 4 KiB; U64_MAX splits none.
+ * @report: where to report dirty ranges. It also gathers the ranges that have to be
+ *	invalidated for hardware to set the bits again.
  *
  * Each leaf is visited once, and its bit is cleared by an exchange of the entry. A write
- * is reported by this call or the next, also if the leaf is split meanwhile.
+ * is reported by this call or the next one, also if the leaf is split meanwhile.
  *
- * A large page that is split by one level is reported only as far as the range goes; what
- * is outside of it stays dirty. From then on, reports are as fine as its parts. Without
- * memory the page stays, and is clean only if all of it has been reported.
+ * A large page is split by one level. Only its part in the range is reported; the rest
+ * stays dirty. Later reports have the granularity of its parts. If there is no memory for a
+ * split, the page stays, and becomes clean only if all of it has been reported.
  *
- * Context: may sleep. The caller has to keep map, unmap and split of the range away, and of
- * large pages that reach into it: they store to leaves that this call replaces by tables.
- * iommufd does: it reads what areas with pages have, with iova_rwsem held, and pages come
- * and go with iova_rwsem held for writing. Lookups and other readers of Dirty bits may run
- * at the same time.
+ * Context: may sleep. The caller has to exclude map, unmap and split in the range, and of
+ * large pages that overlap it: they store to leaves that this call replaces by tables.
+ * iommufd does so: it calls this for areas with pages, with iova_rwsem held, and pages are
+ * added and removed with iova_rwsem held for writing. Lookups and other readers of Dirty
+ * bits may run at the same time.
  */
 void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 				 unsigned long flags, u64 unit,
@@ -1779,8 +1791,8 @@ void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 	while (iova <= dirty.last) {
 		unsigned int level;
 		/*
-		 * Below an entry that is not in sync, a bit must not be cleared: hardware may
-		 * have all of the large page cached as dirty.
+		 * A bit must not be cleared below an entry that is not in sync: hardware may
+		 * have the whole large page cached as dirty.
 		 */
 		u64 *slot = vtd_pt_walk_synced(pt, iova, 1, &level);
 
@@ -1807,7 +1819,7 @@ phys_addr_t vtd_pt_root(const struct vtd_pt *pt)
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_root);
 
 /**
- * vtd_pt_config() - what the table was created with
+ * vtd_pt_config() - configuration of the table
  * @pt: the table
  *
  * Return: the configuration. It does not change.
@@ -1823,7 +1835,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_config);
  * @pt: the table
  *
  * First level: 47 bits with 4 levels, 56 bits with 5. Second level: 39, 48 or 57 bits
- * with 3, 4 or 5 levels. Or what &vtd_pt_cfg.last_iova leaves of it.
+ * with 3, 4 or 5 levels. &vtd_pt_cfg.last_iova may reduce that.
  *
  * Return: the address in bytes, inclusive.
  */
@@ -1834,19 +1846,19 @@ u64 vtd_pt_last_iova(const struct vtd_pt *pt)
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_last_iova);
 
 /**
- * vtd_pt_path() - follow a table as hardware would
+ * vtd_pt_path() - walk a table as hardware would
  * @root: physical address of the topmost table
  * @levels: its level
  * @iova: I/O virtual address in bytes
- * @path: the entries met, by level; 0 where the walk did not come
+ * @path: the entries of the walk, by level; 0 for levels that it did not reach
  *
- * Goes from a PASID entry's pointer, so that fault dumps and debugfs need no
- * handle. Only for tables of this library: others may free pages at any time.
+ * Starts from the pointer in a PASID entry, so that fault dumps and debugfs need no
+ * &struct vtd_pt. Only for tables of this library: others may free pages at any time.
  *
  * Context: any; under rcu_read_lock() since before @root was read, or while the
- * table can neither be destroyed nor give anything back.
+ * table can neither be destroyed nor free tables.
  *
- * Return: the level at which the walk ended, at a leaf or at nothing.
+ * Return: the level at which the walk ended, at a leaf or an empty entry.
  */
 unsigned int vtd_pt_path(phys_addr_t root, unsigned int levels, u64 iova,
 			 u64 path[VTD_PT_MAX_LEVELS + 1])
@@ -1866,10 +1878,10 @@ unsigned int vtd_pt_path(phys_addr_t root, unsigned int levels, u64 iova,
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_path);
 
 /**
- * vtd_pt_next_leaf() - find the first leaf at or behind an address
+ * vtd_pt_next_leaf() - find the first leaf at or after an address
  * @root: physical address of the topmost table
  * @levels: its level
- * @iova: where to begin; set to where the leaf begins, in bytes
+ * @iova: where to start, in bytes; set to the first address of the leaf
  * @path: the entries that lead to the leaf, by level
  * @level: the leaf's level: 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB
  *
@@ -1888,7 +1900,7 @@ bool vtd_pt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
 		if (fmt_present(path[*level]))
 			return true;
 
-		/* To where the table ends, or something else is in it. */
+		/* Skip to the next present entry, or to the end of the table. */
 		slot = *level == levels ? phys_to_virt(root) :
 					  vtd_pt_table(path[*level + 1]);
 		slot += vtd_pt_index(*iova, *level);
@@ -1916,18 +1928,18 @@ static void vtd_pt_count_table(u64 *table, unsigned int level, struct vtd_pt_sta
 }
 
 /**
- * vtd_pt_count_leaves() - count the leaves of one GiB, or skip more where nothing is
+ * vtd_pt_count_leaves() - count the leaves of 1 GiB, or skip a larger empty range
  * @pt: the table
- * @iova: where to go on, a multiple of 1 GiB; set to where the next call goes on
- * @stats: where to add
+ * @iova: where to start, a multiple of 1 GiB; set to the start of the next call
+ * @stats: where to add the numbers
  *
- * Leaves are counted when somebody asks: counting them as they come would cost every
- * map a store to a shared line. Concurrent operations are seen in part.
+ * Leaves are counted on request: a counter would cost every map a store to a shared cache
+ * line. Concurrent operations may be counted in part.
  *
- * Context: any but concurrently with vtd_pt_destroy(). Takes less than a millisecond, so
- * that the caller can let others go ahead in between.
+ * Context: any except concurrently with vtd_pt_destroy(). Takes less than a millisecond, so
+ * that the caller can reschedule between calls.
  *
- * Return: true if there is more to come.
+ * Return: true if there is more to count.
  */
 bool vtd_pt_count_leaves(struct vtd_pt *pt, u64 *iova, struct vtd_pt_stats *stats)
 {
@@ -1953,9 +1965,9 @@ bool vtd_pt_count_leaves(struct vtd_pt *pt, u64 *iova, struct vtd_pt_stats *stat
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_count_leaves);
 
 /**
- * vtd_pt_count_tables() - tell how many tables there are
+ * vtd_pt_count_tables() - count the tables by level
  * @pt: the table
- * @stats: what was found; no leaves
+ * @stats: set to the numbers of tables; no leaves
  *
  * Context: as vtd_pt_count_leaves().
  */

@@ -3,8 +3,8 @@
  * Page tables of the Intel IOMMU, first and second level, as a library.
  *
  * The library knows page tables and nothing of domains, devices or queued
- * invalidation; paging_domain.c puts it under the iommu core's domain operations.
- * Documentation/arch/x86/intel-iommu-flpt.rst tells the design and why.
+ * invalidation; paging_domain.c implements the iommu core's domain operations with it.
+ * Documentation/arch/x86/intel-iommu-flpt.rst describes the design and the reasons.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_H
 #define _INTEL_IOMMU_PGTABLE_H
@@ -19,11 +19,11 @@ struct vtd_pt;
 
 /**
  * enum vtd_pt_change - what an operation did to entries that hardware may cache
- * @VTD_PT_LEAVES: only leaves were cleared. Cached paging structures stay true:
+ * @VTD_PT_LEAVES: only leaves were cleared. Cached paging structures stay valid:
  *		 the invalidation hint may be set (VT-d section 6.5.2, IH).
  * @VTD_PT_STRUCTURE: an entry went from table to leaf or from leaf to table.
- *		 Paging-structure caches have to go as well (IH clear), and
- *		 device TLBs must forget the whole of the range.
+ *		 Paging-structure caches have to be invalidated as well (IH clear),
+ *		 and device TLBs for the whole range.
  */
 enum vtd_pt_change {
 	VTD_PT_LEAVES,
@@ -31,15 +31,15 @@ enum vtd_pt_change {
 };
 
 /**
- * struct vtd_pt_ops - what the library asks of its owner
+ * struct vtd_pt_ops - callbacks of the library
  * @sync_entries: Write @size bytes at @addr back to memory, and return when a
  *	page walk that does not snoop caches will find them there. Only called
- *	where &vtd_pt_cfg.coherent is false.
- * @invalidate: Translations of @start to @last (inclusive, bytes) changed under
+ *	if &vtd_pt_cfg.coherent is false.
+ * @invalidate: Entries for @start to @last (inclusive, bytes) changed under
  *	mappings that stay: invalidate, and return when it is done. @change says
- *	how deep. Never called for what vtd_pt_unmap() unmapped: that is its caller's
- *	to invalidate, as %VTD_PT_LEAVES. An operation that only adds entries calls it
- *	if it finds a table that another CPU has not finished installing.
+ *	which caches. Not called for the range of a vtd_pt_unmap(), which the caller
+ *	has to invalidate, as %VTD_PT_LEAVES. An operation that only adds entries
+ *	calls it if it finds a table that another CPU has not finished installing.
  *
  * Both are called from the context of the library call, which may be atomic.
  */
@@ -50,21 +50,20 @@ struct vtd_pt_ops {
 };
 
 /**
- * struct vtd_pt_cfg - what is fixed when a table is created
- * @ops: the owner's callbacks
- * @owner: handed to the callbacks
+ * struct vtd_pt_cfg - configuration of a table, fixed when it is created
+ * @ops: the callbacks
+ * @owner: passed to the callbacks
  * @levels: first level: 4, or 5, which needs CAP.FL5LP (VT-d section 3.6); second
- *	level: 3 to 5, of which CAP.SAGAW tells (section 3.7)
+ *	level: 3 to 5, see CAP.SAGAW (section 3.7)
  * @pgsize_bitmap: leaf sizes in bytes, OR-ed: SZ_4K always, SZ_2M, and SZ_1G
  *	(first level: CAP.FL1GP; second level: CAP.SSLPS)
- * @last_iova: last address of the aperture, which is a number of whole GiB; 0, or more
+ * @last_iova: last address of the aperture, which is a multiple of 1 GiB; 0, or more
  *	than the depth allows, means all that the depth allows
  * @coherent: page walks snoop the caches (ECAP.SMPWC; in legacy mode ECAP.C)
  * @nid: NUMA node of the tables, or NUMA_NO_NODE
- * @gfp: added to the gfp of every table: __GFP_ACCOUNT if a user is to be
- *	charged for them
- * @max_pages: the most pages that all tables together may take, or 0; what needs
- *	more fails with -ENOMEM
+ * @gfp: added to the gfp of every table: __GFP_ACCOUNT to charge a user for them
+ * @max_pages: limit for the pages of all tables, or 0 for none; an operation that
+ *	needs more fails with -ENOMEM
  */
 struct vtd_pt_cfg {
 	const struct vtd_pt_ops *ops;
@@ -79,9 +78,9 @@ struct vtd_pt_cfg {
 };
 
 /**
- * struct vtd_pt_stats - what a table is made of
- * @tables: table pages per level, [1] to [5]; deposited ones included
- * @deposited: of these, pages that wait for their slot to turn into a table again
+ * struct vtd_pt_stats - numbers of tables and leaves
+ * @tables: table pages per level, [1] to [5], including deposited ones
+ * @deposited: of these, pages that are deposited for their slot
  * @leaves: present leaves by level: [1] 4 KiB, [2] 2 MiB, [3] 1 GiB
  */
 struct vtd_pt_stats {
@@ -92,7 +91,7 @@ struct vtd_pt_stats {
 
 /*
  * All functions exist once for each format: vtd_pt_fl_map() and vtd_pt_sl_map(), and so
- * on. What they do is told in pgtable.c.
+ * on. Their kernel-doc is in pgtable.c.
  */
 #define VTD_PT_FUNCTIONS(fmt)								\
 struct vtd_pt *vtd_pt_##fmt##_create(const struct vtd_pt_cfg *cfg);			\
@@ -123,7 +122,7 @@ VTD_PT_FUNCTIONS(sl);
 
 #undef VTD_PT_FUNCTIONS
 
-/* Dirty tracking is the second level's. */
+/* Only the second level has dirty tracking. */
 void vtd_pt_sl_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 				    unsigned long flags, u64 unit,
 				    struct iommu_dirty_bitmap *report);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the tables of paging domains are made of, in debugfs: one line for each device
- * and PASID that a domain is attached to.
+ * Statistics of the page tables of paging domains in debugfs: one line for each device and
+ * PASID that a domain is attached to.
  */
 
 #include <linux/debugfs.h>
@@ -17,8 +17,8 @@ static DEFINE_MUTEX(paging_domains_lock);
 static LIST_HEAD(paging_domains);
 
 /**
- * intel_pgtable_debugfs_add() - show a domain from now on
- * @domain: paging domain, complete
+ * intel_pgtable_debugfs_add() - show a domain
+ * @domain: paging domain, fully set up
  *
  * Context: may sleep.
  */
@@ -32,7 +32,7 @@ void intel_pgtable_debugfs_add(struct dmar_domain *domain)
 }
 
 /**
- * intel_pgtable_debugfs_remove() - show a domain no longer
+ * intel_pgtable_debugfs_remove() - no longer show a domain
  * @domain: paging domain that is about to be freed
  *
  * Context: may sleep.
@@ -112,7 +112,7 @@ static void pgtable_show_domain(struct seq_file *m, struct dmar_domain *domain,
 	spin_unlock_irqrestore(&domain->lock, flags);
 }
 
-/* The first domain of the list from number @nr on */
+/* The first domain in the list whose number is @nr or higher */
 static struct dmar_domain *paging_domain_from(u64 nr)
 {
 	struct dmar_domain *domain;
@@ -126,9 +126,9 @@ static struct dmar_domain *paging_domain_from(u64 nr)
 }
 
 /*
- * Counting may take seconds, and domains have to come and go meanwhile. So the lock is
- * dropped after each GiB. A domain that is freed by then is not shown; no other is
- * skipped, as the numbers do not change.
+ * Counting may take seconds, and domains have to be allocated and freed meanwhile. So drop
+ * the lock after each GiB. A domain that is freed by then is not shown. No other domain is
+ * skipped, as their numbers do not change.
  */
 static int pgtable_stats_show(struct seq_file *m, void *unused)
 {
@@ -162,7 +162,7 @@ static int pgtable_stats_show(struct seq_file *m, void *unused)
 DEFINE_SHOW_ATTRIBUTE(pgtable_stats);
 
 /**
- * intel_pgtable_debugfs_init() - make the file
+ * intel_pgtable_debugfs_init() - create the file
  * @parent: the driver's directory in debugfs
  */
 void __init intel_pgtable_debugfs_init(struct dentry *parent)

@@ -2,8 +2,8 @@
 /*
  * First-level (first-stage) paging entries: what the bits mean.
  *
- * This header is the whole format. pgtable.c walks, fills and splits tables through
- * the accessors fmt_*() only, and knows no bit by itself; pgtable_sl.h has the same
+ * This header defines the whole format. pgtable.c walks, fills and splits tables through
+ * the accessors fmt_*() only, and uses no bit directly; pgtable_sl.h has the same
  * accessors for the second level.
  *
  * Layouts are from the Intel Virtualization Technology for Directed I/O
@@ -30,8 +30,8 @@
 /*
  * Bits 9, 11 and 52 to 62 are ignored by hardware (bit 10 is Extended Accessed
  * where the PASID entry enables it). Bit 52 of an entry that refers to a table
- * says that hardware is in sync with it: the entry is in memory, and what it
- * replaced is invalidated. See "Syncing a table" in pgtable.c.
+ * says that hardware is in sync with it: the entry is in memory, and the large page
+ * that it replaced, if any, is invalidated. See "Syncing a table" in pgtable.c.
  */
 #define FMT_SYNCED	BIT_ULL(52)
 
@@ -58,7 +58,7 @@ static inline bool fmt_is_table(u64 entry, unsigned int level)
 	return fmt_present(entry) && !fmt_is_leaf(entry, level);
 }
 
-/* Above level 1. Of several entries that are ANDed, all of them. */
+/* For levels above 1. If several entries are ANDed, true if all of them are leaves. */
 static inline bool fmt_is_large_leaf(u64 entry)
 {
 	return (entry & (FL_P | FL_PS)) == (FL_P | FL_PS);
@@ -81,8 +81,8 @@ static inline u64 fmt_make_table(phys_addr_t table)
 
 /*
  * A leaf for @paddr at @level. There is no write-only page (Present grants
- * reads). Accessed, and Dirty where writes are allowed, are preset: nobody reads
- * them back on this path, and hardware is spared the atomic update.
+ * reads). Accessed, and Dirty if writes are allowed, are preset, which saves hardware
+ * the atomic update: nobody reads them at the first level.
  */
 static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 {
@@ -98,9 +98,9 @@ static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 
 /*
  * Entry @index of the table that replaces @leaf, a leaf at @level above 1: the
- * same translation, permissions, Accessed and Dirty and ignored bits. The PAT
- * bit of a large page stands at bit 12, that of a 4 KiB page where a large page
- * has its page size.
+ * same translation, permissions, Accessed and Dirty and ignored bits. The PAT bit
+ * moves: it is bit 12 of a large page, and bit 7, which is Page Size there, of a 4 KiB
+ * page.
  */
 static inline u64 fmt_split_leaf(u64 leaf, unsigned int level, unsigned int index)
 {

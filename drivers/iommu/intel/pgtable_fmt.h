@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What both formats of VT-d paging entries share: tables of 512 entries of 8 bytes,
+ * Common to both formats of VT-d paging entries: tables of 512 entries of 8 bytes,
  * 4 KiB pages, addresses in bits 51:12.
  *
  * Levels are counted from the leaves: 1 is the page table (4 KiB pages), 2 the
@@ -57,8 +57,8 @@ static inline phys_addr_t fmt_leaf_addr(u64 entry, unsigned int level)
 }
 
 /*
- * One load and one store of a whole entry. A 32-bit kernel has no plain 64-bit
- * access, and hardware must never see half an entry.
+ * A single load and a single store of a whole entry: hardware must never see half an
+ * entry. A 32-bit kernel has no plain 64-bit access.
  */
 static inline u64 vtd_pt_load(u64 *entry)
 {

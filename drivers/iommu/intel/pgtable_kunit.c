@@ -3,23 +3,23 @@
  * KUnit suite of the page-table library, for the format that is chosen by the files
  * which include this one: pgtable_fl_kunit.c and pgtable_sl_kunit.c.
  *
- * A lab holds one table together with everything that is needed to judge it:
+ * A lab holds one table together with everything that is needed to check it:
  *
  * - the memory of the table. Every page that the library allocates comes from
- *   here and is kept until the end, so that one which is leaked, freed twice,
- *   or reachable after it was freed is told from its reference count.
- * - memory as the hardware sees it. Where the walk is not coherent, every page
- *   has a copy that begins as garbage and changes only, line by line, when the
- *   library asks for a write-back.
+ *   here and is kept until the end, so that its reference count shows whether it
+ *   is leaked, freed twice, or reachable after it was freed.
+ * - memory as the hardware sees it. If the walk is not coherent, every page
+ *   has a copy that begins as garbage and changes, line by line, only when the
+ *   library writes back.
  * - a model: the list of ranges that should translate.
  *
- * lab_map(), lab_unmap() and lab_split() work out from the model and from the
- * table what must happen: the return value, progress, every invalidation, how
+ * lab_map(), lab_unmap() and lab_split() derive the expected result from the model
+ * and from the table: the return value, progress, every invalidation, how
  * much may be allocated. They call the library, and compare. After the call and
  * after every write-back during it, pgtable_spec.c, which is written from the
  * specification, walks everything that the hardware can reach: each address must
- * translate as it did before the call or as it is to do after it, so what stays
- * never has a hole.
+ * translate as before the call or as after it, so mappings that stay never have
+ * a hole.
  *
  * Parameters, as flpt_kunit.seed= or slpt_kunit.seed=: the seed of the random test, which
  * prints the one it took; flpt_kunit.steps=: the number of its steps.
@@ -55,8 +55,8 @@ module_param(seed, ullong, 0444);
 MODULE_PARM_DESC(seed, "Seed of the random test; 0 takes a new one");
 
 /*
- * Sanitizers make all of this many times slower. Less often there what is done
- * over and over again, and unless told otherwise with fewer configurations.
+ * Sanitizers make all of this many times slower. With them, repeat less, and unless
+ * requested otherwise test fewer configurations.
  */
 #define TIMES(n)	((n) / (IS_ENABLED(CONFIG_KASAN) ? 5 : 1))
 
@@ -70,12 +70,12 @@ MODULE_PARM_DESC(steps, "Steps of the random test for each configuration");
 
 #define RW		(IOMMU_READ | IOMMU_WRITE)
 #define PA_BITS		52		/* sections 9.7, 9.8: addresses are bits 51:12 */
-#define LINE		64		/* what a write-back takes along */
+#define LINE		64		/* size of a cache line */
 #define GARBAGE		0xff		/* memory that was never written back */
 #define MAX_EXTENTS	4096
 #define MAX_CALLS	1088
 
-/* What a table is created with. */
+/* Configuration of a table */
 
 struct lab_param {
 	unsigned int levels;
@@ -87,7 +87,7 @@ struct lab_param {
 #define SIZES_1G	(SZ_4K | SZ_2M | SZ_1G)
 #define SIZES_2M	(SZ_4K | SZ_2M)
 
-/* What CPUs and hardware do not both interpret, and Accessed and Dirty. */
+/* Bits that CPUs and hardware do not both interpret, and Accessed and Dirty. */
 #if SECOND_LEVEL
 #define SOFTWARE_BITS	(BIT_ULL(63) | GENMASK_ULL(61, 52) | BIT_ULL(10))
 #define ACCESSED_DIRTY	(BIT_ULL(8) | BIT_ULL(9))
@@ -179,7 +179,7 @@ struct model {
 	struct extent *extents;
 };
 
-/* An invalidation that was asked for, or that ought to be. */
+/* An invalidation that was requested, or that is expected. */
 struct call {
 	u64 start;
 	u64 last;
@@ -201,12 +201,12 @@ struct lab {
 	struct xarray pages;
 	spinlock_t memory_lock;		/* one writes back at a time */
 
-	/* Allocation: fail the one after so many others; negative: none. */
+	/* Number of allocations before the one that fails; negative: none fails. */
 	atomic_t fail_in;
 	atomic_t allocs;
 	atomic_t failed;
 
-	/* The model, and what it is to be after the current operation. */
+	/* The model, and its state after the current operation. */
 	struct model before;
 	struct model after;
 	struct model scratch;
@@ -216,7 +216,7 @@ struct lab {
 
 	bool atomic;		/* call the library where it must not sleep */
 	bool must_not_sleep;	/* it is in such a call, or in vtd_pt_unmap() */
-	bool any_attributes;	/* the test wrote attributes by itself */
+	bool any_attributes;	/* the test has written attributes itself */
 	u64 dirty_unit;		/* of vtd_pt_read_and_clear_dirty() */
 	bool watching;		/* walk all after each write-back */
 	bool racing;		/* several threads: log no invalidations */
@@ -235,7 +235,7 @@ struct lab {
 	unsigned int round;
 };
 
-/* The next larger size of a leaf, 0 behind the last. */
+/* The next larger size of a leaf, 0 after the largest. */
 static u64 next_size(const struct lab *lab, u64 size)
 {
 	size *= SPEC_ENTRIES;
@@ -392,7 +392,7 @@ static void view_open(struct view *view, struct lab *lab, bool cpu)
 	};
 }
 
-/* What hardware finds at @iova now. */
+/* The translation that hardware finds at @iova now. */
 static void lab_walk(struct lab *lab, u64 iova, struct spec_walk *walk)
 {
 	struct view view;
@@ -412,7 +412,7 @@ static bool hw_sees(struct lab *lab, u64 iova, u64 pa)
 		    walk.fault == SPEC_NOT_PRESENT;
 }
 
-/* The entry that decides about @iova, in the CPU's memory. */
+/* The entry that translates @iova, in the CPU's memory. */
 static u64 *lab_entry(struct lab *lab, u64 iova)
 {
 	struct spec_walk walk;
@@ -436,7 +436,7 @@ static void memory_sync(struct lab *lab, void *addr, size_t size)
 	if (!copy || to > PAGE_SIZE / sizeof(u64))
 		return;
 
-	/* A line is written back as a whole: no store of others is lost. */
+	/* A line is written back as a whole; stores of other CPUs are not lost. */
 	spin_lock(&lab->memory_lock);
 	for (; from < to; from++)
 		WRITE_ONCE(copy[from], READ_ONCE(memory[from]));
@@ -482,7 +482,7 @@ static void *lab_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp)
 
 	memset(copy, GARBAGE, PAGE_SIZE);
 	page = iommu_alloc_page_node(cfg->nid, gfp);
-	/* What is not asked to be zero is not, and nothing is known of it. */
+	/* Pages that are not requested to be zero hold garbage. */
 	if (page && !(gfp & __GFP_ZERO))
 		memset(page, GARBAGE, PAGE_SIZE);
 	if (!page || xa_err(xa_store(&lab->pages, PHYS_PFN(virt_to_phys(page)),
@@ -496,7 +496,7 @@ static void *lab_alloc_page(const struct vtd_pt_cfg *cfg, gfp_t gfp)
 	return page;
 }
 
-/* Let go of pages that the library has freed. Returns how many it still has. */
+/* Release pages that the library has freed. Returns how many it still has. */
 static unsigned long lab_reap(struct lab *lab)
 {
 	unsigned long pfn, nr = 0;
@@ -530,7 +530,7 @@ struct survey {
 	struct xarray seen;
 };
 
-/* The first finding is enough. */
+/* Report only the first mismatch. */
 static __printf(2, 3) void survey_fail(struct survey *s, const char *fmt, ...)
 {
 	struct va_format vaf = { .fmt = fmt };
@@ -580,7 +580,7 @@ static void survey_table(struct spec_visitor *v, u64 addr, unsigned int level,
 		survey_lines(s, addr);
 }
 
-/* What a request may do to a page that was mapped for @prot */
+/* The accesses that a page mapped with @prot allows */
 static int access_of(int prot)
 {
 	/* The first level has no write-only page, and no Snoop bit. */
@@ -667,8 +667,8 @@ static void survey_illegal(struct spec_visitor *v, u64 iova,
 }
 
 /*
- * @cpu: look at what the CPU has, which may not have been written back yet.
- * @at_rest: no operation is under way.
+ * @cpu: check the CPU's view, which may not have been written back yet.
+ * @at_rest: no operation is in progress.
  */
 static void survey_run(struct survey *s, struct lab *lab, bool cpu, bool at_rest)
 {
@@ -691,7 +691,7 @@ static void survey_run(struct survey *s, struct lab *lab, bool cpu, bool at_rest
 	xa_destroy(&s->seen);
 }
 
-/* A number that changes with any entry that hardware or library can reach. */
+/* A hash of all entries that hardware or library can reach. */
 static u32 lab_digest(struct lab *lab)
 {
 	struct survey survey;
@@ -712,7 +712,7 @@ static void lab_sync_entries(void *owner, void *addr, size_t size)
 
 	memory_sync(lab, addr, size);
 
-	/* The root is written back before anybody can have the table. */
+	/* The root is written back before anybody can use the table. */
 	if (lab->watching && lab->pt)
 		survey_run(&survey, lab, false, false);
 }
@@ -741,8 +741,8 @@ static bool calls_have(const struct calls *calls, const struct call *call)
 }
 
 /*
- * When an invalidation is asked for, hardware must not be able to find again
- * what is to be forgotten: memory has the new state.
+ * When an invalidation is requested, hardware must not find the old state again:
+ * memory has the new state.
  */
 static void check_invalidation(struct lab *lab, u64 iova, enum vtd_pt_change change)
 {
@@ -856,7 +856,7 @@ static void lab_check(struct lab *lab)
 	KUNIT_ASSERT_EQ(lab->test, lab->test->status, KUNIT_SUCCESS);
 }
 
-/* Operations, with all that is to be expected of them */
+/* Operations, with their expected results */
 
 static void op_begin(struct lab *lab)
 {
@@ -902,7 +902,7 @@ static bool in_aperture(struct lab *lab, u64 iova, u64 size)
 	return iova <= last && size - 1 <= last - iova;
 }
 
-/* What vtd_pt_map() has to say of its arguments. */
+/* The result of vtd_pt_map()'s checks of its arguments. */
 static int expect_arguments(struct lab *lab, u64 iova, u64 pa, u64 pgsize,
 			    u64 count, int prot)
 {
@@ -931,8 +931,8 @@ static bool is_table(struct lab *lab, u64 iova, u64 pgsize)
 }
 
 /*
- * Returns how many leaves fit in before one is in the way. @replaces is set to the first of
- * them that takes the place of a table.
+ * Returns how many leaves can be mapped before one is in use. @replaces is set to the first
+ * of them that replaces a table.
  */
 static u64 expect_leaves(struct lab *lab, u64 iova, u64 pgsize, u64 count, u64 *replaces)
 {
@@ -1004,7 +1004,7 @@ static int lab_map(struct lab *lab, u64 iova, u64 pa, u64 pgsize, u64 count,
 	return ret;
 }
 
-/* Splitting the leaf that reaches across @iova, if any, level by level. */
+/* Split the leaf that crosses @iova, if any, level by level. */
 static void expect_split(struct lab *lab, u64 iova)
 {
 	struct spec_walk walk;
@@ -1028,13 +1028,13 @@ static void expect_split(struct lab *lab, u64 iova)
 	}
 }
 
-/* What must stay the same if there is no memory, where there may be none. */
+/* State that must not change if no memory can be allocated. */
 static u32 split_digest(struct lab *lab)
 {
 	return atomic_read(&lab->fail_in) < 0 ? 0 : lab_digest(lab);
 }
 
-/* No memory may be asked for beyond a table for each page to be split. */
+/* At most one table may be allocated for each page to be split. */
 static bool expect_split_to_fail(struct lab *lab, u32 digest)
 {
 	KUNIT_EXPECT_LE(lab->test, atomic_read(&lab->allocs), lab->want->nr);
@@ -1094,7 +1094,7 @@ static int lab_split(struct lab *lab, u64 iova)
 	return ret;
 }
 
-/* Preparations that are to succeed. */
+/* Preparations that have to succeed. */
 
 static void must_map(struct lab *lab, u64 iova, u64 pgsize, u64 count)
 {
@@ -1135,7 +1135,7 @@ static u64 lab_end(struct lab *lab)
 	return vtd_pt_last_iova(lab->pt) + 1;
 }
 
-/* The beginnings of a lab and its end */
+/* Set-up and tear-down of a lab */
 
 static const struct vtd_pt_ops lab_ops = {
 	.sync_entries = lab_sync_entries,
@@ -1235,7 +1235,7 @@ static void pgtable_test_exit(struct kunit *test)
 	xa_destroy(&lab->pages);
 }
 
-/* The judge itself, against entries written by hand from sections 9.7 and 9.8 */
+/* The reference walker, on entries written by hand from sections 9.7 and 9.8 */
 
 struct spec_case {
 	const char *name;
@@ -1456,7 +1456,7 @@ static void check_rights(struct kunit *test, const struct spec_case *c,
 			    c->name);
 }
 
-/* The judge reads every field and refuses every reserved bit. */
+/* The walker reads every field and refuses every reserved bit. */
 static void spec_walks_by_the_book(struct kunit *test)
 {
 	unsigned int i;
@@ -1509,7 +1509,7 @@ static void log_illegal(struct spec_visitor *v, u64 iova,
 #define TABLE	(SECOND_LEVEL ? 0x103 : 0x027)
 #define LARGE	(SECOND_LEVEL ? 0x383 : 0x0e7)
 
-/* The judge comes to every entry, and to a table once for each way to it. */
+/* The walker reaches every entry, and a table once for each path to it. */
 static void spec_scans_everything(struct kunit *test)
 {
 	static const struct spec_case empty = { .levels = 4, .haw = 52 };
@@ -1533,7 +1533,7 @@ static void spec_scans_everything(struct kunit *test)
 
 /* Creation */
 
-/* What the format does not have is refused. */
+/* Unsupported configurations are refused. */
 static void create_refuses(struct kunit *test)
 {
 	static const struct {
@@ -1564,7 +1564,7 @@ static void create_refuses(struct kunit *test)
 	}
 }
 
-/* Addresses beyond the aperture are refused, though the depth would allow them. */
+/* Addresses beyond the aperture are refused, although the depth would allow them. */
 static void create_with_an_aperture(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -1606,7 +1606,7 @@ static void create_makes_an_empty_table(struct kunit *test)
 	lab_check(lab);
 }
 
-/* Without memory for the root there is no table, and nothing is left over. */
+/* Without memory for the root there is no table, and nothing leaks. */
 static void create_without_memory(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -1650,9 +1650,9 @@ static void fill_and_destroy(struct kunit *test, struct lab *lab)
 }
 
 /*
- * The library's own allocator takes the configured gfp into account, and all
- * pages are accounted as page tables and taken off the account again. Drivers
- * may use tables at the same time, so the count has to be right once.
+ * The library's own allocator uses the configured gfp, and all pages are accounted
+ * as page tables until they are freed. Drivers may use tables at the same time, so
+ * the count has to be right only once.
  */
 static void pages_are_accounted(struct kunit *test)
 {
@@ -1740,7 +1740,7 @@ static void map_many(struct kunit *test)
 	}
 }
 
-/* The whole of what a request may do is what was asked for. */
+/* A page allows exactly the requested accesses. */
 static void map_protection(struct kunit *test)
 {
 	static const int prots[] = {
@@ -1826,7 +1826,7 @@ static void map_in_use(struct kunit *test)
 			lab_map(lab, iova, 0, size, i + 1, RW);
 			must_unmap(lab, iova + i * size, size);
 		}
-		/* The same translation again is no better. */
+		/* Mapping the same translation again fails, too. */
 		must_map(lab, iova, size, 2);
 		lab_map(lab, iova, pa_of(iova), size, 2, RW);
 		must_unmap(lab, iova, 2 * size);
@@ -1843,7 +1843,7 @@ static void map_in_use_by_another_size(struct kunit *test)
 		for (small = SZ_4K; small < size; small *= SPEC_ENTRIES) {
 			u64 iova = 8 * size;
 
-			/* Small pages that run into a large one, and begin in it. */
+			/* Small pages that extend into a large one, and begin in it. */
 			must_map(lab, iova, size, 1);
 			lab_map(lab, iova - 3 * small, 0, small, 5, RW);
 			lab_map(lab, iova + 2 * small, 0, small, 2, RW);
@@ -1933,7 +1933,7 @@ struct split {
 	u64 to;
 };
 
-/* Of two large pages of @size, side by side, unmap a part in every manner. */
+/* Unmap parts of two adjacent large pages of @size in all ways. */
 static void split_each_way(struct lab *lab, u64 iova, u64 size, u64 unit)
 {
 	const struct split splits[] = {
@@ -2010,7 +2010,7 @@ static void split_pages(struct kunit *test)
 	}
 }
 
-/* What was prepared needs no memory. */
+/* After the preparation, no memory is needed. */
 static void split_prepares_unmap(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2029,7 +2029,7 @@ static void split_prepares_unmap(struct kunit *test)
 	}
 }
 
-/* Attributes of a large page, bit by bit as hardware has them (sections 9.7, 9.8) */
+/* Attributes of a large page, bit by bit (sections 9.7, 9.8) */
 
 static const struct {
 	u64 set;
@@ -2071,7 +2071,7 @@ static bool same_attributes(const struct spec_walk *a, const struct spec_walk *b
 	       a->ignored == b->ignored;
 }
 
-/* Every page of @unit in the large page at @iova is as the large page was. */
+/* Every page of @unit in the large page at @iova has the attributes of the large page. */
 static void check_children(struct lab *lab, u64 iova, u64 unit,
 			   const struct spec_walk *parent)
 {
@@ -2090,7 +2090,7 @@ static void check_children(struct lab *lab, u64 iova, u64 unit,
 	}
 }
 
-/* Split keeps every attribute, and moves PAT where the smaller page has it. */
+/* Split keeps every attribute, and moves PAT to its bit in the smaller page. */
 static void split_keeps_attributes(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2129,7 +2129,7 @@ static void lab_dirty(struct lab *lab, u64 iova)
 	lab_poke(lab, entry, *entry | DIRTY);
 }
 
-/* What is gathered for a report of @start to @last is @from to @to, or nothing. */
+/* Reporting @start to @last gathers @from to @to, or nothing. */
 static void expect_dirty(struct lab *lab, u64 start, u64 last, unsigned long flags,
 			 u64 from, u64 to)
 {
@@ -2164,12 +2164,12 @@ static void check_dirty_leaf(struct lab *lab, u64 iova, u64 size)
 	expect_dirty(lab, middle, iova + size - 1, IOMMU_DIRTY_NO_CLEAR, middle, iova + size);
 	lab_check(lab);
 
-	/* Once, and both CPU and hardware see that it is gone. */
+	/* It is reported once, and CPU and hardware see it cleared. */
 	expect_dirty(lab, 0, end - 1, 0, iova, iova + size);
 	expect_dirty(lab, 0, end - 1, 0, 0, 0);
 	KUNIT_EXPECT_EQ(lab->test, *lab_entry(lab, iova) & DIRTY, 0);
 
-	/* What has not been reported stays dirty. */
+	/* Parts that have not been reported stay dirty. */
 	lab_dirty(lab, iova);
 	if (size > SZ_4K) {
 		expect_dirty(lab, middle, end - 1, 0, middle, iova + size);
@@ -2233,7 +2233,7 @@ static bool is_dirty(struct lab *lab, u64 iova)
 	return *lab_entry(lab, iova) & DIRTY;
 }
 
-/* A large page that is reported falls apart, as far as it is reported. */
+/* A reported large page is split, and the reported parts become clean. */
 static void dirty_splits(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2245,7 +2245,7 @@ static void dirty_splits(struct kunit *test)
 		u64 small = size / SPEC_ENTRIES, iova = 5 * size, part = iova + 77 * small;
 		unsigned int level = size == SZ_1G ? 3 : 2;
 
-		/* All of it; then it is as fine as its parts. */
+		/* The whole page; later reports have the granularity of its parts. */
 		must_map(lab, iova, size, 1);
 		lab_dirty(lab, iova);
 		expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
@@ -2257,7 +2257,7 @@ static void dirty_splits(struct kunit *test)
 		expect_dirty(lab, 0, U64_MAX, 0, part, part + small);
 		must_unmap(lab, iova, size);
 
-		/* A part of it: the rest has not been reported, and stays dirty. */
+		/* A part of the page: the rest has not been reported, and stays dirty. */
 		must_map(lab, iova, size, 1);
 		lab_dirty(lab, iova);
 		expect_dirty(lab, part, part + 2 * small - 1, 0, part, part + 2 * small);
@@ -2271,7 +2271,7 @@ static void dirty_splits(struct kunit *test)
 	if (!(lab->param->pgsizes & SZ_1G))
 		return;
 
-	/* A part of a part is not all of it. */
+	/* Reporting only a part of a part leaves that part dirty. */
 	must_map(lab, 0, SZ_1G, 1);
 	lab_dirty(lab, 0);
 	expect_dirty(lab, 7 * SZ_2M + SZ_4K, 9 * SZ_2M - 1, 0, 7 * SZ_2M + SZ_4K, 9 * SZ_2M);
@@ -2300,7 +2300,7 @@ static void access_and_fail(struct lab *lab)
 	lab->on_alloc = fail_again;
 }
 
-/* Without memory it is reported all the same, once, and stays large. */
+/* Without memory it is still reported, once, and stays large. */
 static void dirty_without_memory(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2323,7 +2323,7 @@ static void write_meanwhile(struct lab *lab, u64 start, u64 last)
 	lab_dirty(lab, SZ_2M + SZ_8K);
 }
 
-/* What hardware sets while a page is split is not lost. */
+/* Bits that hardware sets while a page is split are not lost. */
 static void dirty_meanwhile(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2342,8 +2342,8 @@ static void dirty_meanwhile(struct kunit *test)
 }
 
 /*
- * Another reader comes while the page, which hardware has cached as dirty, is not yet
- * invalidated: that reader has to invalidate all of it before it clears the bit of a part.
+ * A second reader runs while the page, which hardware has cached as dirty, is not yet
+ * invalidated: it has to invalidate all of it before it clears the bit of a part.
  */
 static void forget_and_see(struct lab *lab, u64 start, u64 last)
 {
@@ -2377,7 +2377,7 @@ static void dirty_readers(struct kunit *test)
 	must_unmap(lab, SZ_2M, SZ_2M);
 }
 
-/* A bitmap that is as coarse as the page gains nothing by a split. */
+/* A page is not split if a bit of the bitmap covers all of it. */
 static void dirty_by_unit(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2400,7 +2400,7 @@ static void dirty_by_unit(struct kunit *test)
 	}
 }
 
-/* May others work below the page directory's entry? */
+/* Can other CPUs use the table below the page directory's entry? */
 static bool is_synced(struct lab *lab, u64 iova)
 {
 	u64 path[VTD_PT_MAX_LEVELS + 1];
@@ -2412,14 +2412,14 @@ static bool is_synced(struct lab *lab, u64 iova)
 
 static void count_invalidations(struct lab *lab, u64 start, u64 last)
 {
-	/* None of the pages may be relied on before. */
+	/* Before that, no CPU may use the tables. */
 	KUNIT_EXPECT_EQ(lab->test, lab->base, start);
 	KUNIT_EXPECT_EQ(lab->test, lab->base + lab->rounds * SZ_2M - 1, last);
 	KUNIT_EXPECT_FALSE(lab->test, is_synced(lab, lab->base));
 	lab->round++;
 }
 
-/* Pages that one table maps are invalidated once, and nothing is for those not dirty. */
+/* Dirty pages of one table are invalidated once, and clean ones not at all. */
 static void dirty_in_one(struct kunit *test)
 {
 	static const unsigned int pages[] = { 1, 2, 12 };
@@ -2452,7 +2452,7 @@ static void dirty_in_one(struct kunit *test)
 
 /* Tables that have become empty */
 
-/* A 2M page takes the place of an empty table, which waits for its return. */
+/* A 2M page replaces an empty table, which is deposited. */
 static void large_over_empty(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2483,7 +2483,7 @@ static void large_over_empty(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), pages);
 }
 
-/* A 1G page takes the place of a table of empty tables; all are used again. */
+/* A 1G page replaces a table of empty tables; all are used again. */
 static void huge_over_empty(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2528,7 +2528,7 @@ static void flip(struct lab *lab, u64 iova, u64 size)
 	KUNIT_ASSERT_EQ(lab->test, size, vtd_pt_unmap(lab->pt, iova, size));
 }
 
-/* Sizes that change for ever on one range do not grow memory. */
+/* Alternating page sizes on one range do not use more and more memory. */
 static void flipping_sizes(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2556,7 +2556,7 @@ static void map_once(struct lab *lab, u64 iova, u64 pgsize)
 	must_unmap(lab, iova, pgsize);
 }
 
-/* A table that is deposited is not used before it is in place again, and then it is. */
+/* A deposited table is not used until its slot needs it, and then it is. */
 static void deposits_are_withdrawn(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2574,7 +2574,7 @@ static void deposits_are_withdrawn(struct kunit *test)
 		must_map(lab, iova, small, 1);
 		must_unmap(lab, iova, size);
 
-		/* Back by a split. */
+		/* Withdrawn by a split. */
 		must_map(lab, iova, size, 1);
 		lab_split(lab, iova + small);
 		must_unmap(lab, iova + small, small);
@@ -2634,7 +2634,7 @@ static void preallocated(struct kunit *test)
 	}
 }
 
-/* All over the aperture, in turn */
+/* All over the aperture, one after the other */
 static void regions_are_many(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2665,8 +2665,8 @@ static int touch(struct lab *lab, u64 iova)
 }
 
 /*
- * One page in every 2 MiB, as whoever wants to use up memory would do it: that ends
- * at the bound, what has tables goes on, and other tables do not notice.
+ * Map one page in every 2 MiB, to use up memory: that fails at the limit, ranges that
+ * have tables still work, and other domains are not affected.
  */
 static void memory_is_bounded(struct kunit *test)
 {
@@ -2683,7 +2683,7 @@ static void memory_is_bounded(struct kunit *test)
 	lab_create(lab);
 	hostile = lab->pt;
 
-	/* What could not be had does not count. */
+	/* Failed allocations do not count. */
 	atomic_set(&lab->fail_in, 0);
 	KUNIT_EXPECT_EQ(test, touch(lab, iova), -ENOMEM);
 	atomic_set(&lab->fail_in, -1);
@@ -2701,7 +2701,7 @@ static void memory_is_bounded(struct kunit *test)
 	lab->pt = hostile;
 	vtd_pt_destroy(other);
 
-	/* What it may have stays what it was, after a failure, too. */
+	/* The limit does not change after a failure. */
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_free_empty_tables(lab->pt));
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), 1);
 	KUNIT_EXPECT_EQ(test, touch(lab, iova), 0);
@@ -2709,7 +2709,7 @@ static void memory_is_bounded(struct kunit *test)
 	lab_check(lab);
 }
 
-/* Splitting and depositing need pages, too: at the bound they fail, with no change. */
+/* Splitting needs pages, too: at the limit it fails, with no change. */
 static void bound_stops_splits(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2739,7 +2739,7 @@ static void bound_stops_splits(struct kunit *test)
 	}
 }
 
-/* Empty tables go back when their owner says so, and only then. */
+/* Empty tables are freed when their owner requests it, and only then. */
 static void free_empty_tables(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2763,12 +2763,12 @@ static void free_empty_tables(struct kunit *test)
 	rcu_barrier();
 	op_end(lab);
 
-	/* Nothing leads to where the tables were. */
+	/* No entry refers to the freed tables. */
 	map_once(lab, iova, SZ_4K);
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), lab->param->levels);
 }
 
-/* Looking */
+/* Lookups */
 
 static void map_assorted(struct lab *lab)
 {
@@ -2798,7 +2798,7 @@ static void lookup(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_iova_to_phys(lab->pt, lab_end(lab)));
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_iova_to_phys(lab->pt, U64_MAX));
-	/* Nor by leaving away the bits that no level translates. */
+	/* The bits above the width are not ignored, either. */
 	KUNIT_EXPECT_EQ(test, 0,
 			vtd_pt_iova_to_phys(lab->pt,
 					    spec_reach(lab->param->levels + 1)));
@@ -2809,7 +2809,7 @@ static void lookup(struct kunit *test)
 					.levels = lab->param->levels }, lab_end(lab))));
 }
 
-/* By the specification, as far as leaves of one size in one table go */
+/* The expected length by the specification: leaves of one size in one table */
 static u64 expect_length(struct lab *lab, u64 iova, u64 size, u64 *pa)
 {
 	struct spec_walk first, walk;
@@ -2841,7 +2841,7 @@ static void check_length(struct lab *lab, u64 iova, u64 size)
 	KUNIT_EXPECT_EQ_MSG(lab->test, want, length, "%llx, %llx bytes", iova, size);
 }
 
-/* How far a lookup goes: to a hole, another piece of memory, or the end of the table. */
+/* A lookup ends at a hole, at other memory, or at the end of the table. */
 static void lookup_length(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2855,7 +2855,7 @@ static void lookup_length(struct kunit *test)
 		/* Across the end of a table, if there is another one of the kind. */
 		iova = min(8 * size * SPEC_ENTRIES, last + 1 - 32ULL * SZ_1G) - 6 * size;
 		must_map(lab, iova, size, 8);
-		/* Behind that, other memory; a hole; and smaller pages of the same piece. */
+		/* After that, other memory; a hole; and smaller pages that continue the run. */
 		lab_map(lab, iova + 8 * size, pa_of(iova), size, 2, RW);
 		must_map(lab, iova + 11 * size, size, 1);
 		if (size > SZ_4K)
@@ -2898,7 +2898,7 @@ static void check_path(struct lab *lab, u64 iova)
 	}
 }
 
-/* The path to any address is what is in the tables. */
+/* The path to an address has the entries of the tables. */
 static void paths(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2952,7 +2952,7 @@ static void next_leaves(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iova, SZ_4K);
 }
 
-/* Nothing sleeps where the caller must not; the debug kernels would tell. */
+/* No sleeping in atomic context; debug kernels check it. */
 static void atomic_callers(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3000,7 +3000,7 @@ static void prepare_directory(struct lab *lab)
 	must_map(lab, 6ULL * SZ_1G, SZ_4K, 1);
 }
 
-/* A page below a page directory that is there */
+/* A page below an existing page directory */
 static void map_below_directory(struct lab *lab)
 {
 	lab_map(lab, 6ULL * SZ_1G + SZ_2M, SZ_1G, SZ_4K, 1, RW);
@@ -3056,7 +3056,7 @@ static const struct {
 };
 
 /*
- * The n-th allocation fails, for all n. The operation says so, progress is
+ * The n-th allocation fails, for all n. The operation returns the error, progress is
  * right, a split changes nothing; the same operation works afterwards; nothing
  * leaks.
  */
@@ -3084,9 +3084,9 @@ static void out_of_memory(struct kunit *test)
 }
 
 /*
- * Syncing: another CPU comes at the worst moment, which is when an entry is
- * in the cache of this one and not in memory yet. A second call from within the
- * write-back of that entry stands for the other CPU.
+ * Syncing: another CPU runs at the worst moment, when an entry is in the cache of
+ * this CPU and not in memory yet. A second call from within the write-back of that
+ * entry simulates the other CPU.
  */
 
 struct intruder {
@@ -3142,7 +3142,7 @@ static void intruder_maps(struct lab *lab, void *addr, size_t size)
 		     RW);
 }
 
-/* What is mapped next to a table that is being synced works at once (D2). */
+/* A page that is mapped below an entry that is being synced works at once (D2). */
 static void sync_to_a_neighbour(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3206,7 +3206,7 @@ static void intruder_unmaps(struct lab *lab, void *addr, size_t size)
 }
 
 /*
- * What is unmapped below a large page that another CPU is just splitting is
+ * A range that is unmapped below a large page that another CPU is splitting is
  * gone at once: hardware must not find the large page any more.
  */
 static void sync_entry_to_an_unmap(struct kunit *test)
@@ -3255,8 +3255,8 @@ static void intruder_unmaps_first(struct lab *lab)
 }
 
 /*
- * Part of a large page is unmapped while another CPU that splits it has not come to
- * its invalidation: the large page is invalidated before the unmap returns.
+ * Part of a large page is unmapped while another CPU that splits it has not yet
+ * invalidated it: the large page is invalidated before the unmap returns.
  */
 static void sync_to_an_unmap(struct kunit *test)
 {
@@ -3329,9 +3329,9 @@ static u64 *table_entry(struct lab *lab, u64 iova)
 }
 
 /*
- * When this CPU has just seen that the page at @iova is to be split, the owner of
- * what is behind splits it there, and puts a page table of his own below. He has
- * come as far as to install it: nothing says yet that the entry is in memory.
+ * When this CPU has just found that the page at @iova has to be split, the owner of
+ * the rest of the page splits it there, and installs a page table below. Its entry is
+ * not in sync yet.
  */
 static unsigned int neighbour_splits(struct vtd_pt *pt, u64 iova, unsigned int *level)
 {
@@ -3357,8 +3357,8 @@ static unsigned int neighbour_splits(struct vtd_pt *pt, u64 iova, unsigned int *
 }
 
 /*
- * Who finds that a page has been split which he was about to split keeps away from
- * what is below now: it is a neighbour's, who may be changing or freeing it.
+ * A CPU that finds that another one has split a page first does not touch the entries
+ * below, which belong to a neighbour and may be changing.
  */
 static void split_keeps_away(struct kunit *test)
 {
@@ -3369,7 +3369,7 @@ static void split_keeps_away(struct kunit *test)
 	lab->racing = true;	/* do not log the invalidations */
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_map(lab->pt, base, pa_of(base), SZ_1G, 1, RW,
 					    GFP_KERNEL, &mapped));
-	/* It looks whether to split, for the tables it may need, and then to split. */
+	/* It checks twice: to count the tables it may need, and to split. */
 	intruder = (struct intruder) { .skip = 2, .iova = end };
 	kunit_activate_static_stub(test, vtd_pt_split_depth, neighbour_splits);
 	KUNIT_EXPECT_EQ(test, SZ_1G / 2, vtd_pt_unmap(lab->pt, base, SZ_1G / 2));
@@ -3410,7 +3410,7 @@ static void neighbour_allocates(struct lab *lab)
 	atomic_set(&lab->fail_in, 0);
 }
 
-/* Two who unmap parts of a page of 2 MiB need one table, wherever it comes from. */
+/* Two CPUs that unmap parts of a page of 2 MiB need one table, wherever it comes from. */
 static void split_once_for_two(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3422,14 +3422,14 @@ static void split_once_for_two(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_map(lab->pt, base, pa_of(base), SZ_2M, 2, RW,
 					    GFP_KERNEL, &mapped));
 
-	/* The table is deposited. It looks at both ends, then splits at both. */
+	/* The table is deposited. It checks both ends, then splits at both. */
 	atomic_set(&lab->fail_in, 0);
 	intruder = (struct intruder) { .skip = 3, .iova = base + SZ_1M };
 	kunit_activate_static_stub(test, vtd_pt_split_depth, neighbour_withdraws);
 	KUNIT_EXPECT_EQ(test, SZ_4K, vtd_pt_unmap(lab->pt, base, SZ_4K));
 	KUNIT_EXPECT_TRUE(test, intruder.ran);
 
-	/* It is the last that there is. */
+	/* It is the last page. */
 	atomic_set(&lab->fail_in, -1);
 	base += SZ_2M;
 	intruder = (struct intruder) { .iova = base + SZ_1M };
@@ -3445,7 +3445,7 @@ static void split_once_for_two(struct kunit *test)
 
 static unsigned long deposited_before;
 
-/* At a slot that another CPU can find deposited, hardware may still have a table. */
+/* No table may be deposited for a slot while hardware may still walk it. */
 static void deposited_not_yet(struct lab *lab)
 {
 	struct vtd_pt_stats stats;
@@ -3454,7 +3454,7 @@ static void deposited_not_yet(struct lab *lab)
 	KUNIT_EXPECT_EQ(lab->test, stats.deposited, deposited_before);
 }
 
-/* A table is not used again before hardware has forgotten it. */
+/* A table is not reused before it has been invalidated. */
 static void deposit_after_invalidation(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3473,8 +3473,8 @@ static void deposit_after_invalidation(struct kunit *test)
 }
 
 /*
- * 2M pages take the place of many empty tables, below two directories, by one call: that
- * is one invalidation, and until it is done, nobody can have the tables.
+ * 2M pages replace many empty tables, below two directories, by one call: that is one
+ * invalidation, and until it is done, the tables cannot be withdrawn.
  */
 static void many_over_empty(struct kunit *test)
 {
@@ -3493,7 +3493,7 @@ static void many_over_empty(struct kunit *test)
 	count_all(lab->pt, &stats);
 	KUNIT_EXPECT_EQ(test, stats.deposited, 40);
 
-	/* One in the way: those in front are invalidated, and unwound. */
+	/* A leaf is in use: those before it are invalidated, and unwound. */
 	must_unmap(lab, iova, 40 * SZ_2M);
 	for (i = 0; i < 40; i++)
 		must_map(lab, iova + i * SZ_2M, SZ_4K, 1);
@@ -3617,7 +3617,7 @@ static void race_is(struct lab *lab, bool right)
 		atomic_inc(&lab->wrong);
 }
 
-/* Two threads wait for one another, and see what the other has done. */
+/* Two threads wait for each other, and see each other's stores. */
 static void meet(struct lab *lab)
 {
 	int all = round_up(atomic_inc_return(&lab->arrived), 2);
@@ -3652,8 +3652,8 @@ static bool map_one(struct lab *lab, u64 iova, u64 size)
 }
 
 /*
- * In a region of its own, of 512G if there are so many, pages at every other place; the
- * second may take large.
+ * In a separate region, of 512G if there are enough, map every other page; the second
+ * thread may use large ones.
  */
 static u64 install_place(struct lab *lab, unsigned int id, unsigned int round,
 			 unsigned int i, u64 *size)
@@ -3709,8 +3709,8 @@ static void model_installed(struct lab *lab, struct model *m, unsigned int id)
 }
 
 /*
- * Two map for the first time below the same entries. Each one's page works when
- * its call returns, and there are no more tables than had one done it all.
+ * Two threads map for the first time below the same entries. Each page works when its
+ * call returns, and there are no more tables than with a single thread.
  */
 static void race_installers(struct kunit *test)
 {
@@ -3773,7 +3773,7 @@ static void race_beside(struct lab *lab, unsigned int id)
 		neighbour_looks(lab);
 }
 
-/* Two map and unmap in the same table, a third looks: each sees its own. */
+/* Two threads map and unmap in the same table, a third looks up: each result is right. */
 static void race_neighbours(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3805,7 +3805,7 @@ static void race_hole(struct lab *lab, unsigned int id)
 	}
 }
 
-/* To unmap a hole does nothing to what is mapped beside it at the same time. */
+/* Unmapping a hole does not affect a map next to it at the same time. */
 static void race_unmap_of_hole(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3835,7 +3835,7 @@ static u64 split_place(struct lab *lab, unsigned int id)
 	return lab->base + largest(lab) / 4 * (1 + 2 * id) + 3 * SZ_4K;
 }
 
-/* It takes time, and goes only if all of it is covered. */
+/* It takes time, and removes the page only if it covers all of it. */
 static void forget_large(struct lab *lab, u64 start, u64 last)
 {
 	unsigned int n = 16;
@@ -3891,7 +3891,7 @@ static void race_to_preallocate(struct lab *lab, unsigned int id)
 	}
 }
 
-/* A table that one CPU has deposited, another withdraws. */
+/* One CPU deposits a table, another withdraws it. */
 static void race_preallocators(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3904,10 +3904,10 @@ static void race_preallocators(struct kunit *test)
 }
 
 /*
- * Two split the same large page at different places; what each leaves goes on
- * translating, what each unmaps is gone, and so is the large page that hardware has
- * cached. The slot may come to have a table for
- * each of them, with the tables below it, but never another one.
+ * Two threads split the same large page at different addresses. The parts that stay keep
+ * translating, the unmapped parts are gone, and so is the large page that hardware has
+ * cached. The slot may get a table from each thread, with the tables below it, but no
+ * more.
  */
 static void race_splitters(struct kunit *test)
 {
@@ -3924,7 +3924,7 @@ static void race_splitters(struct kunit *test)
 	must_map(lab, lab->base, largest(lab), 1);
 	must_unmap(lab, lab->base, largest(lab));
 	pages = lab_pages(lab);
-	/* of 2 MiB it takes one table, of 1 GiB one more for each place */
+	/* 2 MiB take one table, 1 GiB one more for each address */
 	second = largest(lab) == SZ_1G ? 3 : 1;
 
 	lab->on_racing_invalidate = forget_large;
@@ -3952,7 +3952,7 @@ static void split_all(struct lab *lab)
 	}
 }
 
-/* Look at what stays of the pages that are being split about now. */
+/* Look up the parts that stay of the pages that are being split. */
 static void watch_all(struct lab *lab)
 {
 	unsigned int i;
@@ -3976,7 +3976,7 @@ static void race_to_watch(struct lab *lab, unsigned int id)
 		split_all(lab);
 }
 
-/* Who looks while a page is split always finds the rest of it. */
+/* Lookups while a page is split always find the rest of it. */
 static void race_watcher(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -4002,8 +4002,8 @@ static void race_watcher(struct kunit *test)
 }
 
 /*
- * As hardware does it: an atomic update of the entry that was loaded, or else
- * the walk begins anew. Returns the size of the page whose entry it was.
+ * As hardware does it: an atomic update of the entry that was loaded, or the walk
+ * starts again. Returns the size of the page.
  */
 static u64 hardware_writes(struct lab *lab, u64 iova)
 {
@@ -4032,7 +4032,7 @@ static void clear_dirty(struct lab *lab)
 	lab_poke(lab, entry, *entry & ~ACCESSED_DIRTY);
 }
 
-/* All that hardware has written to is dirty; what it has not, is not. */
+/* Exactly the pages that hardware has written to are dirty. */
 static void check_dirty(struct lab *lab, u64 iova, u64 written)
 {
 	struct spec_walk walk;
@@ -4160,7 +4160,7 @@ static void random_step(struct lab *lab, struct rnd_state *rnd)
 	atomic_set(&lab->fail_in, -1);
 }
 
-/* Whatever is done in whatever order, library and model agree after each step. */
+/* After each random operation, library and model agree. */
 static void random_operations(struct kunit *test)
 {
 	unsigned long long start = seed ?: get_random_u64();

@@ -28,7 +28,7 @@
 #define vtd_pt_path			VTD_PT_NS(path)
 #define vtd_pt_next_leaf		VTD_PT_NS(next_leaf)
 
-/* Opened to tests; see pgtable_test.h. */
+/* Visible to tests; see pgtable_test.h. */
 #define vtd_pt_alloc_page		VTD_PT_NS(alloc_page)
 #define vtd_pt_split_depth		VTD_PT_NS(split_depth)
 #define vtd_pt_split_ends		VTD_PT_NS(split_ends)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Second-level (second-stage) paging entries: what the bits mean. Legacy mode and
- * scalable mode have the same.
+ * scalable mode use the same format.
  *
  * Layouts are from the Intel Virtualization Technology for Directed I/O
  * Architecture Specification (VT-d), section 9.8 "Second-Stage Paging Entries";
@@ -39,7 +39,7 @@ static inline u64 fmt_last_iova(unsigned int levels)
 	return vtd_pt_size(levels + 1) - 1;
 }
 
-/* There is no Present bit: an entry that allows nothing is not there. */
+/* There is no Present bit: an entry without permissions is not present. */
 static inline bool fmt_present(u64 entry)
 {
 	return entry & (SL_R | SL_W);
@@ -52,8 +52,8 @@ static inline bool fmt_is_table(u64 entry, unsigned int level)
 }
 
 /*
- * Above level 1. Of several entries that are ANDed, all of them; some that can only be
- * read beside some that can only be written may be taken for none.
+ * For levels above 1. If several entries are ANDed, true only if all of them are leaves; it
+ * may be false if read-only and write-only leaves are mixed.
  */
 static inline bool fmt_is_large_leaf(u64 entry)
 {
@@ -77,8 +77,8 @@ static inline u64 fmt_make_table(phys_addr_t table)
 
 /*
  * A leaf for @paddr at @level. A page may be readable, writable or both. Accessed and
- * Dirty are left to hardware, which sets them where dirty tracking is on (SSADE), and
- * else ignores them. IOMMU_CACHE asks for snooped accesses.
+ * Dirty are left to hardware, which sets them if dirty tracking is on (SSADE), and
+ * otherwise ignores them. IOMMU_CACHE asks for snooped accesses.
  */
 static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 {

@@ -198,14 +198,14 @@ static void add_second(struct spec_walk *walk, u64 entry)
 	walk->write &= !!(entry & SECOND_WRITE);
 	walk->accessed &= !!(entry & SECOND_ACCESSED);
 	walk->ignored = entry & SECOND_IGNORED;
-	/* What says the size of a page further up says nothing in a page table. */
+	/* The page-size bit has another meaning in a page table. */
 	if (walk->level == 1)
 		walk->ignored |= entry & PAGE_SIZE_BIT;
 }
 
 /*
  * Take one more entry into account. Returns true if it refers to a table, so
- * that the walk goes on at @walk->page.
+ * that the walk continues at @walk->page.
  */
 static bool step(const struct spec_hw *hw, struct spec_walk *walk, u64 iova,
 		 u64 table, unsigned int level)
@@ -267,14 +267,14 @@ void spec_translate(const struct spec_hw *hw, u64 root, u64 iova,
 }
 
 /**
- * spec_slot() - where the entry of one level stands that an address goes through
+ * spec_slot() - find the entry of one level for an address
  * @hw: the hardware
  * @root: physical address of the topmost table
  * @iova: the address
  * @level: the level
  * @addr: physical address of the entry
  *
- * Return: false if the walk ends before it comes there.
+ * Return: false if the walk ends before that level.
  */
 bool spec_slot(const struct spec_hw *hw, u64 root, u64 iova,
 	       unsigned int level, u64 *addr)
@@ -294,7 +294,7 @@ bool spec_slot(const struct spec_hw *hw, u64 root, u64 iova,
 	return true;
 }
 
-/* Most entries are, and nobody is told of those: scanning is all about them. */
+/* Most entries are empty, and are not reported: skip them fast. */
 static bool is_empty(const struct spec_hw *hw, u64 table, unsigned int index)
 {
 	u64 entry;
@@ -312,10 +312,10 @@ static void visit(struct spec_visitor *v, u64 iova, const struct spec_walk *walk
 }
 
 /**
- * spec_scan() - go through every entry that hardware can come to
+ * spec_scan() - visit every entry that hardware can reach
  * @hw: the hardware
  * @root: physical address of the topmost table
- * @v: is told of tables, pages and illegal entries, in the order of addresses
+ * @v: called for tables, pages and illegal entries, in the order of addresses
  */
 void spec_scan(const struct spec_hw *hw, u64 root, struct spec_visitor *v)
 {

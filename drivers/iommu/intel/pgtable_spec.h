@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A walker of first- and second-stage tables, written from the VT-d specification for the
- * tests of pgtable.c. It is the judge of every table, so it shares no code, no
- * constant and no header with what it judges.
+ * tests of pgtable.c. It checks every table, so it shares no code, no
+ * constant and no header with the library.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_SPEC_H
 #define _INTEL_IOMMU_PGTABLE_SPEC_H
@@ -61,11 +61,11 @@ struct spec_hw {
  * @page: physical address of the page
  * @pa: physical address that the input address translates to
  * @size: size of the page in bytes
- * @read: reads are allowed, by every entry on the way
- * @write: writes are allowed, by every entry on the way
- * @user: user-mode requests are allowed, by every entry on the way
- * @no_exec: instruction fetches are refused, by any entry on the way
- * @accessed: Accessed is set in every entry on the way
+ * @read: reads are allowed, by every entry of the path
+ * @write: writes are allowed, by every entry of the path
+ * @user: user-mode requests are allowed, by every entry of the path
+ * @no_exec: instruction fetches are refused, by any entry of the path
+ * @accessed: Accessed is set in every entry of the path
  * @dirty: Dirty is set in the entry that maps the page
  * @memory_type: PAT index: the PAT, PCD and PWT bits of the entry that maps
  * @snoop: accesses to the page are snooped (second stage)
@@ -91,7 +91,7 @@ struct spec_walk {
 };
 
 /**
- * struct spec_visitor - who is told what a scan of all tables meets
+ * struct spec_visitor - callbacks of a scan of all tables
  * @table: a table at physical address @addr that translates from @iova on
  * @leaf: a page that begins at @iova
  * @illegal: an entry that hardware would refuse; @walk says where and why

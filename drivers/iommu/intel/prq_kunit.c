@@ -3,9 +3,9 @@
  * KUnit suite of page requests: from the descriptor in the IOMMU's queue to the
  * client, and to the answer in the invalidation queue.
  *
- * The IOMMU and its devices are fakes (vtd_fake.h), the page request queue is memory
- * that the tests write descriptors to, as section 7.4.1 of the VT-d specification has
- * them. The guest is a first-level table that maps one page, which the second level
+ * The IOMMU and its devices are fakes (vtd_fake.h). The page request queue is memory to
+ * which the tests write descriptors by section 7.4.1 of the VT-d specification.
+ * The guest is a first-level table that maps one page, which the second level
  * does not map at first.
  */
 
@@ -59,11 +59,11 @@
 
 #define KEEP_MAX	600
 
-/* Keeps what it gets until the test answers it. */
+/* Keeps groups until the test answers them. */
 struct client {
 	struct iopf_group *group[KEEP_MAX];
 	atomic_t nr;
-	bool answers;			/* at once, with success */
+	bool answers;			/* answer at once, with success */
 	bool refuses;
 };
 
@@ -142,8 +142,8 @@ static void answer(struct client *client, enum iommu_page_response_code code)
 }
 
 /*
- * The core's group has no devices, as it would release them to the driver in the end:
- * it keeps the handles, and the driver is called here.
+ * The core's group has no devices, as the core would release them at the end. It keeps
+ * the handles, and the tests call the driver.
  */
 static int attach_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid,
 			struct iommu_attach_handle *handle)
@@ -180,7 +180,7 @@ static void off_pasid(struct kunit *test, struct dmar_domain *domain)
 	detach_pasid(ctx->dev, &domain->domain, PASID);
 }
 
-/* Hardware's part: put a descriptor into the queue. */
+/* As hardware does: put a descriptor into the queue. */
 static void post(struct intel_iommu *iommu, u64 qw0, u64 qw1)
 {
 	u64 tail = readq(iommu->reg + DMAR_PQT_REG);
@@ -207,7 +207,7 @@ static void pass(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, intel_iommu_handle_prq(ctx->iommu));
 }
 
-/* What has been counted since the last call */
+/* Change of a counter since the last call */
 static u64 counted(struct kunit *test, enum iopf_event event)
 {
 	struct prq_test *ctx = test->priv;
@@ -236,7 +236,7 @@ static void expect_answer(struct kunit *test, unsigned int before, unsigned int 
 struct refused_case {
 	const char *name;
 	u64 qw0, qw1;
-	bool stranger;			/* from a RID that there is no device for */
+	bool stranger;			/* from a RID without a device */
 	enum iopf_event event;
 	unsigned int answer;
 };
@@ -286,7 +286,7 @@ static void refused(struct kunit *test)
 			ANSWER_HAS_PASID(ctx->fake.response));
 }
 
-/* A device that is on no queue: hardware should not have let it ask. */
+/* A device that is on no queue, whose request hardware should have refused */
 static void path_is_off(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -304,7 +304,7 @@ static void path_is_off(struct kunit *test)
 
 /* Which client gets a request */
 
-/* Put one request that is a group of its own through, and return who got it. */
+/* Handle a group of one request, and return the client that got it. */
 static struct client *ask(struct kunit *test, u64 qw0, u64 access, u64 addr)
 {
 	struct prq_test *ctx = test->priv;
@@ -386,7 +386,7 @@ static void told_flat(struct kunit *test)
 	expect_untold(test, 0, PRQ_READ, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
 }
 
-/* The second level knows no privileges, the first has not been given any. */
+/* The second level has no privileges, and the first level permits none. */
 static void told_flat_second_level(struct kunit *test)
 {
 	told_flat(test);
@@ -401,7 +401,7 @@ static void told_flat_first_level(struct kunit *test)
 	ctx->iommu->ecap |= ECAP_SSTS;
 }
 
-/* A process's tables: nothing is mapped for supervisors, nor to be executed by a device. */
+/* A process's tables: supervisor and execute requests are refused. */
 static void told_of_process(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -416,7 +416,7 @@ static void told_of_process(struct kunit *test)
 	KUNIT_ASSERT_NE(test, 0, addr);
 	domain = intel_iommu_ops.domain_alloc_sva(ctx->dev, current->mm);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
-	/* as the core does; SVA itself is switched off for x86 */
+	/* as the core does; SVA is disabled on x86 */
 	domain->type = IOMMU_DOMAIN_SVA;
 	domain->mm = current->mm;
 	domain->owner = &intel_iommu_ops;
@@ -451,7 +451,7 @@ static void told_by_level(struct kunit *test)
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *domain = nested_on_pasid(test);
 
-	/* The page: level 2 until it is mapped there, then nobody */
+	/* The page: level 2 until it is mapped there, then none */
 	expect_told(test, &ctx->level2, PRQ_WRITE, GVA, GUEST_DATA,
 		    IOMMU_FAULT_PERM_WRITE);
 	vtd_guest_map(test, ctx->parent, GUEST_DATA, HOST_DATA, SZ_4K);
@@ -489,7 +489,7 @@ static void level_unserved(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* A nest parent that is attached itself has one level, which is another thing to want. */
+/* An attached nest parent has a single level, which is a separate report. */
 static void told_flat_by_parent(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -509,7 +509,7 @@ static void told_flat_by_parent(struct kunit *test)
 	off_pasid(test, both);
 }
 
-/* Who says that the second level is pinned gets what a walk would have sorted out. */
+/* A client with a pinned second level gets all requests without a walk. */
 static void level_pinned(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -533,7 +533,7 @@ static int open_requests(struct kunit *test)
 	return param ? atomic_read(&param->requests) : 0;
 }
 
-/* One group, two levels: two clients, and one answer, the worse of theirs */
+/* One group, two levels: two clients, and one answer, the worse of the two */
 static void group_of_two_levels(struct kunit *test)
 {
 	static const struct {
@@ -593,7 +593,7 @@ static void group_of_two_levels(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
 }
 
-/* What an unfriendly device or client can do */
+/* Misbehaving devices and clients */
 
 /* A flat domain with a client on the PASID */
 static struct dmar_domain *flat_on_pasid(struct kunit *test)
@@ -607,7 +607,7 @@ static struct dmar_domain *flat_on_pasid(struct kunit *test)
 	return domain;
 }
 
-/* A client that answers nothing gets so many and no more. */
+/* A client that does not answer gets a limited number of requests. */
 static void flood_of_groups(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
@@ -635,7 +635,7 @@ static void flood_of_groups(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* Requests that never come to an end, in as many groups as there are */
+/* Incomplete groups, as many as there are group numbers */
 static void flood_of_parts(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
@@ -651,7 +651,7 @@ static void flood_of_parts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, counted(test, IOPF_EVENT_TOO_MANY));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake.responses);
 
-	/* The end of one: there is no room for it, so it goes with what was kept. */
+	/* The last request of one: the limit is reached, so the group is dropped. */
 	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(3));
 	pass(test);
 	expect_answer(test, 0, QI_RESP_INVALID);
@@ -662,7 +662,7 @@ static void flood_of_parts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, ctx->flat.group[0]->fault_count);
 	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 
-	/* An overflow, of which the hardware's part is left out */
+	/* An overflow, without the part of the hardware */
 	counted(test, IOPF_EVENT_DISCARDED);
 	iopf_queue_discard_partial(ctx->iommu->iopf_queue);
 	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS - 4, counted(test, IOPF_EVENT_DISCARDED));
@@ -679,7 +679,7 @@ static void groups_of_pasids(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, attach_pasid(ctx->dev, &domain->domain, PASID + 1,
 					      &other));
-	/* Nobody is attached to the requests without PASID: they are not kept. */
+	/* Nothing is attached for requests without PASID: they are not kept. */
 	request(test, 0, PRQ_READ | PRQ_GROUP(7) | SZ_4K);
 	request(test, 0, PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
 	request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(7) | SZ_4K);
@@ -694,13 +694,13 @@ static void groups_of_pasids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, counted(test, IOPF_EVENT_UNSERVED));
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_INVALID));
 
-	/* The core's group has no devices, so what it does for each is done here. */
+	/* The core's group has no devices, so do here what the core does for each. */
 	detach_pasid(ctx->dev, &domain->domain, PASID + 1);
 	iopf_forget_handles(ctx->dev);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_DISCARDED));
 	KUNIT_EXPECT_EQ(test, 1, open_requests(test));
 
-	/* And the device that leaves with a part of a group left */
+	/* The device leaves with an incomplete group */
 	off_pasid(test, domain);
 	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_DISCARDED));
@@ -755,7 +755,7 @@ static void suspended_overflow(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* The next client never gets requests that were kept for the one before. */
+/* A new client never gets requests that were kept for the previous one. */
 static void parts_of_old_client(struct kunit *test)
 {
 	struct dmar_domain *old = flat_on_pasid(test), *domain = nested(test);
@@ -767,7 +767,7 @@ static void parts_of_old_client(struct kunit *test)
 	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | SZ_4K);
 	pass(test);
 
-	/* The core's group has no devices, so it forgets nothing: the moment lasts. */
+	/* The core's group has no devices, so nothing is dropped yet. */
 	replace_pasid(ctx->dev, &domain->domain, PASID, &handle, &old->domain);
 	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST | SZ_8K);
 	pass(test);
@@ -783,7 +783,7 @@ static void parts_of_old_client(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* A client may keep a group after detach, and answer it as long as the path is there. */
+/* A client may keep a group after detach, and answer it while page requests are enabled. */
 static void kept_after_detach(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
@@ -797,9 +797,9 @@ static void kept_after_detach(struct kunit *test)
 }
 
 /*
- * The device leaves its queue while the client has groups of it, and comes back. The
- * device has its answers when it has left; the client has its groups until it frees
- * them. Its answers are ignored, after the device has come back, too.
+ * The device leaves its queue while the client has groups of it, and is added again. Its
+ * requests are answered when it has left. The client keeps its groups until it frees
+ * them. The client's answers are ignored, also after the device was added again.
  */
 static void kept_after_removal(struct kunit *test)
 {
@@ -826,7 +826,7 @@ static void kept_after_removal(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
 }
 
-/* The same of a group that two clients share, one of whom has answered */
+/* The same for a group of two clients, one of which has answered */
 static void shared_after_removal(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -854,8 +854,8 @@ static void shared_after_removal(struct kunit *test)
 }
 
 /*
- * Each allocation on the way of a group of two levels fails once: the device is told
- * to repeat what it needs, nothing stays, and the next try gets through.
+ * Each allocation for a group of two levels fails once: the answer makes the device
+ * repeat its requests, nothing leaks, and the next try succeeds.
  */
 static void group_without_memory(struct kunit *test)
 {
@@ -889,7 +889,7 @@ static void group_without_memory(struct kunit *test)
 
 static struct iommu_page_response own_response;
 static unsigned int own_responses;
-static int own_open;		/* requests that are counted while it is answered */
+static int own_open;		/* requests counted during the answer */
 
 static void own_respond(struct device *dev, struct iopf_fault *evt,
 			struct iommu_page_response *msg)
@@ -929,10 +929,10 @@ static void reported_by_driver(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, own_responses);
 	KUNIT_EXPECT_EQ(test, 1000, own_response.grpid);
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, own_response.code);
-	/* A device with its answer may ask again at once. */
+	/* After the answer a device may make a request at once. */
 	KUNIT_EXPECT_EQ(test, 0, own_open);
 
-	/* The driver takes its device from the queue, and goes. */
+	/* The driver removes its device from the queue, and is unbound. */
 	KUNIT_EXPECT_EQ(test, 0, iommu_report_device_fault(ctx->dev, &evt));
 	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
 	KUNIT_EXPECT_EQ(test, 2, own_responses);
@@ -964,7 +964,7 @@ static void fault_tolerance(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iopf_reportable(&ctx->parent->domain, stranger));
 }
 
-/* Costs, to be read: nobody judges them. */
+/* Costs, for information only */
 
 #define COST_ROUNDS	2000
 
@@ -983,10 +983,10 @@ static u64 time_requests(struct kunit *test, struct dmar_domain *domain)
 	start = ktime_get_ns() - start;
 	off_pasid(test, domain);
 
-	return max(start / COST_ROUNDS, 1);	/* a clock of jiffies may stand */
+	return max(start / COST_ROUNDS, 1);	/* a jiffies clock may not advance */
 }
 
-/* From the queue to the answer, with and without looking for the level */
+/* From the queue to the answer, with and without finding the level */
 static void cost_of_the_level(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1079,7 +1079,7 @@ static void no_nesting(struct kunit *test)
 	ctx->iommu->ecap |= ECAP_NEST;
 }
 
-/* After the first attachment it is too late, of what is nested on it as well. */
+/* It fails after the first attachment, also after that of a nested domain. */
 static void registered_too_late(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1103,7 +1103,7 @@ static unsigned int iopf_users(struct kunit *test)
 	return info->iopf_users;
 }
 
-/* Page requests are on for as long as something attached wants them. */
+/* Page requests are enabled while an attached domain needs them. */
 static void on_by_attachment(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1135,7 +1135,7 @@ static void on_by_attachment(struct kunit *test)
 	off_pasid(test, first);
 	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
 
-	/* A client of the second level wants those of what has none itself. */
+	/* A client of the second level needs requests of nested domains without a client. */
 	ctx->parent = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
 	ctx->table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA);
 	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
@@ -1147,7 +1147,7 @@ static void on_by_attachment(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
 }
 
-/* Attaching fails where they cannot come in, and leaves nothing. */
+/* Attaching fails if they cannot be enabled, and changes nothing. */
 static void attach_without_path(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1247,7 +1247,7 @@ static void drain_own_requests(struct kunit *test)
 	info->pri_enabled = 0;
 }
 
-/* Two at once: each is woken. And a device that never stops asking holds up neither. */
+/* Two at once: each is woken. A device that keeps making requests delays neither. */
 static void drain_ends(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1266,7 +1266,7 @@ static void drain_ends(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, completion_done(&drains[i].done));
 	}
 
-	/* What a pass is not going to handle: it has looked at the tail already. */
+	/* A request that a pass does not handle: it has already read the tail. */
 	for (i = 0; i < 2; i++) {
 		WRITE_ONCE(ctx->iommu->prq_passes, ctx->iommu->prq_passes + 1);
 		wake_up_all(&ctx->iommu->prq_handled);
@@ -1286,7 +1286,7 @@ static void hold_up(struct work_struct *work)
 	wait_for_completion(&container_of(work, struct held_work, work)->go_on);
 }
 
-/* Does draining end while the work of other devices' requests goes on? */
+/* Does draining end while requests of other devices are being handled? */
 static bool drain_passes_work(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1310,7 +1310,7 @@ static bool drain_passes_work(struct kunit *test)
 	return left;
 }
 
-/* Whether the device is on the queue, or has just been taken off */
+/* Is the device on the queue, or was it just removed? */
 static void drain_without_work(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1335,7 +1335,7 @@ struct race {
 	bool over;
 };
 
-/* A device that asks for whatever there is, with and without PASID */
+/* A device that makes all kinds of requests, with and without PASID */
 static void race_requests(void *data)
 {
 	struct race *race = data;
@@ -1380,7 +1380,7 @@ static void race_attach(void *data)
 		detach_pasid(dev, old, PASID);
 }
 
-/* The second level comes and goes, and so does the guest's table. */
+/* Map and unmap the second level, and change the guest's table. */
 static void race_map(void *data)
 {
 	struct race *race = data;
@@ -1398,8 +1398,8 @@ static void race_map(void *data)
 
 /*
  * Every group is answered once, whatever its PASID is attached to at the moment, and
- * nothing is kept. The threads are not the test's as KUnit sees it, so that nothing
- * goes to the model; KASAN, KCSAN and lockdep judge the rest.
+ * nothing is kept. KUnit does not associate the threads with the test, so the model does
+ * not see them; KASAN, KCSAN and lockdep check the race.
  */
 static void race_with_requests(struct kunit *test)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of an invalidation queue whose hardware stops and goes on. The queue is the
- * driver's; a timer of the test is the hardware. It has a CPU of its own, as submissions
- * wait with interrupts disabled; a thread there could wait for this CPU in stop_machine().
+ * KUnit suite of an invalidation queue whose hardware stops and resumes. The queue is that
+ * of the driver; a timer of the test plays the hardware. It runs on another CPU, as
+ * submissions wait with interrupts disabled. (A thread could be blocked in stop_machine().)
  */
 
 #include <kunit/static_stub.h>
@@ -28,13 +28,13 @@
 #define SHIFT		5		/* descriptors in scalable mode */
 #define ALMOST_HALF	120		/* of the queue; two leave no room for a third */
 #define ALMOST_ALL	252
-#define LOOK_US		10		/* between two looks at registers */
+#define LOOK_US		10		/* between two reads of registers */
 
 /*
  * SILENT: a device does not answer, and the IOMMU does not say which one.
  * LOCKED: it runs, while another CPU has the lock of the queue.
- * ABORTING: a device's time is up when the first submission has been fetched, and no more;
- *	then it runs.
+ * ABORTING: a device times out when only the first submission has been fetched; then
+ *	it runs.
  */
 enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING };
 
@@ -43,17 +43,17 @@ enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING };
  *	second IOMMU, too
  * hw: what hardware does
  * since: when a submission began, 0 for none
- * executed: when it executed a descriptor, if it is slow
- * rescued: it did not return
+ * executed: time of the last executed descriptor, if it is slow
+ * rescued: the submission did not return
  * time_outs: errors of the device that does not answer
- * iotlb: descriptors for an IOTLB that were executed
+ * iotlb: executed descriptors for an IOTLB
  * devtlb: descriptors for a device's TLB that were executed since
- * aborted: slots that were held by what had been aborted when the next time was up
- * both: how often both IOMMUs were found with something to do
- * looks: at the fault status register
+ * aborted: slots held by aborted submissions at the next time-out
+ * both: how often both IOMMUs had something to do
+ * looks: reads of the fault status register
  * interrupt: a timer of this CPU, which submits as well
- * interrupt_desc: what it submits
- * interrupt_ret: what came of that
+ * interrupt_desc: its descriptor
+ * interrupt_ret: its result
  */
 struct queue_test {
 	struct vtd_fake fake;
@@ -86,7 +86,7 @@ static bool is_for_a_device(const struct qi_desc *desc)
 	return (desc->qw0 & 0xf) == QI_DIOTLB_TYPE || (desc->qw0 & 0xf) == QI_DEIOTLB_TYPE;
 }
 
-/* Fetch and execute up to @nr descriptors: of all it only matters who waits. */
+/* Fetch and execute up to @nr descriptors. Only wait descriptors have an effect. */
 static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsigned int nr)
 {
 	unsigned int head = iommu_reg(iommu, DMAR_IQH_REG);
@@ -154,7 +154,7 @@ static u32 read_fault(struct intel_iommu *iommu)
 	return status == DMA_FSTS_ITE ? 0 : status;
 }
 
-/* All is fetched, and what waits is dropped. */
+/* All descriptors are fetched, and wait descriptors dropped. */
 static void let_time_run_out(struct queue_test *ctx)
 {
 	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
@@ -175,7 +175,7 @@ static void let_time_run_out(struct queue_test *ctx)
 	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
 }
 
-/* The first submission is fetched, and what waits is dropped. */
+/* The first submission is fetched, and wait descriptors dropped. */
 static void abort_first(struct queue_test *ctx)
 {
 	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
@@ -196,7 +196,7 @@ static void abort_first(struct queue_test *ctx)
 	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
 }
 
-/* The lock is kept until the submission has returned, or will not. */
+/* Keep the lock until the submission has returned, or will not. */
 static void execute_locked(struct queue_test *ctx)
 {
 	ktime_t since = READ_ONCE(ctx->since), start = ktime_get();
@@ -268,7 +268,7 @@ static int submit_desc(struct kunit *test, struct qi_desc *desc, unsigned int co
 	return ret;
 }
 
-/* The descriptors are told apart by @tag. */
+/* @tag distinguishes the descriptors. */
 static int submit(struct kunit *test, unsigned int count, u16 tag)
 {
 	struct qi_desc *desc;
@@ -290,7 +290,7 @@ static void expect_free(struct kunit *test, unsigned int used)
 	KUNIT_EXPECT_EQ(test, QI_LENGTH - used, ctx->iommu->qi->free_cnt);
 }
 
-/* Hardware goes on: all is as if it had never stopped. */
+/* Hardware resumes: everything works as if it had never stopped. */
 static void expect_usable(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -306,7 +306,7 @@ static void expect_usable(struct kunit *test)
 				    "slot %u", i);
 }
 
-/* Hardware executes nothing, and later all that it was given. */
+/* Hardware executes nothing at first, and later everything. */
 static void stops_and_goes_on(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 3, 1));
@@ -319,7 +319,7 @@ static void stops_and_goes_on(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Hardware may stop anywhere: what it has not come to stays. */
+/* Hardware may stop anywhere: descriptors that it has not fetched stay. */
 static void comes_back_in_part(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -334,7 +334,7 @@ static void comes_back_in_part(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Each descriptor takes its time, all of them more than hardware may stand still for. */
+/* Slow descriptors, which together take longer than hardware may stand still. */
 static void is_slow(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -345,7 +345,7 @@ static void is_slow(struct kunit *test)
 	expect_usable(test);
 }
 
-/* There is no room: nothing is written over what hardware has not fetched. */
+/* There is no room: descriptors that were not fetched are not overwritten. */
 static void has_no_room(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -363,20 +363,20 @@ static void has_no_room(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 2, desc[ALMOST_HALF + 1 + i].qw0 >> 16 & 0xffff);
 	}
 
-	/* Now there is, but nobody has looked: who comes next does. */
+	/* Now there is, and the next submission finds it. */
 	execute(ctx, QI_LENGTH);
 	go_on(ctx);
 	KUNIT_EXPECT_EQ(test, 0, submit(test, ALMOST_HALF, 4));
 	expect_usable(test);
 }
 
-/* The queue is set up anew, as after suspend: nothing is left of what was given up. */
+/* The queue is set up anew, as after suspend: submissions that were given up are gone. */
 static void is_set_up_anew(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 3, 1));
-	/* Registers are lost, and hardware stands at the first slot. */
+	/* Registers are lost, and the head is at the first slot. */
 	writel(0, ctx->iommu->reg + DMAR_IQT_REG);
 	writel(0, ctx->iommu->reg + DMAR_IQH_REG);
 	KUNIT_ASSERT_EQ(test, 0, dmar_reenable_qi(ctx->iommu));
@@ -384,7 +384,7 @@ static void is_set_up_anew(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Those who wait look at memory, and only now and then at registers. */
+/* Waiters poll memory, and read registers only rarely. */
 static void looks_seldom(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -402,7 +402,7 @@ static void looks_seldom(struct kunit *test)
 	expect_usable(test);
 }
 
-/* What is complete does not wait for the lock, by whoever it is held. */
+/* A complete submission does not wait for the lock. */
 static void is_locked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -424,7 +424,7 @@ static enum hrtimer_restart submit_in_interrupt(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
-/* An interrupt does not wait for room that the code which it interrupts would make. */
+/* An interrupt handler does not wait for slots of the code that it interrupts. */
 static void interrupt_submits(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -448,7 +448,7 @@ static void interrupt_submits(struct kunit *test)
 	expect_usable(test);
 }
 
-/* What is for the IOMMU itself is executed in the end, without what is for devices. */
+/* Descriptors for the IOMMU itself are executed at last, without those for devices. */
 static void device_is_not_named(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -485,14 +485,14 @@ static void flush(struct kunit *test, bool on_both)
 	cache_tag_unassign_domain(ctx->domain, ctx->dev, 1);
 }
 
-/* Both IOMMUs have been given their descriptors before one is waited for. */
+/* Both IOMMUs get their descriptors before the first wait. */
 static void two_iommus(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	unsigned int tries;
 
 	go_on(ctx);
-	/* Hardware may be through with the first when the second has its own. */
+	/* The first may have finished when the second gets its descriptors. */
 	for (tries = 0; tries < 100 && !ctx->both; tries++) {
 		flush(test, true);
 		KUNIT_EXPECT_EQ(test, 2, ctx->iotlb);
@@ -502,7 +502,7 @@ static void two_iommus(struct kunit *test)
 	expect_usable(test);
 }
 
-/* What was aborted is submitted again: the IOTLB's is executed in the end. */
+/* Aborted descriptors are submitted again: that for the IOTLB is executed at last. */
 static void device_is_silent_for_two(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -549,7 +549,7 @@ static void unassign_pasids(struct kunit *test)
 		cache_tag_unassign_domain(ctx->domain, ctx->dev, pasid);
 }
 
-/* The device's TLB could be filled from an IOTLB that is invalidated behind it. */
+/* The device's TLB could be refilled from an IOTLB that is invalidated after it. */
 static void order_is_kept(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -567,7 +567,7 @@ static void order_is_kept(struct kunit *test)
 	expect_usable(test);
 }
 
-/* What is repeated may have to wait for room, and none of it holds any meanwhile. */
+/* A repeated batch may have to wait for room, and holds no slots meanwhile. */
 static void two_are_aborted(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -583,7 +583,7 @@ static void two_are_aborted(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Who finds no room waits for some, and for nothing longer than hardware may stand. */
+/* A submission without room waits for it, but not longer than hardware may stand still. */
 static void flush_without_room(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of surprise removal: what is sent to a device that is not there any more,
- * what is left of it, and when its page requests go off.
+ * KUnit suite of surprise removal: descriptors for a device that is gone, its records,
+ * and when its page requests are disabled.
  */
 
 #include <kunit/test.h>
@@ -64,9 +64,9 @@ static unsigned int detach(struct kunit *test, u32 pasid)
 }
 
 /*
- * Of the invalidations only those of the IOMMU itself are left: with a TLB there are
- * two more for requests without PASID, as it may keep those with PASID 0 apart, and
- * one more for each other PASID. Draining page requests takes none at all.
+ * Only invalidations of the IOMMU itself are left: with a TLB there are two more for
+ * requests without PASID, as it may cache those with PASID 0 separately, and one more
+ * for each other PASID. Draining page requests takes none.
  */
 static void removed_is_sent_nothing(struct kunit *test)
 {
@@ -90,8 +90,8 @@ static void removed_is_sent_nothing(struct kunit *test)
 }
 
 /*
- * Whoever has switched page requests on goes without switching them off. The driver
- * frees what it knows of the device: it gets a copy, without the test's PASID table.
+ * A user of page requests leaves without disabling them. The driver frees its data of
+ * the device: it gets a copy, without the test's PASID table.
  */
 static void released_leaves_queue(struct kunit *test)
 {
@@ -136,8 +136,8 @@ static void last_user_goes(struct kunit *test)
 }
 
 /*
- * The device is reset, and at any moment of it the last that wants page requests is
- * detached: they are switched off once.
+ * The device is reset, and at any moment the last domain that needs page requests is
+ * detached: they are disabled once.
  */
 static void reset_and_last_user(struct kunit *test)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of resets: what a device reaches, and what is sent to it, between
- * reset_prepare and reset_done, and afterwards. The devices are no PCI devices: page
- * requests and ATS as PCI has them are left to tests on a machine.
+ * KUnit suite of resets: what a device reaches, and which descriptors it gets, between
+ * reset_prepare and reset_done, and afterwards. The devices are not PCI devices: PCI's page
+ * requests and ATS are tested on a machine.
  */
 
 #include <kunit/test.h>
@@ -74,7 +74,7 @@ static void detach_pasid(struct kunit *test)
 	ctx->pasid = false;
 }
 
-/* Devices leave what they are attached to before domains are freed. */
+/* Detach devices before domains are freed. */
 static void leave(void *test)
 {
 	struct reset_test *ctx = ((struct kunit *)test)->priv;
@@ -130,7 +130,7 @@ static void expect_gone(struct kunit *test, u32 pasid)
 	vtd_fake_expect_gone(test, ctx->dev, pasid, IOVA);
 }
 
-/* Nothing is translated meanwhile, everything afterwards, and kept up to date. */
+/* Nothing is translated meanwhile, everything afterwards, with later changes. */
 static void reset_blocks(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
@@ -166,7 +166,7 @@ static void reset_sends_nothing(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, meanwhile, later);
 }
 
-/* A domain that is detached meanwhile does not come back; others can be attached. */
+/* A domain that is detached meanwhile is not restored; others can be attached. */
 static void reset_and_detach(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;

@@ -2,7 +2,7 @@
 /*
  * KUnit suite of the page request queue's registers when the queue is set up, by this
  * kernel after another one, and after suspend. The registers are memory of the test:
- * of those that are written to clear, it sees what was written.
+ * for write-1-to-clear registers, it contains the written value.
  */
 
 #include <kunit/static_stub.h>
@@ -36,7 +36,7 @@ static void set(struct kunit *test, unsigned int reg, u32 val)
 	writel(val, ctx->iommu->reg + reg);
 }
 
-/* What the kernel before has left there is no request of this one's. */
+/* Requests that the previous kernel has left are not handled. */
 static void queue_begins_anew(struct kunit *test)
 {
 	struct suspend_test *ctx = test->priv;
@@ -66,8 +66,8 @@ static int event_at_once(struct intel_iommu *iommu)
 }
 
 /*
- * All that the handler needs is there when the interrupt is requested. If that fails,
- * nothing is left.
+ * Everything that the handler needs is set up when the interrupt is requested. If that
+ * fails, nothing leaks.
  */
 static void event_is_pending(struct kunit *test)
 {
@@ -81,7 +81,7 @@ static void event_is_pending(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQA_REG));
 }
 
-/* They are as before, when all of them were lost. */
+/* They have the old values after all of them were lost. */
 static void queue_survives_suspend(struct kunit *test)
 {
 	static const unsigned int regs[] = {
@@ -93,7 +93,7 @@ static void queue_survives_suspend(struct kunit *test)
 	unsigned int i;
 
 	KUNIT_ASSERT_EQ(test, 0, intel_iommu_enable_prq(ctx->iommu));
-	/* What was written cleared it: there is nothing for the interrupt thread. */
+	/* The write has cleared it: there is nothing for the interrupt thread. */
 	set(test, DMAR_PRS_REG, 0);
 	set(test, DMAR_PQH_REG, 3 * PAGE_REQUEST);
 	set(test, DMAR_PQT_REG, 3 * PAGE_REQUEST);

@@ -2,8 +2,8 @@
 /*
  * IOMMUs and devices that exist in a KUnit test only: see vtd_fake.h.
  *
- * They have no registers and no queue, so real IOMMUs of the machine are left
- * alone. What the driver stores, writes back and submits goes to the model.
+ * They have no registers and no queue, so real IOMMUs of the machine are not
+ * affected. The model sees all stores, write-backs and submissions of the driver.
  */
 
 #include <kunit/device.h>
@@ -101,11 +101,11 @@ static void fake_check(void *data)
 }
 
 /**
- * vtd_fake_init() - begin a test on fakes
+ * vtd_fake_init() - start a test on fakes
  * @test: the test
  * @fake: becomes test->priv
  *
- * At the end the test fails if the model has complained.
+ * At the end the test fails if the model has reported an error.
  *
  * Return: 0 or a negative errno.
  */
@@ -340,7 +340,7 @@ static bool fake_pasid_0(struct device *dev, u32 pasid, struct vtd_request *req)
 }
 
 /**
- * vtd_fake_watch() - have a device use an address all the time
+ * vtd_fake_watch() - make a device keep using an address
  * @test: the test
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID: without one, and with PASID 0
@@ -365,7 +365,7 @@ static void fake_expect_page(struct kunit *test, struct device *dev,
 }
 
 /**
- * vtd_fake_expect() - an address translates to another, and to nothing else
+ * vtd_fake_expect() - expect that an address translates to another, and to nothing else
  * @test: the test
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID: without one, and with PASID 0
@@ -391,7 +391,7 @@ static void fake_expect_gone(struct kunit *test, struct device *dev,
 }
 
 /**
- * vtd_fake_expect_gone() - an address does not translate
+ * vtd_fake_expect_gone() - expect that an address does not translate
  * @test: the test
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID: without one, and with PASID 0
@@ -409,9 +409,9 @@ void vtd_fake_expect_gone(struct kunit *test, struct device *dev, u32 pasid, u64
 KUNIT_DEFINE_ACTION_WRAPPER(free_domain, iommu_domain_free, struct iommu_domain *);
 
 /**
- * vtd_fake_keep() - take a domain for the time of a test
+ * vtd_fake_keep() - free a domain at the end of a test
  * @test: the test, which fails if there is no domain
- * @domain: what the driver's allocation has returned
+ * @domain: the result of the driver's allocation
  *
  * The domain is freed when the test ends.
  *
@@ -518,7 +518,7 @@ static int fake_thread_main(void *data)
 }
 
 /**
- * vtd_fake_run() - run functions at the same time, each in a thread of its own
+ * vtd_fake_run() - run functions at the same time, each in its own thread
  * @test: the test
  * @run: the functions
  * @nr: how many there are
@@ -526,8 +526,8 @@ static int fake_thread_main(void *data)
  *
  * Returns when all have returned. None runs if there is no memory for all threads.
  *
- * The threads are not the test's as KUnit sees it: what they store and submit does
- * not go to the model.
+ * KUnit does not associate the threads with the test, so the model does not see their
+ * stores and submissions.
  */
 void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, void *data)
 {
@@ -558,7 +558,7 @@ void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, v
 }
 
 /**
- * vtd_guest_map() - give a guest memory
+ * vtd_guest_map() - map memory for a guest
  * @test: the test
  * @parent: the guest's second level
  * @gpa: where the guest finds it
@@ -597,7 +597,7 @@ struct vtd_table vtd_guest_table(struct kunit *test, struct dmar_domain *parent,
 }
 
 /**
- * vtd_guest_bind_data() - what a driver says to bind a guest's table
+ * vtd_guest_bind_data() - make the data to bind a guest's table
  * @root: guest-physical address of the table
  *
  * Return: the data.

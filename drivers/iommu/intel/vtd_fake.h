@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * IOMMUs, devices and guests that exist in a KUnit test only: the driver's
- * structures, with the VT-d model (vtd_model.h) as the hardware behind them.
+ * Fake IOMMUs, devices and guests for KUnit tests: the driver's structures, with the
+ * VT-d model (vtd_model.h) as the hardware behind them.
  */
 #ifndef _INTEL_IOMMU_VTD_FAKE_H
 #define _INTEL_IOMMU_VTD_FAKE_H
@@ -46,7 +46,7 @@ struct kunit;
  * @submissions: what they were submitted in
  * @responses: page group responses among them
  * @response: the last of these
- * @meanwhile: if not NULL, called once, in front of the next invalidations
+ * @meanwhile: if not NULL, called once, before the next invalidations
  */
 struct vtd_fake {
 	struct vtd_machine *machine;
@@ -59,7 +59,7 @@ struct vtd_fake {
 /**
  * struct vtd_table - a first-level table that maps one page
  * @root: address of the topmost page
- * @page: the pages on the way, by level from 1 on
+ * @page: the pages of the path, by level from 1 on
  * @leaf: the entry of the page that is mapped
  */
 struct vtd_table {

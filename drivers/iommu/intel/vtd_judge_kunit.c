@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of domains, judged by the VT-d model. After every operation it is
- * proved that devices reach what the driver believes to be mapped, and nothing
- * that the driver believes to be gone: for every device and PASID that was ever
- * attached, and for every address that was ever mapped.
+ * KUnit suite of domains, checked by the VT-d model. After every operation it shows
+ * that devices reach exactly what the driver considers mapped: for every device and
+ * PASID that was ever attached, and for every address that was ever mapped.
  */
 
 #include <kunit/test.h>
@@ -34,7 +33,7 @@
 #define MAX_SEATS	6
 #define MAX_ADDRS	16
 
-/* A PASID of a device, or its RID, and what is attached there */
+/* A PASID of a device, or its RID, and the attached domain */
 struct seat {
 	struct device *dev;
 	u32 pasid;
@@ -88,7 +87,7 @@ static void watch(struct kunit *test, u64 addr)
 		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, addr);
 }
 
-/* The edges of a range, and the pages beside it */
+/* The ends of a range, and the pages next to them */
 static void watch_range(struct kunit *test, u64 iova, size_t size)
 {
 	watch(test, iova - SZ_4K);
@@ -173,7 +172,7 @@ static void unmap(struct kunit *test, struct iommu_domain *domain, u64 iova, siz
 	judge(test);
 }
 
-/* Devices leave what they sit on before domains are freed. */
+/* Detach devices before domains are freed. */
 static void leave_all(void *data)
 {
 	struct judge_test *ctx = data;
@@ -192,7 +191,7 @@ static struct iommu_domain *first_domain(struct kunit *test, struct device *dev)
 	return &domain->domain;
 }
 
-/* As nest parent, so that it is second-level wherever both are there */
+/* As nest parent, so that it is second-level if there are both */
 static struct iommu_domain *second_domain(struct kunit *test, struct device *dev)
 {
 	struct dmar_domain *domain = vtd_fake_domain(test, dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
@@ -203,7 +202,7 @@ static struct iommu_domain *second_domain(struct kunit *test, struct device *dev
 	return &domain->domain;
 }
 
-/* What hardware and attachments are like */
+/* Configurations of hardware and attachments */
 
 struct setting {
 	const char *name;
@@ -349,7 +348,7 @@ static void judge_second_tables(struct kunit *test)
 	unmap_tables(test, settle(test, second_domain));
 }
 
-/* A table makes room for a large page, and comes back. */
+/* A large page replaces a table, and is replaced by it again. */
 static void superpage_over_table(struct kunit *test, struct iommu_domain *domain)
 {
 	unsigned int again;
@@ -405,7 +404,7 @@ static void judge_second_split(struct kunit *test)
 	split_large(test, settle(test, second_domain));
 }
 
-/* What a failed map unwinds may have been used already. */
+/* A device may have used what a failed map unwinds. */
 static void unwind(struct kunit *test, struct iommu_domain *domain)
 {
 	watch_range(test, IOVA, SZ_16K);
@@ -425,7 +424,7 @@ static void judge_second_unwind(struct kunit *test)
 	unwind(test, settle(test, second_domain));
 }
 
-/* Invalidations that are put off come when they are asked for. */
+/* Deferred invalidations are made when they are requested. */
 static void unmap_later(struct kunit *test, struct iommu_domain *domain)
 {
 	struct iommu_iotlb_gather gather;
@@ -489,7 +488,7 @@ static void judge_attach(struct kunit *test)
 
 		for (from = 0; from < ARRAY_SIZE(domains); from++) {
 			for (to = 0; to < ARRAY_SIZE(domains); to++) {
-				/* the core does not ask for that */
+				/* the core does not do that */
 				if (to == from)
 					continue;
 				if (seat->domain != domains[from])
@@ -498,12 +497,12 @@ static void judge_attach(struct kunit *test)
 			}
 			detach(test, seat);
 			attach(test, seat, domains[from]);
-			/* the address of a page that is not there is itself */
+			/* unmapped pages translate to their own address */
 			KUNIT_ASSERT_EQ(test, 0, take_seat(seat, identity));
 			vtd_fake_expect(test, seat->dev, seat->pasid, IOVA, IOVA);
 			attach(test, seat, domains[from]);
 		}
-		/* what is left there is mapped and unmapped by way of others */
+		/* the old domain is mapped and unmapped through other attachments */
 		unmap(test, seat->domain, IOVA, SZ_2M);
 		map(test, seat->domain, IOVA, SZ_2M);
 	}
@@ -511,7 +510,7 @@ static void judge_attach(struct kunit *test)
 		detach(test, &ctx->seats[i]);
 }
 
-/* A domain that does not suit the IOMMU leaves the old one where it was. */
+/* If a domain is incompatible with the IOMMU, the old one stays attached. */
 static void judge_attach_refused(struct kunit *test)
 {
 	struct iommu_domain *good, *bad;
@@ -622,8 +621,8 @@ static void pass_through(struct kunit *test, struct seat *seat)
 }
 
 /*
- * A domain that takes the place of another gets its domain ID, too, where no other
- * device keeps that.
+ * A domain that replaces another one also gets its domain ID, if no other device still
+ * uses that.
  */
 static void judge_legacy_attach(struct kunit *test)
 {
@@ -654,7 +653,7 @@ static void judge_legacy_attach(struct kunit *test)
 		pass_through(test, seat);
 		detach(test, seat);
 		attach(test, seat, i & 1 ? a : b);
-		/* what is left there is mapped and unmapped by way of others */
+		/* the old domain is mapped and unmapped through other attachments */
 		unmap(test, seat->domain, IOVA, size);
 		map(test, seat->domain, IOVA, size);
 	}
@@ -662,7 +661,7 @@ static void judge_legacy_attach(struct kunit *test)
 		detach(test, &ctx->seats[i]);
 }
 
-/* Tables are freed with the domain, and hardware has forgotten them. */
+/* Tables are freed with the domain, after hardware has stopped using them. */
 static void judge_legacy_free(struct kunit *test)
 {
 	struct device *dev = furnish(test);
@@ -684,7 +683,7 @@ static void judge_legacy_free(struct kunit *test)
 	judge(test);
 }
 
-/* Descriptors since this was asked last */
+/* Descriptors since the last call */
 static unsigned int descriptors(struct kunit *test)
 {
 	struct judge_test *ctx = test->priv;
@@ -694,7 +693,7 @@ static unsigned int descriptors(struct kunit *test)
 	return n;
 }
 
-/* No invalidation that is not needed */
+/* No unnecessary invalidations */
 static void judge_legacy_descriptors(struct kunit *test)
 {
 	const struct setting *c = test->param_value;
@@ -706,7 +705,7 @@ static void judge_legacy_descriptors(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
 	for (i = 0; i < ctx->nr_seats; i++) {
 		attach(test, &ctx->seats[i], domain);
-		/* a context entry, and what the domain ID may have left */
+		/* a context entry, and entries cached for the domain ID before */
 		KUNIT_EXPECT_EQ(test, cm * 2, descriptors(test));
 	}
 	map(test, domain, IOVA, SZ_64K);
@@ -721,7 +720,7 @@ static void judge_legacy_descriptors(struct kunit *test)
 
 /* Nested translation */
 
-/* The guest's table maps IOVA, and the page behind it to the next but one. */
+/* The guest's table maps IOVA, and the following page to the page after the next. */
 struct guest {
 	struct dmar_domain *parent, *nested;
 	struct vtd_table table;
@@ -799,7 +798,7 @@ static void judge_nested_second_level(struct kunit *test)
 	guest_expect(test, SZ_4K, PA + SZ_2G + SZ_8K);
 }
 
-/* The host takes a page with a guest's table away, and gives another. */
+/* The host replaces a page that holds a guest's table. */
 static void judge_nested_table_moves(struct kunit *test)
 {
 	u64 *page = vtd_fake_page(test);

@@ -2,9 +2,9 @@
 /*
  * A model of VT-d hardware: see vtd_model.h.
  *
- * This part puts the others together. Devices never stop using the addresses
- * that a test has named, so hardware comes across everything that can be seen,
- * between any two steps of the software, and caches it.
+ * This part connects the others. Devices keep using the addresses that a test watches,
+ * so between any two steps of the software, hardware reads everything that is
+ * visible, and caches it.
  */
 
 #include <kunit/test.h>
@@ -45,10 +45,10 @@ struct vtd_machine *vtd_machine_create(struct kunit *test)
 }
 
 /**
- * vtd_machine_between() - have something judged after every store
+ * vtd_machine_between() - register a check after every store
  * @machine: the machine
  * @between: called when software has stored 8 bytes of an entry, and hardware
- *	     has seen it; may ask, must not sleep. NULL ends it.
+ *	     has seen it; may call vtd_ask(), must not sleep. NULL to stop.
  * @data: for @between
  */
 void vtd_machine_between(struct vtd_machine *machine,
@@ -60,9 +60,9 @@ void vtd_machine_between(struct vtd_machine *machine,
 }
 
 /**
- * vtd_complain() - something is wrong with what the software does
+ * vtd_complain() - report an error of the software
  * @machine: the machine
- * @fmt: what
+ * @fmt: description
  *
  * Context: any. The test fails by vtd_expect_no_complaint().
  */
@@ -74,17 +74,17 @@ void vtd_complain(struct vtd_machine *machine, const char *fmt, ...)
 	va_start(args, fmt);
 	vaf.fmt = fmt;
 	vaf.va = &args;
-	/* The first ones tell enough. */
+	/* Print only the first ones. */
 	if (machine->complaints++ < MAX_COMPLAINTS)
 		kunit_err(machine->test, "%pV\n", &vaf);
 	va_end(args);
 }
 
 /**
- * vtd_complaints() - number of complaints since this was asked last
+ * vtd_complaints() - number of complaints since the last call
  * @machine: the machine
  *
- * Return: how many.
+ * Return: the number.
  */
 unsigned int vtd_complaints(struct vtd_machine *machine)
 {
@@ -97,7 +97,7 @@ unsigned int vtd_complaints(struct vtd_machine *machine)
 /**
  * vtd_model_add() - add an IOMMU
  * @machine: the machine
- * @iommu: by what the software knows it
+ * @iommu: the software's structure for it
  * @hw: its registers
  *
  * Return: the IOMMU.
@@ -122,7 +122,7 @@ struct vtd_model *vtd_model_add(struct vtd_machine *machine, const void *iommu,
 /**
  * vtd_model_find() - find an IOMMU
  * @machine: the machine
- * @iommu: by what the software knows it
+ * @iommu: the software's structure for it
  *
  * Return: the IOMMU or NULL.
  */
@@ -152,11 +152,11 @@ void vtd_model_add_device(struct vtd_model *model, u16 sid, bool ats)
 }
 
 /**
- * vtd_model_set_global() - let a device take invalidations for all PASIDs at once
+ * vtd_model_set_global() - make a device support Global Invalidate
  * @model: the IOMMU that it is behind
  * @sid: requester ID
  *
- * It ignores the bit that asks for that otherwise (PCIe 10.3.8).
+ * Other devices ignore the bit that requests it (PCIe 10.3.8).
  */
 void vtd_model_set_global(struct vtd_model *model, u16 sid)
 {
@@ -181,7 +181,7 @@ static bool has_ats(const struct vtd_model *model, u16 sid)
 }
 
 /**
- * vtd_model_watch() - have a device use an address all the time from now on
+ * vtd_model_watch() - make a device keep using an address
  * @model: the IOMMU
  * @sid: requester ID
  * @pasid: PASID or %VTD_NO_PASID
@@ -223,7 +223,7 @@ void vtd_model_unwatch(struct vtd_model *model)
 	model->nr_watched = 0;
 }
 
-/* Devices use their addresses, and hardware caches what it comes across. */
+/* Devices use their addresses, and hardware caches what it reads. */
 static void run_devices(struct vtd_model *model)
 {
 	struct vtd_answers answers;
@@ -251,7 +251,7 @@ void vtd_stored(struct vtd_machine *machine)
 {
 	unsigned int i;
 
-	/* What hardware makes of garbage can take for ever to find out. */
+	/* Walks through random tables may take too long. */
 	if (machine->complaints >= MAX_COMPLAINTS)
 		return;
 
@@ -275,7 +275,7 @@ void vtd_stored(struct vtd_machine *machine)
  */
 void vtd_written_back(struct vtd_machine *machine, const void *addr, size_t size)
 {
-	/* As long as it is not written back it may have been seen, or not. */
+	/* Until it is written back, hardware may or may not see it. */
 	vtd_stored(machine);
 	vtd_memory_write_back(machine, addr, size);
 	vtd_stored(machine);
@@ -284,7 +284,7 @@ void vtd_written_back(struct vtd_machine *machine, const void *addr, size_t size
 /**
  * vtd_submitted() - the software has submitted invalidation descriptors
  * @machine: the machine
- * @iommu: by what the software knows the IOMMU
+ * @iommu: the software's structure for the IOMMU
  * @descs: descriptors of 256 bits
  * @count: how many
  *
@@ -302,7 +302,7 @@ void vtd_submitted(struct vtd_machine *machine, const void *iommu,
 		return;
 	}
 
-	/* Between any two of them hardware caches what it still can see. */
+	/* Between any two of them hardware caches what it can still see. */
 	vtd_stored(machine);
 	for (i = 0; i < count; i++) {
 		vtd_execute(model, desc + 4 * i);
@@ -311,10 +311,10 @@ void vtd_submitted(struct vtd_machine *machine, const void *iommu,
 }
 
 /**
- * vtd_ask() - what can hardware do with a request?
+ * vtd_ask() - find all possible results of a request
  * @model: the IOMMU
  * @req: the request
- * @answers: all answers
+ * @answers: all possible results
  *
  * Context: any.
  */
@@ -368,7 +368,7 @@ static void expect_only(struct kunit *test, struct vtd_model *model,
 }
 
 /**
- * vtd_expect_page() - hardware can only translate to this address
+ * vtd_expect_page() - expect that hardware can only translate to this address
  * @test: the test
  * @model: the IOMMU
  * @req: the request
@@ -381,7 +381,7 @@ void vtd_expect_page(struct kunit *test, struct vtd_model *model,
 }
 
 /**
- * vtd_expect_fault() - hardware can only refuse for this reason
+ * vtd_expect_fault() - expect that hardware can only refuse for this reason
  * @test: the test
  * @model: the IOMMU
  * @req: the request
@@ -394,7 +394,7 @@ void vtd_expect_fault(struct kunit *test, struct vtd_model *model,
 }
 
 /**
- * vtd_expect_gone() - hardware can only refuse, for whatever reason
+ * vtd_expect_gone() - expect that hardware can only refuse, for any reason
  * @test: the test
  * @model: the IOMMU
  * @req: the request
@@ -416,7 +416,7 @@ void vtd_expect_gone(struct kunit *test, struct vtd_model *model,
 }
 
 /**
- * vtd_expect_stale() - hardware can still translate to this address
+ * vtd_expect_stale() - expect that hardware may still translate to this address
  * @test: the test
  * @model: the IOMMU
  * @req: the request
@@ -439,7 +439,7 @@ void vtd_expect_stale(struct kunit *test, struct vtd_model *model,
 }
 
 /**
- * vtd_expect_no_complaint() - nothing was wrong with what the software did
+ * vtd_expect_no_complaint() - expect that the model has found no error
  * @test: the test
  * @machine: the machine
  */

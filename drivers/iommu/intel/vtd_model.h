@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A model of VT-d hardware for KUnit tests. It shares nothing with the driver that
- * it judges.
+ * it checks.
  *
- * Hardware may have cached, or not, whatever it was able to see since the last
- * invalidation that covered it. So a question has a set of answers, and a test
- * passes only if it can live with all of them.
+ * Hardware may or may not have cached anything that it was able to see since the last
+ * invalidation that covered it. So a request has a set of possible results, and a test
+ * passes only if all of them are right.
  *
  * References are to the Intel Virtualization Technology for Directed I/O
  * Architecture Specification, revision 4.1.
@@ -139,7 +139,7 @@ enum vtd_fault {
 	VTD_FIRST_AD			= 0x90,
 };
 
-/* What a request wants */
+/* Requested accesses */
 #define VTD_READ	BIT(0)
 #define VTD_WRITE	BIT(1)
 #define VTD_EXEC	BIT(2)
@@ -165,7 +165,7 @@ struct vtd_request {
 };
 
 /**
- * struct vtd_answer - what hardware can do with a request
+ * struct vtd_answer - a possible result of a request
  * @fault: why it refuses, or %VTD_OK
  * @hpa: the host address that is accessed, if it does not refuse
  * @size: bytes of the page that hardware believes the address to be in
@@ -184,9 +184,9 @@ struct vtd_answer {
 #define VTD_MAX_ANSWERS	16
 
 /**
- * struct vtd_answers - everything that hardware can do with a request
- * @nr: number of answers, which differ from each other
- * @answer: the answers
+ * struct vtd_answers - all possible results of a request
+ * @nr: number of results, which differ from each other
+ * @answer: the results
  */
 struct vtd_answers {
 	unsigned int nr;
@@ -207,7 +207,7 @@ struct vtd_hw {
 	u64 rtaddr;
 };
 
-/* The machine: memory, as all IOMMUs see it, and what they think of software */
+/* The machine: memory, as all IOMMUs see it, and errors of the software */
 struct vtd_machine *vtd_machine_create(struct kunit *test);
 void vtd_machine_between(struct vtd_machine *machine,
 			 void (*between)(struct vtd_machine *machine, void *data),
@@ -225,7 +225,7 @@ void vtd_model_set_global(struct vtd_model *model, u16 sid);
 void vtd_model_watch(struct vtd_model *model, u16 sid, u32 pasid, u64 addr);
 void vtd_model_unwatch(struct vtd_model *model);
 
-/* What software does, and hardware can observe */
+/* Actions of the software that hardware can observe */
 void vtd_stored(struct vtd_machine *machine);
 void vtd_written_back(struct vtd_machine *machine, const void *addr, size_t size);
 void vtd_submitted(struct vtd_machine *machine, const void *iommu,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VT-d model's caches. They have no size and no replacement: what hardware
- * has seen stays until an invalidation covers it, beside what it has seen
- * there since.
+ * The VT-d model's caches. They have no size limit and no replacement: an entry that
+ * hardware has seen stays until an invalidation covers it, beside newer ones for the
+ * same request.
  */
 
 #include <linux/string.h>
@@ -10,9 +10,9 @@
 #include "vtd_model_hw.h"
 
 /**
- * vtd_cache_insert() - hardware has seen something
+ * vtd_cache_insert() - cache something that hardware has seen
  * @model: the IOMMU
- * @item: what, with unused members zero
+ * @item: the item, with unused members zero
  */
 void vtd_cache_insert(struct vtd_model *model, const struct vtd_item *item)
 {
@@ -33,7 +33,7 @@ void vtd_cache_insert(struct vtd_model *model, const struct vtd_item *item)
 }
 
 /**
- * vtd_cache_next() - go through one kind of cached items
+ * vtd_cache_next() - iterate over one kind of cached items
  * @model: the IOMMU
  * @cache: the kind
  * @at: where to go on, 0 at first; items may be inserted meanwhile
@@ -62,9 +62,9 @@ static void forget(struct vtd_items *items,
 }
 
 /**
- * vtd_cache_forget() - forget what an invalidation covers
+ * vtd_cache_forget() - remove the items that an invalidation covers
  * @model: the IOMMU
- * @covers: whether it covers an item
+ * @covers: returns whether it covers an item
  * @data: for @covers
  */
 void vtd_cache_forget(struct vtd_model *model,

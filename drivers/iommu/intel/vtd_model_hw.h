@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the parts of the VT-d model share: memory, decoded entries, caches.
+ * Internal interfaces of the VT-d model: memory, decoded entries, caches.
  * Tests include vtd_model.h only.
  */
 #ifndef _INTEL_IOMMU_VTD_MODEL_HW_H
@@ -127,18 +127,18 @@ enum vtd_cache {
 	VTD_CACHES
 };
 
-/* Something that hardware has seen and not been told to forget */
+/* Something that hardware has seen, and that was not invalidated since */
 struct vtd_item {
 	enum vtd_cache cache;
-	enum vtd_pgtt pgtt;	/* of what was found through a PASID entry */
+	enum vtd_pgtt pgtt;	/* of entries found through a PASID entry */
 	enum vtd_fault fault;	/* with caching mode only */
 	u16 sid, did;
 	u32 pasid;
 	unsigned int level;	/* of the table at @addr */
 	u64 first, last;	/* input addresses that it serves */
 	u64 addr;		/* table, or page that @first translates to */
-	u64 gpa;		/* nested: where that is for the guest, if it is needed */
-	u64 root;		/* legacy mode: what the domain ID stood for */
+	u64 gpa;		/* nested: its guest-physical address, if needed */
+	u64 root;		/* legacy mode: the root that the domain ID was used for */
 	unsigned long rights;
 	u64 qw[VTD_LINE / sizeof(u64)];	/* context and PASID entries */
 };
@@ -154,7 +154,7 @@ void vtd_cache_forget(struct vtd_model *model,
 
 void vtd_execute(struct vtd_model *model, const u64 *desc);
 
-/* The whole (vtd_model.c) */
+/* The model (vtd_model.c) */
 
 #define VTD_MAX_ITEMS	2048		/* of one kind */
 #define VTD_MAX_MODELS	8
@@ -192,7 +192,7 @@ struct vtd_machine {
 
 	void (*between)(struct vtd_machine *machine, void *data);
 	void *between_data;
-	bool busy;			/* between() asks questions itself */
+	bool busy;			/* between() may call vtd_ask() */
 };
 
 void vtd_walk(struct vtd_model *model, const struct vtd_request *req, bool speculative,

@@ -139,8 +139,8 @@ static void context_invalidate(struct vtd_model *model, const u64 *desc,
 #define PASID_GLOBAL	3
 
 /*
- * Entries that are not valid are cached without a domain of their own; any
- * that the software means will do. So will it for directory entries.
+ * Entries that are not valid are cached without a domain, and any domain ID of an
+ * invalidation matches. The same holds for directory entries.
  */
 static bool pasid_covers(const struct vtd_item *item, const void *data)
 {
@@ -175,8 +175,8 @@ static void pasid_invalidate(struct vtd_model *model, const u64 *desc,
 #define IOTLB_PAGES	3
 
 /*
- * Addresses are those of the second stage. Hardware does not know from which
- * of them a nested translation comes, so all of the domain's go.
+ * Addresses are those of the second stage. Hardware does not know which of them a
+ * nested translation depends on, so all of the domain's are removed.
  */
 static bool iotlb_pages_cover(const struct vtd_item *item, const struct inval *inval)
 {
@@ -209,7 +209,7 @@ static bool iotlb_covers(const struct vtd_item *item, const void *data)
 static void iotlb_invalidate(struct vtd_model *model, const u64 *desc,
 			     struct inval *inval)
 {
-	/* Bits 6 and 7 ask for draining, which is harmless. */
+	/* Bits 6 and 7 request draining, which is harmless. */
 	check_reserved(inval, desc, GENMASK_ULL(15, 8) | GENMASK_ULL(63, 32),
 		       GENMASK_ULL(11, 7));
 	check_did(model, inval);
@@ -276,7 +276,7 @@ static void decode_device_range(u64 addr, bool s, struct inval *inval)
 {
 	u64 frame = addr >> 12, mask = 0;
 
-	/* bits above 51 of the frame are not there: all ones is everything */
+	/* there are no frame bits above 51: all ones is everything */
 	if (s)
 		mask = (frame ^ (frame + 1)) & GENMASK_ULL(51, 0);
 	inval->first = (frame & ~mask) << 12;
@@ -360,7 +360,7 @@ static bool needs_pasids(unsigned int type)
  * @model: the IOMMU
  * @desc: 4 quadwords
  *
- * One that is wrong stops a real queue. Here it is complained about and has no
+ * An invalid one stops a real queue. Here it is reported as an error and has no
  * effect.
  */
 void vtd_execute(struct vtd_model *model, const u64 *desc)

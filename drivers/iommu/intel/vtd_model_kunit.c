@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KUnit suite of the VT-d model itself, on tables made by hand: every check of
- * an entry, every cache, every descriptor. What is cached stays until a
- * descriptor covers it; one that just misses it does not.
+ * an entry, every cache, every descriptor. Cached entries stay until a
+ * descriptor covers them; one that just misses them has no effect.
  */
 
 #include <kunit/test.h>
@@ -41,7 +41,7 @@
 #define DID		6
 #define OTHER_DID	9
 
-/* What is mapped, by each stage; indices differ at every level */
+/* Mappings of each stage; indices differ at every level */
 #define ADDR		0x40c0a07000ULL		/* 4 KiB at PAGE */
 #define ADDR_2M		0x40c0c00000ULL		/* 2 MiB at PAGE_2M */
 #define ADDR_1G		0x4100000000ULL		/* 1 GiB at PAGE_1G */
@@ -113,7 +113,7 @@ static unsigned int level_shift(unsigned int level)
 	return 12 + 9 * (level - 1);
 }
 
-/* The slot of @level that @addr goes through; makes tables on the way. */
+/* The slot of @level for @addr; allocates missing tables. */
 static u64 *second_slot(struct kunit *test, u64 addr, unsigned int level,
 			enum slot path)
 {
@@ -731,7 +731,7 @@ static void vtd_model_checks(struct kunit *test)
 			(unsigned int)answers.answer[0].fault);
 }
 
-/* FPD anywhere on the way keeps a fault from being reported. */
+/* FPD in any entry of the path keeps a fault from being reported. */
 static void vtd_model_silent(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
@@ -843,7 +843,7 @@ static void vtd_model_accessed_no_snoop(struct kunit *test)
 
 #define MAX_STEPS	12
 
-/* Something changes in memory that only @covers make hardware forget. */
+/* Memory changes, and only the descriptors in @covers remove the cached entries. */
 struct cached {
 	const char *name;
 	unsigned int type;
@@ -854,7 +854,7 @@ struct cached {
 	bool global;			/* the device's TLB takes that bit */
 	u64 misses[MAX_STEPS][4];
 	u64 covers[4][4];		/* each of them does */
-	/* executed before and after each, to clear what is not the point */
+	/* executed before and after each, to clear other caches */
 	u64 also[4][4];
 };
 
@@ -967,11 +967,11 @@ static const struct cached cached[] = {
 	  .global = true,
 	  .misses = { TLB_GLOBAL, PDTLB(SID, 0, PDTLB_ALL | GLOBAL) },
 	  .covers = { DTLB(SID, ADDR) }, .also = { TLB_GLOBAL } },
-	/* Else the device takes it from the IOTLB again. */
+	/* Otherwise the device TLB is refilled from the IOTLB. */
 	{ "device TLB before IOTLB", FIRST, FS1, .clear = 1, .ats = true,
 	  .misses = { PDTLB(SID, PASID, PDTLB_ALL), PTLB_PASID(DID, PASID) },
 	  .covers = { PDTLB(SID, PASID, PDTLB_ALL) } },
-	/* Else it is filled from the PASID cache again. */
+	/* Otherwise it is refilled from the PASID cache. */
 	{ "IOTLB before PASID cache", FIRST, PASID_0, .clear = 1, .ats = true,
 	  .misses = { PTLB_PASID(DID, PASID), PDTLB(SID, PASID, PDTLB_ALL),
 		      PC_PASID(DID, PASID), PTLB_PASID(DID, PASID) },
@@ -1054,7 +1054,7 @@ static void vtd_model_keeps(struct kunit *test)
 	vtd_expect_no_complaint(test, w->machine);
 }
 
-/* Each cover is enough, together with what clears the other caches. */
+/* Each cover is sufficient, together with clearing the other caches. */
 static void vtd_model_forgets(struct kunit *test)
 {
 	const struct cached *c = test->param_value;
@@ -1067,7 +1067,7 @@ static void vtd_model_forgets(struct kunit *test)
 		make_stale(test, w, c);
 		for (j = 0; j < ARRAY_SIZE(c->also) && c->also[j][0]; j++)
 			vtd_submitted(w->machine, w, c->also[j], 1);
-		/* in order, where that is the point */
+		/* in order, if that is tested */
 		for (j = 0; c->ats && j < MAX_STEPS && c->misses[j][0]; j++)
 			vtd_submitted(w->machine, w, c->misses[j], 1);
 		vtd_submitted(w->machine, w, c->covers[i], 1);
@@ -1107,7 +1107,7 @@ static void vtd_model_domain_id_shared(struct kunit *test)
 	vtd_expect_stale(test, w->model, &req, PAGE);
 }
 
-/* Caching mode: that there is nothing is cached, but not for the first stage. */
+/* Caching mode: entries that are not present are cached, except in the first stage. */
 struct cm_case {
 	const char *name;
 	unsigned int type;
@@ -1258,7 +1258,7 @@ static void write_all_back(struct world *w)
 		vtd_written_back(w->machine, w->pages[i], PAGE_SIZE);
 }
 
-/* What was stored may have got to memory, or not. */
+/* A store may or may not have reached memory. */
 static void vtd_model_not_coherent(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL & ~ECAP_C);
@@ -1306,7 +1306,7 @@ static void vtd_model_page_walk_snoop(struct kunit *test)
 	vtd_expect_fault(test, w->model, &req, VTD_FIRST_PRESENT);
 }
 
-/* Lines go to memory as a whole, and no others with them. */
+/* Lines are written back as a whole, and no others with them. */
 static void vtd_model_lines(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL & ~ECAP_C);
@@ -1321,7 +1321,7 @@ static void vtd_model_lines(struct kunit *test)
 	vtd_expect_stale(test, w->model, &req, PAGE);
 }
 
-/* Hardware must be told before a table is freed. */
+/* A table must be invalidated before it is freed. */
 static void vtd_model_freed_table(struct kunit *test)
 {
 	struct world *w = build(test, SECOND, CAP_FULL, ECAP_FULL);
@@ -1363,7 +1363,7 @@ static void expect_complaint(struct kunit *test, struct world *w,
 	KUNIT_EXPECT_LT(test, 0, vtd_complaints(w->machine));
 }
 
-/* A present context entry becomes another one: forget the old one first. */
+/* A present context entry changes to another one: invalidate the old one first. */
 static void vtd_model_legacy_context_changes(struct kunit *test)
 {
 	struct world *w = build(test, LEGACY, CAP_FULL, ECAP_FULL);
@@ -1459,7 +1459,7 @@ static void vtd_model_legacy_memory(struct kunit *test)
 	vtd_expect_fault(test, w->model, &req, VTD_LEGACY_CONTEXT_PRESENT);
 }
 
-/* Devices see what is there between two stores only. */
+/* Devices see states that exist only between two stores. */
 struct seen {
 	struct world *w;
 	unsigned int calls, present;

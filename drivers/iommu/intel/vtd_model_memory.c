@@ -53,7 +53,7 @@ static void add_written_back(struct vtd_machine *machine, u64 addr,
 }
 
 /**
- * vtd_memory_is_free() - does a page of memory belong to nobody?
+ * vtd_memory_is_free() - is a page of memory free?
  * @addr: physical address, in a page that was allocated alone
  *
  * Return: true if it was freed.
@@ -64,7 +64,7 @@ bool vtd_memory_is_free(u64 addr)
 }
 
 /**
- * vtd_memory_read() - what hardware may find in memory
+ * vtd_memory_read() - all values that hardware may find in memory
  * @machine: the machine
  * @addr: physical address
  * @qwords: how much is read at once; does not go beyond a line
@@ -150,7 +150,7 @@ void vtd_memory_write_back(struct vtd_machine *machine, const void *addr,
 }
 
 /**
- * vtd_memory_free() - forget what was written back
+ * vtd_memory_free() - free the model's copy of memory
  * @machine: the machine
  */
 void vtd_memory_free(struct vtd_machine *machine)

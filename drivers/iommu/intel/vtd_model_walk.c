@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VT-d model's walks: from a request to all answers that hardware can give,
- * chapter 3. At every step hardware may use what is in memory or anything that
- * it has cached, and caches what it comes across.
+ * The VT-d model's walks: from a request to all its possible results, chapter 3. At
+ * every step hardware may use the content of memory or anything that it has cached,
+ * and caches what it reads.
  */
 
 #include <linux/kernel.h>
@@ -15,7 +15,7 @@
 #define INTERRUPT_FIRST	0xfee00000ULL
 #define INTERRUPT_LAST	0xfeefffffULL
 
-/* A request on its way through one of the PASID entries that it may find */
+/* State of a request that uses one of the PASID entries that it may find */
 struct walk {
 	struct vtd_model *model;
 	const struct vtd_request *req;
@@ -52,7 +52,7 @@ static void add_answer(struct walk *walk, const struct vtd_answer *answer)
 		answers->answer[answers->nr++] = *answer;
 }
 
-/* Legacy mode has numbers of its own for what is the same on the way. */
+/* Legacy mode has separate fault reasons for the same checks. */
 static enum vtd_fault legacy_reason(const struct walk *walk, enum vtd_fault fault)
 {
 	switch (fault) {
@@ -109,7 +109,7 @@ static bool caching_mode(const struct vtd_model *model)
 	return model->hw.cap & CAP_CM;
 }
 
-/* The end: does what was found allow what is wanted? */
+/* The end of the walk: do the permissions allow the access? */
 
 static enum vtd_fault check_second(const struct vtd_request *req, unsigned long rights)
 {
@@ -195,7 +195,7 @@ static void found(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned long r
 	conclude(walk, hpa, gpa, size, rights);
 }
 
-/* With caching mode, hardware caches that there is nothing (section 6.1). */
+/* With caching mode, hardware caches entries that are not present (section 6.1). */
 static void not_found(struct walk *walk, enum vtd_fault fault, u64 gpa)
 {
 	struct vtd_item item = {
@@ -421,8 +421,8 @@ static void first_table(struct walk *walk, u64 table, u64 gpa, unsigned int leve
 			unsigned long rights);
 
 /*
- * A page of the first stage was found at @addr, a guest address if nested. What the
- * first stage refuses is reported whatever the second says, but is cached as well.
+ * A page of the first stage was found at @addr, a guest address if nested. An access that
+ * the first stage refuses is reported regardless of the second stage, but is cached, too.
  */
 static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long rights)
 {
@@ -887,8 +887,8 @@ static void walk_context(struct walk *walk, const u64 *qw)
 }
 
 /*
- * Section 6.5.3.3: a present entry is not changed to another one before hardware has
- * been told to forget it. Scalable mode's flags are not judged here.
+ * Section 6.5.3.3: a present entry must not be changed to another one before it is
+ * invalidated. Scalable mode's flags are not checked here.
  */
 static void check_context_change(struct walk *walk, const struct vtd_item *new)
 {
@@ -1012,11 +1012,11 @@ static void walk_device_tlb(struct walk *walk)
 }
 
 /**
- * vtd_walk() - everything that hardware can do with a request
+ * vtd_walk() - find all possible results of a request
  * @model: the IOMMU
  * @req: the request
  * @speculative: nothing is accessed yet, so A/D are not set
- * @answers: all answers
+ * @answers: all possible results
  */
 void vtd_walk(struct vtd_model *model, const struct vtd_request *req, bool speculative,
 	      struct vtd_answers *answers)
@@ -1043,14 +1043,14 @@ void vtd_walk(struct vtd_model *model, const struct vtd_request *req, bool specu
 }
 
 /**
- * vtd_translate() - what hardware that has cached nothing does through a PASID entry
+ * vtd_translate() - translate through a PASID entry, with empty caches
  * @model: the IOMMU
  * @entry: PASID-table entry, 8 quadwords, which need not be in any table
  * @req: the request, of which @req->addr and @req->access count
- * @answers: all answers; there is one if page walks snoop
+ * @answers: all possible results; there is one if page walks snoop
  *
- * Nothing is changed, in caches or in memory. For many questions about tables that
- * change without any invalidation.
+ * Changes neither caches nor memory. For tests that change tables often and without
+ * invalidations.
  */
 void vtd_translate(struct vtd_model *model, const u64 *entry,
 		   const struct vtd_request *req, struct vtd_answers *answers)

@@ -2,51 +2,52 @@
 /*
  * Demand paging: HWPTs that pin nothing and follow the pages of the process.
  *
- * The IOAS records what the user has mapped. A demand-paged HWPT starts empty. A
- * device that meets a hole makes a page request; a worker faults the page in and maps
+ * The IOAS records what the user has mapped. A demand-paged HWPT starts empty. When a
+ * device hits a hole it makes a page request; a worker faults the page in and maps
  * it. When the process loses a page (swap, migration, madvise, munmap, fork, ...), an
  * MMU notifier unmaps it.
  *
  * Each area of the IOAS is cut at every GiB of IOVA. Such a slice has an interval
  * notifier and a mutex, which orders its maps against its notifier. As slices are
- * disjoint and no large page crosses one, the mutex also makes its holder the owner
- * of the range, which the page tables ask for.
+ * disjoint and no large page crosses one, the holder of the mutex also owns the range, as
+ * the page tables require.
  *
  * Locks, outermost first:
  *
  *   demand::live
- *	Held for reading while a worker looks for an area. The IOAS goes only after that.
+ *	Held for reading while a worker looks for an area, which keeps the IOAS alive.
  *   iopt::domains_rwsem, iopt::iova_rwsem
  *	The set of demand-paged HWPTs, the areas, and the slices of each.
  *   slice::live
- *	Held for reading while a worker uses the domain: the HWPT, or the area, goes
- *	only after that. Memory is allocated under it, so no notifier takes it.
- *   mm::mmap_lock, of which a worker that holds slice::live only tries to get hold
+ *	Held for reading while a worker uses the domain, which keeps the HWPT and the
+ *	area alive. Memory is allocated under it, so no notifier takes it.
+ *   mm::mmap_lock, for which a worker that holds slice::live uses trylock
  *   slice::tables
  *	One worker at a time preallocates tables, under slice::live.
  *   slice::lock
  *	Maps and notifiers. Reclaim calls notifiers, so nothing is allocated under it:
- *	tables are there before it is taken (iommu_domain_ops::prealloc_tables), and
- *	unmapping a part of a large page uses the table that was deposited for that.
+ *	tables are allocated before it is taken (iommu_domain_ops::prealloc_tables),
+ *	and unmapping a part of a large page uses the table that was deposited for it.
  *
  *   demand::mutex
  *	Page requests that are being served. Under it, nothing waits for memory or for
  *	user space.
  *
- * No stale translation. A worker maps what it has looked up only if no notifier has run
- * since; it checks that under slice::lock. A notifier that comes later waits for the mutex
- * and unmaps; one that came before has made the sequence number stale. iommu_unmap()
- * invalidates IOTLB and device TLBs and, on VT-d, waits for those who read a guest's
- * tables through the second level, see nested_walk_wait(). A device that does not answer
- * is given up by the IOMMU driver, with a message, and may keep what its TLB has.
+ * No stale translations: a worker maps a page that it has looked up only if no notifier
+ * has run since; it checks that under slice::lock. A later notifier waits for the mutex
+ * and unmaps; an earlier one has made the sequence number stale. iommu_unmap()
+ * invalidates IOTLB and device TLBs and, on VT-d, waits for software walks of a guest's
+ * tables through the second level, see nested_walk_wait(). If a device does not answer an
+ * invalidation, the IOMMU driver gives up with a message, and the device's TLB may keep
+ * stale entries.
  *
  * Nobody waits for a worker, which may have to wait for the process: for a page that
  * userfaultfd has yet to deliver, for mmap_lock, and for other notifiers to end. It holds
  * none of the locks then, and uses neither HWPT nor IOAS. Detaching answers the request
- * and leaves the worker to find out; DEMAND_TIMEOUT ends the first two kinds of waits, and
- * the device repeats its request. Both send the worker a signal, as these waits are
- * killable. A queue is destroyed by a work item, so that closing a device does not wait,
- * either.
+ * without waiting for the worker, which notices later; DEMAND_TIMEOUT ends the first two
+ * kinds of waits, and the device repeats its request. Both send the worker a signal, as
+ * these waits are killable. A work item destroys the queue, so that closing a device does
+ * not wait, either.
  */
 
 #include <linux/hmm.h>
@@ -69,12 +70,12 @@
 #include "io_pagetable.h"
 #include "iommufd_private.h"
 
-/* The most that is looked up and mapped at once: an aligned block, of a page table */
+/* An aligned block, the range of a page table: the most that is looked up and mapped at once */
 #define DEMAND_BLOCK_SHIFT	21
 #define DEMAND_BLOCK_SIZE	BIT(DEMAND_BLOCK_SHIFT)
 #define DEMAND_BLOCK_PAGES	(DEMAND_BLOCK_SIZE / PAGE_SIZE)
 
-/* Pages of fresh memory are faulted in together with their neighbours. */
+/* How much fresh memory is faulted in at once around a page */
 #define DEMAND_AROUND		SZ_64K
 
 #define DEMAND_SLICE_SHIFT	30
@@ -82,8 +83,8 @@
 #define DEMAND_SLICE_BLOCKS	BIT(DEMAND_SLICE_SHIFT - DEMAND_BLOCK_SHIFT)
 
 /*
- * How long a worker serves a group of requests, the waits for user space included.
- * Afterwards the device repeats what is left.
+ * How long a worker serves a group of requests, including waits for user space.
+ * Afterwards the device repeats the requests that are left.
  */
 #define DEMAND_TIMEOUT		HZ
 
@@ -91,8 +92,8 @@
 #define DEMAND_ROUNDS		8
 
 /*
- * Workers of a device. A few of them may wait for userfaultfd: requests for other pages
- * are served meanwhile, and beyond that late pages are asked for again and again.
+ * Workers of a device. Only some of them may wait for userfaultfd, so that requests for
+ * other pages are served meanwhile. Beyond that, the device repeats requests for late pages.
  */
 #define DEMAND_WORKERS		128
 #define DEMAND_LATE_WORKERS	32
@@ -101,8 +102,8 @@
 #define DEMAND_MAX_FAULTS	(2 * IOPF_MAX_REQUESTS)
 
 /*
- * Areas of an IOAS, for each demand-paged HWPT that it has. A page of the process may be
- * in all of them, and reclaim has to unmap it from each.
+ * Limit for the areas of an IOAS times its demand-paged HWPTs. A page of the process may
+ * be in all of them, and reclaim has to unmap it from each.
  */
 #define DEMAND_MAX_AREAS	32768
 
@@ -125,7 +126,7 @@ struct demand_slice {
 struct demand_area {
 	struct kref kref;
 	struct list_head node;		/* of iopt_area::demand_areas */
-	struct iommufd_demand *demand;	/* while not going */
+	struct iommufd_demand *demand;	/* until it is removed */
 	struct iopt_pages *pages;
 	int prot;
 	unsigned int nr_slices;		/* that have a notifier */
@@ -141,7 +142,7 @@ struct iommufd_demand {
 	bool nest_parent;
 	struct rw_semaphore live;
 	bool dead;			/* under @live: @hwpt, @iopt and @domain are gone */
-	struct mutex mutex;		/* of @faults, and what they are about */
+	struct mutex mutex;		/* of @faults and their state */
 	struct list_head faults;	/* struct demand_fault */
 };
 
@@ -163,10 +164,10 @@ struct demand_fault {
 	struct iommufd_demand *demand;
 	struct demand_queue *queue;
 	/* Under demand::mutex: */
-	struct iopf_group *group;	/* NULL when it has been answered meanwhile */
+	struct iopf_group *group;	/* NULL once it has been answered */
 	struct task_struct *sleeper;	/* the worker, while it may wait for user space */
-	struct timer_list timer;	/* ends that */
-	/* The worker's own: */
+	struct timer_list timer;	/* ends the wait */
+	/* Used by the worker only: */
 	unsigned long deadline;		/* in jiffies */
 	unsigned long *pfns;
 	enum iommu_page_response_code code;
@@ -191,8 +192,8 @@ static unsigned int demand_block(const struct demand_slice *slice, unsigned long
 }
 
 /*
- * Unmap @iova to @last. A process loses many pages that no device has used: blocks that
- * map nothing are skipped, and cost no invalidation.
+ * Unmap @iova to @last. Most pages that a process loses were never used by a device, so
+ * skip blocks that map nothing, without an invalidation.
  */
 static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigned long last)
 {
@@ -205,8 +206,8 @@ static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigne
 		return;
 
 	/*
-	 * Splitting a large page takes the table that was deposited for it. Should that
-	 * fail all the same, unmap all that the page may cover: the device asks again.
+	 * Splitting a large page takes the table that was deposited for it. If that fails
+	 * nevertheless, unmap everything that the page may cover: the device asks again.
 	 */
 	if (iommu_unmap(domain, iova, last - iova + 1) != last - iova + 1) {
 		iova = max(slice->iova, ALIGN_DOWN(iova, DEMAND_BLOCK_SIZE));
@@ -332,7 +333,7 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 	struct demand_area *darea;
 	int rc;
 
-	/* What a nest parent maps has to be writable: erratum 772415. */
+	/* Mappings of a nest parent have to be writable: erratum 772415. */
 	if (demand->nest_parent && !(area->iommu_prot & IOMMU_WRITE))
 		return ERR_PTR(-EINVAL);
 	if (!access_ok(pages->uptr, pages->npages * PAGE_SIZE))
@@ -475,7 +476,7 @@ void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand
 	demand_remove_areas(iopt, demand);
 }
 
-/* With all areas gone, nobody is at work in the domains; see iopt_free_empty_tables(). */
+/* With all areas gone, nobody uses the domains' tables; see iopt_free_empty_tables(). */
 void iopt_demand_free_empty_tables(struct io_pagetable *iopt)
 {
 	struct iommufd_demand *demand;
@@ -485,8 +486,8 @@ void iopt_demand_free_empty_tables(struct io_pagetable *iopt)
 }
 
 /*
- * The slice for @iova, with a reference. -ENOENT if the user has mapped nothing
- * there, -EPERM if not for this access, -EINTR if the HWPT has gone.
+ * Return the slice for @iova, with a reference. -ENOENT if the user has mapped nothing
+ * there, -EPERM if the mapping does not allow the access, -EINTR if the HWPT has gone.
  */
 static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
 					     unsigned long iova, bool write)
@@ -556,8 +557,8 @@ static void demand_sleep_end(struct demand_fault *fault)
 }
 
 /*
- * May a device have what is mapped there? Memory only: to fault a file in may take what
- * its file system asks of user space, without an end that a signal could bring about.
+ * May a device access this VMA? Memory only: faulting in a file may make its file system
+ * wait for user space, and no signal can end that wait.
  */
 static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 {
@@ -575,9 +576,9 @@ static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 }
 
 /*
- * Fault in what is around @va, fresh or swapped out: a device would make a request for each
- * page. Not where userfaultfd is asked; elsewhere, a fault does not drop mmap_lock, by
- * RETRY_NOWAIT.
+ * Fault in pages around @va, fresh or swapped out: otherwise, a device would make a request
+ * for each page. Skipped if userfaultfd may handle the fault; otherwise, RETRY_NOWAIT keeps
+ * a fault from dropping mmap_lock.
  */
 static void demand_fault_around(struct demand_slice *slice, struct vm_area_struct *vma,
 				unsigned long va, unsigned int flags)
@@ -598,8 +599,8 @@ static void demand_fault_around(struct demand_slice *slice, struct vm_area_struc
 }
 
 /*
- * Fault the page at @va in, as an access by the CPU would. -EINTR if that takes too long.
- * fixup_user_fault() would do, if it could be interrupted when it takes mmap_lock again.
+ * Fault in the page at @va, as an access by the CPU would. -EINTR if that takes too long.
+ * fixup_user_fault() cannot be used: it takes mmap_lock again uninterruptibly.
  */
 static int demand_fault_in(struct demand_slice *slice, unsigned long va, bool write,
 			   bool may_be_late)
@@ -622,7 +623,7 @@ static int demand_fault_in(struct demand_slice *slice, unsigned long va, bool wr
 			flags |= FAULT_FLAG_RETRY_NOWAIT;
 
 		fault = handle_mm_fault(vma, va, flags, NULL);
-		/* When it was through, it has dropped the lock: pages of files may. */
+		/* A completed fault has dropped the lock, as faults of file pages may. */
 		if (fault & VM_FAULT_COMPLETED) {
 			if (mmap_read_lock_killable(mm))
 				return -EINTR;
@@ -647,7 +648,7 @@ static int demand_fault_in(struct demand_slice *slice, unsigned long va, bool wr
 	return fault & VM_FAULT_ERROR ? vm_fault_to_errno(fault, 0) : 0;
 }
 
-/* Fault the page at @va in, with bounds on how long that takes, and for how many. */
+/* Fault in the page at @va, with limits on the time and on the number of waiting workers. */
 static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 			 unsigned long va, bool write)
 {
@@ -661,7 +662,7 @@ static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 	rc = demand_fault_in(slice, va, write, may_be_late);
 	if (may_be_late)
 		atomic_dec(&fault->queue->nr_late);
-	/* Reads and charges that were killed fail in other ways. */
+	/* Killed reads and charges return other errors. */
 	if (rc && fatal_signal_pending(current))
 		rc = -EINTR;
 
@@ -670,17 +671,17 @@ static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 	return rc;
 }
 
-/* What is looked up around a page */
+/* The range that is looked up around a page */
 struct demand_window {
 	unsigned long iova;
 	unsigned long va;
 	unsigned int nr;	/* pages */
-	unsigned int asked;	/* index of the page that was asked for */
+	unsigned int asked;	/* index of the requested page */
 };
 
 /*
- * As much of the block around @iova as is in one slice and in one VMA, or @alone. -EFAULT
- * if the device must not have what is mapped there.
+ * Set up a window: the part of the block around @iova that lies in one slice and in one
+ * VMA, or with @alone only the page. -EFAULT if the device must not access the VMA.
  */
 static int demand_window_init(struct demand_window *window, struct demand_slice *slice,
 			      unsigned long iova, bool write, bool alone)
@@ -707,8 +708,8 @@ static int demand_window_init(struct demand_window *window, struct demand_slice 
 }
 
 /*
- * Look up the pages of @window. -EAGAIN if the page that was asked for is not present, or
- * not writable where @write asks for that. With mmap_lock held.
+ * Look up the pages of @window. -EAGAIN if the requested page is not present, or @write is
+ * set and it is not writable. Called with mmap_lock held.
  */
 static int demand_look_up(struct demand_fault *fault, struct demand_slice *slice,
 			  const struct demand_window *window, bool write,
@@ -738,7 +739,7 @@ static int demand_look_up(struct demand_fault *fault, struct demand_slice *slice
 	return 0;
 }
 
-/* How many pages from @i on can be mapped by one call, as one piece */
+/* Number of contiguous pages from @i on that one call can map */
 static unsigned int demand_run(const unsigned long *pfns, unsigned int i, unsigned int nr)
 {
 	const unsigned long mask = HMM_PFN_VALID | HMM_PFN_WRITE | HMM_PFN_ERROR |
@@ -751,7 +752,7 @@ static unsigned int demand_run(const unsigned long *pfns, unsigned int i, unsign
 	return n;
 }
 
-/* How many of @nr pages from @iova on are not mapped */
+/* Number of unmapped pages at the start of @nr pages from @iova on */
 static unsigned int demand_free_run(struct iommu_domain *domain, unsigned long iova,
 				    unsigned int nr)
 {
@@ -764,8 +765,8 @@ static unsigned int demand_free_run(struct iommu_domain *domain, unsigned long i
 }
 
 /*
- * No CPU notices what a device writes, so a page that is mapped writable is dirty. The
- * notifier waits for slice::lock: nobody cleans or frees the page before it is marked.
+ * CPUs do not notice a device's writes, so mark each page dirty that is mapped writable.
+ * The notifier waits for slice::lock: nobody cleans or frees the page before it is marked.
  */
 static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 {
@@ -781,8 +782,8 @@ static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 }
 
 /*
- * How a page may be mapped, 0 if not at all: read-only pages of a write-only area, or
- * under a nest parent, for which they are not
+ * How a page may be mapped. 0 if not at all: a read-only page of a write-only area, or
+ * a read-only page under a nest parent.
  */
 static int demand_prot(const struct demand_slice *slice, unsigned long pfn)
 {
@@ -798,8 +799,8 @@ static int demand_prot(const struct demand_slice *slice, unsigned long pfn)
 }
 
 /*
- * Map what begins with page @i of the window, and is one piece that can be mapped by one
- * call. How many pages it has, mapped or not; negative if mapping has failed.
+ * Map the run of pages from page @i of the window on that one call can map. Returns its
+ * number of pages, mapped or not, or a negative errno.
  */
 static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
 			  const struct demand_window *window, unsigned int i)
@@ -828,9 +829,9 @@ static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
 }
 
 /*
- * Map the pages that were looked up, except those that are mapped already. The page that
- * the device asks for may be mapped read-only: the process may write to it since, without
- * a notifier.
+ * Map the pages that were looked up, except those that are mapped already. The requested
+ * page may already be mapped read-only: if the process can write to it since then, no
+ * notifier was called.
  */
 static int demand_map_window(struct demand_slice *slice, const unsigned long *pfns,
 			     const struct demand_window *window, bool write)
@@ -843,7 +844,7 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 	lockdep_assert_held(&slice->lock);
 
 	if (iommu_iova_to_phys(domain, asked)) {
-		/* Another worker has mapped it meanwhile. */
+		/* Another worker has mapped it already. */
 		if (!write || !test_bit(block, slice->read_only))
 			return 0;
 		if (iommu_unmap(domain, asked, PAGE_SIZE) != PAGE_SIZE)
@@ -857,15 +858,15 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 			rc = n;
 	}
 
-	/* Pages beside it may fail. */
+	/* Other pages may fail. */
 	if (iommu_iova_to_phys(domain, asked))
 		return 0;
 	return rc ?: -EAGAIN;
 }
 
 /*
- * Allocate the tables that the window may take. Two workers at a time would leave a
- * table too many for the block.
+ * Allocate the tables that the window may take. Two workers at the same time might
+ * allocate a table too many for the block.
  */
 static int demand_prealloc(struct demand_slice *slice, const struct demand_window *window)
 {
@@ -878,8 +879,8 @@ static int demand_prealloc(struct demand_slice *slice, const struct demand_windo
 }
 
 /*
- * Map the page at @iova, which has been faulted in, and what is there around it, unless
- * @alone.
+ * Map the page at @iova, which has been faulted in, and, unless @alone, present pages
+ * around it.
  */
 static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 		      unsigned long iova, bool write, bool alone)
@@ -889,7 +890,7 @@ static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 	unsigned long seq;
 	int rc;
 
-	/* This may wait for long, so that nobody must wait for us. */
+	/* This may wait for a long time, so nobody may be waiting for this worker. */
 	seq = mmu_interval_read_begin(&slice->notifier);
 
 	guard(rwsem_read)(&slice->live);
@@ -915,8 +916,8 @@ static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 }
 
 /*
- * Fault in and map, charging what that takes to the process: without an active memcg,
- * kernel memory that a worker allocates would be root's.
+ * Fault in and map, and charge the memory to the process: without an active memcg, kernel
+ * memory that a worker allocates would be charged to the root cgroup.
  */
 static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *slice,
 			      unsigned long iova, bool write, bool alone)
@@ -944,8 +945,8 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 }
 
 /*
- * Have @iova mapped for reading, or @write. -EAGAIN if the process changes it all the
- * time, -EINTR if user space does not deliver it, or nobody wants it any more.
+ * Map @iova for reading, or for writing with @write. -EAGAIN if the process keeps changing
+ * the mapping, -EINTR if user space does not deliver the page or the request was answered.
  */
 static int demand_serve(struct demand_fault *fault, unsigned long iova, bool write)
 {
@@ -960,7 +961,7 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, bool wri
 
 		rc = demand_serve_slice(fault, slice, iova, write, alone);
 		demand_area_put(slice->area);
-		/* Less is done sooner, before the next notifier. */
+		/* A single page takes less time, so that it succeeds before the next notifier. */
 		alone = true;
 		cond_resched();
 	} while (rc == -EAGAIN && time_before(jiffies, fault->deadline));
@@ -969,8 +970,8 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, bool wri
 }
 
 /*
- * The first request of the group that this HWPT still stops, or NULL. Requests that it
- * does not stop are dropped: they are served, or the device repeats them for another
+ * Return the first request of the group that this HWPT still stops, or NULL. Drop the
+ * requests that it does not stop: they are served, or the device repeats them for another
  * level.
  */
 static struct iopf_fault *demand_next(struct demand_fault *fault, struct iopf_stop *stop)
@@ -993,7 +994,7 @@ static struct iopf_fault *demand_next(struct demand_fault *fault, struct iopf_st
 	return NULL;
 }
 
-/* Note what became of a request. */
+/* Record the result of a request. */
 static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 			  const struct iopf_stop *stop, int rc)
 {
@@ -1025,8 +1026,8 @@ static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 }
 
 /*
- * Serve one request of the group once. False if there is nothing more to serve, or no
- * more time.
+ * Serve one request of the group once. Returns false if there is nothing left to serve, or
+ * the time is up.
  */
 static bool demand_round(struct demand_fault *fault)
 {
@@ -1044,7 +1045,7 @@ static bool demand_round(struct demand_fault *fault)
 			return false;
 	}
 
-	/* What a nest parent maps has to be writable. */
+	/* Mappings of a nest parent have to be writable. */
 	write = (stop.perm & IOMMU_FAULT_PERM_WRITE) || demand->nest_parent;
 	rc = demand_serve(fault, ALIGN_DOWN(stop.addr, PAGE_SIZE), write);
 
@@ -1055,7 +1056,7 @@ static bool demand_round(struct demand_fault *fault)
 	return time_before(jiffies, fault->deadline);
 }
 
-/* Answer the group, or leave to the user what is the user's. The device repeats the rest. */
+/* Answer the group, or pass what only the user can serve to the user's queue. */
 static void demand_finish(struct demand_fault *fault)
 {
 	struct iommufd_demand *demand = fault->demand;
@@ -1109,14 +1110,14 @@ static void demand_work(struct work_struct *work)
 }
 
 /*
- * Give the group to a worker. -EINVAL if no attached device has made it, -EBUSY if the
- * queue is full of groups that have been answered, whose workers have yet to find out.
+ * Pass the group to a worker. -EINVAL if no attached device has made it, -EBUSY if the
+ * queue is full of groups that are answered, but whose workers have not noticed yet.
  */
 static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fault)
 {
 	struct iommufd_device *idev;
 
-	/* Detaching removes the device first, and then drops its groups under the mutex. */
+	/* Detach removes the device first, and then drops its groups under the mutex. */
 	guard(mutex)(&demand->mutex);
 	idev = iommufd_fault_requester(fault->group);
 	if (!idev)
@@ -1151,7 +1152,7 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 	struct demand_fault *fault;
 	int rc;
 
-	/* See iommufd_demand_alloc(): nobody can bind these. */
+	/* See iommufd_demand_alloc(): guest PASIDs cannot be bound. */
 	if (WARN_ON_ONCE(group->attach_handle->gpasid))
 		return -EINVAL;
 
@@ -1196,8 +1197,7 @@ static void demand_fault_forget(struct demand_fault *fault)
  * @handle: the attachment that they were made for
  * @idev: or only those of this device, if not NULL
  *
- * What @handle stands for has been detached, or @idev has left its devices, so that
- * no further ones come.
+ * The attachment has ended, or @idev has left it, so that no new requests arrive.
  *
  * Context: may sleep, but does not wait for user space.
  */
@@ -1220,8 +1220,8 @@ void iommufd_demand_drop_faults(struct iommufd_demand *demand,
  * iommufd_demand_alloc() - make a HWPT demand-paged
  * @hwpt: the HWPT, with its domain, not part of its IOAS yet
  *
- * Return: 0; -EOPNOTSUPP if its driver cannot page on demand, or report what it
- * stops; -ENOMEM.
+ * Return: 0; -EOPNOTSUPP if its driver cannot page on demand, or cannot report the
+ * requests that it stops; -ENOMEM.
  */
 int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
 {
@@ -1267,8 +1267,8 @@ int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
  * iommufd_demand_free() - undo iommufd_demand_alloc()
  * @demand: it has left its IOAS, and nothing is attached to its HWPT
  *
- * Context: may sleep. Workers may go on to wait for the process; they use neither HWPT nor
- * IOAS any more.
+ * Context: may sleep. Workers may still wait for the process; they no longer use HWPT or
+ * IOAS.
  */
 void iommufd_demand_free(struct iommufd_demand *demand)
 {
@@ -1288,9 +1288,9 @@ static int demand_check_tolerance(struct device *dev, void *unused)
  *
  * Context: may sleep.
  *
- * Return: whether its driver has said that it tolerates faults on all its DMA, and
- * its page requests can be reported. All devices of its group are attached with it, so
- * their drivers have to say so, too.
+ * Return: true if its driver declares that it tolerates faults on all its DMA, and its
+ * page requests can be reported. The same has to hold for all devices of its group, as they
+ * are attached with it.
  */
 bool iommufd_demand_capable(struct iommufd_device *idev)
 {
@@ -1329,18 +1329,18 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
 }
 
 /**
- * iommufd_demand_prepare_attach() - get a device ready to be attached to a HWPT
+ * iommufd_demand_prepare_attach() - prepare a device for an attach to a HWPT
  * @hwpt: the HWPT
  * @idev: the device
  *
- * A device whose memory is paged on demand gets a queue with workers of its own, which
- * it keeps: late pages of one device hold up no other. (One for each HWPT would let a
- * user grow memory that is charged to nobody.)
+ * A device whose memory is paged on demand gets its own queue with workers, and keeps it:
+ * late pages of one device do not delay others. (With one for each HWPT, a user could make
+ * the kernel allocate memory that is charged to nobody.)
  *
  * Context: may sleep; the group's lock is held.
  *
  * Return: 0; -EPERM if memory that @hwpt translates to is paged on demand, and the
- * device, or another one of its group, would not survive that; -ENOMEM.
+ * device, or another one of its group, does not tolerate faults; -ENOMEM.
  */
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev)
@@ -1363,7 +1363,7 @@ void iommufd_demand_release_device(struct iommufd_device *idev)
 }
 
 /**
- * iommufd_demand_init() - when the module is loaded
+ * iommufd_demand_init() - initialize when the module is loaded
  *
  * Return: 0 or -ENOMEM.
  */

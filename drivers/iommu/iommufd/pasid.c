@@ -2,13 +2,13 @@
 /*
  * Attaching hardware page tables to devices and to their PASIDs.
  *
- * The requester ID of a device is device.c's. The functions here that other
- * modules call hand over to it where no PASID is named.
+ * device.c handles the requester ID of a device. The exported functions here call it if
+ * no PASID is given.
  *
- * A PASID differs in three ways. Its hwpt has to be one that user space made
- * for PASIDs, so it is never an automatic one of an IOAS. Reserved regions and
- * the MSI window belong to requests without PASID. And a group has one hwpt for
- * each PASID, so that there is a list of the devices behind each.
+ * A PASID differs in three ways. Its hwpt has to be allocated by user space for
+ * PASIDs, so it is never an automatic one of an IOAS. Reserved regions and
+ * the MSI window only affect requests without PASID. And a group has one hwpt for
+ * each PASID, with a list of the attached devices.
  */
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
@@ -18,8 +18,8 @@
 #include "iommufd_private.h"
 
 /*
- * A device with an attached PASID has to have a hwpt for PASIDs everywhere, on
- * its requester ID too. Which of the two comes first makes no difference.
+ * While a PASID of a device is attached, all its hwpts have to be allocated for PASIDs,
+ * also the one on its requester ID, whichever of the two is attached first.
  */
 int iommufd_hwpt_pasid_compat(struct iommufd_group *igroup, ioasid_t pasid,
 			      struct iommufd_hw_pagetable *hwpt)
@@ -49,7 +49,7 @@ pasid_attach_handle(struct iommufd_group *igroup, ioasid_t pasid)
 							 0));
 }
 
-/* The group's PASID has no hwpt yet: attach it, for @devices. */
+/* Attach a PASID of the group that has no hwpt yet, for @devices. */
 static int pasid_attach_group(struct iommufd_device *idev, ioasid_t pasid,
 			      struct iommufd_hw_pagetable *hwpt,
 			      struct xarray *devices)
@@ -132,7 +132,7 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 		rc = pasid_attach_group(idev, pasid, hwpt, &attach->devices);
 		if (rc)
 			goto out_erase;
-		/* Reserved above: cannot fail */
+		/* Reserved above, so it cannot fail */
 		WARN_ON(xa_is_err(xa_store(&igroup->pasid_attach, pasid, attach,
 					   GFP_KERNEL)));
 	}
@@ -293,13 +293,13 @@ static int pasid_change_pt(struct iommufd_device *idev, ioasid_t pasid,
  *         Output the ID of the hwpt that is attached
  *
  * A hwpt on a PASID must have been allocated with IOMMU_HWPT_ALLOC_PASID, and so
- * must the hwpt without PASID while any PASID is attached. An IOAS has none.
+ * must the hwpt without PASID while any PASID is attached. The hwpt of an IOAS is not.
  *
  * The caller should return the resulting pt_id back to userspace.
  * This function is undone by calling iommufd_device_detach() with @pasid.
  *
- * Return: 0 on success, -EOPNOTSUPP for a device without PASIDs, -EBUSY when
- * @pasid is attached, -EINVAL for a hwpt that does not suit, or another error.
+ * Return: 0 on success, -EOPNOTSUPP for a device without PASIDs, -EBUSY if @pasid is
+ * already attached, -EINVAL if the hwpt cannot be used, or another error.
  */
 int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid,
 			  u32 *pt_id)
@@ -323,11 +323,11 @@ EXPORT_SYMBOL_NS_GPL(iommufd_device_attach, IOMMUFD);
  * @pasid: PASID to change, IOMMU_NO_PASID for the device without PASID
  * @pt_id: as for iommufd_device_attach()
  *
- * The effect is that of detaching and attaching, but on failure the attachment
- * is what it was, and the IOMMU driver may replace without a moment in which
- * DMA is blocked. What @pasid names must be attached.
+ * The effect is that of detaching and attaching, but on failure the old attachment
+ * remains, and the IOMMU driver may replace it without blocking DMA in between. @pasid
+ * must be attached.
  *
- * Return: as iommufd_device_attach(); -EINVAL too when it is not attached.
+ * Return: as iommufd_device_attach(); also -EINVAL if @pasid is not attached.
  */
 int iommufd_device_replace(struct iommufd_device *idev, ioasid_t pasid,
 			   u32 *pt_id)

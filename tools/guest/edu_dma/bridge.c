@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Devices behind a PCIe-to-PCI bridge, which puts an alias in the place of their
- * requester IDs: the device in slot 0 of its secondary bus, where there is none.
+ * Devices behind a PCIe-to-PCI bridge, which replaces their requester IDs by an alias:
+ * that of slot 0 of its secondary bus, where there is no device.
  */
 #include <linux/dma-mapping.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Driver for QEMU's edu device that exists to test DMA remapping with real
- * DMA: this file binds the devices, runs their DMA engine and judges what it
- * did.  The KUnit suites are in dma_api.c and iommu_api.c.
+ * DMA: this file binds the devices, runs their DMA engine and checks the
+ * results.  The KUnit suites are in dma_api.c and iommu_api.c.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

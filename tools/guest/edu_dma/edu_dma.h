@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit suites of the edu driver share: the devices, a piece of
- * memory of their own, DMA with a verdict, and the DMA faults that the kernel
+ * Helpers of the KUnit suites of the edu driver: the devices, some reserved
+ * memory, DMA with checks, and the DMA faults that the kernel
  * has reported.
  */
 #ifndef EDU_DMA_H

@@ -4,7 +4,7 @@
  * unmapping parts of superpages, several domains and devices, races.
  *
  * The memory mapped is the arena, 1 GiB that Linux does not use: a 1 GiB page
- * fits, and what a defect destroys is a pattern of ours.
+ * fits, and a bug only destroys test patterns.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -548,8 +548,8 @@ module_param(enough, bool, 0644);
 MODULE_PARM_DESC(enough, "tables_come_and_go goes on until this is set");
 
 /*
- * Tables come and go, if the page-table code lets them: for whoever dumps them
- * meanwhile (rootfs/suites/dma).
+ * Tables are allocated and freed, if the page-table code does that, while they are
+ * dumped (rootfs/suites/dma).
  */
 static void tables_come_and_go(struct kunit *test)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory that firmware has a device use (RMRR): DMA there works at all times, at the
- * memory's own address, without anybody's mapping it.
+ * Memory that firmware reserves for a device (RMRR): DMA to it works at all times, at the
+ * memory's own address, without a map.
  */
 #include <linux/dma-mapping.h>
 #include <linux/io.h>

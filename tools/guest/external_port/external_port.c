@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Says of a port that it leads out of the machine, as firmware does of a Thunderbolt
- * port: PCI does not trust devices that are found behind it from then on.
+ * Marks a port as external, as firmware does with a Thunderbolt port: PCI does not trust
+ * devices that are found behind it from then on.
  */
 #include <linux/module.h>
 #include <linux/pci.h>

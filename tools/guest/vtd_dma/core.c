@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Driver for the vtd-testdev device of tools/qemu (see its data sheet there):
- * this file binds the device and has it make requests. The KUnit suites are in
+ * this file binds the device and lets it make requests. The KUnit suites are in
  * dma_api.c, pasid.c and gpasid.c; vmm.c is for the guest of a VMM.
  */
 #include <linux/atomic.h>

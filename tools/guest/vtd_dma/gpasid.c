@@ -235,7 +235,7 @@ static void side_by_side(struct kunit *test)
 
 /*
  * The guest changes an entry and invalidates it. Until then the old page may be
- * used, and is where the IOMMU remembers all that it may.
+ * used, and is used if the IOMMU caches everything that it may cache.
  */
 static void invalidated(struct kunit *test, u32 how, u64 addr, u64 npages)
 {
@@ -306,7 +306,7 @@ static void both_levels_must_allow(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, unbind(guest, PASID));
 }
 
-/* Another table for the same PASID: nothing of the old one is remembered. */
+/* Another table for the same PASID: nothing of the old one is still cached. */
 static void bound_again(struct kunit *test)
 {
 	struct guest *guest = test->priv;
@@ -324,7 +324,7 @@ static void bound_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, readl(guest->dev->regs + VTDT_TLB));
 }
 
-/* The second level goes from the RID: so do the guest's tables. */
+/* The second level is detached from the RID: so are the guest's tables. */
 static void gone_with_the_parent(struct kunit *test)
 {
 	struct guest *guest = test->priv;
@@ -337,7 +337,7 @@ static void gone_with_the_parent(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, unbind(guest, PASID));
 }
 
-/* A page that neither level has: each is asked for it, in turn, and then nobody is. */
+/* A page that neither level maps is requested from both, one after the other. */
 static void asked_for_by_level(struct kunit *test)
 {
 	struct guest *guest = test->priv;

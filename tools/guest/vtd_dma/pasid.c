@@ -135,7 +135,7 @@ static void side_by_side(struct kunit *test)
 						      spaces[i]->page));
 }
 
-/* Map and unmap under a PASID that is attached: nothing remembers the page. */
+/* Map and unmap under an attached PASID: the page is not cached afterwards. */
 static void unmapped(struct kunit *test, u32 how)
 {
 	struct space *space = new_space_of(test);

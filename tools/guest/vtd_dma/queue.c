@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The invalidation queue when something goes wrong: descriptors that hardware does not
- * know, and a device that does not answer. Wants an IOMMU whose invalidations take time
- * (x-inv-*-ns), so that what is not waited for is seen.
+ * Errors of the invalidation queue: invalid descriptors, and a device that does not
+ * answer. Needs an IOMMU whose invalidations take time (x-inv-*-ns), so that a missing
+ * wait is detected.
  */
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
@@ -63,7 +63,7 @@ static void start_job(struct kunit *test, struct job *job)
 	wake_up_process(task);
 }
 
-/* What goes on for ever also holds the queue: there is no use in further tests. */
+/* A submission that never ends also blocks the queue: further tests are useless. */
 static bool stuck;
 
 static int end_job(struct kunit *test, struct job *job)
@@ -158,7 +158,7 @@ static void invalid_in_a_batch(struct kunit *test)
 	}
 }
 
-/* What is behind it is executed before the submission returns. */
+/* The following descriptors are executed before the submission returns. */
 static void behind_an_invalid_descriptor(struct kunit *test)
 {
 	struct queue *queue = test->priv;
@@ -239,7 +239,7 @@ static void silent_device(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, entries(queue));
 }
 
-/* The time is up before the wait descriptor has been fetched. */
+/* The device times out before the wait descriptor has been fetched. */
 static void silent_device_many(struct kunit *test)
 {
 	struct qi_desc desc[MOST_PENDING + 2];
@@ -253,7 +253,7 @@ static void silent_device_many(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Those who do not wait for it are not given up. */
+/* Submissions for others are not given up. */
 static void silent_device_and_others(struct kunit *test)
 {
 	struct queue *queue = test->priv;
@@ -297,8 +297,8 @@ static void put_queue(struct queue *queue)
 }
 
 /*
- * Nor is another device that is in the same submission: in front of it, behind it, or
- * so far behind that it has not been fetched when the time is up.
+ * Nor is another device in the same submission: before it, after it, or so far after it
+ * that its descriptor has not been fetched at the time-out.
  */
 static void silent_device_in_a_batch(struct kunit *test)
 {

@@ -2,7 +2,7 @@
 /*
  * DMA of a device that a VMM has assigned to this guest ("make vmm"), through tables
  * of the guest's kernel: the RID's by the DMA API, those of PASIDs by the IOMMU API.
- * The PASIDs use the same addresses; only the tables tell them apart.
+ * The PASIDs use the same addresses; only the tables differ.
  *
  * Writing the name of a step to the parameter "step" runs it. Steps come in the order
  * of the table below, and print lines of KTAP.
@@ -140,7 +140,7 @@ static bool unmapped(struct space *s)
 	return unmap(s) && refused_both(s);
 }
 
-/* Other memory where the old was: what was remembered of the old is gone. */
+/* Other memory at the same address: nothing of the old memory is still cached. */
 static bool mapped_again(struct space *s)
 {
 	void *old = s->memory;

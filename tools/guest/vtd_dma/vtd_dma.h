@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit suites of the vtd-testdev driver share: the device, the
- * requests that it makes, and pages to make them to.
+ * Helpers of the KUnit suites of the vtd-testdev driver: the device, its
+ * requests, and pages for them.
  */
 #ifndef VTD_DMA_H
 #define VTD_DMA_H

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vtd-testdev's own driver for VFIO: vfio-pci's core, and one thing that vfio-pci cannot
- * know. A transfer of the device that meets a page which is not mapped is held back until
- * a page request has been answered, whether it has a PASID or not, if its command says so
- * (VTDT_PAGE_IN). A command that does not say so, and the fetch of a list, ends with a
- * status that tells: its user loses nothing unawares. So the device tolerates faults on
- * all its DMA.
+ * vtd-testdev's own driver for VFIO: vfio-pci's core, and a property that vfio-pci cannot
+ * know. If a transfer of the device accesses an unmapped page, with or without PASID, it
+ * waits until a page request has been answered, if its command requests that
+ * (VTDT_PAGE_IN). Other commands, and the fetch of a list, end with a status that reports
+ * the fault: no data is lost silently. So the device tolerates faults on all its
+ * DMA.
  */
 #include <linux/module.h>
 #include <linux/vfio_pci_core.h>

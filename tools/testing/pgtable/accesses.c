@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the fast paths of pgtable.c cost, without a clock: accesses to memory that
- * others may see. A plain map or unmap loads an entry of each level, and stores to its
- * leaves and nothing else.
+ * Cost of pgtable.c's fast paths, without a clock: the number of accesses to shared
+ * memory. A map or unmap of leaves loads an entry of each level, and stores only to its
+ * leaves.
  */
 #include "shim.h"
 #include "pgtable.h"
@@ -54,7 +54,7 @@ static void unmap(u64 iova, size_t size)
 	BUG_ON(vtd_pt_unmap(pt, iova, size) != size);
 }
 
-/* Where all tables are there */
+/* With all tables present */
 static void warm(void)
 {
 	begin();
@@ -82,7 +82,7 @@ static void warm(void)
 	unmap(BASE + 8 * SZ_2M, SZ_2M);
 	end("2M: unmap", 3 + 1, 1);
 
-	/* One entry may be a neighbour's table, so all are looked at. */
+	/* An entry may be a neighbour's table, so all are checked. */
 	begin();
 	map(BASE + 8 * SZ_2M, SZ_2M, 64);
 	end("64 x 2M: map", 2 + 64, 64);
@@ -92,7 +92,7 @@ static void warm(void)
 }
 
 /*
- * Freeing many tables lets others run at least once for every 64 pages in each of two
+ * Freeing many tables reschedules at least once for every 64 pages in each of two
  * loops: one finds the end of the list, the other frees.
  */
 static void freeing(void)

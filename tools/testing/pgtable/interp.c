@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Runs pgtable.c by a string of bytes: configuration, then operations, some of them
- * on "CPUs" that are stopped in front of any access to memory while others go
- * on. The owners of overlapping ranges never run at the same time, as the
- * library's rules want it; everything else may. Before each access, hardware
- * looks at the addresses around the operation, and caches what it finds. Between
+ * on "CPUs" that are stopped before any memory access while others continue. The
+ * owners of overlapping ranges never run at the same time, as the library's rules
+ * require; everything else may. Before each access, hardware walks for the
+ * addresses around the operation, and caches what it finds. Between
  * accesses it also writes, which sets Dirty unless it has the page cached as dirty.
  *
  * The same for libFuzzer, for random bytes and for a corpus.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Runs the KUnit suite it is linked with, in user space, and reports as the kernel
- * does. A case that leaves pages allocated has failed, whatever it says.
+ * does. A case that leaves pages allocated fails in any case.
  *
  *	kunit [filter_glob=CASES] [NAME=VALUE]...
  *
@@ -320,8 +320,8 @@ int xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp)
 /* Threads */
 
 /*
- * Threads that wait for one another call this again and again. They look for a while,
- * so as to go on together, and then sleep: the other may be without a CPU.
+ * Threads that wait for each other call this repeatedly. They spin for a while, to
+ * continue at the same time, and then sleep: the other may be without a CPU.
  */
 void cond_resched(void)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What pgtable_kunit.c needs of the kernel beyond shim.h, which includes this file:
- * KUnit, threads, an xarray, and some arithmetic.
+ * The parts of the kernel that pgtable_kunit.c needs beyond shim.h, which includes this
+ * file: KUnit, threads, an xarray, and some arithmetic.
  *
  * The suite is the file that the kernel builds. Its kthreads are threads. A lock is a
- * mutex; what is ordered by nothing but atomics in the kernel is here, too.
+ * mutex. Accesses that only atomics order in the kernel are ordered by atomics here, too.
  */
 #ifndef _FLPT_KUNIT_SHIM_H
 #define _FLPT_KUNIT_SHIM_H

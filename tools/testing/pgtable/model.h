@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A dumb model of what a table translates, and the judge that compares the
+ * A simple model of the translations of a table, and checks that compare the
  * model, vtd_pt_spec's walk over memory as hardware finds it, and the library's
- * own count.
+ * own counters.
  */
 #ifndef _FLPT_MODEL_H
 #define _FLPT_MODEL_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The memory behind shim.h: an arena of pages, each followed by a page that
- * nobody may touch, and the same again as hardware finds it in memory.
+ * The memory for shim.h: an arena of pages, each followed by an inaccessible
+ * page, and a copy of it as hardware finds it in memory.
  */
 #include <sys/mman.h>
 

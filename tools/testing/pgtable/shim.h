@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * As much of the kernel as pgtable.c needs, in user space. The Makefile makes every
- * <linux/...> header that the library includes a line that includes this file.
- * What its KUnit suite needs beyond that is in kunit_shim.h.
+ * The parts of the kernel that pgtable.c needs, in user space. The Makefile replaces each
+ * <linux/...> header that the library includes by a line that includes this file.
+ * kunit_shim.h has the additional parts for its KUnit suite.
  *
  * Pages come from one arena, are handed out once and are not used again before
- * shim_reset(), so that nothing ever hides a use after free. Physical addresses
+ * shim_reset(), so that a use after free is always detected. Physical addresses
  * differ from virtual ones, and hardware's view of the arena (shim_memory) from
  * that of the CPU.
  *
  * Atomics are those of C11 with the kernel's ordering, for ThreadSanitizer to
  * understand. READ_ONCE() is consume, since the kernel lets an address
- * dependency begin there. All of them call shim_hook first: a place where
- * another CPU may come in between.
+ * dependency begin there. All of them first call shim_hook, where another CPU may
+ * run.
  */
 #ifndef _FLPT_SHIM_H
 #define _FLPT_SHIM_H

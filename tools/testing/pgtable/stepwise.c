@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two calls of pgtable.c, the second one as a whole in front of each access to memory
- * by the first, on another CPU. Hardware has cached the large page that both are
- * about, if there is one: it goes only by an invalidation that covers all of it.
+ * Two calls of pgtable.c: the second one runs completely before each memory access of
+ * the first, on another CPU. Hardware has cached the large page that both use, if there
+ * is one: only an invalidation that covers all of it removes it.
  */
 #include "model.h"
 

@@ -12,7 +12,7 @@
  *   while hardware sets them: each write is reported, or still to be.
  *
  * No harness lock is taken within a round, as it would order what the library
- * has to order. The judge looks at what each round leaves.
+ * has to order. The state after each round is checked.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -2,15 +2,15 @@
 /*
  * Weak memory order for the library's own source, when it is built with WEAK.
  *
- * A store waits in the buffer of its CPU and reaches memory at any later moment,
- * passing others, but none to the same place and none across smp_wmb(). A successful
+ * A store waits in the buffer of its CPU and reaches memory at any later moment. It may
+ * pass other stores, except to the same place and across smp_wmb(). A successful
  * cmpxchg() waits for all stores before it.
  *
- * A load may find what was in memory at any moment since the one that its CPU is bound
- * to: by a full barrier, or by what it has loaded from the same place before.
- * An address dependency binds what is loaded from the page that the address is in.
- * What binds is what the writer had to have in memory first: everything for a cmpxchg(),
- * what came before its last barrier for a plain store.
+ * A load may return any value that was in memory since the moment to which its CPU is
+ * bound, by a full barrier, or by an earlier load from the same place. An address
+ * dependency also binds loads from the page that the address is in. The binding moment is
+ * that of the stores that the writer had to complete first: all of them for a cmpxchg(),
+ * those before its last barrier for a plain store.
  *
  * That is less than the kernel's memory model allows: a store reaches all other CPUs
  * at once, and loads are not passed by later stores.
