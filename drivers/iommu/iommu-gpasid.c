@@ -30,7 +30,6 @@ struct gpasid_binding {
 };
 
 #define GPASID_FLAGS	(IOMMU_GPASID_SRE | IOMMU_GPASID_WPE | IOMMU_GPASID_EAFE)
-#define GPASID_BITS	20
 
 static const struct iommu_gpasid_ops *gpasid_ops(struct device *dev)
 {
@@ -42,11 +41,8 @@ static int gpasid_check(struct device *dev, const struct iommu_gpasid_bind_data 
 	if (!gpasid_ops(dev) || !dev->iommu->max_pasids)
 		return -EOPNOTSUPP;
 
-	if (data->version != IOMMU_GPASID_BIND_VERSION ||
-	    (data->flags & ~GPASID_FLAGS) || data->reserved ||
-	    data->pasid == IOMMU_NO_PASID ||
-	    data->pasid >= dev->iommu->max_pasids ||
-	    data->gpasid >> GPASID_BITS)
+	if ((data->flags & ~GPASID_FLAGS) || data->pasid == IOMMU_NO_PASID ||
+	    data->pasid >= dev->iommu->max_pasids)
 		return -EINVAL;
 
 	return 0;

@@ -189,19 +189,19 @@ void iopf_count_group(const struct iopf_group *group, enum iopf_event event)
 		iopf_count(param->queue, param->dev, iopf, event);
 }
 
-static void answer(struct iopf_group *group, enum iommu_page_response_code code)
+static void iopf_report_answer(struct iopf_group *group, enum iommu_page_response_code code)
 {
 	iopf_group_response(group, code);
 	iopf_free_group(group);
 }
 
-static void hand_over(struct iopf_group *group, struct iommu_domain *domain,
-		      enum iopf_level level)
+static void iopf_report_hand_over(struct iopf_group *group, struct iommu_domain *domain,
+				  enum iopf_level level)
 {
 	group->domain = domain;
 	if (!domain->iopf_handler || !(domain->iopf_reports & levels[level].report)) {
 		iopf_count_group(group, levels[level].unserved);
-		answer(group, IOMMU_PAGE_RESP_INVALID);
+		iopf_report_answer(group, IOMMU_PAGE_RESP_INVALID);
 		return;
 	}
 
@@ -212,18 +212,18 @@ static void hand_over(struct iopf_group *group, struct iommu_domain *domain,
 	 */
 	iopf_count_group(group, levels[level].served);
 	if (domain->iopf_handler(group))
-		answer(group, IOMMU_PAGE_RESP_INVALID);
+		iopf_report_answer(group, IOMMU_PAGE_RESP_INVALID);
 }
 
 /* Requests of a group by the level that stopped them */
-struct sorted {
+struct iopf_report_level {
 	struct list_head faults;
 	struct iommu_domain *domain;
 };
 
-static void find_stop(struct iommu_domain *domain, struct device *dev,
-		      const struct iommu_fault_page_request *prm,
-		      struct iopf_stop *stop)
+static void iopf_report_find_stop(struct iommu_domain *domain, struct device *dev,
+				  const struct iommu_fault_page_request *prm,
+				  struct iopf_stop *stop)
 {
 	*stop = (struct iopf_stop) {
 		.addr	= prm->addr,
@@ -255,7 +255,7 @@ void iopf_stop_again(const struct iopf_group *group, const struct iopf_fault *io
 
 	prm.addr = iopf->asked_addr;
 	prm.perm = iopf->asked_perm;
-	find_stop(group->attach_handle->domain, group->fault_param->dev, &prm, stop);
+	iopf_report_find_stop(group->attach_handle->domain, group->fault_param->dev, &prm, stop);
 }
 EXPORT_SYMBOL_GPL(iopf_stop_again);
 
@@ -280,15 +280,15 @@ void iopf_group_note(struct iopf_group *group, enum iommu_page_response_code cod
 EXPORT_SYMBOL_GPL(iopf_group_note);
 
 /* Drop requests that need no client (mapped, refused). */
-static void sort_group(struct iopf_group *group, struct sorted *sorted)
+static void iopf_report_sort(struct iopf_group *group, struct iopf_report_level *sorted)
 {
 	struct iommu_fault_param *param = group->fault_param;
 	struct iopf_fault *iopf, *next;
 	struct iopf_stop stop;
 
 	list_for_each_entry_safe(iopf, next, &group->faults, list) {
-		find_stop(group->attach_handle->domain, param->dev,
-			  &iopf->fault.prm, &stop);
+		iopf_report_find_stop(group->attach_handle->domain, param->dev,
+				      &iopf->fault.prm, &stop);
 		switch (stop.level) {
 		case IOPF_LEVEL_REFUSED:
 			iopf_count(param->queue, param->dev, iopf,
@@ -313,7 +313,8 @@ static void sort_group(struct iopf_group *group, struct sorted *sorted)
 }
 
 /* A group whose requests were stopped by two levels */
-static void hand_over_parts(struct iopf_group *whole, struct sorted *sorted)
+static void iopf_report_hand_over_parts(struct iopf_group *whole,
+					struct iopf_report_level *sorted)
 {
 	struct iopf_group *first = kzalloc(sizeof(*first), GFP_KERNEL);
 	struct iopf_group *second = kzalloc(sizeof(*second), GFP_KERNEL);
@@ -325,15 +326,15 @@ static void hand_over_parts(struct iopf_group *whole, struct sorted *sorted)
 		list_splice(&sorted[IOPF_LEVEL_2].faults, &whole->faults);
 		iopf_count_group(whole, IOPF_EVENT_NO_MEMORY);
 		/* The device repeats its requests. */
-		answer(whole, IOMMU_PAGE_RESP_SUCCESS);
+		iopf_report_answer(whole, IOMMU_PAGE_RESP_SUCCESS);
 		return;
 	}
 
 	/* Set both before passing either on: one answer must not answer the whole group. */
 	iopf_group_add_part(whole, first, &sorted[IOPF_LEVEL_1].faults);
 	iopf_group_add_part(whole, second, &sorted[IOPF_LEVEL_2].faults);
-	hand_over(first, sorted[IOPF_LEVEL_1].domain, IOPF_LEVEL_1);
-	hand_over(second, sorted[IOPF_LEVEL_2].domain, IOPF_LEVEL_2);
+	iopf_report_hand_over(first, sorted[IOPF_LEVEL_1].domain, IOPF_LEVEL_1);
+	iopf_report_hand_over(second, sorted[IOPF_LEVEL_2].domain, IOPF_LEVEL_2);
 }
 
 /*
@@ -342,18 +343,18 @@ static void hand_over_parts(struct iopf_group *whole, struct sorted *sorted)
  */
 void iopf_deliver(struct iopf_group *group)
 {
-	struct sorted sorted[] = {
+	struct iopf_report_level sorted[] = {
 		[IOPF_LEVEL_FLAT] = { LIST_HEAD_INIT(sorted[IOPF_LEVEL_FLAT].faults) },
 		[IOPF_LEVEL_1] = { LIST_HEAD_INIT(sorted[IOPF_LEVEL_1].faults) },
 		[IOPF_LEVEL_2] = { LIST_HEAD_INIT(sorted[IOPF_LEVEL_2].faults) },
 	};
 	enum iopf_level level;
 
-	sort_group(group, sorted);
+	iopf_report_sort(group, sorted);
 
 	if (!list_empty(&sorted[IOPF_LEVEL_1].faults) &&
 	    !list_empty(&sorted[IOPF_LEVEL_2].faults)) {
-		hand_over_parts(group, sorted);
+		iopf_report_hand_over_parts(group, sorted);
 		return;
 	}
 
@@ -362,9 +363,9 @@ void iopf_deliver(struct iopf_group *group)
 			continue;
 		list_splice(&sorted[level].faults, &group->faults);
 		iopf_group_mark_last(group);
-		hand_over(group, sorted[level].domain, level);
+		iopf_report_hand_over(group, sorted[level].domain, level);
 		return;
 	}
 
-	answer(group, IOMMU_PAGE_RESP_SUCCESS);
+	iopf_report_answer(group, IOMMU_PAGE_RESP_SUCCESS);
 }

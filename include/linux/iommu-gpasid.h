@@ -14,8 +14,6 @@ struct device;
 struct iommu_domain;
 struct iopf_client;
 
-#define IOMMU_GPASID_BIND_VERSION	1
-
 /* &iommu_gpasid_bind_data.flags */
 #define IOMMU_GPASID_SRE	BIT(0)	/* supervisor requests are translated */
 #define IOMMU_GPASID_WPE	BIT(1)	/* supervisor writes respect read-only pages */
@@ -23,22 +21,16 @@ struct iopf_client;
 
 /**
  * struct iommu_gpasid_bind_data - a guest's table and the PASID to bind it to
- * @version: %IOMMU_GPASID_BIND_VERSION
  * @flags: IOMMU_GPASID_*
  * @pasid: the PASID in the device's requests, not 0
- * @gpasid: the same PASID as the guest numbers it; not interpreted
  * @root: guest-physical address of the guest's first-level root, in bytes
  * @addr_width: bits of address that the guest's table translates: 48 or 57
- * @reserved: 0
  */
 struct iommu_gpasid_bind_data {
-	u32 version;
 	u32 flags;
 	u32 pasid;
-	u32 gpasid;
 	u64 root;
 	u32 addr_width;
-	u32 reserved;
 };
 
 /**

@@ -60,7 +60,8 @@ struct nested_walk {
 	struct iopf_stop *stop;
 };
 
-static void stop_at(struct nested_walk *walk, enum iopf_level level, u64 addr, u32 perm)
+static void nested_walk_stop_at(struct nested_walk *walk, enum iopf_level level, u64 addr,
+				u32 perm)
 {
 	*walk->stop = (struct iopf_stop) {
 		.level = level,
@@ -69,14 +70,14 @@ static void stop_at(struct nested_walk *walk, enum iopf_level level, u64 addr, u
 	};
 }
 
-static void stop_first(struct nested_walk *walk, u32 perm)
+static void nested_walk_stop_first(struct nested_walk *walk, u32 perm)
 {
-	stop_at(walk, IOPF_LEVEL_1, walk->addr, perm);
+	nested_walk_stop_at(walk, IOPF_LEVEL_1, walk->addr, perm);
 }
 
-static void stop_second(struct nested_walk *walk, u64 gpa, u32 perm)
+static void nested_walk_stop_second(struct nested_walk *walk, u64 gpa, u32 perm)
 {
-	stop_at(walk, IOPF_LEVEL_2, gpa, perm);
+	nested_walk_stop_at(walk, IOPF_LEVEL_2, gpa, perm);
 }
 
 /* The second level */
@@ -91,7 +92,7 @@ struct host_page {
 };
 
 /* The tables belong to the driver, and are freed after an RCU grace period. */
-static struct host_page second_level(struct nested_walk *walk, u64 gpa)
+static struct host_page nested_walk_second_level(struct nested_walk *walk, u64 gpa)
 {
 	struct vtd_pt *pt = walk->parent->pgtable;
 	unsigned int levels = vtd_pt_sl_config(pt)->levels, level, l;
@@ -121,7 +122,7 @@ static struct host_page second_level(struct nested_walk *walk, u64 gpa)
  * removed from the kernel's mapping because of one. (copy_mc_to_kernel() cannot be used,
  * as it may load byte by byte.)
  */
-static bool load_or_fail(const u64 *from, u64 *entry)
+static bool nested_walk_load_or_fail(const u64 *from, u64 *entry)
 {
 #ifdef CONFIG_X86_64
 	u64 value = 0;
@@ -147,7 +148,7 @@ static bool load_or_fail(const u64 *from, u64 *entry)
  * Load a guest's entry. The second level may map anything, including registers of a
  * device, where a load has side effects: load only from system memory.
  */
-static bool load_entry(struct nested_walk *walk, u64 hpa, u64 *entry)
+static bool nested_walk_load_entry(struct nested_walk *walk, u64 hpa, u64 *entry)
 {
 	struct page *page = pfn_to_online_page(PHYS_PFN(hpa));
 	bool loaded;
@@ -157,7 +158,7 @@ static bool load_entry(struct nested_walk *walk, u64 hpa, u64 *entry)
 		return false;
 
 	table = kmap_local_page(page);
-	loaded = load_or_fail(&table[offset_in_page(hpa) / sizeof(*table)], entry);
+	loaded = nested_walk_load_or_fail(&table[offset_in_page(hpa) / sizeof(*table)], entry);
 	kunmap_local(table);
 	walk->loads++;
 
@@ -165,7 +166,8 @@ static bool load_entry(struct nested_walk *walk, u64 hpa, u64 *entry)
 }
 
 /* VT-d 9.7: bits that have to be 0 in a table of @level */
-static u64 first_reserved(const struct dmar_domain *domain, u64 entry, unsigned int level)
+static u64 nested_walk_first_reserved(const struct dmar_domain *domain, u64 entry,
+				      unsigned int level)
 {
 	u8 haw = READ_ONCE(domain->s1_haw);
 	u64 reserved = haw < 52 ? GENMASK_ULL(51, haw) : 0;
@@ -181,7 +183,7 @@ static u64 first_reserved(const struct dmar_domain *domain, u64 entry, unsigned 
 }
 
 /* The permissions that are requested but missing in @rights, those of all entries together */
-static u32 first_missing(const struct nested_walk *walk, u64 rights)
+static u32 nested_walk_first_missing(const struct nested_walk *walk, u64 rights)
 {
 	bool wpe = walk->domain->s1_cfg.flags & IOMMU_VTD_S1_WPE;
 
@@ -195,7 +197,7 @@ static u32 first_missing(const struct nested_walk *walk, u64 rights)
 }
 
 /* Bits that hardware has to set in the entry before it continues */
-static u64 first_unset(const struct nested_walk *walk, u64 entry, bool leaf)
+static u64 nested_walk_first_unset(const struct nested_walk *walk, u64 entry, bool leaf)
 {
 	u64 bits = FL_A;
 
@@ -208,21 +210,21 @@ static u64 first_unset(const struct nested_walk *walk, u64 entry, bool leaf)
 }
 
 /* @table is the host-physical page with the entry at guest-physical @at. */
-static bool first_mark(struct nested_walk *walk, const struct host_page *table, u64 at,
-		       u64 entry, bool leaf)
+static bool nested_walk_first_mark(struct nested_walk *walk, const struct host_page *table, u64 at,
+				   u64 entry, bool leaf)
 {
-	u64 unset = first_unset(walk, entry, leaf);
+	u64 unset = nested_walk_first_unset(walk, entry, leaf);
 
 	if (!unset)
 		return true;
 
 	/* If hardware cannot set them, the guest has to. */
 	if (!READ_ONCE(walk->domain->s1_ad)) {
-		stop_first(walk, unset == FL_D ? PERM_WRITE : walk->want);
+		nested_walk_stop_first(walk, unset == FL_D ? PERM_WRITE : walk->want);
 		return false;
 	}
 	if (!(table->perm & PERM_WRITE)) {
-		stop_second(walk, at, PERM_WRITE);
+		nested_walk_stop_second(walk, at, PERM_WRITE);
 		return false;
 	}
 
@@ -230,52 +232,52 @@ static bool first_mark(struct nested_walk *walk, const struct host_page *table, 
 }
 
 /* Load the entry at guest-physical @at. Returns false if the walk stops here. */
-static bool first_entry(struct nested_walk *walk, u64 at, unsigned int level,
-			u64 *rights, u64 *entry)
+static bool nested_walk_first_entry(struct nested_walk *walk, u64 at, unsigned int level,
+				    u64 *rights, u64 *entry)
 {
-	struct host_page table = second_level(walk, at);
+	struct host_page table = nested_walk_second_level(walk, at);
 	bool leaf;
 	u32 perm;
 
 	if (!(table.perm & PERM_READ)) {
-		stop_second(walk, at, PERM_READ);
+		nested_walk_stop_second(walk, at, PERM_READ);
 		return false;
 	}
-	if (!load_entry(walk, table.hpa, entry)) {
-		stop_at(walk, IOPF_LEVEL_REFUSED, 0, 0);
+	if (!nested_walk_load_entry(walk, table.hpa, entry)) {
+		nested_walk_stop_at(walk, IOPF_LEVEL_REFUSED, 0, 0);
 		return false;
 	}
-	if (!(*entry & FL_P) || *entry & first_reserved(walk->domain, *entry, level)) {
-		stop_first(walk, walk->want);
+	if (!(*entry & FL_P) || *entry & nested_walk_first_reserved(walk->domain, *entry, level)) {
+		nested_walk_stop_first(walk, walk->want);
 		return false;
 	}
 
 	*rights &= *entry;
 	leaf = level == 1 || *entry & FL_PS;
-	perm = leaf ? first_missing(walk, *rights) : 0;
+	perm = leaf ? nested_walk_first_missing(walk, *rights) : 0;
 	if (perm) {
-		stop_first(walk, perm);
+		nested_walk_stop_first(walk, perm);
 		return false;
 	}
 
-	return first_mark(walk, &table, at, *entry, leaf);
+	return nested_walk_first_mark(walk, &table, at, *entry, leaf);
 }
 
 /* The guest-physical address is known: does the second level allow the access? */
-static void final_page(struct nested_walk *walk, u64 gpa)
+static void nested_walk_final_page(struct nested_walk *walk, u64 gpa)
 {
-	struct host_page page = second_level(walk, gpa);
+	struct host_page page = nested_walk_second_level(walk, gpa);
 	u32 missing = walk->want & ~page.perm;
 
 	if (missing)
-		stop_second(walk, gpa, missing);
+		nested_walk_stop_second(walk, gpa, missing);
 	else if (page.hpa - INTERRUPT_RANGE < INTERRUPT_SIZE)
-		stop_at(walk, IOPF_LEVEL_REFUSED, 0, 0);
+		nested_walk_stop_at(walk, IOPF_LEVEL_REFUSED, 0, 0);
 	else
-		stop_at(walk, IOPF_LEVEL_NONE, 0, 0);
+		nested_walk_stop_at(walk, IOPF_LEVEL_NONE, 0, 0);
 }
 
-static void walk_tables(struct nested_walk *walk)
+static void nested_walk_tables(struct nested_walk *walk)
 {
 	const struct dmar_domain *domain = walk->domain;
 	unsigned int level = domain->s1_cfg.addr_width == ADDR_WIDTH_5LEVEL ? 5 : 4;
@@ -283,13 +285,13 @@ static void walk_tables(struct nested_walk *walk)
 
 	/* Bits above the width of the table equal its topmost bit. */
 	if (sign_extend64(walk->addr, vtd_pt_shift(level + 1) - 1) != walk->addr) {
-		stop_first(walk, walk->want);
+		nested_walk_stop_first(walk, walk->want);
 		return;
 	}
 
 	for (;; level--) {
 		gpa += vtd_pt_index(walk->addr, level) * sizeof(entry);
-		if (!first_entry(walk, gpa, level, &rights, &entry))
+		if (!nested_walk_first_entry(walk, gpa, level, &rights, &entry))
 			return;
 		if (level == 1 || entry & FL_PS)
 			break;
@@ -297,7 +299,7 @@ static void walk_tables(struct nested_walk *walk)
 	}
 
 	offset = walk->addr & (vtd_pt_size(level) - 1);
-	final_page(walk, (entry & FL_ADDR & ~(vtd_pt_size(level) - 1)) + offset);
+	nested_walk_final_page(walk, (entry & FL_ADDR & ~(vtd_pt_size(level) - 1)) + offset);
 }
 
 /**
@@ -340,13 +342,13 @@ unsigned int nested_walk(struct dmar_domain *domain, u64 addr, u32 perm,
 	/* VT-d 7.1.3, SPT.5 and SPT.6: the PASID entry refuses. */
 	if (perm & IOMMU_FAULT_PERM_EXEC ||
 	    (!walk.user && !(domain->s1_cfg.flags & IOMMU_VTD_S1_SRE))) {
-		stop_at(&walk, IOPF_LEVEL_REFUSED, 0, 0);
+		nested_walk_stop_at(&walk, IOPF_LEVEL_REFUSED, 0, 0);
 		return 0;
 	}
 
 	scoped_guard(rcu) {
 		spin_lock_irqsave(&parent->walk_lock, flags);
-		walk_tables(&walk);
+		nested_walk_tables(&walk);
 		spin_unlock_irqrestore(&parent->walk_lock, flags);
 	}
 

@@ -605,9 +605,7 @@ struct vtd_table vtd_guest_table(struct kunit *test, struct dmar_domain *parent,
 struct iommu_gpasid_bind_data vtd_guest_bind_data(u64 root)
 {
 	return (struct iommu_gpasid_bind_data) {
-		.version	= IOMMU_GPASID_BIND_VERSION,
 		.pasid		= 1,
-		.gpasid		= 1,
 		.root		= root,
 		.addr_width	= 48,
 	};

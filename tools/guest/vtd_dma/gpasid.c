@@ -76,8 +76,7 @@ static int bind_with(struct guest *guest, u32 pasid, u64 root,
 		     const struct iopf_client *client)
 {
 	struct iommu_gpasid_bind_data data = {
-		.version = IOMMU_GPASID_BIND_VERSION, .pasid = pasid, .gpasid = pasid,
-		.root = root, .addr_width = 48,
+		.pasid = pasid, .root = root, .addr_width = 48,
 	};
 
 	return iommu_bind_gpasid(&guest->dev->pdev->dev, &data, client);
