@@ -218,6 +218,38 @@ TEST_F(demand, dontneed)
 	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA + SZ_2M, PAGE, 2));
 }
 
+/*
+ * What the process loses by one call is one invalidation of the device's TLB in each GiB of
+ * the IOAS, as what reclaim takes of one page is; what the user unmaps is one in all.
+ */
+TEST_F(demand, invalidated_at_once)
+{
+	word *invalidations = reg(&self->d.vmm.dev, VTDT_INVALIDATIONS);
+	struct demand *d = &self->d;
+	uint32_t before, one;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 1));
+	before = *invalidations;
+	ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_DONTNEED));
+	one = *invalidations - before;
+	EXPECT_LE(1, one);
+
+	before = *invalidations;
+	ASSERT_EQ(0, madvise(d->memory + PAGE, SZ_2M, MADV_DONTNEED));
+	EXPECT_EQ(one, *invalidations - before);
+
+	/* reclaim: one for each page, and not more */
+	before = *invalidations;
+	ASSERT_EQ(0, madvise(d->memory + 2 * SZ_2M, 16 * PAGE, MADV_PAGEOUT));
+	EXPECT_GE(16 * one, *invalidations - before);
+
+	/* two GiB have a part of it */
+	before = *invalidations;
+	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
+	EXPECT_EQ(one, *invalidations - before);
+	EXPECT_NE(VTDT_OK, device_reads(d, IOVA + SIZE - PAGE, PAGE, 1));
+}
+
 /* A part of a huge page is discarded; the rest stays mapped. */
 TEST_F(demand, part_of_huge_page)
 {

@@ -282,6 +282,46 @@ static void nested_on_many(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(parent));
 }
 
+/*
+ * What is unmapped from a nest parent with one gather costs one invalidation of the IOTLB
+ * and one of all that the device's TLB has, wherever the ranges are.
+ */
+static void parent_gathers(struct kunit *test)
+{
+	static const u64 at[] = { GUEST_DATA + SZ_4K, GUEST_DATA, GUEST_DATA + 3ULL * SZ_1G,
+				  GUEST_DATA + SZ_2M };
+	struct device *dev = new_device(test, TLB);
+	struct inval_test *ctx = test->priv;
+	struct iommu_iotlb_gather gather;
+	struct dmar_domain *parent, *domain;
+	struct vtd_table table[ARRAY_SIZE(at)];
+	unsigned int i;
+
+	parent = vtd_fake_domain(test, dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		vtd_guest_map(test, parent, at[i], HOST_DATA + i * SZ_4K, SZ_4K);
+		table[i] = vtd_guest_table(test, parent, GVA, at[i]);
+		domain = vtd_guest_nested(test, dev, parent, table[i].root);
+		attach(test, domain, dev, i + 1);
+		vtd_fake_watch(test, dev, i + 1, GVA);
+		vtd_fake_expect(test, dev, i + 1, GVA, HOST_DATA + i * SZ_4K);
+	}
+
+	iommu_iotlb_gather_init(&gather);
+	ctx->fake.descs = 0;
+	ctx->fake.submissions = 0;
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		KUNIT_ASSERT_EQ(test, SZ_4K,
+				iommu_unmap_fast(&parent->domain, at[i], SZ_4K, &gather));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake.descs);
+	iommu_iotlb_sync(&parent->domain, &gather);
+	/* each nested domain has an ID and a PASID of its own */
+	KUNIT_EXPECT_EQ(test, 2 * ARRAY_SIZE(at), ctx->fake.descs);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake.submissions);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		vtd_fake_expect_gone(test, dev, i + 1, GVA);
+}
+
 /* The second-level Accessed/Dirty enable of an entry (section 9.6) */
 static bool tracks_dirty(struct device *dev, u32 pasid)
 {
@@ -360,6 +400,7 @@ static struct kunit_case inval_cases[] = {
 	KUNIT_CASE(requests_without_pasid),
 	KUNIT_CASE(two_devices),
 	KUNIT_CASE(nested_on_many),
+	KUNIT_CASE(parent_gathers),
 	KUNIT_CASE(dirty_tracking),
 	{}
 };

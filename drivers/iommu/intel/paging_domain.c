@@ -322,7 +322,12 @@ static void paging_gather(struct iommu_domain *domain, struct iommu_iotlb_gather
 	if (!size || iommu_iotlb_gather_queued(gather))
 		return;
 
-	if (iommu_iotlb_gather_is_disjoint(gather, iova, size))
+	/*
+	 * Each sync of a nest parent costs the domains that are nested on it all that TLBs
+	 * of devices have. There, what is between two ranges is invalidated, too.
+	 */
+	if (!to_dmar_domain(domain)->nested_parent &&
+	    iommu_iotlb_gather_is_disjoint(gather, iova, size))
 		iommu_iotlb_sync(domain, gather);
 	iommu_iotlb_gather_add_range(gather, iova, size);
 }

@@ -263,26 +263,39 @@ static void demand_area_put(struct demand_area *darea)
 }
 
 /*
- * Remove the notifiers of @darea, unmap it, and drop the list's reference. No worker can
- * find it any more. Workers that wait for user space hold none of the locks.
+ * Unmap @darea, remove its notifiers, and drop the list's reference. No worker can find it
+ * any more. Workers that wait for user space hold none of the locks.
+ *
+ * All slices share an invalidation. Until it is complete, the process may lose pages that
+ * hardware has still cached: the notifiers stay until then, and so do the marks of used
+ * blocks, by which they unmap and invalidate as ever.
  */
 static void demand_area_remove(struct demand_area *darea)
 {
+	struct iommu_domain *domain = darea->demand->domain;
+	struct iommu_iotlb_gather gather;
 	unsigned int i;
 
+	iommu_iotlb_gather_init(&gather);
 	for (i = 0; i < darea->nr_slices; i++) {
 		struct demand_slice *slice = &darea->slices[i];
+		size_t size = slice->last_iova - slice->iova + 1;
 
 		down_write(&slice->live);
 		slice->going = true;
 		up_write(&slice->live);
 
-		mmu_interval_notifier_remove(&slice->notifier);
 		mutex_lock(&slice->lock);
-		demand_unmap(slice, slice->iova, slice->last_iova);
+		if (!bitmap_empty(slice->used, DEMAND_SLICE_BLOCKS))
+			WARN_ON_ONCE(iommu_unmap_fast(domain, slice->iova, size,
+						      &gather) != size);
 		mutex_unlock(&slice->lock);
 		cond_resched();
 	}
+	iommu_iotlb_sync(domain, &gather);
+
+	for (i = 0; i < darea->nr_slices; i++)
+		mmu_interval_notifier_remove(&darea->slices[i].notifier);
 	atomic_dec(&darea->demand->iopt->nr_demand_areas);
 	demand_area_put(darea);
 }
