@@ -102,10 +102,14 @@
 #define DEMAND_MAX_FAULTS	(2 * IOPF_MAX_REQUESTS)
 
 /*
- * Limit for the areas of an IOAS times its demand-paged HWPTs. A page of the process may
+ * Limit for the areas of a process times the demand-paged HWPTs that they are in. A page may
  * be in all of them, and reclaim has to unmap it from each.
  */
 #define DEMAND_MAX_AREAS	32768
+
+/* How many there are, by the address of the process's mm */
+static DEFINE_XARRAY(demand_areas);
+static DEFINE_MUTEX(demand_areas_mutex);
 
 /* At most one GiB of an area, in one demand-paged HWPT */
 struct demand_slice {
@@ -128,6 +132,7 @@ struct demand_area {
 	struct list_head node;		/* of iopt_area::demand_areas */
 	struct iommufd_demand *demand;	/* until it is removed */
 	struct iopt_pages *pages;
+	const struct cred *cred;	/* of the user: quotas and reserves depend on it */
 	int prot;
 	unsigned int nr_slices;		/* that have a notifier */
 	struct demand_slice slices[];
@@ -149,6 +154,8 @@ struct iommufd_demand {
 /* The workers of a device */
 struct demand_queue {
 	struct workqueue_struct *wq;
+	struct device *dev;
+	struct list_head node;		/* of demand_dying */
 	struct work_struct free_work;
 	atomic_t nr_faults;
 	atomic_t nr_late;		/* workers that may wait for userfaultfd */
@@ -156,6 +163,15 @@ struct demand_queue {
 
 /* Destroys queues, which waits for their workers */
 static struct workqueue_struct *demand_free_wq;
+
+/*
+ * Queues that are being destroyed. A user who keeps workers waiting must not get more of
+ * them by opening the device again and again.
+ */
+static LIST_HEAD(demand_dying);
+static DEFINE_MUTEX(demand_dying_mutex);
+
+#define DEMAND_MAX_DYING	4	/* queues of a device */
 
 /* A group of page requests that a worker serves */
 struct demand_fault {
@@ -249,10 +265,38 @@ static const struct mmu_interval_notifier_ops demand_notifier_ops = {
 	.invalidate = demand_invalidate,
 };
 
+/* Count an area of @mm. */
+static int demand_charge_area(struct mm_struct *mm)
+{
+	unsigned long nr;
+
+	guard(mutex)(&demand_areas_mutex);
+	nr = xa_to_value(xa_load(&demand_areas, (unsigned long)mm) ?: xa_mk_value(0));
+	if (nr >= DEMAND_MAX_AREAS)
+		return -ENOSPC;
+
+	return xa_err(xa_store(&demand_areas, (unsigned long)mm, xa_mk_value(nr + 1),
+			       GFP_KERNEL_ACCOUNT));
+}
+
+static void demand_uncharge_area(struct mm_struct *mm)
+{
+	unsigned long nr;
+
+	guard(mutex)(&demand_areas_mutex);
+	nr = xa_to_value(xa_load(&demand_areas, (unsigned long)mm)) - 1;
+	if (nr)
+		/* Allocates nothing, as there is an entry. */
+		xa_store(&demand_areas, (unsigned long)mm, xa_mk_value(nr), 0);
+	else
+		xa_erase(&demand_areas, (unsigned long)mm);
+}
+
 static void demand_area_release(struct kref *kref)
 {
 	struct demand_area *darea = container_of(kref, struct demand_area, kref);
 
+	put_cred(darea->cred);
 	iopt_put_pages(darea->pages);
 	kvfree(darea);
 }
@@ -296,7 +340,7 @@ static void demand_area_remove(struct demand_area *darea)
 
 	for (i = 0; i < darea->nr_slices; i++)
 		mmu_interval_notifier_remove(&darea->slices[i].notifier);
-	atomic_dec(&darea->demand->iopt->nr_demand_areas);
+	demand_uncharge_area(darea->pages->source_mm);
 	demand_area_put(darea);
 }
 
@@ -343,27 +387,31 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 {
 	unsigned long iova = iopt_area_iova(area), last = iopt_area_last_iova(area);
 	unsigned long nr = (last >> DEMAND_SLICE_SHIFT) - (iova >> DEMAND_SLICE_SHIFT) + 1;
+	unsigned long uptr = (unsigned long)pages->uptr;
 	struct demand_area *darea;
 	int rc;
 
 	/* Mappings of a nest parent have to be writable: erratum 772415. */
 	if (demand->nest_parent && !(area->iommu_prot & IOMMU_WRITE))
 		return ERR_PTR(-EINVAL);
-	if (!access_ok(pages->uptr, pages->npages * PAGE_SIZE))
+	/* Notifiers are found by the address without a tag. */
+	if (uptr > TASK_SIZE || pages->npages * PAGE_SIZE > TASK_SIZE - uptr)
 		return ERR_PTR(-EFAULT);
-	if (!atomic_add_unless(&demand->iopt->nr_demand_areas, 1, DEMAND_MAX_AREAS))
-		return ERR_PTR(-ENOSPC);
+	rc = demand_charge_area(pages->source_mm);
+	if (rc)
+		return ERR_PTR(rc);
 
 	darea = kvzalloc(struct_size(darea, slices, nr),
 			 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!darea) {
-		atomic_dec(&demand->iopt->nr_demand_areas);
+		demand_uncharge_area(pages->source_mm);
 		return ERR_PTR(-ENOMEM);
 	}
 
 	kref_init(&darea->kref);
 	darea->demand = demand;
 	darea->prot = area->iommu_prot;
+	darea->cred = get_current_cred();
 	darea->pages = pages;
 	kref_get(&pages->kref);
 
@@ -500,10 +548,10 @@ void iopt_demand_free_empty_tables(struct io_pagetable *iopt)
 
 /*
  * Return the slice for @iova, with a reference. -ENOENT if the user has mapped nothing
- * there, -EPERM if the mapping does not allow the access, -EINTR if the HWPT has gone.
+ * there, -EPERM if the mapping does not allow all of @prot, -EINTR if the HWPT has gone.
  */
 static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
-					     unsigned long iova, bool write)
+					     unsigned long iova, int prot)
 {
 	struct demand_area *darea;
 	struct iopt_area *area;
@@ -517,7 +565,7 @@ static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
 	area = iopt_area_iter_first(demand->iopt, iova, iova);
 	if (!area || !area->pages)
 		return ERR_PTR(-ENOENT);
-	if (!(area->iommu_prot & (write ? IOMMU_WRITE : IOMMU_READ)))
+	if (prot & ~area->iommu_prot)
 		return ERR_PTR(-EPERM);
 
 	list_for_each_entry(darea, &area->demand_areas, node) {
@@ -575,7 +623,7 @@ static void demand_sleep_end(struct demand_fault *fault)
  */
 static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 {
-	if (!vma || !(vma->vm_flags & (write ? VM_WRITE : VM_READ)))
+	if (!vma || !(vma->vm_flags & VM_READ) || (write && !(vma->vm_flags & VM_WRITE)))
 		return false;
 	if (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_SHADOW_STACK))
 		return false;
@@ -589,23 +637,83 @@ static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 }
 
 /*
- * Fault in pages around @va, fresh or swapped out: otherwise, a device would make a request
- * for each page. Skipped if userfaultfd may handle the fault; otherwise, RETRY_NOWAIT keeps
- * a fault from dropping mmap_lock.
+ * Have a fault return instead of wait. Only a first try does so, and keeps mmap_lock: a
+ * fault that was tried before would sleep, and drop the lock when it is killed.
  */
-static void demand_fault_around(struct demand_slice *slice, struct vm_area_struct *vma,
-				unsigned long va, unsigned int flags)
+static unsigned int demand_nowait(unsigned int flags)
+{
+	return (flags & ~FAULT_FLAG_TRIED) | FAULT_FLAG_RETRY_NOWAIT;
+}
+
+#ifdef CONFIG_MEMCG
+/* Nothing is reclaimed, and nobody killed, for pages that no device has asked for. */
+static bool demand_has_margin(unsigned long pages)
+{
+	struct mem_cgroup *memcg;
+
+	for (memcg = current->active_memcg; memcg; memcg = parent_mem_cgroup(memcg)) {
+		unsigned long limit = min(READ_ONCE(memcg->memory.max),
+					  READ_ONCE(memcg->memory.high));
+
+		if (page_counter_read(&memcg->memory) + pages > limit)
+			return false;
+	}
+
+	return true;
+}
+#else
+static bool demand_has_margin(unsigned long pages)
+{
+	return true;
+}
+#endif
+
+/* Which of the @nr pages from @va on are present? A hint: nobody keeps them there. */
+static void demand_present(struct demand_fault *fault, struct demand_slice *slice,
+			   unsigned long va, unsigned int nr, unsigned long *present)
+{
+	struct hmm_range range = {
+		.notifier = &slice->notifier,
+		.notifier_seq = READ_ONCE(slice->notifier.invalidate_seq),
+		.start = va,
+		.end = va + nr * PAGE_SIZE,
+		.hmm_pfns = fault->pfns,
+	};
+	unsigned int i;
+
+	memset(fault->pfns, 0, nr * sizeof(*fault->pfns));
+	bitmap_fill(present, nr);
+	if (hmm_range_fault(&range))
+		return;
+	for (i = 0; i < nr; i++)
+		if (!(fault->pfns[i] & (HMM_PFN_VALID | HMM_PFN_ERROR)))
+			__clear_bit(i, present);
+}
+
+/*
+ * Fault in pages around @va that are not present: otherwise, a device would make a request
+ * for each page. Next to a page that was @swapped, they most likely are, too; fresh ones
+ * must leave a margin. Skipped if userfaultfd may handle the fault.
+ */
+static void demand_fault_around(struct demand_fault *fault, struct demand_slice *slice,
+				struct vm_area_struct *vma, unsigned long va,
+				unsigned int flags, bool swapped)
 {
 	unsigned long start = ALIGN_DOWN(va, DEMAND_AROUND), end = start + DEMAND_AROUND;
+	DECLARE_BITMAP(present, DEMAND_AROUND / PAGE_SIZE);
+	unsigned int i, nr;
 
 	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma))
+		return;
+	if (!swapped && !demand_has_margin(DEMAND_AROUND / PAGE_SIZE))
 		return;
 
 	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
 	end = min3(end, vma->vm_end, slice->notifier.interval_tree.last + 1);
-	for (; start < end; start += PAGE_SIZE) {
-		if (start != va &&
-		    handle_mm_fault(vma, start, flags | FAULT_FLAG_RETRY_NOWAIT, NULL) &
+	nr = (end - start) >> PAGE_SHIFT;
+	demand_present(fault, slice, start, nr, present);
+	for_each_clear_bit(i, present, nr) {
+		if (handle_mm_fault(vma, start + i * PAGE_SIZE, demand_nowait(flags), NULL) &
 		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
 			return;
 	}
@@ -615,50 +723,50 @@ static void demand_fault_around(struct demand_slice *slice, struct vm_area_struc
  * Fault in the page at @va, as an access by the CPU would. -EINTR if that takes too long.
  * fixup_user_fault() cannot be used: it takes mmap_lock again uninterruptibly.
  */
-static int demand_fault_in(struct demand_slice *slice, unsigned long va, bool write,
-			   bool may_be_late)
+static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slice,
+			   unsigned long va, bool write, bool may_be_late)
 {
 	unsigned int flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY |
 			     FAULT_FLAG_KILLABLE | (write ? FAULT_FLAG_WRITE : 0);
 	struct mm_struct *mm = slice->notifier.mm;
 	struct vm_area_struct *vma;
-	vm_fault_t fault;
+	vm_fault_t result;
 
 	do {
 		if (mmap_read_lock_killable(mm))
 			return -EINTR;
 
-		fault = VM_FAULT_SIGSEGV;
+		result = VM_FAULT_SIGSEGV;
 		vma = vma_lookup(mm, va);
 		if (!demand_vma_ok(vma, write))
 			break;
 		if (userfaultfd_armed(vma) && !may_be_late)
-			flags |= FAULT_FLAG_RETRY_NOWAIT;
+			flags = demand_nowait(flags);
 
-		fault = handle_mm_fault(vma, va, flags, NULL);
+		result = handle_mm_fault(vma, va, flags, NULL);
 		/* A completed fault has dropped the lock, as faults of file pages may. */
-		if (fault & VM_FAULT_COMPLETED) {
+		if (result & VM_FAULT_COMPLETED) {
 			if (mmap_read_lock_killable(mm))
 				return -EINTR;
 			vma = vma_lookup(mm, va);
 			if (!demand_vma_ok(vma, write))
-				fault = VM_FAULT_SIGSEGV;
+				result = VM_FAULT_SIGSEGV;
 			break;
 		}
 		if (flags & FAULT_FLAG_RETRY_NOWAIT)
 			break;
 		flags |= FAULT_FLAG_TRIED;
-	} while ((fault & VM_FAULT_RETRY) && !fatal_signal_pending(current));
+	} while ((result & VM_FAULT_RETRY) && !fatal_signal_pending(current));
 
-	if (!(flags & FAULT_FLAG_RETRY_NOWAIT) && (fault & VM_FAULT_RETRY))
+	if (!(flags & FAULT_FLAG_RETRY_NOWAIT) && (result & VM_FAULT_RETRY))
 		return -EINTR;
-	if (!(fault & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
-		demand_fault_around(slice, vma, va, flags);
+	if (!(result & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
+		demand_fault_around(fault, slice, vma, va, flags, result & VM_FAULT_MAJOR);
 	mmap_read_unlock(mm);
 
-	if (fault & VM_FAULT_RETRY)
+	if (result & VM_FAULT_RETRY)
 		return -EINTR;
-	return fault & VM_FAULT_ERROR ? vm_fault_to_errno(fault, 0) : 0;
+	return result & VM_FAULT_ERROR ? vm_fault_to_errno(result, 0) : 0;
 }
 
 /* Fault in the page at @va, with limits on the time and on the number of waiting workers. */
@@ -672,7 +780,7 @@ static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 		return -EINTR;
 
 	may_be_late = atomic_add_unless(&fault->queue->nr_late, 1, DEMAND_LATE_WORKERS);
-	rc = demand_fault_in(slice, va, write, may_be_late);
+	rc = demand_fault_in(fault, slice, va, write, may_be_late);
 	if (may_be_late)
 		atomic_dec(&fault->queue->nr_late);
 	/* Killed reads and charges return other errors. */
@@ -826,7 +934,7 @@ static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
 	if (!prot || iommu_iova_to_phys(demand->domain, iova))
 		return 1;
 
-	n = demand->iopt->disable_large_pages ? 1 : demand_run(pfns, i, window->nr);
+	n = READ_ONCE(demand->iopt->disable_large_pages) ? 1 : demand_run(pfns, i, window->nr);
 	n = demand_free_run(demand->domain, iova, n);
 	rc = iommu_map(demand->domain, iova, page_to_phys(hmm_pfn_to_page(pfns[i])),
 		       (size_t)n << PAGE_SHIFT, prot, GFP_NOWAIT | __GFP_NOWARN);
@@ -879,7 +987,8 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 
 /*
  * Allocate the tables that the window may take. Two workers at the same time might
- * allocate a table too many for the block.
+ * allocate a table too many for the block. Those who unmap wait for slice::live, so do not
+ * wait for an OOM kill: without memory, the device repeats its request.
  */
 static int demand_prealloc(struct demand_slice *slice, const struct demand_window *window)
 {
@@ -888,7 +997,8 @@ static int demand_prealloc(struct demand_slice *slice, const struct demand_windo
 	guard(mutex)(&slice->tables);
 	return domain->ops->prealloc_tables(domain, window->iova,
 					    (size_t)window->nr << PAGE_SHIFT,
-					    GFP_KERNEL_ACCOUNT);
+					    GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
+					    __GFP_NOWARN);
 }
 
 /*
@@ -929,8 +1039,29 @@ static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 }
 
 /*
- * Fault in and map, and charge the memory to the process: without an active memcg, kernel
- * memory that a worker allocates would be charged to the root cgroup.
+ * Does the process that has mapped the area still run on this memory? A process that is
+ * being killed must not be kept alive by its device. After execve(), the memory belongs to
+ * nobody: it would be charged to the root cgroup.
+ */
+static bool demand_mm_is_used(struct task_struct *task, struct mm_struct *mm)
+{
+	struct task_struct *thread;
+
+	if (READ_ONCE(task->signal->flags) & SIGNAL_GROUP_EXIT)
+		return false;
+
+	guard(rcu)();
+	for_each_thread(task, thread)
+		if (READ_ONCE(thread->mm) == mm)
+			return true;
+
+	return false;
+}
+
+/*
+ * Fault in and map, as the user that has mapped the area, and charge the memory to the
+ * process: without an active memcg, kernel memory that a worker allocates would be charged
+ * to the root cgroup.
  */
 static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *slice,
 			      unsigned long iova, bool write, bool alone)
@@ -938,18 +1069,19 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 	struct iopt_pages *pages = slice->area->pages;
 	struct mm_struct *mm = slice->notifier.mm;
 	struct mem_cgroup *memcg, *old;
+	const struct cred *cred;
 	int rc;
 
-	/* A process that is being killed must not be kept alive by its device. */
-	if (READ_ONCE(pages->source_task->signal->flags) & SIGNAL_GROUP_EXIT ||
-	    !mmget_not_zero(mm))
+	if (!demand_mm_is_used(pages->source_task, mm) || !mmget_not_zero(mm))
 		return -EFAULT;
 
 	memcg = get_mem_cgroup_from_mm(mm);
 	old = set_active_memcg(memcg);
+	cred = override_creds(slice->area->cred);
 	rc = demand_fix_up(fault, slice, demand_slice_va(slice, iova), write);
 	if (!rc)
 		rc = demand_map(fault, slice, iova, write, alone);
+	revert_creds(cred);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
 	mmput_async(mm);
@@ -958,17 +1090,18 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 }
 
 /*
- * Map @iova for reading, or for writing with @write. -EAGAIN if the process keeps changing
- * the mapping, -EINTR if user space does not deliver the page or the request was answered.
+ * Map @iova for accesses by @prot. -EAGAIN if the process keeps changing the mapping,
+ * -EINTR if user space does not deliver the page or the request was answered.
  */
-static int demand_serve(struct demand_fault *fault, unsigned long iova, bool write)
+static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot)
 {
+	bool write = prot & IOMMU_WRITE;
 	struct demand_slice *slice;
 	bool alone = false;
 	int rc;
 
 	do {
-		slice = demand_slice_get(fault->demand, iova, write);
+		slice = demand_slice_get(fault->demand, iova, prot);
 		if (IS_ERR(slice))
 			return PTR_ERR(slice);
 
@@ -1047,8 +1180,7 @@ static bool demand_round(struct demand_fault *fault)
 	struct iommufd_demand *demand = fault->demand;
 	struct iopf_fault *iopf;
 	struct iopf_stop stop;
-	bool write;
-	int rc;
+	int prot = 0, rc;
 
 	scoped_guard(mutex, &demand->mutex) {
 		if (!fault->group)
@@ -1058,9 +1190,14 @@ static bool demand_round(struct demand_fault *fault)
 			return false;
 	}
 
-	/* Mappings of a nest parent have to be writable. */
-	write = (stop.perm & IOMMU_FAULT_PERM_WRITE) || demand->nest_parent;
-	rc = demand_serve(fault, ALIGN_DOWN(stop.addr, PAGE_SIZE), write);
+	if (stop.perm & ~IOMMU_FAULT_PERM_WRITE)
+		prot |= IOMMU_READ;
+	if (stop.perm & IOMMU_FAULT_PERM_WRITE)
+		prot |= IOMMU_WRITE;
+	/* The guest's tables are read there, and mappings have to be writable. */
+	if (demand->nest_parent)
+		prot = IOMMU_READ | IOMMU_WRITE;
+	rc = demand_serve(fault, ALIGN_DOWN(stop.addr, PAGE_SIZE), prot);
 
 	guard(mutex)(&demand->mutex);
 	if (!fault->group)
@@ -1312,29 +1449,45 @@ bool iommufd_demand_capable(struct iommufd_device *idev)
 					 demand_check_tolerance);
 }
 
-static void demand_queue_free(struct demand_queue *queue)
+static void demand_queue_free_work(struct work_struct *work)
 {
+	struct demand_queue *queue = container_of(work, struct demand_queue, free_work);
+
 	destroy_workqueue(queue->wq);
+	scoped_guard(mutex, &demand_dying_mutex)
+		list_del(&queue->node);
 	kfree(queue);
 }
 
-static void demand_queue_free_work(struct work_struct *work)
+static bool demand_too_many_die(struct device *dev)
 {
-	demand_queue_free(container_of(work, struct demand_queue, free_work));
+	struct demand_queue *queue;
+	unsigned int nr = 0;
+
+	guard(mutex)(&demand_dying_mutex);
+	list_for_each_entry(queue, &demand_dying, node)
+		nr += queue->dev == dev;
+
+	return nr >= DEMAND_MAX_DYING;
 }
 
 static struct demand_queue *demand_queue_alloc(struct device *dev)
 {
-	struct demand_queue *queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
+	struct demand_queue *queue;
 
+	if (demand_too_many_die(dev))
+		return ERR_PTR(-EBUSY);
+
+	queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
 	if (!queue)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 
+	queue->dev = dev;
 	queue->wq = alloc_workqueue("iommufd_demand_%s", WQ_UNBOUND, DEMAND_WORKERS,
 				    dev_name(dev));
 	if (!queue->wq) {
 		kfree(queue);
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	}
 	INIT_WORK(&queue->free_work, demand_queue_free_work);
 
@@ -1353,7 +1506,8 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
  * Context: may sleep; the group's lock is held.
  *
  * Return: 0; -EPERM if memory that @hwpt translates to is paged on demand, and the
- * device, or another one of its group, does not tolerate faults; -ENOMEM.
+ * device, or another one of its group, does not tolerate faults; -EBUSY if workers of
+ * former users of the device still wait for their processes; -ENOMEM.
  */
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev)
@@ -1362,17 +1516,27 @@ int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 		return 0;
 	if (!iommufd_demand_capable(idev))
 		return -EPERM;
-	if (!idev->demand_queue)
-		idev->demand_queue = demand_queue_alloc(idev->dev);
+	if (!idev->demand_queue) {
+		struct demand_queue *queue = demand_queue_alloc(idev->dev);
 
-	return idev->demand_queue ? 0 : -ENOMEM;
+		if (IS_ERR(queue))
+			return PTR_ERR(queue);
+		idev->demand_queue = queue;
+	}
+
+	return 0;
 }
 
 /* @idev has been detached and is about to be freed. Its workers may take longer. */
 void iommufd_demand_release_device(struct iommufd_device *idev)
 {
-	if (idev->demand_queue)
-		queue_work(demand_free_wq, &idev->demand_queue->free_work);
+	struct demand_queue *queue = idev->demand_queue;
+
+	if (!queue)
+		return;
+	scoped_guard(mutex, &demand_dying_mutex)
+		list_add(&queue->node, &demand_dying);
+	queue_work(demand_free_wq, &queue->free_work);
 }
 
 /**
