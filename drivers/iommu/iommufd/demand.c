@@ -58,7 +58,6 @@
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/secretmem.h>
 #include <linux/shmem_fs.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -558,15 +557,13 @@ static void demand_sleep_end(struct demand_fault *fault)
 /*
  * May a device have what is mapped there? Memory only: to fault a file in may take what
  * its file system asks of user space, without an end that a signal could bring about.
+ * Secret memory is a file, too, which not even the kernel may access.
  */
 static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 {
 	if (!vma || !(vma->vm_flags & (write ? VM_WRITE : VM_READ)))
 		return false;
 	if (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_SHADOW_STACK))
-		return false;
-	/* Not even the kernel may access it. */
-	if (vma_is_secretmem(vma))
 		return false;
 
 	return vma_is_anonymous(vma) ||
