@@ -21,6 +21,23 @@ static long now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static long now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Without giving the CPU away */
+static void spin_us(long us)
+{
+	long end = now_us() + us;
+
+	while (now_us() < end)
+		;
+}
+
 /*
  * What has to come is waited for in rounds, not by the clock: that goes on while a busy
  * host does not run the guest, but a round takes until the guest has run. So nothing

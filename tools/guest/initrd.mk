@@ -58,7 +58,8 @@ $(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
 $(OUT)/bin/vtd_mainline: $(GUEST)/vtd_mainline.c $(IOPF)
 $(OUT)/bin/vtd_mainline: CFLAGS += -pthread
 DEMAND := $(GUEST)/vtd_demand.h $(VMM)
-$(OUT)/bin/vtd_demand: $(GUEST)/vtd_demand.c $(DEMAND)
+$(OUT)/bin/vtd_demand: $(GUEST)/vtd_demand.c $(GUEST)/vtd_demand_machine.h $(DEMAND) \
+		      $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/vtd_unpinned: $(GUEST)/vtd_unpinned.c $(DEMAND)
 $(OUT)/bin/demand_bench: $(GUEST)/demand_bench.c $(DEMAND)
 $(OUT)/bin/vtd_demand $(OUT)/bin/vtd_unpinned: CFLAGS += -pthread

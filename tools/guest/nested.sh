@@ -7,9 +7,9 @@
 # Prints a table of both, and one of page requests; the status tells.
 # Status 77: there is no such QEMU.  With "ktap normal", "ktap strict" or "ktap queue":
 # one of them, as KTAP, which says that it is skipped if there is no such QEMU; "ktap
-# strict SUITE" is a suite of the guest by itself.  With "soak SECONDS": random work
-# (vtd_soak.c) and random calls of hostile users (vtd_attack.c), each for that long, on
-# the strict one.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
+# strict SUITE" is a suite of the guest by itself, and what follows is for it
+# ("tests=NAME").  With "soak SECONDS": random work (vtd_soak.c) and random calls of
+# hostile users (vtd_attack.c), each for that long, on the strict one.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
 # there, and a table of that.  With "bench": what strict unmaps cost there; LATENCY= is the
 # time until the first descriptor is executed, in ns.  KERNEL=, ACCEL= and TIMEOUT= are as
 # for tools/lab/boot.sh.
@@ -153,7 +153,7 @@ mkdir -p "$RESULTS"
 if [ "${1:-}" = ktap ]; then
 	case $2 in
 	queue) run strict queue || status=1; cat "$RESULTS/queue-strict.console" ;;
-	*) run "$2" "${3:-}" || status=1; cat "$RESULTS/${3:-nested}-$2.console" ;;
+	*) run "$2" "${3:-}" "${*:4}" || status=1; cat "$RESULTS/${3:-nested}-$2.console" ;;
 	esac
 	exit "$status"
 fi
