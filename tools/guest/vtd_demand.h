@@ -21,6 +21,7 @@ struct demand {
 	unsigned char *memory;
 	bool nested;
 	unsigned char *tables;		/* of the guest, if nested */
+	unsigned int root;		/* the page of the uppermost one */
 };
 
 /* ---- the process ---- */

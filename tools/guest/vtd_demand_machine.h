@@ -16,7 +16,6 @@
 static bool nest_demand(struct demand *d)
 {
 	struct vmm *vmm = &d->vmm;
-	unsigned int root;
 	uint64_t offset;
 
 	if (!d->tables) {
@@ -24,15 +23,16 @@ static bool nest_demand(struct demand *d)
 		if (!d->tables || !map_area(vmm, 0, d->tables, SZ_2M))
 			return false;
 		vmm->guest = (void *)d->tables;
-		vmm->parent = new_parent(vmm, IOMMU_HWPT_ALLOC_DEMAND);
 	}
-	root = new_page(vmm);
+	if (!vmm->parent)
+		vmm->parent = new_parent(vmm, IOMMU_HWPT_ALLOC_DEMAND);
+	d->root = new_page(vmm);
 	for (offset = 0; offset < SIZE; offset += SZ_2M) {
-		*entry(vmm, root, IOVA + offset, 2, TABLE) = (IOVA + offset) | LEAF | LARGE;
-		*entry(vmm, root, ELSEWHERE + offset, 2, TABLE) =
+		*entry(vmm, d->root, IOVA + offset, 2, TABLE) = (IOVA + offset) | LEAF | LARGE;
+		*entry(vmm, d->root, ELSEWHERE + offset, 2, TABLE) =
 			(ELSEWHERE + offset) | LEAF | LARGE;
 	}
-	d->hwpt = vmm->parent ? nest(vmm, root, 0) : 0;
+	d->hwpt = vmm->parent ? nest(vmm, d->root, 0) : 0;
 	return d->hwpt;
 }
 
