@@ -32,8 +32,8 @@ help:
 ##   make qtest      test it without a guest
 ##   make nested     nested translation and PASIDs on it, from user space and from a
 ##                   kernel driver
-##   make soak       the same at random, and random calls of hostile users, for ten
-##                   minutes each (TIME=seconds)
+##   make soak       the same at random, on memory that is pinned and that is not, and
+##                   random calls of hostile users, for ten minutes each (TIME=seconds)
 ##   make demand     a device works on memory that is not pinned, while it is swapped,
 ##                   migrated, post-copied; a table
 ##   make vmm        Debian 13's newest QEMU assigns a device to its own guest, nested

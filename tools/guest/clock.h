@@ -21,6 +21,23 @@ static long now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static long now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Without giving the CPU away */
+static void spin_us(long us)
+{
+	long end = now_us() + us;
+
+	while (now_us() < end)
+		;
+}
+
 /*
  * Wait for events in rounds, not by the clock, which advances while a busy host does not
  * run the guest; a round lasts until the guest has run. So nothing fails because it is

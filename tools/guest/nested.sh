@@ -7,9 +7,10 @@
 # Prints a table of both, and one of page requests; the status tells.
 # Status 77: there is no such QEMU.  With "ktap normal", "ktap strict" or "ktap queue":
 # one of them, as KTAP, which says that it is skipped if there is no such QEMU; "ktap
-# strict SUITE" is a suite of the guest by itself.  With "soak SECONDS": random work
-# (vtd_soak.c) and random calls of hostile users (vtd_attack.c), each for that long, on
-# the strict one.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
+# strict SUITE" is a suite of the guest by itself, and what follows is for it
+# ("tests=NAME").  With "soak SECONDS": random work (vtd_soak.c, vtd_demand_soak.c) and
+# random calls of hostile users (vtd_attack.c), each for that long, on the strict one,
+# from SEED= on.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
 # there, and a table of that.  With "bench": what strict unmaps cost there; LATENCY= is the
 # time until the first descriptor is executed, in ns.  KERNEL=, ACCEL= and TIMEOUT= are as
 # for tools/lab/boot.sh.
@@ -52,7 +53,7 @@ run() {
 		more=intel_iommu=fl_user
 	fi
 	more+=" vfio_pci.fault_tolerant=0000:00:04.0 ${3:-}"
-	if [ "$suite" = demand ] || [ "$suite" = unpinned ]; then
+	if [ "$suite" = demand ] || [ "$suite" = demand-soak ] || [ "$suite" = unpinned ]; then
 		export NODES=2
 		more+=' hugepages=4'
 	fi
@@ -153,7 +154,7 @@ mkdir -p "$RESULTS"
 if [ "${1:-}" = ktap ]; then
 	case $2 in
 	queue) run strict queue || status=1; cat "$RESULTS/queue-strict.console" ;;
-	*) run "$2" "${3:-}" || status=1; cat "$RESULTS/${3:-nested}-$2.console" ;;
+	*) run "$2" "${3:-}" "${*:4}" || status=1; cat "$RESULTS/${3:-nested}-$2.console" ;;
 	esac
 	exit "$status"
 fi
@@ -166,8 +167,8 @@ elif [ "${1:-}" = demand ]; then
 	run strict unpinned || status=1
 	unpinned_table
 elif [ "${1:-}" = soak ]; then
-	for suite in soak attack; do
-		TIMEOUT=$(($2 + 1200)) run strict $suite "seconds=$2" || status=1
+	for suite in soak demand-soak attack; do
+		TIMEOUT=$(($2 + 1200)) run strict $suite "seconds=$2${SEED:+ SEED=$SEED}" || status=1
 		tr -d '\r' <"$RESULTS/$suite-strict.console" | sed -n '/^TAP/,/^guest:/p'
 	done
 else

@@ -15,54 +15,12 @@
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
-#include "vtd_demand.h"
+#include "../../../drivers/iommu/iommufd/iommufd_test.h"
+#include "vtd_demand_machine.h"
 
-#define SIZE		(8 * SZ_2M)
-#define IOVA		(4 * SZ_1G - 4 * SZ_2M)		/* the area crosses a GiB */
-#define ELSEWHERE	(64 * SZ_1G)
-
-/* ---- the machine ---- */
-
-static bool open_demand(struct demand *d, unsigned int pasid, unsigned int fault)
-{
-	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
-	struct vmm *vmm = &d->vmm;
-
-	*d = (struct demand) { .pasid = pasid };
-	vmm->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	if (!open_device(&vmm->dev, getenv("TESTDEV"), vmm->iommufd) ||
-	    ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc))
-		return false;
-	vmm->ioas = alloc.out_ioas_id;
-	d->memory = new_memory(SIZE, MADV_NOHUGEPAGE);
-	d->hwpt = new_paging(vmm, IOMMU_HWPT_ALLOC_DEMAND, fault);
-	return d->memory && d->hwpt && map_area(vmm, IOVA, d->memory, SIZE) &&
-	       attach(vmm, pasid, d->hwpt);
-}
-
-static void close_demand(struct demand *d)
-{
-	munmap((void *)d->vmm.dev.regs, 0x10000);
-	close(d->vmm.dev.fd);
-	close(d->vmm.iommufd);
-	munmap(d->memory, SIZE);
-}
-
-/* A killed process releases the device when the last of its memory is freed. */
-static bool open_when_free(struct demand *d, unsigned int pasid)
-{
-	int rounds;
-
-	for (rounds = 0; rounds < PATIENCE; rounds++) {
-		if (open_demand(d, pasid, 0))
-			return true;
-		if (d->vmm.dev.fd > 0)
-			close(d->vmm.dev.fd);
-		close(d->vmm.iommufd);
-		sleep_ms(1);
-	}
-	return false;
-}
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
 
 FIXTURE(demand)
 {
@@ -72,14 +30,16 @@ FIXTURE(demand)
 FIXTURE_VARIANT(demand)
 {
 	unsigned int pasid;
+	bool nested;
 };
 
 FIXTURE_VARIANT_ADD(demand, rid) { RID };
 FIXTURE_VARIANT_ADD(demand, pasid) { 0x12345 };
+FIXTURE_VARIANT_ADD(demand, nested) { RID, true };
 
 FIXTURE_SETUP(demand)
 {
-	ASSERT_TRUE(open_demand(&self->d, variant->pasid, 0));
+	ASSERT_TRUE(open_demand(&self->d, variant->pasid, variant->nested));
 }
 
 FIXTURE_TEARDOWN(demand)
@@ -89,7 +49,33 @@ FIXTURE_TEARDOWN(demand)
 	close_demand(&self->d);
 }
 
-/* ---- costs ---- */
+/* What has nothing to do with a guest's tables, or is not for a nest parent */
+FIXTURE(flat)
+{
+	struct demand d;
+};
+
+FIXTURE_VARIANT(flat)
+{
+	unsigned int pasid;
+};
+
+FIXTURE_VARIANT_ADD(flat, rid) { RID };
+FIXTURE_VARIANT_ADD(flat, pasid) { 0x12345 };
+
+FIXTURE_SETUP(flat)
+{
+	ASSERT_TRUE(open_demand(&self->d, variant->pasid, false));
+}
+
+FIXTURE_TEARDOWN(flat)
+{
+	EXPECT_EQ(0, status_kib("VmPin"));
+	EXPECT_EQ(0, status_kib("VmLck"));
+	close_demand(&self->d);
+}
+
+/* ---- what it costs ---- */
 
 /* Memory becomes resident when the device accesses it, and not before. */
 TEST_F(demand, starts_empty)
@@ -123,7 +109,7 @@ TEST_F(demand, steady_state)
  * Present pages are mapped 2 MiB at once, as small pages or as a huge one; missing ones
  * 64 KiB at once.
  */
-TEST_F(demand, few_requests)
+TEST_F(flat, few_requests)
 {
 	struct demand *d = &self->d;
 	unsigned int requests = page_requests(d);
@@ -163,8 +149,8 @@ static long table_has(struct demand *d, const char *what)
 	return value;
 }
 
-/* A missing page is mapped once, in its size, and nothing is invalidated. */
-TEST_F(demand, mapped_once)
+/* What is missing is mapped once, as large as it is, and nothing is invalidated. */
+TEST_F(flat, mapped_once)
 {
 	word *invalidations = reg(&self->d.vmm.dev, VTDT_INVALIDATIONS);
 	struct demand *d = &self->d;
@@ -331,7 +317,7 @@ TEST_F(demand, forked)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
 }
 
-TEST_F(demand, protected)
+TEST_F(flat, protected)
 {
 	struct demand *d = &self->d;
 
@@ -488,10 +474,170 @@ TEST_F(demand, memfd)
 	close(fd);
 }
 
-/* ---- memory that a device must not access ---- */
+/* ---- huge pages come and go ---- */
+
+#define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
+
+/* Small pages become a huge one, at once, which the device has as such, and is split. */
+TEST_F(demand, collapsed)
+{
+	struct demand *d = &self->d;
+	unsigned int i, round;
+
+	for (round = 1; round <= 3; round++) {
+		ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_NOHUGEPAGE));
+		ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_DONTNEED));
+		ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, round));
+		ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_HUGEPAGE));
+		ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_COLLAPSE));
+		EXPECT_LT(0, number_in("/proc/self/smaps_rollup", "AnonHugePages:"));
+		EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SZ_2M, round));
+		EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, round + 10));
+		if (!d->nested)
+			EXPECT_EQ(1, table_has(d, "leaves_2m"));
+
+		/* one page of it becomes another one; the others stay what they are */
+		ASSERT_EQ(0, mprotect(d->memory + 9 * PAGE, PAGE, PROT_READ));
+		EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 10 * PAGE, PAGE, round + 10));
+		ASSERT_EQ(0, mprotect(d->memory + 9 * PAGE, PAGE, PROT_READ | PROT_WRITE));
+		ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_PAGEOUT));
+		for (i = 0; i < 512; i += 3)
+			EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + i * PAGE, PAGE, round + 10));
+		EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, round + 10));
+	}
+}
+
+/* khugepaged does it by itself, while the device writes. */
+TEST_F(demand, khugepaged)
+{
+	struct demand *d = &self->d;
+	unsigned int seed = 0;
+
+	ASSERT_TRUE(write_file(KHUGEPAGED "scan_sleep_millisecs", "10"));
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, seed));
+	ASSERT_EQ(0, madvise(d->memory, SIZE, MADV_HUGEPAGE));
+	EXPECT_TRUE(wait_until(({
+		seed++;
+		EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, seed));
+		EXPECT_TRUE(holds(d->memory, IOVA, SIZE, seed));
+		number_in("/proc/self/smaps_rollup", "AnonHugePages:") >= (long)SIZE / 1024;
+	})));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SIZE, seed));
+	write_file(KHUGEPAGED "scan_sleep_millisecs", "10000");
+}
+
+/* ---- memory of other kinds, and of several ---- */
+
+/* One area over mappings of different kinds and protections */
+TEST_F(demand, several_mappings)
+{
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	unsigned char *shared = self->d.memory + SZ_2M + 17 * PAGE;
+	struct demand *d = &self->d;
+
+	ASSERT_EQ(0, ftruncate(fd, 100 * PAGE));
+	ASSERT_EQ(shared, mmap(shared, 100 * PAGE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, fd, 0));
+	ASSERT_EQ(0, mprotect(d->memory + SZ_2M + 300 * PAGE, PAGE, PROT_NONE));
+	ASSERT_EQ(0, munmap(d->memory + SZ_2M + 301 * PAGE, PAGE));
+	ASSERT_EQ(d->memory + 3 * SZ_2M, mmap(d->memory + 3 * SZ_2M, SZ_2M,
+					      PROT_READ | PROT_WRITE, MAP_PRIVATE |
+					      MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED, -1, 0));
+
+	/* across three of them */
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M, 300 * PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA + SZ_2M + 300 * PAGE, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + SZ_2M + 301 * PAGE, PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M + 302 * PAGE,
+					 2 * SZ_2M - 302 * PAGE + SZ_2M, 1));
+	EXPECT_TRUE(holds(d->memory + SZ_2M, IOVA + SZ_2M, 300 * PAGE, 1));
+	EXPECT_TRUE(holds(d->memory + SZ_2M + 302 * PAGE, IOVA + SZ_2M + 302 * PAGE,
+			  2 * SZ_2M - 302 * PAGE + SZ_2M, 1));
+	/* each goes by itself */
+	ASSERT_EQ(0, ftruncate(fd, 0));
+	ASSERT_EQ(0, ftruncate(fd, 100 * PAGE));
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA + SZ_2M + 17 * PAGE, 100 * PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + SZ_2M, 17 * PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + 3 * SZ_2M, SZ_2M, 1));
+	close(fd);
+}
+
+static void survive(int signal)
+{
+}
+
+/* A page whose memory is broken is refused; what comes in its place is not. */
+TEST_F(demand, poisoned)
+{
+	struct demand *d = &self->d;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 3 * PAGE, 1));
+	signal(SIGBUS, survive);
+	ASSERT_EQ(0, madvise(d->memory + PAGE, PAGE, MADV_HWPOISON));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + PAGE, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA + PAGE, PAGE, 2));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 2 * PAGE, PAGE, 2));
+	ASSERT_EQ(0, madvise(d->memory + PAGE, PAGE, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + PAGE, PAGE, 2));
+	EXPECT_TRUE(holds(d->memory + PAGE, IOVA + PAGE, 2 * PAGE, 2));
+}
+
+/* ---- memory that is unplugged ---- */
+
+#define BLOCKS		"/sys/devices/system/memory/"
+
+/* The DIMM of this machine is the only memory that Linux leaves offline when it boots. */
+static bool find_block(char *state, size_t size, unsigned long *first_pfn,
+		       unsigned long *pages)
+{
+	unsigned long block, bytes = 0;
+	char word[16] = "";
+	FILE *file;
+
+	file = fopen(BLOCKS "block_size_bytes", "r");
+	if (!file || fscanf(file, "%lx", &bytes) != 1)
+		return false;
+	fclose(file);
+	for (block = 0; block < 1000; block++) {
+		snprintf(state, size, BLOCKS "memory%lu/state", block);
+		file = fopen(state, "r");
+		if (file && fscanf(file, "%15s", word) != 1)
+			word[0] = 0;
+		if (file)
+			fclose(file);
+		*first_pfn = block * bytes / PAGE;
+		*pages = bytes / PAGE;
+		if (!strcmp(word, "offline"))
+			return true;
+	}
+	return false;
+}
+
+/* Nothing is pinned, so that a block with the device's memory goes offline. */
+TEST_F(demand, block_goes_offline)
+{
+	unsigned long first, pages, node1 = 1 << 1;
+	struct demand *d = &self->d;
+	char state[80];
+
+	ASSERT_TRUE(find_block(state, sizeof(state), &first, &pages));
+	ASSERT_TRUE(write_file(state, "online_movable"));
+	ASSERT_EQ(0, syscall(SYS_mbind, d->memory, SZ_2M, MPOL_BIND, &node1, 3UL, 0UL));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	EXPECT_GT(pages, pfn_of(d->memory) - first);
+	EXPECT_GT(pages, pfn_of(d->memory + SZ_2M - PAGE) - first);
+	EXPECT_TRUE(write_file(state, "offline"));
+	EXPECT_LE(pages, pfn_of(d->memory) - first);
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
+}
+
+/* ---- what is not for a device ---- */
 
 /* A file system may ask user space, and nothing could end that. */
-TEST_F(demand, files)
+TEST_F(flat, files)
 {
 	struct demand *d = &self->d;
 	int fd = open("/ramfs/file", O_RDWR | O_CREAT, 0600);
@@ -524,7 +670,7 @@ TEST_F(demand, secret_memory)
 	close(fd);
 }
 
-TEST_F(demand, registers_of_a_device)
+TEST_F(flat, registers_of_a_device)
 {
 	struct demand *d = &self->d;
 	struct vfio_region_info info = {
@@ -553,7 +699,7 @@ TEST_F(demand, outside_of_areas)
 	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
 }
 
-TEST_F(demand, read_only_area)
+TEST_F(flat, read_only_area)
 {
 	struct demand *d = &self->d;
 
@@ -565,8 +711,8 @@ TEST_F(demand, read_only_area)
 	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
 }
 
-/* A write-only area maps no read-only pages, whatever is next to them. */
-TEST_F(demand, write_only_area)
+/* Pages that may only be read are none of it, whatever is beside them. */
+TEST_F(flat, write_only_area)
 {
 	struct demand *d = &self->d;
 	unsigned char *memory = d->memory + SZ_2M;
@@ -584,13 +730,13 @@ TEST_F(demand, write_only_area)
 }
 
 /* Addresses that no process can have */
-TEST_F(demand, beyond_user_space)
+TEST_F(flat, beyond_user_space)
 {
 	EXPECT_EQ(EFAULT, map_with(&self->d.vmm, ELSEWHERE, 1UL << 62, PAGE, RW));
 }
 
 /* A page may be in as many areas as there are, and is unmapped from each. */
-TEST_F(demand, too_many_areas)
+TEST_F(flat, too_many_areas)
 {
 	struct demand *d = &self->d;
 	unsigned int i, n;
@@ -706,7 +852,7 @@ TEST_F(demand, late_group)
 }
 
 /* Destroying a HWPT ends its waits: ten of them do not wait for ten seconds. */
-TEST_F(demand, late_pages)
+TEST_F(flat, late_pages)
 {
 	struct demand *d = &self->d;
 	unsigned long address;
@@ -730,10 +876,73 @@ TEST_F(demand, late_pages)
 	close(late.fd);
 }
 
+/* A page that userfaultfd has write-protected: reads go on, a write waits. */
+TEST_F(demand, write_protected)
+{
+	struct uffdio_writeprotect protect = { };
+	struct demand *d = &self->d;
+	unsigned long address;
+	struct late late;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 1));
+	ASSERT_TRUE(catch_some(&late, d->memory, 16 * PAGE, UFFDIO_REGISTER_MODE_WP));
+	protect.range = (struct uffdio_range) { (unsigned long)d->memory, 16 * PAGE };
+	protect.mode = UFFDIO_WRITEPROTECT_MODE_WP;
+	ASSERT_EQ(0, ioctl(late.fd, UFFDIO_WRITEPROTECT, &protect));
+
+	/* A nest parent maps nothing that must not be written to. */
+	if (!d->nested)
+		EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 16 * PAGE, 1));
+	begin(d, VTDT_WRITE, IOVA + 5 * PAGE, PAGE, 2);
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	EXPECT_EQ((unsigned long)d->memory + 5 * PAGE, address);
+	sleep_ms(20);
+	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
+	EXPECT_TRUE(holds(d->memory, IOVA, 16 * PAGE, 1));
+	protect.range.len = 16 * PAGE;
+	protect.mode = 0;
+	ASSERT_EQ(0, ioctl(late.fd, UFFDIO_WRITEPROTECT, &protect));
+	EXPECT_EQ(VTDT_OK, end(d));
+	EXPECT_TRUE(holds(d->memory + 5 * PAGE, IOVA + 5 * PAGE, PAGE, 2));
+	EXPECT_TRUE(holds(d->memory + 6 * PAGE, IOVA + 6 * PAGE, 10 * PAGE, 1));
+	close(late.fd);
+}
+
+/* Pages that are in the file, which userfaultfd maps when it is asked */
+TEST_F(demand, minor_faults)
+{
+	int fd = memfd_create("guest", MFD_CLOEXEC), i;
+	struct demand *d = &self->d;
+	struct uffdio_continue go_on;
+	unsigned long address;
+	unsigned char *other;
+	struct late late;
+
+	ASSERT_EQ(0, ftruncate(fd, 16 * PAGE));
+	ASSERT_EQ(d->memory, mmap(d->memory, 16 * PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, fd, 0));
+	other = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	fill(other, IOVA, 16 * PAGE, 1);
+	ASSERT_TRUE(catch_some(&late, d->memory, 16 * PAGE, UFFDIO_REGISTER_MODE_MINOR));
+	begin(d, VTDT_READ, IOVA, 16 * PAGE, 1);
+	for (i = 0; i < 16; i++) {
+		ASSERT_TRUE(wait_for_fault(&late, &address));
+		EXPECT_EQ((unsigned long)d->memory + i * PAGE, address);
+		go_on = (struct uffdio_continue) { .range = { address, PAGE } };
+		ASSERT_EQ(0, ioctl(late.fd, UFFDIO_CONTINUE, &go_on));
+	}
+	EXPECT_EQ(VTDT_OK, end(d));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 2));
+	EXPECT_TRUE(holds(other, IOVA, 16 * PAGE, 2));
+	close(late.fd);
+	munmap(other, 16 * PAGE);
+	close(fd);
+}
+
 /* ---- beside others ---- */
 
-/* A pinned HWPT of the same IOAS keeps working, and keeps its pages. */
-TEST_F(demand, beside_a_pinned_one)
+/* A pinned HWPT of the same IOAS works on, and keeps its pages. */
+TEST_F(flat, beside_a_pinned_one)
 {
 	struct demand *d = &self->d;
 	unsigned int pinned;
@@ -750,8 +959,112 @@ TEST_F(demand, beside_a_pinned_one)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
 }
 
-/* Requests for unmapped addresses of the IOAS go to the user. */
-TEST_F(demand, fault_queue)
+/* A copy of an area, in an IOAS that pins: each has its way. */
+TEST_F(demand, copied)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct demand *d = &self->d;
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy), .flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.src_ioas_id = d->vmm.ioas, .dst_ioas_id = d->vmm.ioas,
+		.length = SZ_2M, .dst_iova = ELSEWHERE, .src_iova = IOVA,
+	};
+	struct vmm other = d->vmm;
+	unsigned int pinned;
+
+	/* by two IOVAs of one IOAS, without a pin */
+	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_COPY, &copy));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SZ_2M, 1));
+	EXPECT_TRUE(holds(d->memory, ELSEWHERE, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
+	EXPECT_EQ(0, status_kib("VmPin"));
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, ELSEWHERE, PAGE, 2));
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA, PAGE, 2));
+
+	/* in another one, which pins */
+	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_ALLOC, &alloc));
+	copy.dst_ioas_id = other.ioas = alloc.out_ioas_id;
+	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_COPY, &copy));
+	pinned = new_paging(&other, 0, 0);
+	ASSERT_NE(0, pinned);
+	EXPECT_EQ(SZ_2M / 1024, status_kib("VmPin"));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 3));
+
+	/* the first goes, and its copies stay */
+	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 3));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SZ_2M, 4));
+	EXPECT_TRUE(holds(d->memory, ELSEWHERE, SZ_2M, 4));
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, pinned));
+	EXPECT_EQ(VTDT_OK, device_reads(d, ELSEWHERE, PAGE, 4));
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
+	ASSERT_TRUE(destroy(&d->vmm, pinned));
+	EXPECT_EQ(0, status_kib("VmPin"));
+}
+
+/* A driver of the kernel that accesses the IOAS, as those of mediated devices do */
+static int access_command(struct demand *d, struct iommu_test_cmd *cmd)
+{
+	cmd->size = sizeof(*cmd);
+	return ioctl(d->vmm.iommufd, IOMMU_TEST_CMD, cmd);
+}
+
+TEST_F(demand, access_user)
+{
+	struct demand *d = &self->d;
+	unsigned char buffer[2 * PAGE];
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_CREATE_ACCESS, .id = d->vmm.ioas,
+		.create_access.flags = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+	};
+	int user;
+
+	ASSERT_EQ(0, access_command(d, &cmd));
+	user = cmd.create_access.out_access_fd;
+
+	/* it reads what the device has written, and the other way round */
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 4 * PAGE, 1));
+	cmd = (struct iommu_test_cmd) {
+		.op = IOMMU_TEST_OP_ACCESS_RW, .id = user,
+		.access_rw = { IOVA + PAGE, sizeof(buffer), (uintptr_t)buffer, 0 },
+	};
+	EXPECT_EQ(0, access_command(d, &cmd));
+	EXPECT_TRUE(holds(buffer, IOVA + PAGE, sizeof(buffer), 1));
+	fill(buffer, IOVA + PAGE, sizeof(buffer), 2);
+	cmd.access_rw.flags = MOCK_ACCESS_RW_WRITE;
+	EXPECT_EQ(0, access_command(d, &cmd));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + PAGE, 2 * PAGE, 2));
+
+	/* what it pins it keeps, and the device follows the process */
+	cmd = (struct iommu_test_cmd) {
+		.op = IOMMU_TEST_OP_ACCESS_PAGES, .id = user,
+		.access_pages = { .flags = MOCK_FLAGS_ACCESS_WRITE, .iova = IOVA,
+				  .length = 4 * PAGE, .uptr = (uintptr_t)d->memory },
+	};
+	EXPECT_EQ(0, access_command(d, &cmd));
+	EXPECT_EQ(4 * PAGE / 1024, status_kib("VmPin"));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 4 * PAGE, 3));
+	EXPECT_TRUE(holds(d->memory, IOVA, 4 * PAGE, 3));
+	ASSERT_EQ(0, madvise(d->memory, 4 * PAGE, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA, PAGE, 3));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 4 * PAGE, 4));
+	EXPECT_TRUE(holds(d->memory, IOVA, 4 * PAGE, 4));
+	cmd = (struct iommu_test_cmd) {
+		.op = IOMMU_TEST_OP_DESTROY_ACCESS_PAGES, .id = user,
+		.destroy_access_pages.access_pages_id =
+			cmd.access_pages.out_access_pages_id,
+	};
+	EXPECT_EQ(0, access_command(d, &cmd));
+	EXPECT_EQ(0, status_kib("VmPin"));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 4 * PAGE, 5));
+	EXPECT_TRUE(holds(d->memory, IOVA, 4 * PAGE, 5));
+	close(user);
+}
+
+/* Where the IOAS maps nothing, the user is asked. */
+TEST_F(flat, fault_queue)
 {
 	struct demand *d = &self->d;
 	struct iommu_hwpt_pgfault record;
@@ -897,7 +1210,7 @@ static uint64_t capabilities(struct vmm *vmm, unsigned int dev_id)
 	return ioctl(vmm->iommufd, IOMMU_GET_HW_INFO, &info) ? 0 : info.out_capabilities;
 }
 
-TEST_F(demand, who_may_attach)
+TEST_F(flat, who_may_attach)
 {
 	struct demand *d = &self->d;
 	struct vmm other = d->vmm;
@@ -967,7 +1280,7 @@ TEST(its_own_driver)
 	EXPECT_FALSE(announced);
 }
 
-TEST_F(demand, refused_flags)
+TEST_F(flat, refused_flags)
 {
 	struct demand *d = &self->d;
 
@@ -1023,7 +1336,7 @@ TEST_F_TIMEOUT(cgroup, less_memory, 300)
 	ASSERT_EQ(0, mkdir(CGROUP, 0755));
 	sprintf(pid, "%d", getpid());
 	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
-	ASSERT_TRUE(open_demand(&d, RID, 0));
+	ASSERT_TRUE(open_demand(&d, RID, false));
 	/* bytes of page tables, those of devices */
 	before = number_in(CGROUP "/memory.stat", "sec_pagetables");
 	ASSERT_TRUE(write_file(CGROUP "/memory.max", "12M"));
@@ -1040,7 +1353,41 @@ TEST_F_TIMEOUT(cgroup, less_memory, 300)
 	EXPECT_EQ(0, rmdir(CGROUP));
 }
 
-/* The device's data survives concurrent changes. */
+/* In a cgroup that has no more memory, nor swap: the child of "out_of_memory" */
+static void use_too_much(void)
+{
+	struct demand d;
+
+	if (!write_file(CGROUP "/cgroup.procs", "0") || !open_demand(&d, RID, false))
+		_exit(1);
+	if (!write_file(CGROUP "/memory.max", "8M"))
+		_exit(2);
+	_exit(device_writes(&d, IOVA, SIZE, 1) == VTDT_OK ? 3 : 4);
+}
+
+/* The process is killed for what its device wants, and the device is free. */
+TEST_F(cgroup, out_of_memory)
+{
+	struct demand d;
+	int status = 0;
+	pid_t child;
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(write_file(CGROUP "/memory.swap.max", "0"));
+	child = fork();
+	if (!child)
+		use_too_much();
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_LE(1, number_in(CGROUP "/memory.events", "oom_kill"));
+	ASSERT_TRUE(open_when_free(&d, RID));
+	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SZ_2M, 1));
+	EXPECT_TRUE(holds(d.memory, IOVA, SZ_2M, 1));
+	close_demand(&d);
+	EXPECT_TRUE(wait_until(!rmdir(CGROUP)));
+}
+
+/* The device's data survives what goes on meanwhile. */
 TEST_F_TIMEOUT(demand, while_pages_go, 300)
 {
 	struct demand *d = &self->d;
@@ -1057,6 +1404,37 @@ TEST_F_TIMEOUT(demand, while_pages_go, 300)
 		ASSERT_EQ(0, pthread_create(&thread, NULL, lose_pages, d));
 		EXPECT_EQ(VTDT_OK, end(d));
 		pthread_join(thread, NULL);
+	}
+}
+
+/*
+ * A page goes between the moment when it is found and that when it would be mapped. What
+ * takes longest there are tables: unmapping all areas has freed them. When a page goes is
+ * spread over the time that a request takes.
+ */
+TEST_F_TIMEOUT(demand, page_goes_meanwhile, 300)
+{
+	struct demand *d = &self->d;
+	unsigned int round, i, seed = 0;
+	long takes = 0, start;
+
+	for (round = 0; round < 50; round++) {
+		for (i = 0; i < SIZE / SZ_2M; i++) {
+			unsigned char *page = d->memory + i * SZ_2M;
+			uint64_t iova = IOVA + i * SZ_2M;
+
+			start = now_us();
+			begin(d, VTDT_WRITE, iova, PAGE, ++seed);
+			if (round)
+				spin_us(seed * 7919 % (unsigned long)takes);
+			ASSERT_EQ(0, madvise(page, PAGE, MADV_DONTNEED));
+			ASSERT_EQ(VTDT_OK, end(d));
+			takes = round ? takes : now_us() - start + 1;
+			ASSERT_EQ(VTDT_OK, device_writes(d, iova, PAGE, ++seed));
+			ASSERT_TRUE(holds(page, iova, PAGE, seed));
+		}
+		ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
+		ASSERT_TRUE(map_area(&d->vmm, IOVA, d->memory, SIZE));
 	}
 }
 
@@ -1111,6 +1489,60 @@ TEST(killed)
 	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SZ_2M, 1));
 	close_demand(&d);
 	close(monitor);
+}
+
+#define WAITING		3
+
+/* The child of "killed_without_its_device": its memory is late, for the parent's device. */
+static void lend_memory(struct demand *d, int to_parent)
+{
+	struct late late;
+
+	if (!map_area(&d->vmm, ELSEWHERE, d->memory, SIZE) ||
+	    !catch_faults(&late, d->memory, SIZE) ||
+	    write(to_parent, &late.fd, sizeof(int)) != sizeof(int))
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/*
+ * The device of another process goes on asking for memory of one that is killed. There is
+ * always a worker that waits; nevertheless the memory goes, and the device is refused.
+ */
+TEST_F(demand, killed_without_its_device)
+{
+	struct demand *d = &self->d;
+	int status, pipes[2], fd, i, pidfd;
+	struct late late = {};
+	unsigned long address;
+	unsigned int refused;
+	pid_t child;
+
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork();
+	if (!child)
+		lend_memory(d, pipes[1]);
+	ASSERT_EQ(sizeof(fd), read(pipes[0], &fd, sizeof(fd)));
+	pidfd = syscall(SYS_pidfd_open, child, 0);
+	late.fd = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	ASSERT_LE(0, late.fd);
+
+	refused = *reg(&d->vmm.dev, VTDT_INVALIDS);
+	for (i = 0; i < WAITING; i++) {
+		begin(d, VTDT_WRITE, ELSEWHERE + i * SZ_2M, PAGE, 1);
+		ASSERT_TRUE(wait_for_fault(&late, &address));
+		sleep_ms(300);
+	}
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(wait_until(!*reg(&d->vmm.dev, VTDT_BUSY)));
+	EXPECT_EQ(WAITING, *reg(&d->vmm.dev, VTDT_INVALIDS) - refused);
+	/* what is the parent's is not concerned */
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
+	close(late.fd);
+	close(pidfd);
 }
 
 TEST_HARNESS_MAIN

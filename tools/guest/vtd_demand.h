@@ -19,6 +19,9 @@ struct demand {
 	struct vmm vmm;
 	unsigned int pasid, hwpt;
 	unsigned char *memory;
+	bool nested;
+	unsigned char *tables;		/* of the guest, if nested */
+	unsigned int root;		/* the page of the uppermost one */
 };
 
 /* ---- the process ---- */
@@ -214,13 +217,15 @@ struct late {
 	size_t size;
 };
 
-/* Have the pages of @memory come from here. */
-static bool catch_faults(struct late *late, unsigned char *memory, size_t size)
+/* Have faults of @memory end here: one kind of them. */
+static bool catch_some(struct late *late, unsigned char *memory, size_t size, uint64_t mode)
 {
-	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = mode == UFFDIO_REGISTER_MODE_MINOR ? UFFD_FEATURE_MINOR_SHMEM : 0,
+	};
 	struct uffdio_register range = {
-		.range = { (unsigned long)memory, size },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
+		.range = { (unsigned long)memory, size }, .mode = mode,
 	};
 
 	/* poll() does not wait for one that blocks */
@@ -229,6 +234,12 @@ static bool catch_faults(struct late *late, unsigned char *memory, size_t size)
 	};
 	return late->fd >= 0 && !ioctl(late->fd, UFFDIO_API, &api) &&
 	       !ioctl(late->fd, UFFDIO_REGISTER, &range);
+}
+
+/* Have the pages of @memory come from here. */
+static bool catch_faults(struct late *late, unsigned char *memory, size_t size)
+{
+	return catch_some(late, memory, size, UFFDIO_REGISTER_MODE_MISSING);
 }
 
 static bool wait_for_fault(struct late *late, unsigned long *address)

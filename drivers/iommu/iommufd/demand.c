@@ -59,7 +59,6 @@
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/secretmem.h>
 #include <linux/shmem_fs.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -619,16 +618,14 @@ static void demand_sleep_end(struct demand_fault *fault)
 
 /*
  * May a device access this VMA? Memory only: faulting in a file may make its file system
- * wait for user space, and no signal can end that wait.
+ * wait for user space, and no signal can end that wait. Secret memory, which not even the
+ * kernel may access, is a file, too.
  */
 static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 {
 	if (!vma || !(vma->vm_flags & VM_READ) || (write && !(vma->vm_flags & VM_WRITE)))
 		return false;
 	if (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_SHADOW_STACK))
-		return false;
-	/* Not even the kernel may access it. */
-	if (vma_is_secretmem(vma))
 		return false;
 
 	return vma_is_anonymous(vma) ||

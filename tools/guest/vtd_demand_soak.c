@@ -1,0 +1,1206 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Random work on memory that nobody has pinned, while a device reads and writes it by
+ * several PASIDs at once: without a guest's tables and below them.  The process loses
+ * pages in every way that it can; areas and devices come and go.  A model knows what each
+ * sector of each page holds, to the last byte; device and CPU compare it.  Prints TAP.
+ *
+ * SECONDS is how long (20), SEED where the random numbers begin (the time).  All that is
+ * done, and in which order, follows from them: ROUNDS ends it after so many rounds.  (When
+ * a thread of its own and the kernel's take pages away meanwhile does not.)
+ *
+ * Suites prepare cgroups, a swap device on zram and two nodes. TESTDEV is a device that
+ * may be attached.
+ */
+#include <linux/mempolicy.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "vtd_demand.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+#define PAGES		2048U
+#define SHARED		1536U			/* pages from here on are a memfd's */
+#define BLOCK		512U			/* pages of 2 MiB */
+#define BASE		(4 * SZ_1G - 2 * SZ_2M)	/* the second area crosses a GiB */
+#define ALIAS(i)	((64UL + (i)) * SZ_1G + (i) % 2 * 7 * PAGE)
+#define GVA		0x7f0000000000UL
+
+#define SECTOR		512U
+#define WORDS		(SECTOR / 8)
+#define PER_PAGE	(PAGE / SECTOR)
+#define SECTORS		(PAGES * PER_PAGE)
+#define LONGEST		(48 * PER_PAGE)		/* sectors of a command */
+
+#define AREAS		4
+#define ALIASES		3
+#define WAYS		3			/* PASIDs, the RID one of them */
+#define COMMANDS	8
+#define LATE_PAGES	24
+#define LISTS		0x777			/* the PASID by which lists are fetched */
+
+#define LEAST		60			/* rounds, on a machine that is slow */
+
+#define CGROUP		"/sys/fs/cgroup/soak"
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define KSM		"/sys/kernel/mm/ksm/"
+
+/* What the device does with a sector: nothing, or another transfer than a write of these */
+enum { IDLE, BUSY, WRITTEN_BY };
+
+enum { FLAT, OTHER_FLAT, NESTED, HWPTS };
+
+static const unsigned int bounds[AREAS + 1] = { 0, 500, 1100, SHARED, PAGES };
+static const unsigned int pasid_of[WAYS] = { RID, 1, 0xfffff };
+
+/* A range of pages that has a second IOVA */
+struct alias {
+	unsigned int first, n;		/* n is 0: none */
+};
+
+struct transfer {
+	bool write, dropped;		/* pages of it have been lost meanwhile */
+	unsigned int way;
+	unsigned int first, n;		/* sectors; n is 0: no transfer */
+	uint64_t addr;			/* the device's */
+	uint64_t key;			/* of the first sector, when it is over */
+};
+
+static struct {
+	struct demand d;
+	unsigned char *memory, *tables;
+	int shared;
+	unsigned int hwpts[HWPTS], pinned;
+	int attached[WAYS];			/* index of the HWPT, or -1 */
+	bool mapped[AREAS];
+	struct alias aliases[ALIASES];
+	struct vtdt_command *list;
+
+	uint64_t keys[SECTORS];			/* what each holds */
+	unsigned char busy[SECTORS];		/* the device works on it, see below */
+	struct transfer transfers[COMMANDS];
+	bool disturbed;				/* transfers may fail */
+
+	struct late late;			/* pages that come late */
+	unsigned int late_first, late_n;
+	unsigned char *source;
+	unsigned long asked[LATE_PAGES];
+	unsigned int waiting, turns;
+
+	pthread_t reclaimer;
+	volatile bool working;			/* it has something to take */
+	volatile bool ending;
+
+	pid_t child;
+	unsigned long round;
+	bool failed;
+} soak;
+
+static struct {
+	unsigned long reads, writes, denied, cut, compared, late, lost, preserved, moved,
+		      forked, attached, mapped;
+} count;
+
+static uint64_t seed;
+
+/* xorshift64* */
+static unsigned int random_of(uint64_t *state, unsigned int n)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return (*state * 0x2545f4914f6cdd1dULL >> 33) % n;
+}
+
+static unsigned int random_below(unsigned int n)
+{
+	return random_of(&seed, n);
+}
+
+/* ---- what was done last ---- */
+
+#define REMEMBERED	48
+static char history[REMEMBERED][100];
+static unsigned int events;
+
+#define event(...) \
+	snprintf(history[events++ % REMEMBERED], sizeof(history[0]), __VA_ARGS__)
+
+static bool fail(const char *what)
+{
+	unsigned int i;
+
+	if (soak.failed)
+		return false;
+	soak.failed = true;
+	for (i = events < REMEMBERED ? 0 : events - REMEMBERED; i < events; i++)
+		note("%s\n", history[i % REMEMBERED]);
+	note("round %lu: %s\n", soak.round, what);
+	return false;
+}
+
+/* ---- the model: a sector's words follow from its key ---- */
+
+/* Some pages are to be alike. */
+static uint64_t new_key(void)
+{
+	uint64_t high = random_below(1 << 30);
+
+	return high % 8 ? high << 20 : (high % 3 + 1) << 20;
+}
+
+static uint64_t word_of(uint64_t key, unsigned int i)
+{
+	return key ? pattern_at(key, 8 * i) : 0;
+}
+
+/* A transfer of several sectors has them follow each other. */
+static uint64_t key_after(uint64_t key, unsigned int sectors)
+{
+	return key ? key + sectors * WORDS : 0;
+}
+
+static volatile uint64_t *at(unsigned int sector)
+{
+	return (volatile uint64_t *)(soak.memory + sector * SECTOR);
+}
+
+static bool sector_holds(unsigned int sector, uint64_t key, uint64_t or_key)
+{
+	unsigned int i;
+	uint64_t is;
+
+	for (i = 0; i < WORDS; i++) {
+		is = at(sector)[i];
+		if (is == word_of(key, i) || is == word_of(or_key, i))
+			continue;
+		note("page %u, byte %lu: %#lx, not %#lx (key %#lx or %#lx)\n",
+		     sector / (unsigned int)PER_PAGE, sector % PER_PAGE * SECTOR + 8 * i, is,
+		     word_of(key, i), key, or_key);
+		return false;
+	}
+	count.compared += SECTOR;
+	return true;
+}
+
+static void cpu_writes(unsigned int sector, uint64_t key)
+{
+	unsigned int i;
+
+	for (i = 0; i < WORDS; i++)
+		at(sector)[i] = word_of(key, i);
+	soak.keys[sector] = key;
+}
+
+/* What the device does not work on just now */
+static bool cpu_compares(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = first; i < first + n; i++) {
+		if (!soak.busy[i] && !sector_holds(i, soak.keys[i], soak.keys[i]))
+			return fail("the CPU reads something else");
+	}
+	return true;
+}
+
+/* ---- ranges ---- */
+
+/* The first of @n pages at random, within @below pages */
+static unsigned int some_pages(unsigned int most, unsigned int below, unsigned int *n)
+{
+	*n = 1 + random_below(most);
+	return random_below(below - *n + 1);
+}
+
+static unsigned char *page(unsigned int i)
+{
+	return soak.memory + i * PAGE;
+}
+
+static bool is_busy(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = first * PER_PAGE; i < (first + n) * PER_PAGE; i++) {
+		if (soak.busy[i])
+			return true;
+	}
+	return false;
+}
+
+/* Whether the device does nothing there but write, which may be lost */
+static bool may_go(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = first * PER_PAGE; i < (first + n) * PER_PAGE; i++) {
+		if (soak.busy[i] == BUSY)
+			return false;
+	}
+	for (i = first * PER_PAGE; i < (first + n) * PER_PAGE; i++) {
+		if (soak.busy[i])
+			soak.transfers[soak.busy[i] - WRITTEN_BY].dropped = true;
+	}
+	return true;
+}
+
+static void set_keys(unsigned int first, unsigned int n, uint64_t key)
+{
+	unsigned int i;
+
+	for (i = 0; i < n * PER_PAGE; i++)
+		soak.keys[first * PER_PAGE + i] = key_after(key, i);
+}
+
+/* ---- what changes nothing, done to any page ---- */
+
+static void page_out(void)
+{
+	unsigned int n, first = some_pages(64, PAGES, &n);
+	bool also_tables = !random_below(8);
+
+	event("page out %u+%u%s", first, n, also_tables ? " and tables" : "");
+	madvise(page(first), n * PAGE, MADV_PAGEOUT);
+	if (also_tables)
+		madvise(soak.tables, SZ_2M, MADV_PAGEOUT);
+}
+
+/* What the device works on goes, again and again. */
+static void page_out_often(void)
+{
+	struct transfer *t = &soak.transfers[random_below(COMMANDS)];
+	unsigned int times = 1 + random_below(24), i, first, end;
+
+	first = t->first / PER_PAGE;
+	end = (t->first + t->n + PER_PAGE - 1) / PER_PAGE;
+	event("page out %u..%u, %u times", first, end, times);
+	for (i = 0; t->n && i < times; i++)
+		madvise(page(first), (end - first) * PAGE, MADV_PAGEOUT);
+}
+
+static void migrate(void)
+{
+	unsigned int n, first = some_pages(16, PAGES, &n), i;
+	int node = random_below(2), to[16], status[16];
+	void *pages[16];
+
+	for (i = 0; i < n; i++) {
+		pages[i] = page(first + i);
+		to[i] = node;
+	}
+	event("migrate %u+%u to node %d", first, n, node);
+	syscall(SYS_move_pages, 0, (unsigned long)n, pages, to, status, MPOL_MF_MOVE);
+}
+
+/* Huge pages come by advice, by khugepaged, or at once; and are split. */
+static void huge(void)
+{
+	static const int advices[] = { MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_COLLAPSE,
+				       MADV_COLD };
+	unsigned int first = random_below(PAGES / BLOCK) * BLOCK;
+	int advice = advices[random_below(4)];
+
+	event("advice %d for %u+%u", advice, first, BLOCK);
+	madvise(page(first), BLOCK * PAGE, advice);
+	if (!random_below(8))
+		madvise(soak.tables, SZ_2M, advice);
+}
+
+static void merge(void)
+{
+	unsigned int n, first = some_pages(256, SHARED, &n);
+	bool on = random_below(4);
+
+	event("%smergeable %u+%u", on ? "" : "un", first, n);
+	madvise(page(first), n * PAGE, on ? MADV_MERGEABLE : MADV_UNMERGEABLE);
+}
+
+static void limit(void)
+{
+	unsigned int what = random_below(4);
+
+	event("limit %u", what);
+	if (what < 2)
+		write_file(CGROUP "/memory.reclaim", what ? "4M" : "512K");
+	else
+		write_file(CGROUP "/memory.max", what == 2 ? "7M" : "max");
+}
+
+/* The device reads what cannot be written, and does not write there just now. */
+static bool protect(void)
+{
+	unsigned int n, first = some_pages(32, PAGES, &n);
+
+	if (is_busy(first, n))
+		return true;
+	event("protect %u+%u", first, n);
+	return !mprotect(page(first), n * PAGE, PROT_READ) &&
+	       !mprotect(page(first), n * PAGE, PROT_READ | PROT_WRITE) ? true :
+	       fail("mprotect");
+}
+
+/*
+ * A thread that takes away what the device works on for as long as it does, page by page:
+ * between the moments when a page is found and when it is mapped, if it can.
+ */
+static void *reclaim(void *unused)
+{
+	uint64_t state = seed;
+	struct transfer t;
+
+	while (!soak.ending) {
+		t = soak.transfers[random_of(&state, COMMANDS)];
+		if (soak.working && t.n)
+			madvise(page((t.first + random_of(&state, t.n)) / PER_PAGE), PAGE,
+				MADV_PAGEOUT);
+		else
+			sleep_ms(1);
+	}
+	return NULL;
+}
+
+/* ---- fork: the child has the data of this moment ---- */
+
+static void child_compares(void)
+{
+	unsigned int i;
+
+	sched_yield();
+	for (i = 0; i < SHARED * PER_PAGE; i++) {
+		if (!soak.busy[i] && !sector_holds(i, soak.keys[i], soak.keys[i]))
+			_exit(1);
+	}
+	_exit(0);
+}
+
+/* It compares them when it gets to it, while its parent and the device go on. */
+static bool bear(void)
+{
+	if (soak.child)
+		return true;
+	event("fork");
+	fflush(stdout);
+	soak.child = fork();
+	if (!soak.child)
+		child_compares();
+	count.forked++;
+	return soak.child > 0 || fail("fork");
+}
+
+static bool mourn(void)
+{
+	int status;
+
+	if (!soak.child)
+		return true;
+	event("wait for the child");
+	if (waitpid(soak.child, &status, 0) != soak.child || status)
+		return fail("the child reads something else");
+	soak.child = 0;
+	return true;
+}
+
+/* ---- what changes what pages hold, where the device does not work just now ---- */
+
+static bool drop(unsigned int first, unsigned int n)
+{
+	bool is_shared = first >= SHARED;
+
+	set_keys(first, n, 0);
+	count.lost += n;
+	return !madvise(page(first), n * PAGE, is_shared ? MADV_REMOVE : MADV_DONTNEED) ||
+	       fail("madvise");
+}
+
+/* In the first part of memory, or in the second */
+static unsigned int pages_of_one_kind(unsigned int most, unsigned int *n)
+{
+	bool is_shared = !random_below(4);
+	unsigned int first = some_pages(most, is_shared ? PAGES - SHARED : SHARED, n);
+
+	return first + (is_shared ? SHARED : 0);
+}
+
+static bool lose(void)
+{
+	unsigned int n, first = pages_of_one_kind(random_below(4) ? 16 : BLOCK, &n);
+
+	if (!may_go(first, n))
+		return true;
+	event("lose %u+%u", first, n);
+	return drop(first, n);
+}
+
+/* A few pages of those that are being written: a part of that is lost with them. */
+static bool lose_at_work(void)
+{
+	struct transfer *t = &soak.transfers[random_below(COMMANDS)];
+	unsigned int first = t->first / PER_PAGE, n = 1 + random_below(4);
+
+	first += random_below(t->n / PER_PAGE + 1);
+	if (!t->n || first + n > PAGES || (first < SHARED && first + n > SHARED) ||
+	    !may_go(first, n))
+		return true;
+	event("lose %u+%u at work", first, n);
+	return drop(first, n);
+}
+
+static bool move(void)
+{
+	unsigned int n, from = some_pages(32, SHARED, &n), to, i;
+	bool keep = random_below(2);
+
+	to = random_below(SHARED - n + 1);
+	if (is_busy(from, n) || is_busy(to, n) || (from < to + n && to < from + n))
+		return true;
+	event("move %u+%u to %u%s", from, n, to, keep ? ", keeping it" : "");
+	for (i = 0; i < n * PER_PAGE; i++)
+		soak.keys[to * PER_PAGE + i] = soak.keys[from * PER_PAGE + i];
+	set_keys(from, n, 0);
+	count.moved += n;
+
+	/* A range of several mappings moves one by one. */
+	for (i = 0; i < n; i++) {
+		if (mremap(page(from + i), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED |
+			   (keep ? MREMAP_DONTUNMAP : 0), page(to + i)) != page(to + i))
+			return fail("mremap");
+	}
+	return keep || mmap(page(from), n * PAGE, PROT_READ | PROT_WRITE, MAP_FIXED |
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ||
+	       fail("mmap");
+}
+
+/* Sectors beside those that the device works on, in the same page, too */
+static void poke(void)
+{
+	unsigned int n = 1 + random_below(40), first = random_below(SECTORS - n + 1), i;
+	uint64_t key = new_key();
+
+	event("CPU writes sectors %u+%u", first, n);
+	for (i = 0; i < n; i++) {
+		if (!soak.busy[first + i])
+			cpu_writes(first + i, key_after(key, i));
+	}
+}
+
+/* Pages that are all alike */
+static void repeat_pages(void)
+{
+	unsigned int n, first = some_pages(6, PAGES, &n), i;
+	uint64_t key = new_key();
+
+	if (is_busy(first, n))
+		return;
+	event("CPU writes pages %u+%u", first, n);
+	for (i = 0; i < n * PER_PAGE; i++)
+		cpu_writes(first * PER_PAGE + i, key_after(key, i % PER_PAGE));
+}
+
+static bool look(void)
+{
+	unsigned int n, first = some_pages(32, PAGES, &n);
+
+	event("CPU compares %u+%u", first, n);
+	return cpu_compares(first * PER_PAGE, n * PER_PAGE);
+}
+
+/* ---- what the device may notice ---- */
+
+static bool set_hwpt(unsigned int way, int next)
+{
+	struct vmm *vmm = &soak.d.vmm;
+
+	event("PASID %#x: HWPT %d", pasid_of[way], next);
+	count.attached++;
+	if (next < 0 ? !detach(vmm, pasid_of[way]) :
+		       !attach(vmm, pasid_of[way], soak.hwpts[next]))
+		return fail("a PASID cannot be attached, replaced or detached");
+	soak.attached[way] = next;
+	return true;
+}
+
+static bool change_hwpt(void)
+{
+	unsigned int way = random_below(WAYS);
+	int next = (int)random_below(HWPTS + 1) - 1;
+
+	if (next == soak.attached[way])
+		return true;
+	soak.disturbed = true;
+	return set_hwpt(way, next);
+}
+
+static bool map_pages(uint64_t iova, unsigned int first, unsigned int n)
+{
+	count.mapped++;
+	return map_area(&soak.d.vmm, iova, page(first), n * PAGE) || fail("IOAS_MAP");
+}
+
+static bool flip_area(void)
+{
+	unsigned int i = random_below(AREAS), first = bounds[i];
+	unsigned int n = bounds[i + 1] - first;
+
+	event("area %u %smapped", i, soak.mapped[i] ? "un" : "");
+	soak.mapped[i] = !soak.mapped[i];
+	if (soak.mapped[i])
+		return map_pages(BASE + first * PAGE, first, n);
+	soak.disturbed = true;
+	return unmap_area(&soak.d.vmm, BASE + first * PAGE, n * PAGE) ||
+	       fail("IOAS_UNMAP");
+}
+
+/* The IOVA of another area, of which a part gets a second one */
+static bool copy_area(uint64_t to, unsigned int first, unsigned int n)
+{
+	struct vmm *vmm = &soak.d.vmm;
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy), .flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.src_ioas_id = vmm->ioas, .dst_ioas_id = vmm->ioas,
+		.length = n * PAGE, .dst_iova = to, .src_iova = BASE + first * PAGE,
+	};
+
+	count.mapped++;
+	return !ioctl(vmm->iommufd, IOMMU_IOAS_COPY, &copy) || fail("IOAS_COPY");
+}
+
+static bool all_mapped(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < AREAS; i++) {
+		if (!soak.mapped[i] && first < bounds[i + 1] && first + n > bounds[i])
+			return false;
+	}
+	return true;
+}
+
+static bool flip_alias(void)
+{
+	unsigned int i = random_below(ALIASES), n, first = some_pages(300, PAGES, &n);
+	struct alias *alias = &soak.aliases[i];
+	bool copy = random_below(2);
+
+	if (alias->n) {
+		event("alias %u unmapped", i);
+		soak.disturbed = true;
+		n = alias->n;
+		alias->n = 0;
+		return unmap_area(&soak.d.vmm, ALIAS(i), n * PAGE) || fail("IOAS_UNMAP");
+	}
+	copy = copy && all_mapped(first, n);
+	event("alias %u of %u+%u %s", i, first, n, copy ? "copied" : "mapped");
+	*alias = (struct alias) { first, n };
+	return copy ? copy_area(ALIAS(i), first, n) : map_pages(ALIAS(i), first, n);
+}
+
+/* ---- pages that are late ---- */
+
+/* In pages that the device is about to work on; nobody touches them meanwhile. */
+static bool begin_late(void)
+{
+	unsigned int n, first = pages_of_one_kind(LATE_PAGES, &n), i, w;
+	uint64_t key = new_key();
+
+	event("late %u+%u", first, n);
+	if (!drop(first, n))
+		return false;
+	set_keys(first, n, key);
+	for (i = 0; i < n * PER_PAGE; i++)
+		for (w = 0; w < WORDS; w++)
+			((uint64_t *)(soak.source + i * SECTOR))[w] =
+				word_of(key_after(key, i), w);
+	soak.late_first = first;
+	soak.late_n = n;
+	soak.waiting = soak.turns = 0;
+	memset(soak.busy + first * PER_PAGE, BUSY, n * PER_PAGE);
+	return catch_faults(&soak.late, page(first), n * PAGE) || fail("userfaultfd");
+}
+
+static void deliver(unsigned long address)
+{
+	deliver_page(&soak.late, address,
+		     soak.source + (address - (unsigned long)page(soak.late_first)));
+}
+
+/* Not at once, and not in the order in which they were asked for */
+static void serve_late(void)
+{
+	struct pollfd fd = { .fd = soak.late.fd, .events = POLLIN };
+	unsigned long address;
+
+	if (!soak.late_n)
+		return;
+	while (soak.waiting < LATE_PAGES && poll(&fd, 1, 0) > 0 &&
+	       wait_for_fault(&soak.late, &address)) {
+		soak.asked[soak.waiting++] = address;
+		count.late++;
+	}
+	if (soak.waiting && ++soak.turns % 3 == 0)
+		deliver(soak.asked[--soak.waiting]);
+}
+
+/* The rest comes at the end. */
+static void end_late(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < soak.late_n; i++)
+		deliver((unsigned long)page(soak.late_first + i));
+	if (soak.late_n)
+		close(soak.late.fd);
+	soak.late_n = 0;
+}
+
+/* ---- transfers ---- */
+
+/* Where the device has these pages by a PASID: 0 if nowhere */
+static uint64_t device_address(unsigned int way, unsigned int sector, unsigned int n,
+			       unsigned int which)
+{
+	int hwpt = soak.attached[way];
+	struct alias *alias;
+
+	if (hwpt < 0)
+		return 0;
+	if (which < ALIASES && hwpt != NESTED) {
+		alias = &soak.aliases[which];
+		if (sector >= alias->first * PER_PAGE &&
+		    sector + n <= (alias->first + alias->n) * PER_PAGE)
+			return ALIAS(which) + (sector - alias->first * PER_PAGE) * SECTOR;
+	}
+	if (!all_mapped(sector / PER_PAGE, (sector % PER_PAGE + n + PER_PAGE - 1) / PER_PAGE))
+		return 0;
+	return (hwpt == NESTED ? GVA : 0) + BASE + sector * SECTOR;
+}
+
+/* How many sectors from @first on can be read as one, at most @n */
+static unsigned int readable(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	/* a single word, see new_command() */
+	if (!soak.keys[first])
+		return 1;
+	for (i = 1; i < n; i++) {
+		if (soak.keys[first + i] != key_after(soak.keys[first], i))
+			break;
+	}
+	return i;
+}
+
+static unsigned int free_sectors(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n && first + i < SECTORS && !soak.busy[first + i]; i++)
+		;
+	return i;
+}
+
+/* Late pages are busy for all but the first transfers, which work on them. */
+static struct transfer new_transfer(unsigned int i)
+{
+	unsigned int which = random_below(2 * ALIASES), way = random_below(WAYS);
+	unsigned int n = 1 + random_below(random_below(2) ? LONGEST : 2 * PER_PAGE);
+	struct transfer t = {
+		.write = random_below(5) < 2, .way = way, .key = new_key(),
+		.first = random_below(SECTORS),
+	};
+
+	if (i == 0 && soak.late_n) {
+		t.first = soak.late_first * PER_PAGE + t.first % PER_PAGE;
+		t.n = soak.late_n * PER_PAGE - t.first % PER_PAGE;
+		t.n = t.n < n ? t.n : n;
+	} else {
+		t.n = free_sectors(t.first, n);
+	}
+	if (t.n && !t.write)
+		t.n = readable(t.first, t.n);
+	t.addr = t.n ? device_address(way, t.first, t.n, which) : 0;
+	if (!t.addr)
+		t.n = 0;
+	if (!t.write)
+		t.key = soak.keys[t.first];
+	if (t.n)
+		memset(soak.busy + t.first,
+		       t.write && !soak.late_n ? WRITTEN_BY + i : BUSY, t.n);
+	event("%u: %s sectors %u+%u at %#lx, PASID %#x", i, t.write ? "write" : "read",
+	      t.first, t.n, t.addr, pasid_of[way]);
+	soak.list[i] = command(BY_REQUESTS | (t.write ? VTDT_WRITE : VTDT_READ),
+			       pasid_of[way], t.addr);
+	return t;
+}
+
+/* Nobody has a pattern of zeroes: of those, the device reads a word. */
+static void new_command(unsigned int i)
+{
+	struct vtdt_command *c = &soak.list[i];
+	struct transfer *t = &soak.transfers[i];
+
+	*t = new_transfer(i);
+	if (!t->n) {
+		*c = command(VTDT_NOP, RID, 0);
+		return;
+	}
+	c->length = t->n * SECTOR;
+	c->data = t->key - t->addr / 8;
+	if (!t->write && !t->key) {
+		c->op = (c->op & ~VTDT_PATTERN) | VTDT_IMMEDIATE;
+		c->length = 8;
+		c->data = 1;
+	}
+}
+
+static void begin_transfer(unsigned int op, unsigned int way, uint64_t addr, size_t length,
+			   uint64_t key)
+{
+	soak.d.pasid = pasid_of[way];
+	begin(&soak.d, op, addr, length, key - addr / 8);
+}
+
+static unsigned int one_transfer(unsigned int op, unsigned int way, uint64_t addr,
+				 size_t length, uint64_t key)
+{
+	begin_transfer(op, way, addr, length, key);
+	return end(&soak.d);
+}
+
+/*
+ * Some of it has arrived, or all, or nothing. The CPU then writes it anew; that is what the
+ * device reads if it has what the process has.
+ */
+static bool settle(struct transfer *t)
+{
+	uint64_t key = new_key();
+	unsigned int i, s;
+
+	for (i = 0; i < t->n; i++) {
+		s = t->first + i;
+		if (!sector_holds(s, soak.keys[s], key_after(t->key, i)))
+			return fail("a write that was cut short has left something else");
+		cpu_writes(s, key_after(key, i));
+	}
+	return soak.disturbed ||
+	       one_transfer(VTDT_READ, t->way, t->addr, t->n * SECTOR, key) == VTDT_OK ||
+	       fail("the device reads something else than the process has");
+}
+
+static bool finish(unsigned int i)
+{
+	const struct vtdt_command *c = &soak.list[i];
+	struct transfer *t = &soak.transfers[i];
+	bool zeroes = c->op & VTDT_IMMEDIATE;
+	unsigned int s;
+
+	if (!t->n)
+		return true;
+	if (c->status == VTDT_OK && !t->write && (zeroes ? c->data : c->result)) {
+		note("transfer %u: %#lx\n", i, zeroes ? c->data : c->result);
+		return fail("the device reads something else");
+	}
+	if (c->status != VTDT_OK && !soak.disturbed) {
+		note("transfer %u: status %u\n", i, c->status);
+		return fail("the device is refused");
+	}
+	count.cut += c->status != VTDT_OK;
+	if (!t->write) {
+		count.reads++;
+		return true;
+	}
+	count.writes++;
+	if (soak.disturbed || t->dropped)
+		return settle(t);
+	for (s = 0; s < t->n; s++)
+		soak.keys[t->first + s] = key_after(t->key, s);
+	return true;
+}
+
+/* ---- when the device is idle ---- */
+
+/* Where nothing is mapped, the device is refused, and nothing is written. */
+static bool be_refused(void)
+{
+	unsigned int way = random_below(WAYS), i = random_below(AREAS);
+	unsigned int n = bounds[i + 1] - bounds[i], p = bounds[i] + random_below(n);
+	int hwpt = soak.attached[way];
+
+	if (soak.mapped[i] || hwpt < 0)
+		return true;
+	event("refused in area %u", i);
+	count.denied++;
+	return one_transfer(VTDT_WRITE, way, (hwpt == NESTED ? GVA : 0) + BASE + p * PAGE,
+			    PAGE, 1) == VTDT_DENIED ? true :
+	       fail("the device is not refused what is not mapped");
+}
+
+/* Nor what the process itself must not do */
+static bool be_refused_by_mprotect(void)
+{
+	unsigned int n, first = some_pages(8, PAGES, &n), way = random_below(WAYS);
+	int prot = random_below(2) ? PROT_READ : PROT_NONE;
+	uint64_t addr = device_address(way, first * PER_PAGE, n * PER_PAGE, ALIASES);
+
+	if (!addr)
+		return true;
+	event("refused by mprotect %d of %u+%u", prot, first, n);
+	count.denied++;
+	if (mprotect(page(first), n * PAGE, prot))
+		return fail("mprotect");
+	if (one_transfer(prot ? VTDT_WRITE : VTDT_READ, way, addr, n * PAGE, 1) != VTDT_DENIED)
+		return fail("the device is not refused what is protected");
+	return !mprotect(page(first), n * PAGE, PROT_READ | PROT_WRITE) ? true :
+	       fail("mprotect");
+}
+
+/* What is lazily freed and written by the device alone is not clean. */
+static bool free_lazily(void)
+{
+	unsigned int n, first = some_pages(64, SHARED, &n), way = random_below(WAYS);
+	uint64_t addr = device_address(way, first * PER_PAGE, n * PER_PAGE, ALIASES);
+	uint64_t key = new_key();
+
+	if (!addr)
+		return true;
+	event("freed lazily %u+%u, written by PASID %#x", first, n, pasid_of[way]);
+	if (madvise(page(first), n * PAGE, MADV_FREE))
+		return fail("madvise");
+	if (one_transfer(VTDT_WRITE, way, addr, n * PAGE, key) != VTDT_OK)
+		return fail("the device is refused");
+	set_keys(first, n, key);
+	madvise(page(first), n * PAGE, MADV_PAGEOUT);
+	return cpu_compares(first * PER_PAGE, n * PER_PAGE);
+}
+
+/* A HWPT that nothing is attached to goes, and a new one has no tables yet. */
+static bool renew_hwpt(void)
+{
+	struct vmm *vmm = &soak.d.vmm;
+	unsigned int way;
+
+	for (way = 0; way < WAYS; way++) {
+		if (soak.attached[way] == OTHER_FLAT)
+			return true;
+	}
+	event("HWPT %d anew", OTHER_FLAT);
+	if (!destroy(vmm, soak.hwpts[OTHER_FLAT]))
+		return fail("a HWPT cannot be destroyed");
+	soak.hwpts[OTHER_FLAT] = new_paging(vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+	return soak.hwpts[OTHER_FLAT] || fail("no HWPT");
+}
+
+/*
+ * Pages go while a worker has them: each once, at some moment of the time that a request
+ * takes, which the first one tells.
+ */
+static bool race(void)
+{
+	unsigned int way = random_below(WAYS), i, p, part;
+	struct transfer t = { .write = true, .way = way, .n = PER_PAGE };
+	long takes = 0, start;
+
+	event("race, PASID %#x", pasid_of[way]);
+	soak.disturbed = false;
+	for (i = 0; i < 8; i++) {
+		p = random_below(PAGES);
+		part = random_below(1024);
+		t.key = new_key();
+		t.first = p * PER_PAGE;
+		t.addr = device_address(way, t.first, t.n, ALIASES);
+		if (!t.addr || !drop(p, 1))
+			continue;
+		start = now_us();
+		begin_transfer(VTDT_WRITE, way, t.addr, PAGE, t.key);
+		spin_us(takes * part / 1024);
+		if (!drop(p, 1) || end(&soak.d) != VTDT_OK)
+			return fail("the device is refused");
+		takes = i ? takes : now_us() - start;
+		if (!settle(&t))
+			return false;
+	}
+	return true;
+}
+
+static bool when_idle(void)
+{
+	switch (random_below(12)) {
+	case 0: return be_refused();
+	case 1: return be_refused_by_mprotect();
+	case 2: return free_lazily();
+	case 3: return mourn();
+	case 4: return random_below(4) ? true : cpu_compares(0, SECTORS);
+	case 5: return flip_area();
+	case 6: return flip_alias();
+	case 7: return change_hwpt();
+	case 8:
+	case 9: return race();
+	case 10: return renew_hwpt();
+	default: return true;
+	}
+}
+
+/* ---- rounds ---- */
+
+static bool preserve(void)
+{
+	count.preserved++;
+	switch (random_below(9)) {
+	case 0: merge(); return true;
+	case 1: limit(); return true;
+	case 2: return protect();
+	case 3: return bear();
+	case 4: huge(); return true;
+	case 5: migrate(); return true;
+	case 6:
+	case 7: page_out_often(); return true;
+	default: page_out(); return true;
+	}
+}
+
+static bool do_something(void)
+{
+	switch (random_below(16)) {
+	case 0:
+	case 1: return lose();
+	case 2: return move();
+	case 3:
+	case 4: poke(); return true;
+	case 5: repeat_pages(); return true;
+	case 6: return look();
+	case 7:
+	case 8:
+	case 9: return lose_at_work();
+	default: return preserve();
+	}
+}
+
+/* Seldom, as little can be said of transfers that are cut short */
+static bool disturb(void)
+{
+	switch (random_below(40)) {
+	case 0: return change_hwpt();
+	case 1: return flip_area();
+	case 2: return flip_alias();
+	default: return true;
+	}
+}
+
+static bool wait_for_device(void)
+{
+	unsigned int looks = 0;
+
+	while (*reg(&soak.d.vmm.dev, VTDT_BUSY)) {
+		serve_late();
+		if (++looks > 300)
+			sleep_ms(1);
+		if (looks > PATIENCE)
+			return fail("transfers do not end");
+	}
+	return *reg(&soak.d.vmm.dev, VTDT_LIST_STATUS) == VTDT_LIST_DONE ||
+	       fail("a list cannot be fetched or written to");
+}
+
+static bool do_round(void)
+{
+	struct testdev *dev = &soak.d.vmm.dev;
+	unsigned int i, things = random_below(6);
+
+	soak.round++;
+	event("round %lu", soak.round);
+	soak.disturbed = false;
+	*reg(dev, VTDT_GROUP_SIZE) = 1 << random_below(6);
+	if (!random_below(8) && !begin_late())
+		return false;
+	for (i = 0; i < COMMANDS; i++)
+		new_command(i);
+
+	start_list(dev, LISTS, 0, COMMANDS);
+	/* else it would do little but that */
+	soak.working = random_below(2);
+	for (i = 0; i < things; i++) {
+		serve_late();
+		if (!do_something() || !disturb())
+			return false;
+	}
+	if (!wait_for_device())
+		return false;
+	soak.working = false;
+	end_late();
+	memset(soak.busy, 0, sizeof(soak.busy));
+	for (i = 0; i < COMMANDS; i++) {
+		if (!finish(i))
+			return false;
+	}
+	/* what the device alone has seen is to go to swap, too */
+	for (i = 0; i < COMMANDS; i++) {
+		if (random_below(2) &&
+		    !cpu_compares(soak.transfers[i].first, soak.transfers[i].n))
+			return false;
+	}
+	return when_idle();
+}
+
+/* ---- the program ---- */
+
+static bool enter_cgroup(void)
+{
+	return !mkdir(CGROUP, 0755) && write_file(CGROUP "/cgroup.procs", "0");
+}
+
+/* Huge pages and equal ones are found by themselves, soon. */
+static void wake_daemons(bool on)
+{
+	write_file(THP "khugepaged/scan_sleep_millisecs", on ? "50" : "10000");
+	write_file(THP "khugepaged/alloc_sleep_millisecs", on ? "50" : "60000");
+	write_file(KSM "sleep_millisecs", "20");
+	write_file(KSM "run", on ? "1" : "2");
+}
+
+static bool open_memory(void)
+{
+	size_t shared = (PAGES - SHARED) * PAGE;
+
+	soak.memory = new_memory(PAGES * PAGE, MADV_NOHUGEPAGE);
+	soak.tables = new_memory(SZ_2M, MADV_NOHUGEPAGE);
+	soak.source = new_memory(LATE_PAGES * PAGE, MADV_NOHUGEPAGE);
+	soak.shared = memfd_create("soak", MFD_CLOEXEC);
+	return soak.memory && soak.tables && soak.source &&
+	       !ftruncate(soak.shared, shared) &&
+	       mmap(page(SHARED), shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		    soak.shared, 0) == page(SHARED);
+}
+
+/* Lists have an IOAS of their own, whose page is pinned. */
+static bool open_lists(struct vmm *vmm)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	unsigned int ioas = vmm->ioas;
+	bool ok;
+
+	soak.list = (void *)new_memory(PAGE, MADV_NOHUGEPAGE);
+	if (!soak.list || ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc))
+		return false;
+	vmm->ioas = alloc.out_ioas_id;
+	soak.pinned = new_paging(vmm, 0, 0);
+	ok = soak.pinned && map_area(vmm, 0, soak.list, PAGE) &&
+	     attach(vmm, LISTS, soak.pinned);
+	vmm->ioas = ioas;
+	return ok;
+}
+
+/* The guest has its tables at 0, and what they map where the IOAS has it. */
+static unsigned int guest_tables(struct vmm *vmm)
+{
+	unsigned int root = new_page(vmm), i;
+
+	for (i = 0; i < PAGES; i++)
+		*entry(vmm, root, GVA + BASE + i * PAGE, 1, TABLE) =
+			(BASE + i * PAGE) | LEAF;
+	return root;
+}
+
+static bool open_hwpts(struct vmm *vmm)
+{
+	unsigned int i;
+
+	vmm->guest = (void *)soak.tables;
+	if (!map_area(vmm, 0, soak.tables, SZ_2M))
+		return false;
+	vmm->parent = new_parent(vmm, IOMMU_HWPT_ALLOC_DEMAND);
+	if (!vmm->parent)
+		return false;
+	soak.hwpts[FLAT] = new_paging(vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+	soak.hwpts[OTHER_FLAT] = new_paging(vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+	soak.hwpts[NESTED] = nest(vmm, guest_tables(vmm), 0);
+	for (i = 0; i < AREAS; i++) {
+		soak.mapped[i] = true;
+		if (!map_pages(BASE + bounds[i] * PAGE, bounds[i], bounds[i + 1] - bounds[i]))
+			return false;
+	}
+	return soak.hwpts[FLAT] && soak.hwpts[OTHER_FLAT] && soak.hwpts[NESTED];
+}
+
+static bool begin_soak(void)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct vmm *vmm = &soak.d.vmm;
+	unsigned int way;
+
+	vmm->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (!enter_cgroup() || !open_memory() ||
+	    !open_device(&vmm->dev, getenv("TESTDEV"), vmm->iommufd) ||
+	    ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc))
+		return fail("no device, or no memory");
+	vmm->ioas = alloc.out_ioas_id;
+	if (!open_lists(vmm) || !open_hwpts(vmm))
+		return fail("no HWPTs");
+	for (way = 0; way < WAYS; way++) {
+		soak.attached[way] = -1;
+		if (!set_hwpt(way, way))
+			return false;
+	}
+	wake_daemons(true);
+	return !pthread_create(&soak.reclaimer, NULL, reclaim, NULL) || fail("no thread");
+}
+
+static void end_soak(void)
+{
+	struct demand *d = &soak.d;
+
+	soak.ending = true;
+	if (soak.reclaimer)
+		pthread_join(soak.reclaimer, NULL);
+	mourn();
+	/* the list's page is pinned, and nothing else */
+	if (status_kib("VmPin") != (long)PAGE / 1024 || status_kib("VmLck"))
+		fail("something is pinned");
+	munmap((void *)d->vmm.dev.regs, 0x10000);
+	close(d->vmm.dev.fd);
+	close(d->vmm.iommufd);
+	if (status_kib("VmPin"))
+		fail("something stays pinned");
+	wake_daemons(false);
+	write_file("/sys/fs/cgroup/cgroup.procs", "0");
+	rmdir(CGROUP);
+}
+
+int main(void)
+{
+	const char *seconds = getenv("SECONDS"), *given = getenv("SEED");
+	const char *rounds = getenv("ROUNDS");
+	unsigned long last = rounds ? strtoul(rounds, NULL, 0) : ~0UL, requests = 0;
+	long end = now_ms() + 1000 * (seconds ? atol(seconds) : 20);
+
+	seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+	seed += !seed;
+	setlinebuf(stdout);
+	printf("TAP version 13\n1..1\n# SEED=%#lx\n", seed);
+	if (begin_soak()) {
+		while (soak.round < last &&
+		       (rounds || soak.round < LEAST || now_ms() < end) && do_round()) {
+			if (soak.round == 100)
+				printf("# after 100 rounds: %#lx\n", seed);
+		}
+		requests = page_requests(&soak.d);
+		end_soak();
+	}
+	printf("# %lu rounds: %lu reads, %lu writes, %lu of them cut short, %lu page requests; the CPU compared %lu MiB\n",
+	       soak.round, count.reads, count.writes, count.cut, requests,
+	       count.compared >> 20);
+	printf("# meanwhile: %lu pages lost, %lu moved, %lu late, %lu forks, %lu changes that preserve pages\n",
+	       count.lost, count.moved, count.late, count.forked, count.preserved);
+	printf("# %lu areas mapped, %lu PASIDs attached or detached, %lu times refused\n",
+	       count.mapped, count.attached, count.denied);
+	if (!count.reads || !count.writes || !count.late || !count.lost || !count.preserved ||
+	    !requests)
+		fail("not all of it was done");
+	printf("%sok 1 demand_soak\n", soak.failed ? "not " : "");
+	return soak.failed;
+}
