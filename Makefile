@@ -9,7 +9,7 @@ MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	demand endure field bench bench-record record bench-dma bench-queue bench-demand \
+	demand endure field bench bench-record record bench-dma bench-queue bench-pasids bench-demand \
 	mainline deb deb-test
 
 help:
@@ -48,8 +48,11 @@ help:
 ##   make record     record what real I/O maps and unmaps (tools/bench/patterns)
 ##   make bench-dma  the DMA API's benchmark, with and without the series: instructions
 ##                   and invalidations
-##   make bench-queue    what strict unmaps cost on one CPU and on two, while
-##                   invalidations take time (LATENCY=ns until the first is executed)
+##   make bench-queue    what strict unmaps cost on one CPU and on two, by the unpatched
+##                   kernel, too, while invalidations take time (LATENCY=ns until the
+##                   first is executed)
+##   make bench-pasids   what many PASIDs of one domain cost, in instructions and in
+##                   descriptors
 ##   make bench-demand   what demand paging costs and saves, against pinning, in
 ##                   instructions (MEMORY=12G: to pin more)
 ##
@@ -164,6 +167,9 @@ bench-dma: setup
 
 bench-queue: setup
 	@tools/guest/nested.sh bench
+
+bench-pasids: setup
+	@tools/bench/pasids.sh
 
 bench-demand: setup
 	@tools/bench/demand.sh
