@@ -125,6 +125,7 @@ static void pasids(const char *name, unsigned int flags)
 	for (i = 0; i < n; i++)
 		if (detached[i])
 			printf("detach: %-28s %6u %9lu\n", name, numbers[i], detached[i]);
+	munmap((void *)vmm.dev.regs, 0x10000);
 	close(vmm.dev.fd);
 	close(vmm.iommufd);
 }
