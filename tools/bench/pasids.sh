@@ -43,7 +43,7 @@ rows() {
 			detach[substr($0, 1, 35)] = $NF
 			next
 		}
-		/^pci_cfg_write .*@0xc <- 0xf1$/ { counting = 1; n = int(unmaps++ / 16) + 1 }
+		/^pci_cfg_write .*@0xc <- 0xf1$/ { counting = 1; n = int(unmaps / 16) + 1; unmaps++ }
 		/^pci_cfg_write .*@0xc <- 0xf2$/ { counting = 0 }
 		counting && /^vtd_inv_qi_tail / { tails[n]++ }
 		counting && /^vtd_reg_read / { reads[n]++ }
