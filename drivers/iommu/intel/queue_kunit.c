@@ -612,6 +612,7 @@ static void device_is_silent_for_two(struct kunit *test)
 }
 
 #define PASIDS	20
+#define MANY	200
 
 /* A domain takes two submissions: an IOTLB's, and the device's TLB for each PASID. */
 static void flush_pasids(struct kunit *test)
@@ -659,6 +660,24 @@ static void order_is_kept(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, ctx->iotlb);
 	KUNIT_EXPECT_EQ(test, PASIDS, ctx->devtlb);
 	unassign_pasids(test);
+	expect_usable(test);
+}
+
+/* Many PASIDs take as few wait descriptors as there can be. */
+static void waits_are_few(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	u32 pasid;
+
+	for (pasid = 1; pasid <= MANY; pasid++)
+		KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain, ctx->dev, pasid));
+	go_on(ctx);
+	ctx->waits = 0;
+	flush_pasids(test);
+	KUNIT_EXPECT_EQ(test, MANY, ctx->devtlb);
+	KUNIT_EXPECT_EQ(test, DIV_ROUND_UP(1 + MANY, 16), ctx->waits);
+	for (pasid = 1; pasid <= MANY; pasid++)
+		cache_tag_unassign_domain(ctx->domain, ctx->dev, pasid);
 	expect_usable(test);
 }
 
@@ -891,6 +910,7 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(two_iommus),
 	KUNIT_CASE(device_is_silent_for_two),
 	KUNIT_CASE(order_is_kept),
+	KUNIT_CASE(waits_are_few),
 	KUNIT_CASE(two_are_aborted),
 	KUNIT_CASE(flush_without_room),
 	KUNIT_CASE(others_wait_together),
