@@ -9,7 +9,8 @@ MAKEOVERRIDES :=
 
 .PHONY: help setup kernel run test test-debug kunit native fuzz check shell boot \
 	tree refresh series clean qemu qemu-tree qemu-refresh qtest nested soak vmm \
-	demand endure field bench bench-record record bench-dma bench-queue bench-demand bench-dirty \
+	demand endure field bench bench-record record bench-dma bench-queue bench-pasids \
+	bench-demand bench-dirty \
 	mainline deb deb-test
 
 help:
@@ -48,8 +49,11 @@ help:
 ##   make record     record the maps and unmaps of real I/O (tools/bench/patterns)
 ##   make bench-dma  the DMA API's benchmark, with and without the series: instructions
 ##                   and invalidations
-##   make bench-queue    cost of strict unmaps on one CPU and on two, while
-##                   invalidations take time (LATENCY=ns until the first is executed)
+##   make bench-queue    cost of strict unmaps on one CPU and on two, by the unpatched
+##                   kernel, too, while invalidations take time (LATENCY=ns until the
+##                   first is executed)
+##   make bench-pasids   cost of many PASIDs of one domain, in instructions and in
+##                   descriptors
 ##   make bench-demand   costs and savings of demand paging compared with pinning, in
 ##                   instructions (MEMORY=12G: to pin more)
 ##   make bench-dirty    what dirty tracking reports of what a device writes, here, in
@@ -169,6 +173,9 @@ bench-queue: setup
 
 bench-dirty: setup
 	@tools/bench/dirty.sh
+
+bench-pasids: setup
+	@tools/bench/pasids.sh
 
 bench-demand: setup
 	@tools/bench/demand.sh

@@ -11,10 +11,9 @@ these schemes:
             each CPU; the domain's lock is held still
   rcu       no lock of the domain, and q_lock is taken twice for each unmap
   free      slots are freed without q_lock
-  one       one CPU looks at the register for all: what the driver does
-  combine   those who come while a CPU writes descriptors leave theirs to it, and it
-            writes all of them with one wait descriptor and one tail; the driver does not
-            do that
+  one       one CPU looks at the register for all
+  combine   of those who find q_lock taken, one waits for it and writes for all, with one
+            tail, and a wait descriptor for each eight: what the driver does
   smmu      slots are taken by an atomic operation, and each submission has its own
             command to wait for: SMMUv3's driver
 
@@ -24,6 +23,7 @@ server, of which the ratios of the schemes depend little; with --first 20000 --f
 """
 import argparse
 import heapq
+import random
 
 LOOK = 10000
 SCHEMES = ("before", "poll", "rcu", "free", "one", "combine", "smmu")
@@ -34,6 +34,7 @@ class Machine:
 
     def __init__(self, opt):
         self.opt, self.now, self.events, self.count = opt, 0, [], 0
+        self.random = random.Random(opt.seed)
         self.idle_at = 0                # when hardware has executed all
 
     def at(self, when, process):
@@ -87,10 +88,10 @@ class Domain:
 
 
 class Queue:
-    """One IOMMU's; owned while a CPU writes, for which others may wait"""
+    """One IOMMU's, with those who wait for one CPU to write for them, if there is one"""
 
     def __init__(self, machine):
-        self.lock, self.owned, self.waiting = Lock(machine), False, []
+        self.lock, self.leader, self.waiting = Lock(machine), False, []
         self.looked = 0                 # when somebody has looked for errors
 
 
@@ -152,24 +153,33 @@ def one(machine, queue, domain):
 
 
 def combine(machine, queue, domain):
-    """The owner writes for all who have come until then, and wakes them."""
-    opt = machine.opt
-    if queue.owned:
-        yield opt.atomic
+    """Who finds the lock taken and nobody on the list waits for the lock, and writes for
+    all who have come to the list until then, with a wait descriptor for each --group."""
+    opt, size = machine.opt, int(machine.opt.group)
+    if not queue.lock.taken:
+        yield from posted(machine, queue, True)
+        yield opt.free
+        return
+    yield opt.atomic
+    if queue.leader:
         yield queue.waiting
         return
-    queue.owned = True
-    yield opt.atomic
-    while True:
-        others, queue.waiting = queue.waiting, []
-        yield opt.write + len(others) * opt.copy
-        done = machine.post((len(others) + 1) * opt.descriptors + 1)
-        for process in others:
-            machine.at(done + opt.atomic, process)
-        if not queue.waiting:
-            break
-    queue.owned = False
+    queue.leader = True
+    yield queue.lock
+    others, queue.waiting, queue.leader = queue.waiting, [], False
+    yield opt.write + len(others) * opt.copy
+    done = machine.post(min(len(others) + 1, size) * opt.descriptors + 1)
+    first, others = others[:size - 1], others[size - 1:]
+    for process in first:
+        machine.at(done + opt.atomic, process)
+    while others:
+        group, others = others[:size], others[size:]
+        at = machine.post(len(group) * opt.descriptors + 1)
+        for process in group:
+            machine.at(at + opt.atomic, process)
+    queue.lock.release()
     yield max(0, done - machine.now)
+    yield opt.free
 
 
 def smmu(machine, queue, domain):
@@ -182,7 +192,8 @@ def smmu(machine, queue, domain):
 
 def cpu(machine, scheme, queue, domain, counts, index):
     while True:
-        yield machine.opt.work
+        yield machine.opt.work * machine.random.uniform(1 - machine.opt.jitter,
+                                                        1 + machine.opt.jitter)
         start = machine.now
         yield from scheme(machine, queue, domain)
         counts[index][0] += 1
@@ -214,9 +225,12 @@ def main():
             ("write", 100, "to write descriptors and the tail"),
             ("copy", 15, "to write another one's descriptors"),
             ("free", 30, "to free slots"),
+            ("group", 8, "submissions for each wait descriptor"),
             ("work", 1000, "of an unmap beside the invalidation"),
             ("time", 2000000, "to simulate")):
         parser.add_argument("--" + name, type=float, default=value, help=text)
+    parser.add_argument("--jitter", type=float, default=0.8, help="part of the work that varies")
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--descriptors", type=int, default=1, help="for each unmap")
     parser.add_argument("--cpus", type=int, nargs="*", default=[1, 2, 16, 64, 256])
     opt = parser.parse_args()

@@ -9,8 +9,8 @@ BUSYBOX := $(shell command -v busybox)
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
 PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset vtd_demand \
-	    vtd_demand_fail vtd_demand_soak vtd_unpinned demand_bench vtd_dirty vtd_field vtd_sriov \
-	    vtd_soak vtd_attack iommufd iommufd_fail_nth dma_map_benchmark \
+	    vtd_demand_fail vtd_demand_soak vtd_unpinned demand_bench pasid_bench vtd_dirty vtd_field \
+	    vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth dma_map_benchmark \
 	    pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
@@ -66,6 +66,7 @@ $(OUT)/bin/vtd_demand_fail: $(GUEST)/vtd_demand_fail.c $(GUEST)/vtd_demand_machi
 $(OUT)/bin/vtd_demand_soak: $(GUEST)/vtd_demand_soak.c $(DEMAND)
 $(OUT)/bin/vtd_unpinned: $(GUEST)/vtd_unpinned.c $(DEMAND)
 $(OUT)/bin/demand_bench: $(GUEST)/demand_bench.c $(DEMAND)
+$(OUT)/bin/pasid_bench: $(GUEST)/pasid_bench.c $(VMM)
 $(addprefix $(OUT)/bin/,vtd_demand vtd_demand_soak vtd_unpinned): CFLAGS += -pthread
 $(OUT)/bin/memory: $(GUEST)/memory.c $(GUEST)/clock.h
 $(OUT)/bin/hmm-tests: $(SELF)/mm/hmm-tests.c $(SRC)/lib/test_hmm_uapi.h

@@ -11,9 +11,10 @@
 # ("tests=NAME").  With "soak SECONDS": random work (vtd_soak.c, vtd_demand_soak.c) and
 # random calls of hostile users (vtd_attack.c), each for that long, on the strict one,
 # from SEED= on.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
-# there, and a table of that.  With "bench": what strict unmaps cost there; LATENCY= is the
-# time until the first descriptor is executed, in ns.  KERNEL=, ACCEL= and TIMEOUT= are as
-# for tools/lab/boot.sh.
+# there, and a table of that.  With "bench": the cost of strict unmaps while invalidations
+# take time, by the unpatched kernel and by the patched one; LATENCY= is the time until the
+# first descriptor is executed, in ns, UNPATCHED= another kernel to compare with.  KERNEL=,
+# ACCEL= and TIMEOUT= are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
@@ -47,6 +48,7 @@ run() {
 	[ "$suite" = attack ] ||
 		args+=' -device vtd-testdev,addr=9,ats=off,pri=off,pasid-bits=0'
 	log=$RESULTS/$suite-$1.console
+	[ "$1" != slow ] || args+=" $SLOWLY"
 	if [ "$1" = strict ]; then
 		args+=" -global intel-iommu.x-strict=on $SLOWLY"
 		# there, domains of user space that nothing is nested on are first-level
@@ -109,14 +111,12 @@ unpinned_table() {
 		}'
 }
 
-# What was unmapped between two marks of bench-queue, what the queue had to do
-# meanwhile, and how often registers were read: in the guest's words, and in QEMU's trace.
+# queue_costs KERNEL: what was unmapped between two marks of bench-queue, what the queue had
+# to do meanwhile, and how often registers were read: in the guest's words, and in QEMU's
+# trace.
 queue_costs() {
-	printf '%-12s %5s %9s  %s\n' '' '' '' 'for each unmap:'
-	printf '%-12s %5s %9s %9s %12s %6s %12s %6s\n' device CPUs unmaps us descriptors \
-		waits 'tail writes' reads
-	tr -d '\r' <"$RESULTS/bench-queue-strict.console" |
-		awk 'FILENAME == "-" {
+	tr -d '\r' <"$RESULTS/bench-queue-slow.console" |
+		awk -v kernel="$1" 'FILENAME == "-" {
 			if ($1 == "bench:") line[++lines] = $0
 			next
 		}
@@ -128,11 +128,20 @@ queue_costs() {
 		END {
 			for (i = 1; i <= lines; i++) {
 				split(line[i], w)
-				printf "%-12s %5d %9d %9.1f %12.2f %6.2f %12.2f %6.2f\n",
-					w[2], w[3], w[5], w[4], descs[i] / w[5],
-					waits[i] / w[5], tails[i] / w[5], reads[i] / w[5]
+				printf "%-10s %-12s %4d %8d %8.1f %8.0f %8.0f %12.2f %6.2f %6.2f %6.2f\n",
+					kernel, w[2], w[3], w[5], w[4], w[6], w[7],
+					descs[i] / w[5], waits[i] / w[5], tails[i] / w[5],
+					reads[i] / w[5]
 			}
 		}' - "$RESULTS/bench-queue.trace"
+}
+
+# bench_queue NAME BZIMAGE
+bench_queue() {
+	QEMU_ARGS="-device edu,dma_mask=0xffffffffffffffff,addr=0x10 -trace vtd_inv_desc"
+	QEMU_ARGS+=" -trace vtd_inv_qi_tail -trace vtd_reg_read -trace pci_cfg_write -D $RESULTS/bench-queue.trace"
+	KERNEL=$2 run slow bench-queue quiet || return
+	queue_costs "$1"
 }
 
 no_qemu() {
@@ -159,10 +168,12 @@ if [ "${1:-}" = ktap ]; then
 	exit "$status"
 fi
 if [ "${1:-}" = bench ]; then
-	QEMU_ARGS="-device edu,dma_mask=0xffffffffffffffff,addr=0x10 -trace vtd_inv_desc"
-	QEMU_ARGS+=" -trace vtd_inv_qi_tail -trace vtd_reg_read -trace pci_cfg_write -D $RESULTS/bench-queue.trace"
-	run strict bench-queue quiet || status=1
-	queue_costs
+	unpatched=${UNPATCHED:-$("$ROOT/tools/lab/stock.sh" | tail -1)}
+	printf '%-10s %-12s %4s %8s %8s %17s  %s\n' '' '' '' '' '' 'a tick is late:' \
+		'for each unmap:'
+	printf '%-10s %-12s %4s %8s %8s %8s %8s %12s %6s %6s %6s\n' kernel device CPUs \
+		unmaps us '99 %, us' 'max, us' descriptors waits tails reads
+	bench_queue unpatched "$unpatched" && bench_queue patched "$KERNEL" || status=1
 elif [ "${1:-}" = demand ]; then
 	run strict unpinned || status=1
 	unpinned_table

@@ -4,7 +4,8 @@
 # lab's machine (on the QEMU of tools/qemu, whose IOMMU is the strict one) and
 # assigns vtd-testdev to a guest of its own, through vfio-pci, iommufd and a first-
 # stage vIOMMU. That guest's kernel does DMA through its own tables, on the RID and
-# on PASIDs. The result is a table; the status tells. Status 77: one of the two
+# on PASIDs. Another guest counts what maps and unmaps cost it, by this vIOMMU and by one
+# that has to be shadowed. The result is a table; the status tells. Status 77: one of the two
 # QEMUs cannot be had. With "ktap": KTAP instead, which says then that it is skipped.
 # KERNEL=, ACCEL= and TIMEOUT= are as for tools/lab/boot.sh.
 set -euo pipefail
@@ -106,10 +107,11 @@ make_initrd() {
 	mkdir -p "$WORK/add/vmm"
 	cp "$KERNEL" "$WORK/add/vmm/bzImage"
 	cp "$initrd" "$WORK/add/vmm/initrd"
-	iommu_device "$DEBIAN/run" guest >"$WORK/add/vmm/iommu"
+	iommu_device "$DEBIAN/run" guest >"$WORK/add/vmm/iommu.guest"
+	iommu_device "$DEBIAN/run" caching >"$WORK/add/vmm/iommu.caching"
 	echo "console=ttyS0 panic=-1 no_timer_check quiet $(emulated_tsc) intel_iommu=on,sm_on" \
 	     "iommu.strict=1 kunit.enable=1 kunit.filter_glob=none" \
-	     "watchdog_thresh=60 guest=vmm-guest" >"$WORK/add/vmm/args"
+	     "watchdog_thresh=60" >"$WORK/add/vmm/args"
 	{ cat "$initrd"; (cd "$WORK/add" && find . | cpio --quiet -o -H newc); } \
 		>"$WORK/initrd"
 }

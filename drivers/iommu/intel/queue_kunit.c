@@ -11,6 +11,7 @@
 #include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/ktime.h>
+#include <linux/llist.h>
 #include <linux/sched.h>
 #include <linux/smp.h>
 
@@ -28,7 +29,9 @@
 #define SHIFT		5		/* descriptors in scalable mode */
 #define ALMOST_HALF	120		/* of the queue; two leave no room for a third */
 #define ALMOST_ALL	252
+#define HALF		127		/* two leave no room for anything */
 #define LOOK_US		10		/* between two reads of registers */
+#define OTHERS		10		/* submissions, more than one wait descriptor is for */
 
 /*
  * SILENT: a device does not answer, and the IOMMU does not say which one.
@@ -37,6 +40,12 @@
  *	it runs.
  */
 enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING };
+
+/*
+ * Other CPUs, which hardware's plays: they find the queue busy after the test's CPU, which
+ * writes for them; or before it, and write for it.
+ */
+enum others { NONE, BEHIND, IN_FRONT };
 
 /*
  * iommu, dev, domain: the IOMMU, a device with a TLB, and its domain, which is on the
@@ -51,6 +60,11 @@ enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING };
  * aborted: slots held by aborted submissions at the next time-out
  * both: how often both IOMMUs had something to do
  * looks: reads of the fault status register
+ * waits: executed wait descriptors
+ * others: where the submissions of other CPUs are to be posted
+ * busy: another CPU has the queue, until this one has come
+ * nr_others: how many there are
+ * other, other_desc: these
  * interrupt: a timer of this CPU, which submits as well
  * interrupt_desc: its descriptor
  * interrupt_ret: its result
@@ -65,7 +79,12 @@ struct queue_test {
 	ktime_t since, executed;
 	bool rescued;
 	unsigned int time_outs;
-	unsigned int looks, iotlb, devtlb, aborted, both;
+	unsigned int looks, iotlb, devtlb, aborted, both, waits;
+	enum others others;
+	bool busy;
+	unsigned int nr_others;
+	struct qi_submission other[OTHERS];
+	struct qi_desc other_desc[HALF];
 	struct hrtimer interrupt;
 	struct qi_desc interrupt_desc[4];
 	int interrupt_ret;
@@ -101,8 +120,10 @@ static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsign
 			ctx->devtlb = 0;
 		}
 		ctx->devtlb += is_for_a_device(desc);
-		if ((desc->qw0 & 0xf) == QI_IWD_TYPE && desc->qw0 & QI_IWD_STATUS_WRITE)
+		if ((desc->qw0 & 0xf) == QI_IWD_TYPE && desc->qw0 & QI_IWD_STATUS_WRITE) {
+			ctx->waits++;
 			WRITE_ONCE(*(u32 *)phys_to_virt(desc->qw1), desc->qw0 >> 32);
+		}
 	}
 }
 
@@ -211,6 +232,62 @@ static void execute_locked(struct queue_test *ctx)
 	raw_spin_unlock(&ctx->iommu->qi->q_lock);
 }
 
+static void add_others(struct queue_test *ctx)
+{
+	unsigned int i;
+
+	for (i = 0; i < ctx->nr_others; i++)
+		llist_add(&ctx->other[i].node, &ctx->iommu->qi->posted);
+}
+
+/* The test's CPU comes to the list, which has @newest last, as soon as it sees @busy. */
+static void wait_for_this(struct queue_test *ctx, struct llist_node *newest)
+{
+	ktime_t start = ktime_get();
+
+	WRITE_ONCE(ctx->busy, true);
+	while (READ_ONCE(ctx->iommu->qi->posted.first) == newest) {
+		cpu_relax();
+		if (ktime_ms_delta(ktime_get(), start) > PATIENCE_MS) {
+			WRITE_ONCE(ctx->rescued, true);
+			break;
+		}
+	}
+	WRITE_ONCE(ctx->busy, false);
+}
+
+/* The queue is busy until all are on the list. */
+static void meet_others(struct queue_test *ctx)
+{
+	struct q_inval *qi = ctx->iommu->qi;
+
+	raw_spin_lock(&qi->q_lock);
+	if (ctx->others == BEHIND) {
+		wait_for_this(ctx, NULL);
+		add_others(ctx);
+	} else {
+		add_others(ctx);
+		wait_for_this(ctx, qi->posted.first);
+		qi_write_all(ctx->iommu, llist_reverse_order(llist_del_all(&qi->posted)));
+	}
+	ctx->others = NONE;
+	raw_spin_unlock(&qi->q_lock);
+}
+
+/* Those that lead have ended, and look for errors if there are some. */
+static void complete_others(struct queue_test *ctx)
+{
+	struct qi_submission *sub;
+
+	for (sub = ctx->other; sub < ctx->other + ctx->nr_others; sub++) {
+		if (READ_ONCE(sub->state) != QI_LEADS ||
+		    (ctx->iommu->qi->desc_status[sub->wait_index] == QI_IN_USE &&
+		     readl(ctx->iommu->reg + DMAR_FSTS_REG) != (DMA_FSTS_ITE | DMA_FSTS_PFO)))
+			continue;
+		sub->state = qi_complete(sub) ? QI_COMPLETE : QI_ABORTED;
+	}
+}
+
 static enum hrtimer_restart hardware(struct hrtimer *timer)
 {
 	struct queue_test *ctx = container_of(timer, struct queue_test, timer);
@@ -220,6 +297,8 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 	enabled = readl(ctx->iommu->reg + DMAR_GCMD_REG) & DMA_GCMD_QIE;
 	writel(enabled, ctx->iommu->reg + DMAR_GSTS_REG);
 	run_second(ctx);
+	if (READ_ONCE(ctx->others) != NONE)
+		meet_others(ctx);
 	if (since && ktime_ms_delta(ktime_get(), since) > RESCUE_MS) {
 		WRITE_ONCE(ctx->rescued, true);
 		WRITE_ONCE(ctx->hw, RUNNING);
@@ -237,6 +316,7 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 		abort_first(ctx);
 	if (READ_ONCE(ctx->hw) == LOCKED && !is_idle(ctx->iommu))
 		execute_locked(ctx);
+	complete_others(ctx);
 	hrtimer_forward_now(timer, PERIOD);
 
 	return HRTIMER_RESTART;
@@ -465,24 +545,39 @@ static void device_is_not_named(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Invalidate what is cached of the domain, which is on both IOMMUs or on the first. */
-static void flush(struct kunit *test, bool on_both)
+/*
+ * Invalidate what is cached of the domain, which is on both IOMMUs or on the first, while
+ * others do.
+ */
+static void flush_while(struct kunit *test, bool on_both, enum others others)
 {
 	struct queue_test *ctx = test->priv;
+	unsigned long flags;
 
 	KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain, ctx->dev, 1));
 	if (on_both)
 		KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain,
 								 ctx->second_dev, 1));
 	ctx->iotlb = 0;
+	/* Others wait for this CPU with interrupts disabled, and it must not for them. */
+	local_irq_save(flags);
+	WRITE_ONCE(ctx->others, others);
+	while (others != NONE && !READ_ONCE(ctx->busy))
+		cpu_relax();
 	WRITE_ONCE(ctx->since, ktime_get());
 	cache_tag_flush_all(ctx->domain);
 	WRITE_ONCE(ctx->since, 0);
+	local_irq_restore(flags);
 	KUNIT_EXPECT_FALSE_MSG(test, ctx->rescued, "the submission does not return");
 	KUNIT_EXPECT_FALSE(test, irqs_disabled());
 	if (on_both)
 		cache_tag_unassign_domain(ctx->domain, ctx->second_dev, 1);
 	cache_tag_unassign_domain(ctx->domain, ctx->dev, 1);
+}
+
+static void flush(struct kunit *test, bool on_both)
+{
+	flush_while(test, on_both, NONE);
 }
 
 /* Both IOMMUs get their descriptors before the first wait. */
@@ -517,6 +612,7 @@ static void device_is_silent_for_two(struct kunit *test)
 }
 
 #define PASIDS	20
+#define MANY	200
 
 /* A domain takes two submissions: an IOTLB's, and the device's TLB for each PASID. */
 static void flush_pasids(struct kunit *test)
@@ -567,6 +663,24 @@ static void order_is_kept(struct kunit *test)
 	expect_usable(test);
 }
 
+/* Many PASIDs take as few wait descriptors as there can be. */
+static void waits_are_few(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	u32 pasid;
+
+	for (pasid = 1; pasid <= MANY; pasid++)
+		KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain, ctx->dev, pasid));
+	go_on(ctx);
+	ctx->waits = 0;
+	flush_pasids(test);
+	KUNIT_EXPECT_EQ(test, MANY, ctx->devtlb);
+	KUNIT_EXPECT_EQ(test, DIV_ROUND_UP(1 + MANY, 16), ctx->waits);
+	for (pasid = 1; pasid <= MANY; pasid++)
+		cache_tag_unassign_domain(ctx->domain, ctx->dev, pasid);
+	expect_usable(test);
+}
+
 /* A repeated batch may have to wait for room, and holds no slots meanwhile. */
 static void two_are_aborted(struct kunit *test)
 {
@@ -596,6 +710,119 @@ static void flush_without_room(struct kunit *test)
 	expect_usable(test);
 	flush(test, true);
 	KUNIT_EXPECT_EQ(test, 2, ctx->iotlb);
+}
+
+/* Flush together with others, each of which has @count descriptors. */
+static void flush_with_others(struct kunit *test, enum others others, unsigned int nr,
+			      unsigned int count)
+{
+	struct queue_test *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		qi_desc_iotlb(ctx->iommu, 2, 0, 0, DMA_TLB_DSI_FLUSH, &ctx->other_desc[i]);
+	for (i = 0; i < nr; i++)
+		ctx->other[i] = (struct qi_submission) {
+			.iommu	= ctx->iommu,
+			.count	= count,
+			.state	= QI_POSTED,
+			.desc	= ctx->other_desc,
+		};
+	ctx->nr_others = nr;
+	ctx->waits = 0;
+	flush_while(test, false, others);
+}
+
+/* How many of the others end in @state */
+static unsigned int others_end(struct queue_test *ctx, int state)
+{
+	ktime_t start = ktime_get();
+	unsigned int i, nr = 0, open;
+
+	do {
+		for (open = 0, i = 0; i < ctx->nr_others; i++)
+			open += READ_ONCE(ctx->other[i].state) == QI_LEADS ||
+				READ_ONCE(ctx->other[i].state) == QI_FOLLOWS;
+		cpu_relax();
+	} while (open && ktime_ms_delta(ktime_get(), start) < PATIENCE_MS);
+
+	for (i = 0; i < ctx->nr_others; i++)
+		nr += READ_ONCE(ctx->other[i].state) == state;
+	ctx->nr_others = 0;
+
+	return nr;
+}
+
+/* One CPU writes for all, with a wait descriptor for eight. */
+static void others_wait_together(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	enum others others;
+
+	go_on(ctx);
+	for (others = BEHIND; others <= IN_FRONT; others++) {
+		flush_with_others(test, others, OTHERS, 2);
+		KUNIT_EXPECT_EQ(test, OTHERS, others_end(ctx, QI_COMPLETE));
+		KUNIT_EXPECT_EQ(test, 1 + 2 * OTHERS, ctx->iotlb);
+		KUNIT_EXPECT_EQ(test, 2, ctx->waits);
+		expect_free(test, 0);
+
+		flush_with_others(test, others, 3, 1);
+		KUNIT_EXPECT_EQ(test, 3, others_end(ctx, QI_COMPLETE));
+		KUNIT_EXPECT_EQ(test, 1 + 3, ctx->iotlb);
+		KUNIT_EXPECT_EQ(test, 1, ctx->waits);
+		expect_free(test, 0);
+	}
+	expect_usable(test);
+}
+
+/* What is aborted is so for all who wait together, and this CPU repeats its own. */
+static void others_are_aborted(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	enum others others;
+
+	for (others = BEHIND; others <= IN_FRONT; others++) {
+		ctx->iommu->qi->stall_ms = PATIENCE_MS;
+		WRITE_ONCE(ctx->hw, ABORTING);
+		flush_with_others(test, others, 3, 1);
+		KUNIT_EXPECT_EQ(test, 3, others_end(ctx, QI_ABORTED));
+		KUNIT_EXPECT_EQ(test, RUNNING, READ_ONCE(ctx->hw));
+		KUNIT_EXPECT_EQ(test, 1, ctx->iotlb);
+		expect_free(test, 0);
+	}
+	expect_usable(test);
+}
+
+/* Who finds no room is told so, and does not keep others from theirs. */
+static void others_have_no_room(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	go_on(ctx);
+	flush_with_others(test, BEHIND, 3, ALMOST_HALF);
+	KUNIT_EXPECT_EQ(test, 1, others_end(ctx, QI_NO_ROOM));
+	KUNIT_EXPECT_EQ(test, 1 + 2 * ALMOST_HALF, ctx->iotlb);
+	KUNIT_EXPECT_EQ(test, 1, ctx->waits);
+	expect_free(test, 0);
+	/* This CPU neither: it waits for room. */
+	flush_with_others(test, IN_FRONT, 3, HALF);
+	KUNIT_EXPECT_EQ(test, 1, others_end(ctx, QI_NO_ROOM));
+	KUNIT_EXPECT_EQ(test, 1 + 2 * HALF, ctx->iotlb);
+	KUNIT_EXPECT_EQ(test, 2, ctx->waits);
+	expect_usable(test);
+}
+
+/* Hardware stops: what was given up is so for all, and nobody waits for ever. */
+static void others_are_given_up(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	flush_with_others(test, BEHIND, 3, 1);
+	KUNIT_EXPECT_EQ(test, 3, others_end(ctx, QI_COMPLETE));
+	/* an IOTLB's, a device's and the others' */
+	expect_free(test, 2 + 3 + 1);
+	expect_usable(test);
 }
 
 static void free_queue(struct intel_iommu *iommu)
@@ -683,8 +910,13 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(two_iommus),
 	KUNIT_CASE(device_is_silent_for_two),
 	KUNIT_CASE(order_is_kept),
+	KUNIT_CASE(waits_are_few),
 	KUNIT_CASE(two_are_aborted),
 	KUNIT_CASE(flush_without_room),
+	KUNIT_CASE(others_wait_together),
+	KUNIT_CASE(others_are_aborted),
+	KUNIT_CASE(others_have_no_room),
+	KUNIT_CASE(others_are_given_up),
 	{}
 };
 
