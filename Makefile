@@ -38,7 +38,8 @@ help:
 ##                   migrated, post-copied; a table
 ##   make vmm        nested translation by Debian 13's newest QEMU, for a guest of its own
 ##   make field      what people do in the field, on more machines than "make test":
-##                   limits, types of domains, an untrusted port, kexec, kdump, RMRRs
+##                   limits, types of domains, an untrusted port, kexec, kdump, RMRRs,
+##                   sleep
 ##   make endure     what has to pass every time, again and again, for many hours;
 ##                   in parts: WHAT="reproducer strict vmm kunit" COUNT=n TIME=s
 ##
@@ -145,7 +146,7 @@ vmm: setup
 	@tools/guest/vmm.sh
 
 field: setup
-	@SUITE="field-* kexec-* kdump-* rmrr-*" $(lab)/test.sh
+	@SUITE="field-* kexec-* kdump-* rmrr-* suspend-* nested-suspend" $(lab)/test.sh
 
 endure: setup
 	@$(lab)/endure.sh

@@ -30,11 +30,13 @@ say() { printf 'nested: %s\n' "$*" >&2; }
 
 # boot MODE SUITE LOG QEMU-ARGUMENTS KERNEL-ARGUMENTS
 boot() {
+	local waker=()
+	[ "$2" != suspend ] || waker=("$GUEST/wake.py")
 	rm -f "$3"
 	MACHINE=nested LOG=$3 \
 	ARGS="guest=$2 stage=$1 iommu.strict=1 kunit.enable=1 kunit.filter_glob=none $5" \
 	QEMU_ARGS=$4 \
-		"$ROOT/tools/lab/boot.sh" </dev/null >/dev/null 2>"$3.err"
+		"${waker[@]}" "$ROOT/tools/lab/boot.sh" </dev/null >/dev/null 2>"$3.err"
 }
 
 # run MODE [SUITE [ARGUMENTS]]: boots the guest; its console goes to $RESULTS.
