@@ -11,8 +11,8 @@
 # (vtd_soak.c) and random calls of hostile users (vtd_attack.c), each for that long, on
 # the strict one.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
 # there, and a table of that.  With "bench": what strict unmaps cost there; LATENCY= is the
-# time until the first descriptor is executed, in ns.  KERNEL=, ACCEL= and TIMEOUT= are as
-# for tools/lab/boot.sh.
+# time until the first descriptor is executed, in ns.  KERNEL=, ACCEL=, ARGS= and TIMEOUT=
+# are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
@@ -34,7 +34,7 @@ boot() {
 	[ "$2" != suspend ] || waker=("$GUEST/wake.py")
 	rm -f "$3"
 	MACHINE=nested LOG=$3 \
-	ARGS="guest=$2 stage=$1 iommu.strict=1 kunit.enable=1 kunit.filter_glob=none $5" \
+	ARGS="guest=$2 stage=$1 iommu.strict=1 kunit.enable=1 kunit.filter_glob=none $5 ${ARGS:-}" \
 	QEMU_ARGS=$4 \
 		"${waker[@]}" "$ROOT/tools/lab/boot.sh" </dev/null >/dev/null 2>"$3.err"
 }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs suites in the guest.  "list" prints their names, "run NAME" runs one: the
 # console with its KTAP goes to stdout, the status is 0 when the suite passed and
-# the kernel had nothing to complain about.  KERNEL=, ACCEL=, TIMEOUT= and LOG=
-# are as for tools/lab/boot.sh.
+# the kernel had nothing to complain about.  KERNEL=, ACCEL=, ARGS=, TIMEOUT=
+# and LOG= are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 LAB=$GUEST/../lab
@@ -131,7 +131,7 @@ run() {
 	fi
 	[ "$name" != field-1tib ] || devices+=$(above_1_tib)
 	MACHINE=${stage/none/first} MEMORY=$memory LOG=$log \
-	ARGS="guest=$suite stage=$stage $args" \
+	ARGS="guest=$suite stage=$stage $args ${ARGS:-}" \
 	QEMU_ARGS=$devices \
 		${waker:+"$waker"} "$LAB/boot.sh" || [ "$?$expected" = "1$CRASH" ] || return
 	clean "$log" "$expected"
