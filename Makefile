@@ -39,7 +39,7 @@ help:
 ##                   migrated, post-copied; a table
 ##   make vmm        Debian 13's newest QEMU assigns a device to its own guest, nested
 ##   make field      use in the field, on more machines than "make test": limits,
-##                   types of domains, an untrusted port, kexec, kdump, RMRRs
+##                   types of domains, an untrusted port, kexec, kdump, RMRRs, suspend
 ##   make endure     repeat tests that have to pass every time, for many hours;
 ##                   in parts: WHAT="reproducer strict vmm kunit" COUNT=n TIME=s
 ##
@@ -151,7 +151,7 @@ vmm: setup
 	@tools/guest/vmm.sh
 
 field: setup
-	@SUITE="field-* kexec-* kdump-* rmrr-*" $(lab)/test.sh
+	@SUITE="field-* kexec-* kdump-* rmrr-* suspend-* nested-suspend" $(lab)/test.sh
 
 endure: setup
 	@$(lab)/endure.sh

@@ -10,11 +10,11 @@ CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/
 	  -I$(SELF) -I$(GUEST)
 PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset vtd_demand \
 	    vtd_demand_fail vtd_demand_soak vtd_unpinned demand_bench pasid_bench vtd_dirty vtd_field \
-	    vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth dma_map_benchmark \
+	    vtd_suspend suspend vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth dma_map_benchmark \
 	    pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-MODULES := edu_dma vtd_dma vtd_vfio external_port
+MODULES := edu_dma vtd_dma vtd_vfio external_port firmware_resume
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
 # A kernel without the series: what uses its own interfaces only.
@@ -57,6 +57,8 @@ $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
 $(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
 $(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF)
 $(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
+$(OUT)/bin/suspend: $(GUEST)/suspend.c $(GUEST)/suspend.h $(EDU)
+$(OUT)/bin/vtd_suspend: $(GUEST)/vtd_suspend.c $(GUEST)/suspend.h $(IOPF)
 $(OUT)/bin/vtd_mainline: $(GUEST)/vtd_mainline.c $(IOPF)
 $(OUT)/bin/vtd_mainline: CFLAGS += -pthread
 DEMAND := $(GUEST)/vtd_demand.h $(VMM)
@@ -78,7 +80,7 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Those that use the harness.
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
-	       vtd_demand vtd_demand_fail vtd_field vtd_mainline vtd_sriov vtd_unpinned iommufd \
+	       vtd_demand vtd_demand_fail vtd_field vtd_suspend suspend vtd_mainline vtd_sriov vtd_unpinned iommufd \
 	       iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h

@@ -14,7 +14,7 @@
 # there, and a table of that.  With "bench": the cost of strict unmaps while invalidations
 # take time, by the unpatched kernel and by the patched one; LATENCY= is the time until the
 # first descriptor is executed, in ns, UNPATCHED= another kernel to compare with.  KERNEL=,
-# ACCEL= and TIMEOUT= are as for tools/lab/boot.sh.
+# ACCEL=, ARGS= and TIMEOUT= are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
@@ -32,11 +32,13 @@ say() { printf 'nested: %s\n' "$*" >&2; }
 
 # boot MODE SUITE LOG QEMU-ARGUMENTS KERNEL-ARGUMENTS
 boot() {
+	local waker=()
+	[ "$2" != suspend ] || waker=("$GUEST/wake.py")
 	rm -f "$3"
 	MACHINE=nested LOG=$3 \
-	ARGS="guest=$2 stage=$1 iommu.strict=1 kunit.enable=1 kunit.filter_glob=none $5" \
+	ARGS="guest=$2 stage=$1 iommu.strict=1 kunit.enable=1 kunit.filter_glob=none $5 ${ARGS:-}" \
 	QEMU_ARGS=$4 \
-		"$ROOT/tools/lab/boot.sh" </dev/null >/dev/null 2>"$3.err"
+		"${waker[@]}" "$ROOT/tools/lab/boot.sh" </dev/null >/dev/null 2>"$3.err"
 }
 
 # run MODE [SUITE [ARGUMENTS]]: boots the guest; its console goes to $RESULTS.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs suites in the guest.  "list" prints their names, "run NAME" runs one: the
 # console with its KTAP goes to stdout, the status is 0 when the suite passed and
-# the kernel had nothing to complain about.  KERNEL=, ACCEL=, TIMEOUT= and LOG=
-# are as for tools/lab/boot.sh.
+# the kernel had nothing to complain about.  KERNEL=, ACCEL=, ARGS=, TIMEOUT=
+# and LOG= are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 LAB=$GUEST/../lab
@@ -34,6 +34,9 @@ kexec-legacy      legacy  kexec          2G      watchdog_thresh=60 rcupdate.rcu
 kdump-first       first   kexec          2G      watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 crashkernel=640M
 kdump-second      second  kexec          2G      watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 crashkernel=640M
 kdump-legacy      legacy  kexec          2G      watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 crashkernel=640M
+suspend-first     first   suspend        2G      hugepagesz=2M hugepages=8
+suspend-second    second  suspend        2G      hugepagesz=2M hugepages=8
+suspend-legacy    legacy  suspend        2G      hugepagesz=2M hugepages=8
 rmrr-first        first   rmrr           2G      iommu.strict=1 rmrr=0x70000000 memmap=64K$0x70000000
 rmrr-second       second  rmrr           2G      iommu.strict=1 rmrr=0x70000000 memmap=64K$0x70000000
 rmrr-legacy       legacy  rmrr           2G      iommu.strict=1 rmrr=0x70000000 memmap=64K$0x70000000
@@ -61,7 +64,8 @@ clean() {
 	}
 }
 
-# The disk of "field" and "kexec" is the kernel, behind a port whose slot Linux controls.
+# The disk of "field", "kexec" and "suspend" is the kernel, behind a port whose slot Linux
+# controls.
 disk() {
 	printf '%s' " -drive file=$KERNEL,if=none,id=disk,format=raw,snapshot=on" \
 		" -device pcie-root-port,id=rp,addr=8,chassis=1,slot=1" \
@@ -99,7 +103,7 @@ with_rmrr() {
 }
 
 run() {
-	local name=$1 stage suite memory args log edu devices expected=
+	local name=$1 stage suite memory args log edu devices expected='' waker=''
 	read -r _ stage suite memory args < <(awk -v n="$name" '$1 == n' <<<"$SUITES") ||
 		{ echo "guest: no suite '$name'" >&2; return 2; }
 	[ "$suite" != - ] || MACHINE=$stage exec "$GUEST/run.sh"
@@ -120,15 +124,16 @@ run() {
 	[ "$suite" != rmrr ] || INITRD=$(with_rmrr "$INITRD")
 	[[ $name != kdump-* ]] || expected=$CRASH
 	export KERNEL INITRD
-	if [ "$suite" = field ] || [ "$suite" = kexec ]; then
+	[ "$suite" != suspend ] || waker=$GUEST/wake.py
+	if [[ $suite == @(field|kexec|suspend) ]]; then
 		args+=" disk=$(stat -Lc %s "$KERNEL"),$(sha256sum <"$KERNEL" | cut -d' ' -f1)"
 		devices+=$(disk)
 	fi
 	[ "$name" != field-1tib ] || devices+=$(above_1_tib)
 	MACHINE=${stage/none/first} MEMORY=$memory LOG=$log \
-	ARGS="guest=$suite stage=$stage $args" \
+	ARGS="guest=$suite stage=$stage $args ${ARGS:-}" \
 	QEMU_ARGS=$devices \
-		"$LAB/boot.sh" || [ "$?$expected" = "1$CRASH" ] || return
+		${waker:+"$waker"} "$LAB/boot.sh" || [ "$?$expected" = "1$CRASH" ] || return
 	clean "$log" "$expected"
 	# no pipe: its writer must not die of a reader that has seen enough
 	grep -aqx $'guest: status 0\r*' "$log"

@@ -54,7 +54,7 @@ kernel() {
 is_left_out() {
 	[ "${wanted[*]}" = '*' ] &&
 	[[ $1 == kunit-second || $1 == bench-* ||
-	   $1 == @(field|kexec)-* && $1 != *-first || $1 == @(kdump|rmrr)-* ]]
+	   $1 == @(field|kexec|suspend)-* && $1 != *-first || $1 == @(kdump|rmrr)-* ]]
 }
 
 is_wanted() {
@@ -134,7 +134,7 @@ guest_suites() {
 any_wanted() {
 	local name
 	for name in kunit-first kunit-second nested-strict nested-queue \
-		    nested-attack nested-demand nested-demand-normal $("$ROOT/tools/guest/suite.sh" list); do
+		    nested-attack nested-suspend nested-demand nested-demand-normal $("$ROOT/tools/guest/suite.sh" list); do
 		! is_wanted "$1$name" || return 0
 	done
 	return 1
@@ -166,6 +166,7 @@ if [ "${1:-}" = --debug ]; then
 		suite "$variant-nested-strict" "$ROOT/tools/guest/nested.sh" ktap strict
 		suite "$variant-nested-queue" "$ROOT/tools/guest/nested.sh" ktap queue
 		suite "$variant-nested-attack" "$ROOT/tools/guest/nested.sh" ktap strict attack
+		suite "$variant-nested-suspend" "$ROOT/tools/guest/nested.sh" ktap strict suspend
 		suite "$variant-nested-demand" "$ROOT/tools/guest/nested.sh" ktap strict demand
 		suite "$variant-nested-demand-normal" "$ROOT/tools/guest/nested.sh" ktap normal demand
 	done
@@ -190,6 +191,7 @@ else
 	suite nested-report "$ROOT/tools/guest/nested.sh" ktap normal report
 	suite nested-queue "$ROOT/tools/guest/nested.sh" ktap queue
 	suite nested-attack "$ROOT/tools/guest/nested.sh" ktap strict attack
+	suite nested-suspend "$ROOT/tools/guest/nested.sh" ktap strict suspend
 	suite nested-demand "$ROOT/tools/guest/nested.sh" ktap strict demand
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
 	if is_wanted kasan-kunit-first; then

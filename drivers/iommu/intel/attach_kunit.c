@@ -297,6 +297,88 @@ static void pasid_back_without_memory(struct kunit *test)
 	}
 }
 
+static int never_called(struct iopf_group *group)
+{
+	return -ENODEV;
+}
+
+static void free_queue(void *queue)
+{
+	iopf_queue_free(queue);
+}
+
+/* A function that has no page requests on, and can have */
+static struct pci_dev *requester(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct pci_dev *pdev = vtd_fake_pci_dev(test, ctx->dev);
+
+	/* no request in its queue: head is tail */
+	iommu->reg = (void __force __iomem *)vtd_fake_page(test);
+	init_waitqueue_head(&iommu->prq_handled);
+	iommu->iommu.ops = &intel_iommu_ops;
+	iommu->iopf_queue = iopf_queue_alloc("vtd-fake");
+	KUNIT_ASSERT_NOT_NULL(test, iommu->iopf_queue);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_queue,
+							   iommu->iopf_queue));
+	info->pri_supported = 1;
+	ctx->dev = &pdev->dev;
+
+	return pdev;
+}
+
+/*
+ * The old domain was the last that wanted page requests: for the way back to it they come
+ * on again, though there is no memory left.
+ */
+static void page_requests_back_without_memory(struct kunit *test)
+{
+	struct dmar_domain *old = nested(test), *new = nested(test), *home;
+	struct attach_test *ctx = test->priv;
+	struct pci_dev *pdev = requester(test);
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	int ret;
+
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_reserves, ctx->dev));
+	old->domain.iopf_handler = never_called;
+
+	vtd_fake_watch(test, ctx->dev, PASID, GVA);
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(ctx->dev, PASID, old, NULL));
+	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
+	KUNIT_ASSERT_EQ(test, 0, set_pasid(ctx->dev, PASID, new, old));
+	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
+	kunit_fail_allocations(true);
+	ret = set_pasid(ctx->dev, PASID, old, new);
+	kunit_fail_allocations(false);
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
+	vtd_fake_expect(test, ctx->dev, PASID, GVA, HOST_DATA);
+	remove_pasid(ctx->dev, PASID, old);
+	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
+
+	/* The same of the RID, from which the default domain takes over in the end. */
+	home = vtd_fake_domain(test, ctx->dev, 0);
+	home->domain.type = IOMMU_DOMAIN_DMA;
+	KUNIT_ASSERT_EQ(test, 0, cache_tag_fill(&info->rid_tags));
+	KUNIT_ASSERT_EQ(test, 0, attach(test, home));
+	KUNIT_ASSERT_EQ(test, 0, attach(test, old));
+	KUNIT_ASSERT_EQ(test, 0, attach(test, new));
+	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
+	kunit_fail_allocations(true);
+	ret = attach(test, old);
+	kunit_fail_allocations(false);
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
+	expect(test, GVA, HOST_DATA);
+	kunit_fail_allocations(true);
+	ret = attach(test, home);
+	kunit_fail_allocations(false);
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
+}
+
 /* Domain IDs */
 
 struct ids {
@@ -554,17 +636,12 @@ static void table_for_all_pasids(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct pci_dev *pdev = vtd_fake_pci_dev(test, ctx->dev);
 	struct pasid_table *table = info->pasid_table;
 	unsigned int pss;
-	struct pci_dev *pdev;
 
-	pdev = kunit_kzalloc(test, sizeof(*pdev), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, pdev);
 	pdev->error_state = pci_channel_io_perm_failure;
 	pdev->pasid_cap = PCI_CFG_SPACE_SIZE;
-	device_initialize(&pdev->dev);
-	pdev->dev.bus = &pci_bus_type;
-	pdev->dev.iommu = ctx->dev->iommu;
 
 	for (pss = 0; pss < 20; pss++) {
 		u32 max = 2U << pss;
@@ -592,8 +669,8 @@ static int attach_test_init(struct kunit *test)
 	if (ret)
 		return ret;
 
-	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING),
-				   true);
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_NESTING,
+							ECAP_NESTING | ECAP_PRS), true);
 	ctx->parent = vtd_fake_domain(test, ctx->dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
 	vtd_guest_map(test, ctx->parent, GUEST_DATA, HOST_DATA, SZ_4K);
 	ctx->table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA);
@@ -617,6 +694,7 @@ static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(rid_without_memory_legacy),
 	KUNIT_CASE(back_without_memory),
 	KUNIT_CASE(pasid_back_without_memory),
+	KUNIT_CASE(page_requests_back_without_memory),
 	KUNIT_CASE(ids_for_rids),
 	KUNIT_CASE(ids_for_other_users),
 	KUNIT_CASE(rid_without_id),

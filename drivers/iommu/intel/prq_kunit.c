@@ -79,6 +79,7 @@ struct prq_test {
 	struct client flat, level1, level2;
 	struct iommu_attach_handle handle;
 	u64 before[IOPF_EVENTS];
+	int open_at_answer;
 };
 
 static struct dmar_domain *paging(struct kunit *test, u32 flags)
@@ -631,6 +632,34 @@ static void flood_of_groups(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_TOO_MANY));
 	while (atomic_read(&ctx->flat.nr))
 		answer(&ctx->flat, IOMMU_PAGE_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
+	off_pasid(test, domain);
+}
+
+static void look_at_open_requests(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+
+	ctx->open_at_answer = open_requests(test);
+}
+
+/* The device has its credits back with the answer, and may use them at once. */
+static void counted_off_before_answer(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+	struct prq_test *ctx = test->priv;
+
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(1));
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(1) | SZ_4K);
+	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(2));
+	pass(test);
+	KUNIT_ASSERT_EQ(test, 2, atomic_read(&ctx->flat.nr));
+	KUNIT_EXPECT_EQ(test, 3, open_requests(test));
+	ctx->fake.meanwhile = look_at_open_requests;
+	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_NULL(test, ctx->fake.meanwhile);
+	KUNIT_EXPECT_EQ(test, open_requests(test), ctx->open_at_answer);
+	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
 	off_pasid(test, domain);
 }
@@ -1475,7 +1504,6 @@ static void make_queue(struct kunit *test)
 	iommu->iommu.ops = &intel_iommu_ops;
 	ctx->dev->iommu->iommu_dev = &iommu->iommu;
 	ctx->dev->iommu->max_pasids = 64;
-	mutex_init(&ctx->dev->iommu->lock);
 	ctx->group = iommu_group_alloc();
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->group);
 	ctx->dev->iommu_group = ctx->group;
@@ -1517,6 +1545,7 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(level_pinned),
 	KUNIT_CASE(group_of_two_levels),
 	KUNIT_CASE(flood_of_groups),
+	KUNIT_CASE(counted_off_before_answer),
 	KUNIT_CASE(flood_of_parts),
 	KUNIT_CASE(groups_of_pasids),
 	KUNIT_CASE(client_refuses),

@@ -32,14 +32,16 @@
 #define HALF		127		/* two leave no room for anything */
 #define LOOK_US		10		/* between two reads of registers */
 #define OTHERS		10		/* submissions, more than one wait descriptor is for */
+#define NO_TYPE		0xf
 
 /*
  * SILENT: a device does not answer, and the IOMMU does not say which one.
  * LOCKED: it runs, while another CPU has the lock of the queue.
  * ABORTING: a device times out when only the first submission has been fetched; then
  *	it runs.
+ * REFUSING: it runs until it finds a descriptor of no type, until the error is cleared.
  */
-enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING };
+enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING, REFUSING };
 
 /*
  * Other CPUs, which hardware's plays: they find the queue busy after the test's CPU, which
@@ -55,6 +57,7 @@ enum others { NONE, BEHIND, IN_FRONT };
  * executed: time of the last executed descriptor, if it is slow
  * rescued: the submission did not return
  * time_outs: errors of the device that does not answer
+ * refused: descriptors without a type
  * iotlb: executed descriptors for an IOTLB
  * devtlb: descriptors for a device's TLB that were executed since
  * aborted: slots held by aborted submissions at the next time-out
@@ -78,7 +81,7 @@ struct queue_test {
 	enum hardware hw;
 	ktime_t since, executed;
 	bool rescued;
-	unsigned int time_outs;
+	unsigned int time_outs, refused;
 	unsigned int looks, iotlb, devtlb, aborted, both, waits;
 	enum others others;
 	bool busy;
@@ -163,8 +166,8 @@ static bool names_a_device(struct queue_test *ctx)
 }
 
 /*
- * The register is memory. A second bit beside ITE tells whether the driver has written
- * ITE since, which clears it.
+ * The register is memory. A second bit beside the error's tells whether the driver has
+ * written that since, which clears it.
  */
 static u32 read_fault(struct intel_iommu *iommu)
 {
@@ -172,7 +175,7 @@ static u32 read_fault(struct intel_iommu *iommu)
 	u32 status = readl(iommu->reg + DMAR_FSTS_REG);
 
 	ctx->looks++;
-	return status == DMA_FSTS_ITE ? 0 : status;
+	return status == DMA_FSTS_ITE || status == DMA_FSTS_IQE ? 0 : status;
 }
 
 /* All descriptors are fetched, and wait descriptors dropped. */
@@ -215,6 +218,26 @@ static void abort_first(struct queue_test *ctx)
 	} while ((desc->qw0 & 0xf) != QI_IWD_TYPE);
 	writel(at << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
 	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
+}
+
+/* It stands at the descriptor, and fetches that again when the error is cleared. */
+static void execute_or_refuse(struct queue_test *ctx)
+{
+	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
+	struct qi_desc *desc;
+
+	if (status == DMA_FSTS_IQE)
+		writel(0, ctx->iommu->reg + DMAR_FSTS_REG);
+	else if (status)
+		return;
+	for (; !is_idle(ctx->iommu); execute(ctx, 1)) {
+		desc = ctx->iommu->qi->desc + (reg(ctx, DMAR_IQH_REG) << SHIFT);
+		if ((desc->qw0 & 0xf) == NO_TYPE) {
+			ctx->refused++;
+			writel(DMA_FSTS_IQE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
+			return;
+		}
+	}
 }
 
 /* Keep the lock until the submission has returned, or will not. */
@@ -314,6 +337,8 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 		let_time_run_out(ctx);
 	if (READ_ONCE(ctx->hw) == ABORTING)
 		abort_first(ctx);
+	if (READ_ONCE(ctx->hw) == REFUSING)
+		execute_or_refuse(ctx);
 	if (READ_ONCE(ctx->hw) == LOCKED && !is_idle(ctx->iommu))
 		execute_locked(ctx);
 	complete_others(ctx);
@@ -411,6 +436,41 @@ static void comes_back_in_part(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, reg(ctx, DMAR_IQH_REG), 4);
 	go_on(ctx);
 	KUNIT_EXPECT_EQ(test, 0, submit(test, 0, 4));
+	expect_usable(test);
+}
+
+/* The first of @count descriptors has no type. */
+static int submit_bad(struct kunit *test, unsigned int count)
+{
+	struct qi_desc *desc;
+	unsigned int i;
+
+	desc = kunit_kcalloc(test, count, sizeof(*desc), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, desc);
+	for (i = 0; i < count; i++)
+		desc[i].qw0 = i ? QI_IOTLB_TYPE | QI_IOTLB_GRAN(DMA_TLB_DSI_FLUSH) : NO_TYPE;
+
+	return submit_desc(test, desc, count);
+}
+
+/* The next submitter clears an error of a submission that was given up, even without room. */
+static void refuses_what_was_given_up(struct kunit *test)
+{
+	const unsigned int count[] = { 2, ALMOST_ALL };
+	struct queue_test *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(count); i++) {
+		ctx->iommu->qi->stall_ms = STALL_MS;
+		WRITE_ONCE(ctx->hw, STOPPED);
+		KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit_bad(test, count[i]));
+		ctx->iommu->qi->stall_ms = PATIENCE_MS;
+		WRITE_ONCE(ctx->hw, REFUSING);
+		KUNIT_EXPECT_EQ(test, 0, submit(test, ALMOST_HALF, 2));
+		KUNIT_EXPECT_EQ(test, i + 1, ctx->refused);
+	}
+	/* One that is waited for is its submitter's error. */
+	KUNIT_EXPECT_EQ(test, -EINVAL, submit_bad(test, 2));
 	expect_usable(test);
 }
 
@@ -900,6 +960,7 @@ static int queue_init(struct kunit *test)
 static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(stops_and_goes_on),
 	KUNIT_CASE(comes_back_in_part),
+	KUNIT_CASE(refuses_what_was_given_up),
 	KUNIT_CASE_SLOW(is_slow),
 	KUNIT_CASE(has_no_room),
 	KUNIT_CASE(is_set_up_anew),

@@ -195,20 +195,8 @@ static int removal_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, ctx->queue);
 	iommu->iopf_queue = ctx->queue;
 
-	ctx->pdev = kunit_kzalloc(test, sizeof(*ctx->pdev), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, ctx->pdev);
-	ctx->pdev->bus = kunit_kzalloc(test, sizeof(*ctx->pdev->bus), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, ctx->pdev->bus);
-	ctx->pdev->bus->sysdata = kunit_kzalloc(test, sizeof(struct pci_sysdata), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, ctx->pdev->bus->sysdata);
-	ctx->pdev->error_state = pci_channel_io_normal;
-	device_initialize(&ctx->pdev->dev);
-	ctx->pdev->dev.bus = &pci_bus_type;
-	ctx->pdev->dev.iommu = dev->iommu;
-	dev->iommu->iommu_dev = &iommu->iommu;
-	mutex_init(&dev->iommu->lock);
+	ctx->pdev = vtd_fake_pci_dev(test, dev);
 	info = dev_iommu_priv_get(dev);
-	info->dev = &ctx->pdev->dev;
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->queue, &ctx->pdev->dev));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, release, ctx));
 	info->pri_enabled = 1;

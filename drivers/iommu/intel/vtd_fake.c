@@ -28,6 +28,8 @@
 #define FAKE_SEQ_ID	0x20000		/* far from those of real IOMMUs */
 #define FAKE_BUS	0x40
 #define FAKE_QDEP	5
+#define FAKE_PRI	PCI_CFG_SPACE_SIZE	/* in configuration space */
+#define FAKE_REQUESTS	64
 #define FAKE_HAW	46
 #define FAKE_DIDS	256
 #define FAKE_PASIDS	64		/* as many as one PASID table holds */
@@ -225,6 +227,14 @@ static void fake_context_table(struct kunit *test, struct intel_iommu *iommu)
 	vtd_written_back(fake->machine, root, sizeof(*root));
 }
 
+/* What the core does when it frees it */
+static void free_reserve(void *data)
+{
+	struct dev_iommu *dev_iommu = data;
+
+	kfree(dev_iommu->fault_param_reserve);
+}
+
 /**
  * vtd_fake_device() - a device of a fake IOMMU
  * @test: the test
@@ -266,6 +276,8 @@ struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bo
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS
 	info->debugfs_dentry = ERR_PTR(-ENODEV);	/* show nothing */
 #endif
+	mutex_init(&dev_iommu->lock);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_reserve, dev_iommu));
 	dev->iommu = dev_iommu;
 	scoped_guard(mutex, &iommu_probe_device_lock)
 		dev_iommu_priv_set(dev, info);
@@ -277,6 +289,73 @@ struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bo
 		KUNIT_ASSERT_EQ(test, 0, intel_pasid_setup_sm_context(dev));
 
 	return dev;
+}
+
+/* A bus whose one device has a configuration space that is memory */
+struct fake_bus {
+	struct pci_bus bus;
+	struct pci_sysdata sysdata;
+	u8 config[2 * PCI_CFG_SPACE_SIZE];
+};
+
+static int fake_config_read(struct pci_bus *bus, unsigned int devfn, int where, int size,
+			    u32 *val)
+{
+	*val = 0;
+	memcpy(val, container_of(bus, struct fake_bus, bus)->config + where, size);
+
+	return PCIBIOS_SUCCESSFUL;
+}
+
+static int fake_config_write(struct pci_bus *bus, unsigned int devfn, int where, int size,
+			     u32 val)
+{
+	memcpy(container_of(bus, struct fake_bus, bus)->config + where, &val, size);
+
+	return PCIBIOS_SUCCESSFUL;
+}
+
+static struct pci_ops fake_config_ops = {
+	.read	= fake_config_read,
+	.write	= fake_config_write,
+};
+
+/**
+ * vtd_fake_pci_dev() - a PCI function in the place of a device
+ * @test: the test
+ * @dev: the device, which is used no more
+ *
+ * It can make page requests (PRI), as it has stopped to, and nothing else.
+ *
+ * Return: the function.
+ */
+struct pci_dev *vtd_fake_pci_dev(struct kunit *test, struct device *dev)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+	struct fake_bus *bus;
+	struct pci_dev *pdev;
+
+	pdev = kunit_kzalloc(test, sizeof(*pdev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pdev);
+	bus = kunit_kzalloc(test, sizeof(*bus), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, bus);
+
+	bus->bus.ops = &fake_config_ops;
+	bus->bus.sysdata = &bus->sysdata;
+	bus->config[FAKE_PRI + PCI_PRI_STATUS + 1] = PCI_PRI_STATUS_STOPPED >> 8;
+	bus->config[FAKE_PRI + PCI_PRI_MAX_REQ] = FAKE_REQUESTS;
+	pdev->bus = &bus->bus;
+	pdev->devfn = info->devfn;
+	pdev->error_state = pci_channel_io_normal;
+	pdev->pri_cap = FAKE_PRI;
+	pdev->pasid_required = 1;
+	device_initialize(&pdev->dev);
+	pdev->dev.bus = &pci_bus_type;
+	pdev->dev.iommu = dev->iommu;
+	dev->iommu->iommu_dev = &info->iommu->iommu;
+	info->dev = &pdev->dev;
+
+	return pdev;
 }
 
 /**

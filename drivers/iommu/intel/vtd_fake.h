@@ -18,6 +18,7 @@ struct dmar_domain;
 struct intel_iommu;
 struct iommu_domain;
 struct kunit;
+struct pci_dev;
 
 /* Everything that nesting needs; page walks are coherent */
 #define CAP_NESTING	(CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(48) | CAP_SS2M | CAP_SS1G | \
@@ -74,6 +75,7 @@ typedef void (*vtd_fake_fn)(void *data);
 int vtd_fake_init(struct kunit *test, struct vtd_fake *fake);
 struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap);
 struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bool ats);
+struct pci_dev *vtd_fake_pci_dev(struct kunit *test, struct device *dev);
 void *vtd_fake_page(struct kunit *test);
 
 struct intel_iommu *vtd_fake_iommu_of(struct device *dev);
