@@ -5,6 +5,7 @@
  * translations.
  */
 
+#include <kunit/test-bug.h>
 #include <kunit/test.h>
 #include <linux/bitmap.h>
 #include <linux/cred.h>
@@ -207,6 +208,144 @@ static void rid_without_memory_legacy(struct kunit *test)
 	old = vtd_fake_domain(test, ctx->dev, 0);
 	vtd_guest_map(test, old, GUEST_DATA, HOST_DATA, SZ_4K);
 	replace_without_memory(test, old);
+}
+
+/* A PCI device in legacy mode: its ATS is on from the attachment on. */
+
+#define ATS_CAP		0x100
+
+struct ats_bus {
+	struct pci_bus bus;
+	struct pci_sysdata sysdata;
+	struct pci_dev pdev;
+	struct dmar_domain *domain;
+	bool fail;			/* there is no memory left when ATS is on */
+	void (*meanwhile)(struct ats_bus *ats);	/* when ATS is switched off */
+	unsigned int descs;
+};
+
+static int ats_bus_read(struct pci_bus *bus, unsigned int devfn, int where, int size, u32 *val)
+{
+	*val = 0;
+	if (where == PCI_VENDOR_ID)
+		*val = PCI_VENDOR_ID_INTEL;
+	if (where == ATS_CAP + PCI_ATS_CAP)
+		*val = PCI_ATS_CAP_PAGE_ALIGNED;
+
+	return PCIBIOS_SUCCESSFUL;
+}
+
+/* Another user of the domain unmaps when the device can fill its TLB. */
+static int ats_bus_write(struct pci_bus *bus, unsigned int devfn, int where, int size, u32 val)
+{
+	struct ats_bus *ats = container_of(bus, struct ats_bus, bus);
+	struct attach_test *ctx = kunit_get_current_test()->priv;
+
+	if (val & PCI_ATS_CTRL_ENABLE) {
+		/* The device translates all that it can. */
+		vtd_stored(ctx->fake.machine);
+		iommu_unmap(&ats->domain->domain, GUEST_DATA, SZ_4K);
+		kunit_fail_allocations(ats->fail);
+	} else if (ats->meanwhile) {
+		ats->meanwhile(ats);
+	}
+
+	return PCIBIOS_SUCCESSFUL;
+}
+
+static struct pci_ops ats_bus_ops = {
+	.read	= ats_bus_read,
+	.write	= ats_bus_write,
+};
+
+static struct ats_bus *ats_bus(struct kunit *test)
+{
+	struct ats_bus *ats = kunit_kzalloc(test, sizeof(*ats), GFP_KERNEL);
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info;
+
+	KUNIT_ASSERT_NOT_NULL(test, ats);
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_LEGACY, ECAP_LEGACY),
+				   true);
+	ats->domain = vtd_fake_domain(test, ctx->dev, 0);
+	vtd_guest_map(test, ats->domain, GUEST_DATA, HOST_DATA, SZ_4K);
+	vtd_guest_map(test, ats->domain, GUEST_DATA + SZ_4K, HOST_DATA + SZ_4K, SZ_4K);
+
+	info = dev_iommu_priv_get(ctx->dev);
+	ats->bus.sysdata = &ats->sysdata;
+	ats->bus.ops = &ats_bus_ops;
+	ats->bus.number = info->bus;
+	ats->pdev.bus = &ats->bus;
+	ats->pdev.devfn = info->devfn;
+	ats->pdev.error_state = pci_channel_io_normal;
+	ats->pdev.ats_cap = ATS_CAP;
+	device_initialize(&ats->pdev.dev);
+	ats->pdev.dev.bus = &pci_bus_type;
+	ats->pdev.dev.iommu = ctx->dev->iommu;
+	info->dev = &ats->pdev.dev;
+	info->ats_enabled = 0;
+
+	return ats;
+}
+
+/*
+ * What others unmap from the domain while ATS is switched on is invalidated in the device's
+ * TLB, too; or it has none.
+ */
+static void ats_comes_before_entry(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info;
+	struct ats_bus *ats;
+	unsigned int fail;
+	int ret;
+
+	for (fail = 0; fail <= IS_ENABLED(CONFIG_FAULT_INJECTION); fail++) {
+		ats = ats_bus(test);
+		ats->fail = fail;
+		vtd_fake_watch(test, ctx->dev, IOMMU_NO_PASID, GUEST_DATA);
+		ret = attach_to(&ats->pdev.dev, ats->domain);
+		kunit_fail_allocations(false);
+		KUNIT_EXPECT_EQ(test, 0, ret);
+		info = dev_iommu_priv_get(ctx->dev);
+		KUNIT_EXPECT_EQ(test, !fail, (bool)info->ats_enabled);
+		expect_gone(test, GUEST_DATA);
+		expect(test, GUEST_DATA + SZ_4K, HOST_DATA + SZ_4K);
+
+		device_block_translation(&ats->pdev.dev);
+		KUNIT_EXPECT_FALSE(test, info->ats_enabled);
+		expect_unused(test, ats->domain);
+		info->dev = ctx->dev;
+	}
+}
+
+static void flush_meanwhile(struct ats_bus *ats)
+{
+	struct attach_test *ctx = kunit_get_current_test()->priv;
+
+	ats->descs -= ctx->fake.descs;
+	intel_pasid_flush_devtlb(&ats->pdev.dev, IOMMU_NO_PASID);
+	ats->descs += ctx->fake.descs;
+}
+
+/* A device whose ATS is being switched off for a reset is asked nothing: see pasid_change_bit() */
+static void reset_flushes_nothing(struct kunit *test)
+{
+	struct ats_bus *ats = ats_bus(test);
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+
+	KUNIT_ASSERT_EQ(test, 0, attach_to(&ats->pdev.dev, ats->domain));
+	flush_meanwhile(ats);
+	KUNIT_EXPECT_EQ(test, 1, ats->descs);
+	ats->meanwhile = flush_meanwhile;
+	intel_iommu_ops.reset_prepare(&ats->pdev.dev);
+	ats->meanwhile = NULL;
+	KUNIT_EXPECT_EQ(test, 1, ats->descs);
+	intel_iommu_ops.reset_done(&ats->pdev.dev);
+	KUNIT_EXPECT_TRUE(test, info->ats_enabled);
+	device_block_translation(&ats->pdev.dev);
+	info->dev = ctx->dev;
 }
 
 static void free_reserves(void *dev)
@@ -692,6 +831,8 @@ static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(attached_again),
 	KUNIT_CASE(rid_without_memory),
 	KUNIT_CASE(rid_without_memory_legacy),
+	KUNIT_CASE(ats_comes_before_entry),
+	KUNIT_CASE(reset_flushes_nothing),
 	KUNIT_CASE(back_without_memory),
 	KUNIT_CASE(pasid_back_without_memory),
 	KUNIT_CASE(page_requests_back_without_memory),

@@ -7,6 +7,7 @@
 
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
+#include <linux/console.h>
 #include <linux/hrtimer.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
@@ -24,6 +25,7 @@
 #define STALL_MS	100	/* of hardware that has stopped */
 #define PATIENCE_MS	20000	/* with hardware that runs, in a machine that is busy */
 #define SLOW_MS		500	/* for a descriptor, of hardware that is slow */
+#define LATE_MS		500	/* several STALL_MS, in which others free nothing */
 #define RESCUE_MS	60000	/* more than any submission may take */
 #define PERIOD		ms_to_ktime(1)
 #define SHIFT		5		/* descriptors in scalable mode */
@@ -40,8 +42,13 @@
  * ABORTING: a device times out when only the first submission has been fetched; then
  *	it runs.
  * REFUSING: it runs until it finds a descriptor of no type, until the error is cleared.
+ * HELD: it has stopped until the second IOMMU's slots are free, while it holds others.
+ * MARKED: another CPU has aborted all, and still has the lock.
+ * INVALID: it does not take a wait descriptor, but will when that is written again.
  */
-enum hardware { STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING, REFUSING };
+enum hardware {
+	STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING, REFUSING, HELD, MARKED, INVALID,
+};
 
 /*
  * Other CPUs, which hardware's plays: they find the queue busy after the test's CPU, which
@@ -60,6 +67,7 @@ enum others { NONE, BEHIND, IN_FRONT };
  * refused: descriptors without a type
  * iotlb: executed descriptors for an IOTLB
  * devtlb: descriptors for a device's TLB that were executed since
+ * descs: executed descriptors, without wait descriptors
  * aborted: slots held by aborted submissions at the next time-out
  * both: how often both IOMMUs had something to do
  * looks: reads of the fault status register
@@ -67,6 +75,13 @@ enum others { NONE, BEHIND, IN_FRONT };
  * others: where the submissions of other CPUs are to be posted
  * busy: another CPU has the queue, until this one has come
  * nr_others: how many there are
+ * late: they leave their slots alone until this one has waited for LATE_MS
+ * round: the head goes round meanwhile, and slots become free
+ * tail: of the second IOMMU, when this one has posted nothing
+ * early: its slots were free while the first one had something to do
+ * console, task: a console that sees what is printed, and who must not print meanwhile
+ * printed: who did
+ * printed_locked: with the queue's lock held
  * other, other_desc: these
  * interrupt: a timer of this CPU, which submits as well
  * interrupt_desc: its descriptor
@@ -82,10 +97,13 @@ struct queue_test {
 	ktime_t since, executed;
 	bool rescued;
 	unsigned int time_outs, refused;
-	unsigned int looks, iotlb, devtlb, aborted, both, waits;
+	unsigned int looks, iotlb, devtlb, descs, aborted, both, waits;
 	enum others others;
 	bool busy;
-	unsigned int nr_others;
+	unsigned int nr_others, tail;
+	bool late, round, early, printed, printed_locked;
+	struct console console;
+	struct task_struct *task;
 	struct qi_submission other[OTHERS];
 	struct qi_desc other_desc[HALF];
 	struct hrtimer interrupt;
@@ -123,6 +141,7 @@ static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsign
 			ctx->devtlb = 0;
 		}
 		ctx->devtlb += is_for_a_device(desc);
+		ctx->descs += (desc->qw0 & 0xf) != QI_IWD_TYPE;
 		if ((desc->qw0 & 0xf) == QI_IWD_TYPE && desc->qw0 & QI_IWD_STATUS_WRITE) {
 			ctx->waits++;
 			WRITE_ONCE(*(u32 *)phys_to_virt(desc->qw1), desc->qw0 >> 32);
@@ -166,7 +185,7 @@ static bool names_a_device(struct queue_test *ctx)
 }
 
 /*
- * The register is memory. A second bit beside the error's tells whether the driver has
+ * The register is memory. A second bit beside ITE or IQE tells whether the driver has
  * written that since, which clears it.
  */
 static u32 read_fault(struct intel_iommu *iommu)
@@ -240,12 +259,24 @@ static void execute_or_refuse(struct queue_test *ctx)
 	}
 }
 
+static void mark_all(struct queue_test *ctx)
+{
+	struct q_inval *qi = ctx->iommu->qi;
+	unsigned int i;
+
+	for (i = 0; i < QI_LENGTH; i++)
+		cmpxchg(&qi->desc_status[i], QI_IN_USE, QI_ABORT);
+	writel(reg(ctx, DMAR_IQT_REG) << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
+}
+
 /* Keep the lock until the submission has returned, or will not. */
-static void execute_locked(struct queue_test *ctx)
+static void execute_locked(struct queue_test *ctx, bool mark)
 {
 	ktime_t since = READ_ONCE(ctx->since), start = ktime_get();
 
 	raw_spin_lock(&ctx->iommu->qi->q_lock);
+	if (mark)
+		mark_all(ctx);
 	execute(ctx, QI_LENGTH);
 	while (since && READ_ONCE(ctx->since) == since && !ctx->rescued) {
 		cpu_relax();
@@ -253,6 +284,41 @@ static void execute_locked(struct queue_test *ctx)
 			WRITE_ONCE(ctx->rescued, true);
 	}
 	raw_spin_unlock(&ctx->iommu->qi->q_lock);
+}
+
+static void wait_for_second(struct queue_test *ctx)
+{
+	ktime_t since = READ_ONCE(ctx->since);
+	bool busy = false;
+	unsigned int i;
+
+	if (!since || is_idle(ctx->iommu))
+		return;
+	for (i = 0; i < QI_LENGTH; i++)
+		busy |= READ_ONCE(ctx->second->qi->desc_status[i]) != QI_FREE;
+	ctx->early = !busy && iommu_reg(ctx->second, DMAR_IQT_REG) != ctx->tail;
+	if (ctx->early || ktime_ms_delta(ktime_get(), since) > LATE_MS)
+		WRITE_ONCE(ctx->hw, RUNNING);
+}
+
+static void refuse_wait(struct queue_test *ctx)
+{
+	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
+	struct qi_desc *desc;
+
+	if (status == DMA_FSTS_IQE) {
+		writel(0, ctx->iommu->reg + DMAR_FSTS_REG);
+		WRITE_ONCE(ctx->hw, RUNNING);
+	}
+	while (!status && !is_idle(ctx->iommu)) {
+		desc = ctx->iommu->qi->desc + (reg(ctx, DMAR_IQH_REG) << SHIFT);
+		if ((desc->qw0 & 0xf) == QI_IWD_TYPE) {
+			desc->qw0 = 0;
+			writel(DMA_FSTS_IQE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
+			break;
+		}
+		execute(ctx, 1);
+	}
 }
 
 static void add_others(struct queue_test *ctx)
@@ -301,13 +367,18 @@ static void meet_others(struct queue_test *ctx)
 static void complete_others(struct queue_test *ctx)
 {
 	struct qi_submission *sub;
+	int ret;
 
+	if (READ_ONCE(ctx->late))
+		return;
 	for (sub = ctx->other; sub < ctx->other + ctx->nr_others; sub++) {
 		if (READ_ONCE(sub->state) != QI_LEADS ||
 		    (ctx->iommu->qi->desc_status[sub->wait_index] == QI_IN_USE &&
 		     readl(ctx->iommu->reg + DMAR_FSTS_REG) != (DMA_FSTS_ITE | DMA_FSTS_PFO)))
 			continue;
-		sub->state = qi_complete(sub) ? QI_COMPLETE : QI_ABORTED;
+		ret = qi_complete(sub);
+		if (ret != -EINPROGRESS)
+			sub->state = ret ? QI_ABORTED : QI_COMPLETE;
 	}
 }
 
@@ -340,7 +411,19 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 	if (READ_ONCE(ctx->hw) == REFUSING)
 		execute_or_refuse(ctx);
 	if (READ_ONCE(ctx->hw) == LOCKED && !is_idle(ctx->iommu))
-		execute_locked(ctx);
+		execute_locked(ctx, false);
+	if (READ_ONCE(ctx->hw) == MARKED && !is_idle(ctx->iommu))
+		execute_locked(ctx, true);
+	if (READ_ONCE(ctx->hw) == HELD)
+		wait_for_second(ctx);
+	if (READ_ONCE(ctx->hw) == INVALID)
+		refuse_wait(ctx);
+	if (READ_ONCE(ctx->round))
+		WRITE_ONCE(ctx->iommu->qi->reclaimed, ctx->iommu->qi->reclaimed + QI_LENGTH);
+	if (READ_ONCE(ctx->late) && since && ktime_ms_delta(ktime_get(), since) > LATE_MS) {
+		WRITE_ONCE(ctx->hw, RUNNING);
+		WRITE_ONCE(ctx->late, false);
+	}
 	complete_others(ctx);
 	hrtimer_forward_now(timer, PERIOD);
 
@@ -619,6 +702,7 @@ static void flush_while(struct kunit *test, bool on_both, enum others others)
 		KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain,
 								 ctx->second_dev, 1));
 	ctx->iotlb = 0;
+	ctx->descs = 0;
 	/* Others wait for this CPU with interrupts disabled, and it must not for them. */
 	local_irq_save(flags);
 	WRITE_ONCE(ctx->others, others);
@@ -666,7 +750,7 @@ static void device_is_silent_for_two(struct kunit *test)
 	WRITE_ONCE(ctx->hw, SILENT);
 	flush(test, true);
 	KUNIT_EXPECT_EQ(test, 2, ctx->iotlb);
-	KUNIT_EXPECT_EQ(test, 1 + 8, ctx->time_outs);
+	KUNIT_EXPECT_EQ(test, 8, ctx->time_outs);
 	KUNIT_EXPECT_EQ(test, QI_LENGTH, ctx->second->qi->free_cnt);
 	expect_usable(test);
 }
@@ -741,7 +825,11 @@ static void waits_are_few(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A repeated batch may have to wait for room, and holds no slots meanwhile. */
+/*
+ * A repeated batch may have to wait for room, and holds no slots meanwhile. The device
+ * times out as often as for one submission, or once more, if it did so for the first one
+ * before the second one was posted.
+ */
 static void two_are_aborted(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -751,7 +839,8 @@ static void two_are_aborted(struct kunit *test)
 	WRITE_ONCE(ctx->hw, SILENT);
 	flush_pasids(test);
 	KUNIT_EXPECT_EQ(test, 1, ctx->iotlb);
-	KUNIT_EXPECT_LE(test, 2, ctx->time_outs);
+	KUNIT_EXPECT_LE(test, 8, ctx->time_outs);
+	KUNIT_EXPECT_GE(test, 9, ctx->time_outs);
 	KUNIT_EXPECT_EQ(test, 0, ctx->aborted);
 	unassign_pasids(test);
 	expect_usable(test);
@@ -849,6 +938,7 @@ static void others_are_aborted(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 3, others_end(ctx, QI_ABORTED));
 		KUNIT_EXPECT_EQ(test, RUNNING, READ_ONCE(ctx->hw));
 		KUNIT_EXPECT_EQ(test, 1, ctx->iotlb);
+		KUNIT_EXPECT_EQ(test, 2, ctx->descs);
 		expect_free(test, 0);
 	}
 	expect_usable(test);
@@ -882,6 +972,163 @@ static void others_are_given_up(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, others_end(ctx, QI_COMPLETE));
 	/* an IOTLB's, a device's and the others' */
 	expect_free(test, 2 + 3 + 1);
+	expect_usable(test);
+}
+
+/* Who waits for the one IOMMU does not hold slots of the other one. */
+static void second_is_free_meanwhile(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	ctx->tail = iommu_reg(ctx->second, DMAR_IQT_REG);
+	WRITE_ONCE(ctx->hw, HELD);
+	flush(test, true);
+	KUNIT_EXPECT_TRUE(test, ctx->early);
+	KUNIT_EXPECT_EQ(test, 2, ctx->iotlb);
+	expect_usable(test);
+}
+
+/* Another CPU posts. It has been executed if hardware runs, and holds its slots. */
+static void post_other(struct kunit *test, unsigned int count)
+{
+	struct queue_test *ctx = test->priv;
+	struct qi_submission *sub = &ctx->other[ctx->nr_others];
+	ktime_t start = ktime_get();
+	unsigned long flags;
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		qi_desc_iotlb(ctx->iommu, 2, 0, 0, DMA_TLB_DSI_FLUSH, &ctx->other_desc[i]);
+	WRITE_ONCE(ctx->late, true);
+	local_irq_save(flags);
+	KUNIT_ASSERT_TRUE(test, qi_post(ctx->iommu, ctx->other_desc, count, sub));
+	local_irq_restore(flags);
+	WRITE_ONCE(ctx->nr_others, ctx->nr_others + 1);
+	while (READ_ONCE(ctx->hw) == RUNNING &&
+	       READ_ONCE(ctx->iommu->qi->desc_status[sub->wait_index]) == QI_IN_USE &&
+	       ktime_ms_delta(ktime_get(), start) < PATIENCE_MS)
+		cpu_relax();
+}
+
+/* Hardware that has nothing to do has not stopped, however long others hold its slots. */
+static void waits_for_room_of_idle_queue(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	WRITE_ONCE(ctx->hw, RUNNING);
+	post_other(test, ALMOST_HALF);
+	post_other(test, ALMOST_HALF);
+	KUNIT_EXPECT_TRUE(test, is_idle(ctx->iommu));
+	KUNIT_EXPECT_EQ(test, 0, submit(test, ALMOST_HALF, 1));
+	KUNIT_EXPECT_EQ(test, 2, others_end(ctx, QI_COMPLETE));
+	expect_usable(test);
+}
+
+/* Its head has gone round, if slots have become free between two looks. */
+static void waits_for_room_of_busy_queue(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	WRITE_ONCE(ctx->hw, RUNNING);
+	post_other(test, ALMOST_HALF);
+	WRITE_ONCE(ctx->hw, STOPPED);
+	post_other(test, ALMOST_HALF);
+	KUNIT_EXPECT_FALSE(test, is_idle(ctx->iommu));
+	WRITE_ONCE(ctx->round, true);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, ALMOST_HALF, 1));
+	KUNIT_EXPECT_EQ(test, 2, others_end(ctx, QI_COMPLETE));
+	expect_usable(test);
+}
+
+/* What was complete before a device's time was up is not repeated. */
+static void complete_is_not_aborted(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	go_on(ctx);
+	post_other(test, 2);
+	WRITE_ONCE(ctx->hw, ABORTING);
+	KUNIT_EXPECT_EQ(test, 0, submit(test, 3, 1));
+	KUNIT_EXPECT_EQ(test, RUNNING, READ_ONCE(ctx->hw));
+	WRITE_ONCE(ctx->late, false);
+	KUNIT_EXPECT_EQ(test, 1, others_end(ctx, QI_COMPLETE));
+	expect_usable(test);
+}
+
+/* Who is aborted goes on while the one that aborts still has the lock. */
+static void aborted_is_locked(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct qi_submission *sub = &ctx->other[0];
+	unsigned long flags;
+	int ret;
+
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	post_other(test, 2);
+	local_irq_save(flags);
+	WRITE_ONCE(ctx->since, ktime_get());
+	WRITE_ONCE(ctx->hw, MARKED);
+	do {
+		ret = qi_complete(sub);
+	} while (ret == -EINPROGRESS);
+	WRITE_ONCE(ctx->since, 0);
+	local_irq_restore(flags);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, ret);
+	KUNIT_EXPECT_FALSE(test, ctx->rescued);
+	ctx->nr_others = 0;
+	WRITE_ONCE(ctx->late, false);
+	expect_usable(test);
+}
+
+/* A wait descriptor that hardware does not take is written again. */
+static void wait_is_invalid(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	WRITE_ONCE(ctx->hw, INVALID);
+	KUNIT_EXPECT_EQ(test, -EINVAL, submit(test, 3, 1));
+	KUNIT_EXPECT_EQ(test, RUNNING, READ_ONCE(ctx->hw));
+	expect_usable(test);
+}
+
+/* A console whose driver would unmap now waits for what this CPU holds. */
+static void console_write(struct console *console, const char *text, unsigned int count)
+{
+	struct queue_test *ctx = console->data;
+
+	if (current != ctx->task || in_hardirq() || !READ_ONCE(ctx->since))
+		return;
+	ctx->printed = true;
+	ctx->printed_locked |= raw_spin_is_locked(&ctx->iommu->qi->q_lock);
+}
+
+/* What is printed while a CPU's batch is in use comes to consoles later. */
+static void prints_later(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct qi_desc desc;
+
+	ctx->task = current;
+	ctx->console = (struct console) {
+		.name	= "vtdq",
+		.write	= console_write,
+		.flags	= CON_ENABLED,
+		.index	= -1,
+		.data	= ctx,
+	};
+	register_console(&ctx->console);
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	WRITE_ONCE(ctx->hw, SILENT);
+	flush(test, true);
+	KUNIT_EXPECT_FALSE(test, ctx->printed);
+	KUNIT_EXPECT_NE(test, 0, ctx->time_outs);
+
+	/* The same where nothing is in use but the lock */
+	qi_desc_dev_iotlb(0x4000, 0, 1, 0, MAX_AGAW_PFN_WIDTH, &desc);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit_desc(test, &desc, 1));
+	unregister_console(&ctx->console);
+	KUNIT_EXPECT_FALSE(test, ctx->printed_locked);
 	expect_usable(test);
 }
 
@@ -978,6 +1225,13 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(others_are_aborted),
 	KUNIT_CASE(others_have_no_room),
 	KUNIT_CASE(others_are_given_up),
+	KUNIT_CASE(second_is_free_meanwhile),
+	KUNIT_CASE(waits_for_room_of_idle_queue),
+	KUNIT_CASE(waits_for_room_of_busy_queue),
+	KUNIT_CASE(complete_is_not_aborted),
+	KUNIT_CASE(aborted_is_locked),
+	KUNIT_CASE(wait_is_invalid),
+	KUNIT_CASE(prints_later),
 	{}
 };
 
