@@ -11,6 +11,8 @@ trap 'rm -rf "$scratch"' EXIT
 copy=$scratch/repo
 export MIRROR=$scratch/mirror
 
+. "$LAB/selftest_report.sh"
+
 # ---- the make-believe kernel, mirror and series ------------------------------
 
 # make_kernel DIR LINE: LINE is what the patch of the series hangs on.
@@ -611,4 +613,4 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	what_is_not_counted_fails endurance_wants_results \
 	boot_tells_how_the_guest_ended \
 	a_silent_guest_is_given_up a_slow_guest_is_not_given_up \
-	machines_differ_in_what_they_offer
+	machines_differ_in_what_they_offer "${REPORT_TESTS[@]}"
