@@ -220,8 +220,8 @@ report_says_what_it_cannot_see() {
 	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
 	reports --test && told \
 		"nothing in debugfs: CONFIG_INTEL_IOMMU_DEBUGFS is off, or lockdown is on" \
-		"without this series" \
-		"No counters: they are in debugfs, and only in a kernel with this series" || return
+		"without this series" "not set up (tools/hardware.rst); 0 seconds instead" \
+		"none: they are in debugfs, and only in a kernel with this series" || return
 	rm -r "$machine/sys/kernel/debug"
 	reports && told "debugfs cannot be read (mount -t debugfs debugfs $machine/sys/kernel/debug)" ||
 		return
@@ -264,9 +264,20 @@ report_keeps_counters_whole() {
 		"dev=DEVICE pasid=0 did=2 leaves_4k=1234567 invalidations=98765"
 }
 
+report_runs_the_benchmark_that_is_set_up() {
+	machine intel_iommu=on
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	printf '#!/bin/sh\necho "ran $*"\n' >"$machine/bin/dma_map_benchmark"
+	chmod +x "$machine/bin/dma_map_benchmark"
+	reports --test && untold "ran -t" || return
+	touch "$machine/sys/kernel/debug/dma_map_benchmark"
+	reports --test && told "ran -t 1 -s 0" "ran -t $(nproc) -s 0"
+}
+
 REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
 	report_says_which_iommu_lacks_what report_keeps_segments_apart
 	report_knows_legacy_mode report_sees_the_mode_in_the_entries
 	report_collects_equal_devices report_looks_at_capabilities
 	report_says_why_there_is_no_iommu report_says_what_it_cannot_see
-	report_complains_of_the_right_lines report_keeps_counters_whole)
+	report_complains_of_the_right_lines report_keeps_counters_whole
+	report_runs_the_benchmark_that_is_set_up)
