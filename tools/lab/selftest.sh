@@ -298,6 +298,22 @@ a_topic_is_mailed_by_a_person() {
 		series export --topic three "$scratch/upstream" "$scratch/mails"
 }
 
+mainline_fixes_are_mailed_by_a_person() {
+	local mail trailers
+	"$LAB/series.py" export-mainline --from 'B Person <b@localhost>' "$scratch/fixes" \
+		>/dev/null
+	[ "$(ls "$scratch/fixes")" = "$(cd "$ROOT/series/mainline" && ls -- *.patch)" ]
+	for mail in "$scratch"/fixes/*; do
+		[ "$(head -n 1 "$mail")" = 'From: B Person <b@localhost>' ]
+		# the last paragraph has all trailers, and nothing else
+		trailers=$(sed '/^---$/Q' "$mail" | awk -v RS= '{ last = $0 } END { print last }')
+		[ "$(tail -n 1 <<<"$trailers")" = 'Signed-off-by: B Person <b@localhost>' ]
+		[ "$(grep -c '^Fixes: [0-9a-f]\{12\} ("' <<<"$trailers")" -ge 1 ]
+		! grep -vE '^(Fixes|Cc|Signed-off-by): ' <<<"$trailers"
+		! grep -q 'Seed\|users.noreply' "$mail"
+	done
+}
+
 mails_give_the_same_tree() {
 	fresh
 	assembled
@@ -605,7 +621,7 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	tested_kernel_is_the_fallback no_kernel_takes_the_series \
 	fuzz_is_refused only_what_changed_is_touched named_tree_follows_its_owner \
 	mistakes_in_the_series_are_named mails_give_the_same_tree \
-	a_topic_is_mailed_by_a_person \
+	a_topic_is_mailed_by_a_person mainline_fixes_are_mailed_by_a_person \
 	refresh_changes_nothing_by_itself refresh_takes_changes_back \
 	refresh_refuses_what_is_no_series qemu_tree_and_back patches_that_scripts_name_exist \
 	configuration_must_stick \
