@@ -2,7 +2,7 @@
 # The lab's commands.  Each is a small script in tools/; "make" explains them.
 
 lab := tools/lab
-export TOPIC FROM CONFIG SUFFIX KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS
+export TOPIC FROM CONFIG SUFFIX LSMOD KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS
 export SEED TIME NODES MEMORY WHAT COUNT FMT LATENCY TIMEOUT OUT LAB_CONFIG
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=

@@ -83,8 +83,9 @@ install_packages() {
 	say "installing:" $missing
 	refresh_lists
 	# shellcheck disable=SC2086
-	as_root env DEBIAN_FRONTEND=noninteractive \
-		apt-get -q install -y --no-install-recommends $missing >&2
+	# Another apt may be running: unattended-upgrades, or another copy of the lab.
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
+		install -y --no-install-recommends $missing >&2
 }
 
 # deb_file PACKAGE VERSION [SUITE]: prints the path of the package, fetching it

@@ -4,7 +4,8 @@
 # bindeb-pkg, in build/deb.  Their version ends with SUFFIX= ("vtd"), so that they are
 # installed beside Debian's kernels and never replace one.  CONFIG= is
 #   debian           Debian's configuration of this version (the default)
-#   localmodconfig   of that, what this machine uses at the moment: far less to build
+#   localmodconfig   of that, what this machine uses at the moment: far less to build.
+#                    LSMOD=FILE, what lsmod prints on another machine, is for that one
 #   FILE             a configuration; what it does not say is default
 # The last lines on stdout are the packages; everything else goes to stderr.
 set -euo pipefail
@@ -25,22 +26,43 @@ base_config() {
 	esac
 }
 
-# Debian's keys are not here, and without them nothing can be signed; no debug
-# information, which takes most of the time and of the space.
+# Debian's keys are not here: the build makes one of its own, which signs the modules. No
+# debug information, which takes most of the time and of the space.
 adapt_config() {
 	"$src/scripts/config" --file "$obj/.config" \
 		--set-str LOCALVERSION "-$suffix" -d LOCALVERSION_AUTO \
 		--set-str SYSTEM_TRUSTED_KEYS '' --set-str SYSTEM_REVOCATION_KEYS '' \
-		-d MODULE_SIG -e DEBUG_INFO_NONE -d DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT \
+		-e DEBUG_INFO_NONE -d DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT \
 		-d DEBUG_INFO_BTF
-	# which Debian leaves out
-	grep -q '^CONFIG_IOMMUFD=' "$obj/.config" ||
-		"$src/scripts/config" --file "$obj/.config" -m IOMMUFD -e VFIO_DEVICE_CDEV
+}
+
+# What the series is for, and what vtd-report and tools/hardware.rst look at. Debian
+# leaves iommufd and the files in debugfs out, localmodconfig all modules that are not
+# loaded at the moment, as those of VFIO. A file says by itself what it wants.
+add_what_the_series_needs() {
+	local symbol
+	for symbol in IOMMUFD VFIO VFIO_PCI; do
+		[ "$("$src/scripts/config" --file "$obj/.config" -s $symbol)" = y ] ||
+			"$src/scripts/config" --file "$obj/.config" -m $symbol
+	done
+	"$src/scripts/config" --file "$obj/.config" -e VFIO_DEVICE_CDEV -e VFIO_GROUP \
+		-e IOMMU_DEBUGFS -e INTEL_IOMMU_DEBUGFS -e DMA_MAP_BENCHMARK
+	make -s -C "$src" O="$obj" olddefconfig >&2
+	for symbol in IOMMUFD VFIO VFIO_PCI VFIO_DEVICE_CDEV INTEL_IOMMU_DEBUGFS; do
+		grep -q "^CONFIG_$symbol=" "$obj/.config" ||
+			die "this configuration cannot have CONFIG_$symbol"
+	done
+}
+
+modules_in_use() {
+	cut -d' ' -f1 "${LSMOD:-/proc/modules}" 2>/dev/null | grep -vx Module | sort || true
 }
 
 configure_deb() {
 	local state
-	state=$({ base_config; declare -f adapt_config; echo "${CONFIG:-} $suffix"
+	state=$({ base_config; declare -f adapt_config add_what_the_series_needs
+		echo "${CONFIG:-} $suffix"
+		[ "${CONFIG:-}" != localmodconfig ] || modules_in_use
 		find "$src/drivers/iommu" -name 'Kconfig*' -exec cat {} +; } | cksum)
 	[ "$state" != "$(cat "$obj/.lab-config" 2>/dev/null)" ] || return 0
 	say "configuring the kernel (${CONFIG:-debian})"
@@ -48,17 +70,23 @@ configure_deb() {
 	adapt_config
 	make -s -C "$src" O="$obj" olddefconfig >&2
 	if [ "${CONFIG:-}" = localmodconfig ]; then
+		# It would leave all modules out, and the machine without its disks.
+		[ -n "$(modules_in_use)" ] ||
+			die "this machine has no modules loaded that localmodconfig could keep"
 		# new symbols get their defaults
 		yes '' 2>/dev/null | make -s -C "$src" O="$obj" localmodconfig >&2 || true
-		make -s -C "$src" O="$obj" olddefconfig >&2
 	fi
+	case ${CONFIG:-debian} in
+	debian | localmodconfig) add_what_the_series_needs ;;
+	esac
 	grep -qx 'CONFIG_INTEL_IOMMU=y' "$obj/.config" ||
 		die "this configuration cannot have CONFIG_INTEL_IOMMU"
 	echo "$state" >"$obj/.lab-config"
 }
 
 "$LAB/setup.sh"
-install_packages dpkg-dev debhelper
+# openssl is for the key
+install_packages dpkg-dev debhelper openssl
 lock "$BUILD/.lock"
 choose_source
 assemble_tree src

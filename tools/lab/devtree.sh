@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # The development tree (tree), its changes back (refresh), and the mailable
 # patches (series, into OUT=; TOPIC=: of one topic, with its cover letter; FROM="Name
-# <mail>": from and signed off by this person): series.py on the chosen kernel.
+# <mail>": from and signed off by this person): series.py on the chosen kernel. TOPIC=mainline
+# are those of series/mainline, which have no cover letter, as each is for itself.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$LAB/apt.sh"
@@ -20,6 +21,9 @@ refresh)
 	;;
 series)
 	[ -n "${OUT:-}" ] || die "say where to: make series OUT=dir"
+	if [ "${TOPIC:-}" = mainline ]; then
+		exec "$LAB/series.py" export-mainline ${FROM:+--from "$FROM"} "$OUT"
+	fi
 	choose_source
 	"$LAB/series.py" export ${TOPIC:+--topic "$TOPIC"} ${FROM:+--from "$FROM"} \
 		"$PRISTINE" "$OUT"

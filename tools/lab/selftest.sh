@@ -11,6 +11,8 @@ trap 'rm -rf "$scratch"' EXIT
 copy=$scratch/repo
 export MIRROR=$scratch/mirror
 
+. "$LAB/selftest_report.sh"
+
 # ---- the make-believe kernel, mirror and series ------------------------------
 
 # make_kernel DIR LINE: LINE is what the patch of the series hangs on.
@@ -294,6 +296,22 @@ a_topic_is_mailed_by_a_person() {
 	! grep -q TEN "$scratch/mails"/*
 	fails_saying 'three is no topic: there are one two' \
 		series export --topic three "$scratch/upstream" "$scratch/mails"
+}
+
+mainline_fixes_are_mailed_by_a_person() {
+	local mail trailers
+	"$LAB/series.py" export-mainline --from 'B Person <b@localhost>' "$scratch/fixes" \
+		>/dev/null
+	[ "$(ls "$scratch/fixes")" = "$(cd "$ROOT/series/mainline" && ls -- *.patch)" ]
+	for mail in "$scratch"/fixes/*; do
+		[ "$(head -n 1 "$mail")" = 'From: B Person <b@localhost>' ]
+		# the last paragraph has all trailers, and nothing else
+		trailers=$(sed '/^---$/Q' "$mail" | awk -v RS= '{ last = $0 } END { print last }')
+		[ "$(tail -n 1 <<<"$trailers")" = 'Signed-off-by: B Person <b@localhost>' ]
+		[ "$(grep -c '^Fixes: [0-9a-f]\{12\} ("' <<<"$trailers")" -ge 1 ]
+		! grep -vE '^(Fixes|Cc|Signed-off-by): ' <<<"$trailers"
+		! grep -q 'Seed\|users.noreply' "$mail"
+	done
 }
 
 mails_give_the_same_tree() {
@@ -603,7 +621,7 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	tested_kernel_is_the_fallback no_kernel_takes_the_series \
 	fuzz_is_refused only_what_changed_is_touched named_tree_follows_its_owner \
 	mistakes_in_the_series_are_named mails_give_the_same_tree \
-	a_topic_is_mailed_by_a_person \
+	a_topic_is_mailed_by_a_person mainline_fixes_are_mailed_by_a_person \
 	refresh_changes_nothing_by_itself refresh_takes_changes_back \
 	refresh_refuses_what_is_no_series qemu_tree_and_back patches_that_scripts_name_exist \
 	configuration_must_stick \
@@ -611,4 +629,4 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	what_is_not_counted_fails endurance_wants_results \
 	boot_tells_how_the_guest_ended \
 	a_silent_guest_is_given_up a_slow_guest_is_not_given_up \
-	machines_differ_in_what_they_offer
+	machines_differ_in_what_they_offer "${REPORT_TESTS[@]}"

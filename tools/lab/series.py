@@ -242,6 +242,23 @@ def assemble(patches, pristine, dest, manifest):
     return changed
 
 
+# ---- fixes for newer kernels ---------------------------------------------
+
+def export_mainline(out, sender=None):
+    """The mails of series/mainline, which are not of the series' kernel."""
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("[0-9][0-9][0-9][0-9]-*.patch"):
+        old.unlink()
+    for path in sorted((SERIES / "mainline").glob("[0-9]*.patch")):
+        head, rest = path.read_text().split("\n---\n", 1)
+        if sender:
+            head = re.sub(r"^From: .*", lambda _: f"From: {sender}", head)
+            trailers = re.search(r"\n\n([A-Z][A-Za-z-]+: [^\n]+(\n|$))+\Z", head)
+            head += ("\n" if trailers else "\n\n") + f"Signed-off-by: {sender}"
+        (out / path.name).write_text(head + "\n---\n" + rest)
+        yield out / path.name
+
+
 # ---- git: mails and the development tree -----------------------------------
 
 def git(repo, *args, text_in=None, env=None, check=True):
@@ -540,6 +557,12 @@ def command_export(args):
         print(path)
 
 
+def command_export_mainline(args):
+    """write the mails of series/mainline"""
+    for path in export_mainline(args.out, args.sender):
+        print(path)
+
+
 def command_tree(args):
     """make or update the development tree"""
     make_tree(read_series(), args.pristine, args.tree, args.base)
@@ -577,6 +600,8 @@ def main():
     sub = command("export", command_export, "pristine", "out")
     sub.add_argument("--topic", help="a folder of series/")
     sub.add_argument("--from", dest="sender", help="Name <mail>, who signs off")
+    command("export-mainline", command_export_mainline, "out") \
+        .add_argument("--from", dest="sender", help="Name <mail>, who signs off")
     command("tree", command_tree, "pristine", "tree") \
         .add_argument("base", help="what the kernel's commit is called")
     command("clean-tree", command_clean_tree, "tree")

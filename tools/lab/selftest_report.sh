@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0
+# vtd-report on machines that the lab does not have: folders that look like their /sys,
+# /proc and /dev.  Part of selftest.sh.
+# shellcheck shell=bash
+
+machine=$scratch/machine
+
+# machine CMDLINE: nothing but PCI and ACPI, run by root
+machine() {
+	rm -rf "$machine"
+	mkdir -p "$machine"/{proc,dev,sys/bus/pci/devices,sys/class/iommu,bin,boot} \
+		"$machine"/sys/firmware/acpi/tables "$machine"/sys/kernel/debug/kunit
+	echo "BOOT_IMAGE=/vmlinuz root=UUID=01234567-89ab-cdef-0123-456789abcdef $1" \
+		>"$machine/proc/cmdline"
+	: >"$machine/proc/kallsyms"
+	echo 'Linux version 6.12.0 (someone@somewhere)' >"$machine/log"
+	printf '#!/bin/sh\ncat "%s/log"\n' "$machine" >"$machine/bin/dmesg"
+	printf '#!/bin/sh\necho 0\n' >"$machine/bin/id"
+	chmod +x "$machine"/bin/*
+}
+
+# add_iommu NAME CAP ECAP
+add_iommu() {
+	local dir=$machine/sys/class/iommu/$1/intel-iommu
+	mkdir -p "$dir"
+	touch "$machine/sys/firmware/acpi/tables/DMAR"
+	echo "$2" >"$dir/cap"
+	echo "$3" >"$dir/ecap"
+	echo 6:0 >"$dir/version"
+	echo 3 >"$dir/domains_used"
+	echo 65536 >"$dir/domains_supported"
+}
+
+# add_device ADDRESS VENDOR DEVICE [IOMMU GROUP TYPE]
+add_device() {
+	local dir=$machine/sys/bus/pci/devices/$1 group=$machine/sys/kernel/iommu_groups/${5:-}
+	mkdir -p "$dir"
+	echo "0x$2" >"$dir/vendor"
+	echo "0x$3" >"$dir/device"
+	echo 0x020000 >"$dir/class"
+	[ -n "${4:-}" ] || return 0
+	mkdir -p "$group"
+	ln -s "../../class/iommu/$4" "$dir/iommu"
+	ln -s "$group" "$dir/iommu_group"
+	echo "$6" >"$group/type"
+	echo '0x00000000fee00000 0x00000000feefffff msi' >"$group/reserved_regions"
+}
+
+# add_capabilities ADDRESS: ATS and PASID are on, page requests are off
+add_capabilities() {
+	{
+		head -c 256 /dev/zero
+		printf '\x0f\x00\x01\x11''\x00\x00\x00\x80''\0\0\0\0''\0\0\0\0'	# 100h
+		printf '\x13\x00\x01\x12''\x00\x00\x00\x00''\0\0\0\0''\0\0\0\0'	# 110h
+		printf '\x1b\x00\x01\x00''\x00\x14\x01\x00''\0\0\0\0''\0\0\0\0'	# 120h
+		head -c 3792 /dev/zero
+	} >"$machine/sys/bus/pci/devices/$1/config"
+}
+
+# translates IOMMU DEVICE CONTEXT PASID ENTRY: a line of debugfs
+translates() {
+	local file=$machine/sys/kernel/debug/iommu/intel/dmar_translation_struct
+	mkdir -p "${file%/*}"
+	grep -qs "^IOMMU $1:" "$file" || {
+		echo "IOMMU $1: Root Table Address: 0x101400000"
+		printf 'B.D.F\tRoot_entry\t\t\t\tContext_entry\t\t\t\tPASID\tPASID_table_entry\n'
+	} >>"$file"
+	printf '%s\t0x%016x:0x%016x\t0x%016x:0x%016x\t%-6d\t0x%016x:0x%016x:0x%016x\n' \
+		"$2" 0 1 0 "$3" "$4" 0 0 "$5" >>"$file"
+}
+
+# reports [--test]: in the shells that it may meet; that of busybox is the guest's
+reports() {
+	local shell
+	for shell in dash bash; do
+		PATH=$machine/bin:$PATH VTD_REPORT_ROOT=$machine SECONDS_BETWEEN=0 \
+			$shell "$ROOT/tools/vtd-report" "$@" >"$scratch/report.new" 2>&1 || return
+		[ "$shell" = dash ] || cmp "$scratch/report.new" "$scratch/report" || return
+		mv "$scratch/report.new" "$scratch/report"
+	done
+	# of the root file system, of memory, of buses, of networks
+	! grep -E '01234567|[0-9a-f]{9}|[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|([0-9a-f]{2}:){5}' \
+		"$scratch/report"
+}
+
+# told LINE...: each is there, whatever spaces are in it
+told() {
+	local line
+	for line; do
+		tr -s ' ' <"$scratch/report" | sed 's/^ //' | grep -qxF -e "$line" ||
+			{ cat "$scratch/report"; echo "not told: $line"; return 1; }
+	done
+}
+
+untold() { ! grep -F -e "$1" "$scratch/report"; }
+
+# Sapphire Rapids and later have bit 63 of the capability register.
+report_reads_all_bits() {
+	machine intel_iommu=on,sm_on
+	add_iommu dmar0 19ed008c40780c66 3ef9ea6f050df	# as dmar1, without it
+	add_iommu dmar1 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:01.0 8086 09a2 dmar1 1 DMA-FQ
+	reports && told "IOMMU dmar0, version 6:0" "IOMMU dmar1, version 6:0" \
+		"levels: 4 5" "pages: 4K 2M 1G" "address width: 57 bits" "nested translation yes" \
+		"caching mode (it is emulated) no" "write buffers are to be flushed no" || return
+	# the rest is the same in words
+	[ "$(grep -c 'pages: 4K 2M 1G' "$scratch/report")" = 4 ]
+}
+
+report_tells_iommus_of_a_kind_once() {
+	machine intel_iommu=on
+	add_iommu dmar0 1c0000c40660462 19e2ff0505e	# graphics: no scalable mode
+	add_iommu dmar1 d2008c40660462 f050da
+	add_iommu dmar2 d2008c40660462 f050da
+	reports && told "IOMMU dmar0, version 6:0" "IOMMU dmar1 dmar2, version 6:0" \
+		"domain IDs used by dmar2: 3 of 65536" \
+		"first-level tables for the DMA API no: scalable-mode" || return
+	[ "$(grep -c '^IOMMU' "$scratch/report")" = 2 ]
+}
+
+report_says_which_iommu_lacks_what() {
+	machine intel_iommu=on,sm_on
+	add_iommu dmar0 d2008c40660462 f050da
+	add_iommu dmar1 99ed008c40780c66 3ef9ea6f050df
+	reports && told "first-level tables for the DMA API no: scalable-mode of dmar0"
+}
+
+# The same address behind another IOMMU is another device; domains of VMD are 10000 and up.
+report_keeps_segments_apart() {
+	machine intel_iommu=on,sm_on
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_iommu dmar1 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:01:00.0 8086 0001 dmar0 1 DMA
+	add_device 0001:01:00.0 8086 0002 dmar1 2 identity
+	add_device 10000:e1:00.0 144d a808 dmar1 2 identity
+	translates dmar0 01:00.0 0x5 0 0xc1
+	translates dmar1 01:00.0 0x5 0 0x101
+	echo "vfio-pci 10000:e1:00.0: cannot reset" >>"$machine/log"
+	reports && told "[8086:0001] class 020000, driver none, group 1" \
+		"by nested: DMA API, strict" "[8086:0002] class 020000, driver none, group 2" \
+		"by pass-through: identity (no translation)" \
+		"by no entry of its own: identity (no translation)" \
+		"1 vfio-pci DEVICE: cannot reset"
+}
+
+report_knows_legacy_mode() {
+	machine intel_iommu=on
+	add_iommu dmar0 d2008c40660462 f050da
+	add_device 0000:00:02.0 8086 0001 dmar0 1 identity
+	add_device 0000:00:03.0 8086 0002 dmar0 2 DMA-FQ
+	echo '0x000000007b800000 0x000000007fffffff direct' \
+		>>"$machine/sys/kernel/iommu_groups/1/reserved_regions"
+	translates dmar0 00:02.0 0x9 -1 0x0
+	translates dmar0 00:03.0 0x123001 -1 0x0
+	reports && told "by pass-through, legacy mode: identity (no translation)" \
+		"behind dmar0, with memory that firmware reserves (RMRR)" \
+		"by second level, legacy mode: DMA API, lazy"
+}
+
+# What the arguments want is not always what is.
+report_sees_the_mode_in_the_entries() {
+	machine 'intel_iommu=sm_off intel_iommu=on,sm_on'
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:03.0 8086 0002 dmar0 2 DMA-FQ
+	reports && told "first-level tables for the DMA API yes" || return
+	translates dmar0 00:03.0 0x123001 -1 0x0
+	reports && told "first-level tables for the DMA API no: intel_iommu=sm_on"
+}
+
+# Virtual functions, all the same, and a device without an IOMMU (intel_iommu=igfx_off)
+report_collects_equal_devices() {
+	local i
+	machine intel_iommu=on,sm_on,igfx_off
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:03:00.0 8086 1521 dmar0 10 DMA
+	for i in 1 2 3; do
+		add_device "0000:03:10.$i" 8086 1520 dmar0 "1$i" DMA-FQ
+		ln -s ../0000:03:00.0 "$machine/sys/bus/pci/devices/0000:03:10.$i/physfn"
+	done
+	add_device 0000:00:02.0 8086 3e92
+	reports && told "[8086:1520] class 020000, driver none, groups 11 12 13" \
+		"virtual function" "[8086:3e92] class 020000, driver none" "by no IOMMU"
+}
+
+report_looks_at_capabilities() {
+	machine intel_iommu=on,sm_on
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	touch "$machine/dev/iommu"
+	add_device 0000:00:04.0 8086 0b25 dmar0 1 unmanaged
+	reports && told "page requests by level yes" "PASIDs for user space yes" || return
+	add_capabilities 0000:00:04.0
+	reports && told "ATS on, page requests off, PASIDs on" \
+		"page requests by level yes" "PASIDs for user space yes" || return
+	# without page requests
+	printf '\x0b' | dd of="$machine/sys/bus/pci/devices/0000:00:04.0/config" bs=1 seek=272 \
+		conv=notrunc status=none
+	reports && told "ATS on, PASIDs on" "PASIDs for user space yes" \
+		"page requests by level no: device-with-page-requests"
+}
+
+report_says_why_there_is_no_iommu() {
+	local table
+	machine ''
+	reports && told "No VT-d IOMMU is in use, and firmware describes none (no DMAR table)" \
+		"dirty tracking no: no IOMMU is in use" || return
+	table=$machine/sys/firmware/acpi/tables/DMAR
+	touch "$table"
+	mkdir "$machine/sys/class/iommu/iommufd_selftest_iommu.0"
+	reports && told "No VT-d IOMMU is in use, though firmware describes one" || return
+	rm -r "$machine/sys/firmware"
+	touch "$machine/.dockerenv"
+	reports && told "No VT-d IOMMU is in use, or it cannot be seen from here" \
+		"in a container, where much of this cannot be seen" || return
+	mkdir -p "$machine/sys/class/iommu/ivhd0/amd-iommu" \
+		"$machine/sys/class/iommu/smmu3.0x0000000009050000"
+	reports && told "No VT-d IOMMU is in use, but one of another kind: ivhd smmu "
+}
+
+report_says_what_it_cannot_see() {
+	machine intel_iommu=on
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	reports --test && told \
+		"nothing in debugfs: CONFIG_INTEL_IOMMU_DEBUGFS is off, or lockdown is on" \
+		"without this series" "not set up (tools/hardware.rst); 0 seconds instead" \
+		"none: they are in debugfs, and only in a kernel with this series" || return
+	rm -r "$machine/sys/kernel/debug"
+	reports && told "debugfs cannot be read (mount -t debugfs debugfs $machine/sys/kernel/debug)" ||
+		return
+	printf '#!/bin/sh\necho 1000\n' >"$machine/bin/id"
+	printf '#!/bin/sh\necho "dmesg: read kernel buffer failed: Operation not permitted" >&2\nexit 1\n' \
+		>"$machine/bin/dmesg"
+	reports && told "not run as root: this report lacks what only root may see" \
+		"it cannot be read: run this as root"
+}
+
+report_complains_of_the_right_lines() {
+	machine intel_iommu=on
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	cat >"$machine/log" <<-END
+		[    1.000000][    T1] DMAR: IOMMU enabled
+		[    1.000000][    T1] iommu: Default domain type: Translated (set via kernel command line)
+		[    1.100000][    T1] ** IOMMU DebugFS SUPPORT HAS BEEN ENABLED IN THIS KERNEL **
+		[    2.000000][   C12] DMAR: [DMA Write NO_PASID] Request device [00:1f.6] fault addr 0xfffe0000
+		[    3.000000][   C12] DMAR: [DMA Write NO_PASID] Request device [00:1f.6] fault addr 0xfffe1000
+		[    4.000000][  T900] vfio: cannot use eth0 (52:54:00:12:34:56, 192.168.122.7)
+		[    5.000000] audit: type=1400 apparmor="DENIED" profile="libvirt-0a0a-0b0b" name="/dev/vfio/7" error=-13
+		[    6.000000] DMAR: IOMMU: dmar0: PRQ overflow detected
+	END
+	reports && told "Default domain type: Translated (set via kernel command line)" \
+		"(its beginning is gone: what was said at boot is missing)" \
+		"2 DMAR: [DMA Write NO_PASID] Request device [DEVICE] fault addr *" \
+		"1 vfio: cannot use eth0 (*, *)" \
+		"1 DMAR: IOMMU: dmar0: PRQ overflow detected" || return
+	untold libvirt && untold DebugFS
+}
+
+report_keeps_counters_whole() {
+	machine intel_iommu=on
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	echo '0000000000000000 T iommu_bind_gpasid' >"$machine/proc/kallsyms"
+	mkdir -p "$machine/sys/kernel/debug/iommu/intel"
+	echo 'dev=0000:00:04.0 pasid=0 did=2 leaves_4k=1234567 invalidations=98765' \
+		>"$machine/sys/kernel/debug/iommu/intel/pgtable_stats"
+	reports --test && told "with this series" \
+		"dev=DEVICE pasid=0 did=2 leaves_4k=1234567 invalidations=98765"
+}
+
+report_runs_the_benchmark_that_is_set_up() {
+	machine intel_iommu=on
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	printf '#!/bin/sh\necho "ran $*"\n' >"$machine/bin/dma_map_benchmark"
+	chmod +x "$machine/bin/dma_map_benchmark"
+	reports --test && untold "ran -t" || return
+	touch "$machine/sys/kernel/debug/dma_map_benchmark"
+	reports --test && told "ran -t 1 -s 0" "ran -t $(nproc) -s 0"
+}
+
+REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
+	report_says_which_iommu_lacks_what report_keeps_segments_apart
+	report_knows_legacy_mode report_sees_the_mode_in_the_entries
+	report_collects_equal_devices report_looks_at_capabilities
+	report_says_why_there_is_no_iommu report_says_what_it_cannot_see
+	report_complains_of_the_right_lines report_keeps_counters_whole
+	report_runs_the_benchmark_that_is_set_up)
