@@ -1326,7 +1326,7 @@ FIXTURE_TEARDOWN(cgroup)
 {
 }
 
-TEST_F_TIMEOUT(cgroup, less_memory, 300)
+TEST_F(cgroup, less_memory)
 {
 	struct demand d;
 	unsigned int i;
@@ -1388,7 +1388,7 @@ TEST_F(cgroup, out_of_memory)
 }
 
 /* The device's data survives what goes on meanwhile. */
-TEST_F_TIMEOUT(demand, while_pages_go, 300)
+TEST_F(demand, while_pages_go)
 {
 	struct demand *d = &self->d;
 	pthread_t thread;

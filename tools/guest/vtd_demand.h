@@ -121,10 +121,21 @@ static void begin(struct demand *d, unsigned int op, uint64_t iova, size_t size,
 	start(&d->vmm.dev, &c);
 }
 
-/* How the command ended: VTDT_OK, or VTDT_FAILED if what it read was wrong */
+/*
+ * How the command ended: VTDT_OK, or VTDT_FAILED if what it read was wrong. One that takes
+ * long is patiently waited for as long as it makes page requests.
+ */
 static unsigned int end(struct demand *d)
 {
-	struct vtdt_command c = await(&d->vmm.dev);
+	word *busy = reg(&d->vmm.dev, VTDT_BUSY);
+	word *requests = reg(&d->vmm.dev, VTDT_PAGE_REQUESTS);
+	struct vtdt_command c;
+	uint32_t before;
+
+	do {
+		before = *requests;
+	} while (*busy && wait_until(!*busy || *requests != before));
+	c = await(&d->vmm.dev);
 
 	return c.status == VTDT_OK && c.result ? VTDT_FAILED : c.status;
 }
