@@ -138,6 +138,19 @@ queue_costs() {
 		}' - "$RESULTS/bench-queue.trace"
 }
 
+# hardware_first: invalidations are executed by QEMU's main thread.  Two CPUs that wait for
+# them keep this machine's two cores busy, so it goes before them, as hardware would.  If
+# there are very many invalidations, it costs more than it saves.
+hardware_first() {
+	local wrapper=$RESULTS/bench-queue.qemu
+	[ "${LATENCY:-20000}" -ge 1000000 ] || return 0
+	chrt --fifo --reset-on-fork 1 true 2>/dev/null ||
+		{ say "no real-time priority: two CPUs will be slower"; return; }
+	printf '#!/bin/sh\nexec chrt --fifo --reset-on-fork 1 "%s" "$@"\n' "$QEMU" >"$wrapper"
+	chmod +x "$wrapper"
+	QEMU=$wrapper
+}
+
 # bench_queue NAME BZIMAGE
 bench_queue() {
 	QEMU_ARGS="-device edu,dma_mask=0xffffffffffffffff,addr=0x10 -trace vtd_inv_desc"
@@ -170,6 +183,7 @@ if [ "${1:-}" = ktap ]; then
 	exit "$status"
 fi
 if [ "${1:-}" = bench ]; then
+	hardware_first
 	unpatched=${UNPATCHED:-$("$ROOT/tools/lab/stock.sh" | tail -1)}
 	printf '%-10s %-12s %4s %8s %8s %17s  %s\n' '' '' '' '' '' 'a tick is late:' \
 		'for each unmap:'
