@@ -57,12 +57,21 @@ static const struct vtd_pt_ops intel_paging_ops = {
 
 /* Capabilities */
 
-/**
- * intel_paging_caps_init() - start with everything that an IOMMU may support
- * @caps: set to all depths, all page sizes and a coherent walk
- * @first_level: for the first level, or for the second
+/*
+ * What some IOMMUs have in common, for tables of one level: depths (bit n for n levels), leaf
+ * sizes in bytes, whether walks snoop the caches (ECAP.SMPWC; in legacy mode ECAP.C), and
+ * the width in bits of addresses that are not blocked (CAP.MGAW).
  */
-void intel_paging_caps_init(struct paging_caps *caps, bool first_level)
+struct paging_caps {
+	bool first_level;
+	unsigned long levels;
+	unsigned long pgsize_bitmap;
+	bool coherent;
+	unsigned int mgaw;
+};
+
+/* Start with everything that an IOMMU may support. */
+static void paging_caps_init(struct paging_caps *caps, bool first_level)
 {
 	*caps = (struct paging_caps) {
 		.first_level	= first_level,
@@ -112,12 +121,8 @@ static bool paging_walk_is_coherent(struct intel_iommu *iommu)
 	return sm_supported(iommu) ? ecap_smpwc(iommu->ecap) : ecap_coherent(iommu->ecap);
 }
 
-/**
- * intel_paging_caps_restrict() - remove what an IOMMU does not support
- * @caps: capabilities to restrict
- * @iommu: the IOMMU
- */
-void intel_paging_caps_restrict(struct paging_caps *caps, struct intel_iommu *iommu)
+/* Remove what an IOMMU does not support. */
+static void paging_caps_restrict(struct paging_caps *caps, struct intel_iommu *iommu)
 {
 	caps->levels &= caps->first_level ? paging_fl_levels(iommu) : paging_sl_levels(iommu);
 	caps->pgsize_bitmap &= paging_pgsizes(iommu, caps->first_level);
@@ -133,7 +138,7 @@ static void paging_caps_of_all(struct paging_caps *caps)
 
 	rcu_read_lock();
 	for_each_active_iommu(iommu, drhd)
-		intel_paging_caps_restrict(caps, iommu);
+		paging_caps_restrict(caps, iommu);
 	rcu_read_unlock();
 }
 
@@ -223,7 +228,8 @@ static struct vtd_pt *paging_table_create(struct dmar_domain *domain,
  * Context: may sleep.
  *
  * Return: the domain, or ERR_PTR: -EOPNOTSUPP if there is no depth that the IOMMU, or,
- * without @dev, every IOMMU supports; -ENOMEM.
+ * without @dev, every IOMMU supports; -EINVAL if addresses have fewer bits than a page of the
+ * largest size; -ENOMEM.
  */
 struct iommu_domain *intel_paging_domain_alloc(struct device *dev, bool first_level,
 					       gfp_t gfp)
@@ -233,9 +239,9 @@ struct iommu_domain *intel_paging_domain_alloc(struct device *dev, bool first_le
 	struct dmar_domain *domain;
 	struct paging_caps caps;
 
-	intel_paging_caps_init(&caps, first_level);
+	paging_caps_init(&caps, first_level);
 	if (info)
-		intel_paging_caps_restrict(&caps, info->iommu);
+		paging_caps_restrict(&caps, info->iommu);
 	else
 		paging_caps_of_all(&caps);
 	if (!caps.levels)
@@ -303,8 +309,8 @@ int intel_paging_domain_compatible(struct dmar_domain *domain, struct intel_iomm
 
 	cfg = domain->use_first_level ? vtd_pt_fl_config(domain->pgtable) :
 					vtd_pt_sl_config(domain->pgtable);
-	intel_paging_caps_init(&caps, domain->use_first_level);
-	intel_paging_caps_restrict(&caps, iommu);
+	paging_caps_init(&caps, domain->use_first_level);
+	paging_caps_restrict(&caps, iommu);
 	if (!(caps.levels & BIT(cfg->levels)) || (cfg->coherent && !caps.coherent) ||
 	    (cfg->pgsize_bitmap & ~caps.pgsize_bitmap) ||
 	    domain->domain.geometry.aperture_end > GENMASK_ULL(caps.mgaw - 1, 0))
@@ -380,23 +386,8 @@ void intel_paging_free_empty_tables(struct iommu_domain *domain)
 	}
 }
 
-/* First level */
+/* First level: operations of struct iommu_domain_ops, each by the library's function */
 
-/**
- * intel_fl_domain_map_pages() - &iommu_domain_ops.map_pages; see vtd_pt_map()
- * @domain: first-level domain
- * @iova: first I/O virtual address in bytes
- * @paddr: first physical address in bytes
- * @pgsize: size of a leaf in bytes
- * @pgcount: number of leaves
- * @prot: IOMMU_READ, IOMMU_WRITE
- * @gfp: how to allocate tables
- * @mapped: bytes mapped, also on failure
- *
- * Context: any that @gfp allows.
- *
- * Return: 0 or a negative errno.
- */
 int intel_fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
 			      int prot, gfp_t gfp, size_t *mapped)
@@ -405,18 +396,6 @@ int intel_fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			     pgcount, prot, gfp, mapped);
 }
 
-/**
- * intel_fl_domain_unmap_pages() - &iommu_domain_ops.unmap_pages; see vtd_pt_unmap()
- * @domain: first-level domain
- * @iova: first I/O virtual address in bytes
- * @pgsize: size of a page in bytes
- * @pgcount: number of pages, which may be mapped by leaves of other sizes
- * @gather: where to add the range for the invalidation
- *
- * Context: any.
- *
- * Return: bytes unmapped, all or 0.
- */
 size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 				   size_t pgsize, size_t pgcount,
 				   struct iommu_iotlb_gather *gather)
@@ -429,31 +408,11 @@ size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 	return size;
 }
 
-/**
- * intel_fl_domain_iova_to_phys() - &iommu_domain_ops.iova_to_phys
- * @domain: first-level domain
- * @iova: I/O virtual address in bytes
- *
- * Context: any.
- *
- * Return: the physical address, or 0.
- */
 phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 {
 	return vtd_pt_fl_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
 }
 
-/**
- * intel_fl_domain_iova_to_phys_length() - &iommu_domain_ops.iova_to_phys_length
- * @domain: first-level domain
- * @iova: I/O virtual address in bytes
- * @size: number of bytes of interest
- * @length: set to the number of bytes that are contiguous in memory
- *
- * Context: any.
- *
- * Return: the physical address, or 0.
- */
 phys_addr_t intel_fl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
 						size_t size, size_t *length)
 {
@@ -461,24 +420,13 @@ phys_addr_t intel_fl_domain_iova_to_phys_length(struct iommu_domain *domain, dma
 					     length);
 }
 
-/**
- * intel_fl_domain_prealloc_tables() - &iommu_domain_ops.prealloc_tables
- * @domain: first-level domain
- * @iova: first I/O virtual address in bytes
- * @size: length in bytes
- * @gfp: how to allocate tables
- *
- * Context: any that @gfp allows; see vtd_pt_fl_prealloc().
- *
- * Return: 0 or a negative errno.
- */
 int intel_fl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
 				    size_t size, gfp_t gfp)
 {
 	return vtd_pt_fl_prealloc(to_dmar_domain(domain)->pgtable, iova, size, gfp);
 }
 
-/* Second level */
+/* Second level: the same, and snooping */
 
 /* While snooping is undecided, count the maps in progress. */
 static noinline int paging_first_map_begin(struct dmar_domain *domain)
@@ -519,22 +467,9 @@ bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain)
 	       snoop == PAGING_SNOOP_ON;
 }
 
-/**
- * intel_sl_domain_map_pages() - &iommu_domain_ops.map_pages; see vtd_pt_map()
- * @domain: second-level domain
- * @iova: first I/O virtual address in bytes
- * @paddr: first physical address in bytes
- * @pgsize: size of a leaf in bytes
- * @pgcount: number of leaves
- * @prot: IOMMU_READ, IOMMU_WRITE. IOMMU_CACHE does not matter: DMA snoops unless a
- *	device requests otherwise. The Snoop bit, which overrides that, is set if the
- *	domain enforces it (VT-d section 3.7.3).
- * @gfp: how to allocate tables
- * @mapped: bytes mapped, also on failure
- *
- * Context: any that @gfp allows.
- *
- * Return: 0 or a negative errno.
+/*
+ * IOMMU_CACHE in @prot does not matter: DMA snoops unless a device requests otherwise. The
+ * Snoop bit, which overrides that, is set if the domain enforces it (VT-d section 3.7.3).
  */
 int intel_sl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
@@ -563,18 +498,6 @@ int intel_sl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 	return ret;
 }
 
-/**
- * intel_sl_domain_unmap_pages() - &iommu_domain_ops.unmap_pages; see vtd_pt_unmap()
- * @domain: second-level domain
- * @iova: first I/O virtual address in bytes
- * @pgsize: size of a page in bytes
- * @pgcount: number of pages, which may be mapped by leaves of other sizes
- * @gather: where to add the range for the invalidation
- *
- * Context: any.
- *
- * Return: bytes unmapped, all or 0.
- */
 size_t intel_sl_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 				   size_t pgsize, size_t pgcount,
 				   struct iommu_iotlb_gather *gather)
@@ -587,31 +510,11 @@ size_t intel_sl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 	return size;
 }
 
-/**
- * intel_sl_domain_iova_to_phys() - &iommu_domain_ops.iova_to_phys
- * @domain: second-level domain
- * @iova: I/O virtual address in bytes
- *
- * Context: any.
- *
- * Return: the physical address, or 0.
- */
 phys_addr_t intel_sl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 {
 	return vtd_pt_sl_iova_to_phys(to_dmar_domain(domain)->pgtable, iova);
 }
 
-/**
- * intel_sl_domain_iova_to_phys_length() - &iommu_domain_ops.iova_to_phys_length
- * @domain: second-level domain
- * @iova: I/O virtual address in bytes
- * @size: number of bytes of interest
- * @length: set to the number of bytes that are contiguous in memory
- *
- * Context: any.
- *
- * Return: the physical address, or 0.
- */
 phys_addr_t intel_sl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
 						size_t size, size_t *length)
 {
@@ -619,17 +522,6 @@ phys_addr_t intel_sl_domain_iova_to_phys_length(struct iommu_domain *domain, dma
 					     length);
 }
 
-/**
- * intel_sl_domain_prealloc_tables() - &iommu_domain_ops.prealloc_tables
- * @domain: second-level domain
- * @iova: first I/O virtual address in bytes
- * @size: length in bytes
- * @gfp: how to allocate tables
- *
- * Context: any that @gfp allows; see vtd_pt_sl_prealloc().
- *
- * Return: 0 or a negative errno.
- */
 int intel_sl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
 				    size_t size, gfp_t gfp)
 {

@@ -93,6 +93,8 @@
  * entry is installed with FMT_SYNCED.
  */
 
+#define pr_fmt(fmt)	"DMAR: " fmt
+
 #include <kunit/static_stub.h>
 #include <linux/bitmap.h>
 #include <linux/cache.h>
@@ -100,6 +102,7 @@
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/mm.h>
+#include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
@@ -134,9 +137,10 @@ struct vtd_pt_page {
 VTD_PT_PAGE_MATCH(__page_flags, flags);
 VTD_PT_PAGE_MATCH(rcu, rcu_head);
 VTD_PT_PAGE_MATCH(__page_mapping, mapping);
+VTD_PT_PAGE_MATCH(next, index);
 VTD_PT_PAGE_MATCH(deposited, private);
 #undef VTD_PT_PAGE_MATCH
-static_assert(sizeof(struct vtd_pt_page) <= sizeof(struct page));
+static_assert(sizeof(struct vtd_pt_page) <= offsetof(struct page, _mapcount));
 
 /*
  * vtd_pt_page.key is 0 until a large page replaces the table, or it is deposited, for the
@@ -198,9 +202,12 @@ static u64 *vtd_pt_page_table(const struct vtd_pt_page *page)
 
 static bool vtd_pt_charge(struct vtd_pt *pt)
 {
-	unsigned long nr = atomic_long_inc_return(&pt->nr_pages);
+	if (atomic_long_add_unless(&pt->nr_pages, 1, pt->cfg.max_pages ?: LONG_MAX))
+		return true;
 
-	return !pt->cfg.max_pages || nr <= pt->cfg.max_pages;
+	pr_warn_ratelimited("The tables of a domain have reached their limit of %lu pages\n",
+			    pt->cfg.max_pages);
+	return false;
 }
 
 static void vtd_pt_uncharge(struct vtd_pt *pt)
@@ -212,10 +219,12 @@ static void vtd_pt_uncharge(struct vtd_pt *pt)
 static void *vtd_pt_new_page(struct vtd_pt *pt, gfp_t gfp)
 {
 	struct vtd_pt_page *page;
-	void *addr = NULL;
+	void *addr;
 
-	if (vtd_pt_charge(pt))
-		addr = vtd_pt_alloc_page(&pt->cfg, gfp);
+	if (!vtd_pt_charge(pt))
+		return NULL;
+
+	addr = vtd_pt_alloc_page(&pt->cfg, gfp);
 	if (!addr) {
 		vtd_pt_uncharge(pt);
 		return NULL;
@@ -1372,9 +1381,12 @@ static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
  * deposited, like each huge page of a process. For callers that cannot allocate when they
  * unmap, such as MMU notifiers.
  *
- * Context: any that @gfp allows. Others may map, unmap and preallocate in the range at the
- * same time, as demand paging does: this call changes no leaf, and no entry of a page
- * directory, and installs page directories by cmpxchg in empty entries only. Two callers
+ * Context: any that @gfp allows. Others may map and unmap pages of 4 KiB and 2 MiB, and
+ * preallocate, in the range at the same time, as demand paging does: this call changes no
+ * leaf, and no entry of a page directory, and installs page directories by cmpxchg in empty
+ * entries only. Pages of 1 GiB must not be mapped or unmapped meanwhile: this call owns no
+ * part of the range, so it could mark a page directory as synced that has replaced
+ * such a page in between. Two callers
  * that preallocate the same range may allocate a table more than needed. Two that split the
  * same page at the same time may each take a table, of which one is returned.
  *
@@ -1758,7 +1770,7 @@ static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigne
  * @last: last one, inclusive
  * @flags: IOMMU_DIRTY_NO_CLEAR: do not clear them
  * @unit: number of bytes that one bit of the report covers: larger pages are split when
- *	they are reported and cleared. At least 4 KiB; U64_MAX splits none.
+ *	they are reported and cleared. U64_MAX splits none.
  * @report: where to report dirty ranges. It also gathers the ranges that have to be
  *	invalidated for hardware to set the bits again.
  *
@@ -1771,9 +1783,9 @@ static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigne
  *
  * Context: may sleep. The caller has to exclude map, unmap and split in the range, and of
  * large pages that overlap it: they store to leaves that this call replaces by tables.
- * iommufd does so: it calls this for areas with pages, with iova_rwsem held, and pages are
- * added and removed with iova_rwsem held for writing. Lookups and other readers of Dirty
- * bits may run at the same time.
+ * iommufd does so: it calls this for areas that have iopt_area.pages, with iova_rwsem held,
+ * and sets or clears that, before it unmaps and after it has mapped, with iova_rwsem held for
+ * writing. Lookups and other readers of Dirty bits may run at the same time.
  */
 void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 				 unsigned long flags, u64 unit,
@@ -1783,7 +1795,7 @@ void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 	struct vtd_pt_dirty dirty = {
 		.pt	= pt,
 		.last	= min(last, pt->last),
-		.unit	= clear ? unit : U64_MAX,
+		.unit	= clear ? max(unit, SZ_4K) : U64_MAX,
 		.clear	= clear,
 		.report	= report,
 	};

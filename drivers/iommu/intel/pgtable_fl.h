@@ -81,8 +81,9 @@ static inline u64 fmt_make_table(phys_addr_t table)
 
 /*
  * A leaf for @paddr at @level. There is no write-only page (Present grants
- * reads). Accessed, and Dirty if writes are allowed, are preset, which saves hardware
- * the atomic update: nobody reads them at the first level.
+ * reads). Accessed, and Dirty if writes are allowed, are preset: nobody reads them at the
+ * first level, and without coherent walks hardware cannot set them, but faults (VT-d
+ * 7.1.3, SFS.9).
  */
 static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 {

@@ -2400,6 +2400,30 @@ static void dirty_by_unit(struct kunit *test)
 	}
 }
 
+/* Users choose the unit of their bitmap. Nothing is smaller than a page of 4 KiB. */
+static void dirty_by_less_than_a_page(struct kunit *test)
+{
+	static const u64 units[] = { 1, 8, SZ_2K, SZ_4K };
+	struct lab *lab = test->priv;
+	unsigned int i;
+
+	lab->any_attributes = true;
+	must_map(lab, SZ_2M, SZ_4K, 1);
+	for (i = 0; i < ARRAY_SIZE(units); i++) {
+		unsigned long pages = lab_pages(lab);
+		phys_addr_t phys = vtd_pt_iova_to_phys(lab->pt, SZ_2M);
+
+		lab->dirty_unit = units[i];
+		lab_dirty(lab, SZ_2M);
+		expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, SZ_2M + SZ_4K);
+		KUNIT_EXPECT_EQ(test, 1, leaf_level(lab, SZ_2M));
+		KUNIT_EXPECT_EQ(test, phys, vtd_pt_iova_to_phys(lab->pt, SZ_2M));
+		KUNIT_EXPECT_EQ(test, pages, lab_pages(lab));
+		expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
+	}
+	must_unmap(lab, SZ_2M, SZ_4K);
+}
+
 /* Can other CPUs use the table below the page directory's entry? */
 static bool is_synced(struct lab *lab, u64 iova)
 {
@@ -4211,6 +4235,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(dirty_meanwhile, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_readers, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_by_unit, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_by_less_than_a_page, all_gen_params),
 	KUNIT_CASE_PARAM(dirty_in_one, large_gen_params),
 #endif
 	KUNIT_CASE_PARAM(large_over_empty, large_gen_params),

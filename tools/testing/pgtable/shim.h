@@ -17,6 +17,7 @@
 #ifndef _FLPT_SHIM_H
 #define _FLPT_SHIM_H
 
+#include <limits.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,6 +46,7 @@ typedef unsigned int gfp_t;
 	((type *)((char *)(ptr) - offsetof(type, member)))
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 #define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
+#define max(a, b)	((a) > (b) ? (a) : (b))
 #define min(a, b)		min_t(__typeof__(a), a, b)
 
 #define U64_MAX			(~0ULL)
@@ -247,6 +249,20 @@ static inline u64 cmpxchg64(u64 *ptr, u64 old, u64 new)
 
 typedef struct { long counter; } atomic_long_t;
 
+#define pr_warn_ratelimited(...)	do { } while (0)
+
+static inline bool atomic_long_add_unless(atomic_long_t *v, long n, long unless)
+{
+	long old = __atomic_load_n(&v->counter, __ATOMIC_RELAXED);
+
+	while (old != unless) {
+		if (__atomic_compare_exchange_n(&v->counter, &old, old + n, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			return true;
+	}
+	return false;
+}
+
 #define atomic_long_inc_return(v) \
 	(__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED) + 1)
 #define atomic_long_inc(v)	((void)atomic_long_inc_return(v))
@@ -273,6 +289,7 @@ struct page {
 	unsigned long mapping;
 	unsigned long index;
 	unsigned long private;
+	int _mapcount;
 	unsigned int refs;
 	enum shim_state state;
 	gfp_t gfp;
