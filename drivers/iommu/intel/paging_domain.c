@@ -57,21 +57,12 @@ static const struct vtd_pt_ops intel_paging_ops = {
 
 /* Capabilities */
 
-/*
- * What some IOMMUs have in common, for tables of one level: depths (bit n for n levels), leaf
- * sizes in bytes, whether walks snoop the caches (ECAP.SMPWC; in legacy mode ECAP.C), and
- * the width in bits of addresses that are not blocked (CAP.MGAW).
+/**
+ * intel_paging_caps_init() - start with everything that an IOMMU may support
+ * @caps: set to all depths, all page sizes and a coherent walk
+ * @first_level: for the first level, or for the second
  */
-struct paging_caps {
-	bool first_level;
-	unsigned long levels;
-	unsigned long pgsize_bitmap;
-	bool coherent;
-	unsigned int mgaw;
-};
-
-/* Start with everything that an IOMMU may support. */
-static void paging_caps_init(struct paging_caps *caps, bool first_level)
+void intel_paging_caps_init(struct paging_caps *caps, bool first_level)
 {
 	*caps = (struct paging_caps) {
 		.first_level	= first_level,
@@ -121,8 +112,12 @@ static bool paging_walk_is_coherent(struct intel_iommu *iommu)
 	return sm_supported(iommu) ? ecap_smpwc(iommu->ecap) : ecap_coherent(iommu->ecap);
 }
 
-/* Remove what an IOMMU does not support. */
-static void paging_caps_restrict(struct paging_caps *caps, struct intel_iommu *iommu)
+/**
+ * intel_paging_caps_restrict() - remove what an IOMMU does not support
+ * @caps: capabilities to restrict
+ * @iommu: the IOMMU
+ */
+void intel_paging_caps_restrict(struct paging_caps *caps, struct intel_iommu *iommu)
 {
 	caps->levels &= caps->first_level ? paging_fl_levels(iommu) : paging_sl_levels(iommu);
 	caps->pgsize_bitmap &= paging_pgsizes(iommu, caps->first_level);
@@ -138,7 +133,7 @@ static void paging_caps_of_all(struct paging_caps *caps)
 
 	rcu_read_lock();
 	for_each_active_iommu(iommu, drhd)
-		paging_caps_restrict(caps, iommu);
+		intel_paging_caps_restrict(caps, iommu);
 	rcu_read_unlock();
 }
 
@@ -239,9 +234,9 @@ struct iommu_domain *intel_paging_domain_alloc(struct device *dev, bool first_le
 	struct dmar_domain *domain;
 	struct paging_caps caps;
 
-	paging_caps_init(&caps, first_level);
+	intel_paging_caps_init(&caps, first_level);
 	if (info)
-		paging_caps_restrict(&caps, info->iommu);
+		intel_paging_caps_restrict(&caps, info->iommu);
 	else
 		paging_caps_of_all(&caps);
 	if (!caps.levels)
@@ -309,8 +304,8 @@ int intel_paging_domain_compatible(struct dmar_domain *domain, struct intel_iomm
 
 	cfg = domain->use_first_level ? vtd_pt_fl_config(domain->pgtable) :
 					vtd_pt_sl_config(domain->pgtable);
-	paging_caps_init(&caps, domain->use_first_level);
-	paging_caps_restrict(&caps, iommu);
+	intel_paging_caps_init(&caps, domain->use_first_level);
+	intel_paging_caps_restrict(&caps, iommu);
 	if (!(caps.levels & BIT(cfg->levels)) || (cfg->coherent && !caps.coherent) ||
 	    (cfg->pgsize_bitmap & ~caps.pgsize_bitmap) ||
 	    domain->domain.geometry.aperture_end > GENMASK_ULL(caps.mgaw - 1, 0))

@@ -18,6 +18,22 @@ extern const struct iommu_domain_ops intel_fl_domain_ops;
 extern const struct iommu_domain_ops intel_sl_domain_ops;
 
 /**
+ * struct paging_caps - capabilities that some IOMMUs have in common
+ * @first_level: for first-level tables, or for second-level tables
+ * @levels: supported depths: bit n for n levels
+ * @pgsize_bitmap: leaf sizes in bytes, OR-ed
+ * @coherent: page walks snoop the caches (ECAP.SMPWC; in legacy mode ECAP.C)
+ * @mgaw: width in bits of addresses that are not blocked (CAP.MGAW)
+ */
+struct paging_caps {
+	bool first_level;
+	unsigned long levels;
+	unsigned long pgsize_bitmap;
+	bool coherent;
+	unsigned int mgaw;
+};
+
+/**
  * enum paging_snoop - whether leaves of a second-level domain have the Snoop bit
  * @PAGING_SNOOP_OFF: something was mapped without the bit
  * @PAGING_SNOOP_ON: the domain enforces snooping
@@ -34,6 +50,9 @@ enum paging_snoop {
 	PAGING_SNOOP_ON,
 	PAGING_SNOOP_OPEN,
 };
+
+void intel_paging_caps_init(struct paging_caps *caps, bool first_level);
+void intel_paging_caps_restrict(struct paging_caps *caps, struct intel_iommu *iommu);
 
 struct iommu_domain *intel_paging_domain_alloc(struct device *dev, bool first_level,
 					       gfp_t gfp);
