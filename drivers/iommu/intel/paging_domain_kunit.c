@@ -92,6 +92,14 @@ struct attachment {
 #define MAX_LOG		64
 #define MAX_ATTACHED	4
 
+/* What was invalidated by registers last */
+struct register_flush {
+	unsigned int nr;
+	u16 did;
+	u64 addr;
+	unsigned int order;
+};
+
 struct driver_test {
 	/* Descriptors in the order of submission. Those below seen were expected. */
 	struct invalidation log[MAX_LOG];
@@ -101,6 +109,7 @@ struct driver_test {
 	unsigned int nr_attached;
 
 	unsigned int nr_iommus, nr_devs;
+	struct register_flush flushed;
 };
 
 static void set_range(struct invalidation *inv, u64 addr, unsigned int order)
@@ -1439,6 +1448,35 @@ static void inv_unmap(struct kunit *test)
 	}
 }
 
+static void flush_by_registers(struct intel_iommu *iommu, u16 did, u64 addr,
+			       unsigned int size_order, u64 type)
+{
+	struct driver_test *ctx = kunit_get_current_test()->priv;
+
+	ctx->flushed = (struct register_flush) {
+		.nr = ctx->flushed.nr + 1, .did = did, .addr = addr, .order = size_order,
+	};
+}
+
+/* An IOMMU that could have a queue, but there was no memory for it */
+static void inv_unmap_without_queue(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_LEGACY);
+	struct dmar_domain *domain = sl_domain(test, dev);
+	struct driver_test *ctx = test->priv;
+
+	tag(test, domain, dev, IOMMU_NO_PASID);
+	iommu_of(dev)->flush.flush_iotlb = flush_by_registers;
+	map(test, &domain->domain, IOVA, SZ_4K);
+	ctx->flushed.nr = 0;
+	unmap(test, &domain->domain, IOVA, SZ_4K);
+	KUNIT_EXPECT_EQ(test, 1, ctx->flushed.nr);
+	KUNIT_EXPECT_EQ(test, domain_id_iommu(domain, iommu_of(dev)), ctx->flushed.did);
+	KUNIT_EXPECT_EQ(test, IOVA, ALIGN_DOWN(ctx->flushed.addr, SZ_4K));
+	KUNIT_EXPECT_EQ(test, 0, ctx->flushed.order);
+	expect_no_more(test);
+}
+
 /* A range that is not aligned to its size needs a larger mask. */
 static void inv_unmap_unaligned(struct kunit *test)
 {
@@ -2300,6 +2338,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(attach_cannot_enforce_snooping),
 	KUNIT_CASE_PARAM(inv_map_needs_none, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_unmap, inv_gen_params),
+	KUNIT_CASE(inv_unmap_without_queue),
 	KUNIT_CASE_PARAM(inv_unmap_unaligned, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_unmap_queued, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_split_queued, inv_gen_params),
