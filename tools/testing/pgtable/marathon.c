@@ -117,6 +117,14 @@ static void unmap_pages(u64 page, u64 n)
 	memset(state + page, 0, n);
 }
 
+/* A large page, of @size, that contains @page, instead of what is there */
+static void map_large(u64 page, u64 size, unsigned int variant)
+{
+	page = ALIGN_DOWN(page, size / SZ_4K);
+	unmap_pages(page, size / SZ_4K);
+	map_pages(page, size, 1, variant);
+}
+
 /* The first page of a random stripe of this thread's */
 static u64 own_stripe(struct thread *t)
 {
@@ -151,10 +159,10 @@ static void operate(struct thread *t)
 			unmap_pages(first, stripe);
 		else
 			unmap_pages(page, n);
+	} else if (stripe >= SZ_1G / SZ_4K && (r >> 48) % 4096 == 0) {
+		map_large(page, SZ_1G, variant);
 	} else if (stripe >= 512 && (r >> 56) % 64 == 0) {
-		page = first + (page - first) / 512 * 512;
-		unmap_pages(page, 512);
-		map_pages(page, SZ_2M, 1, variant);
+		map_large(page, SZ_2M, variant);
 	} else {
 		map_pages(page, SZ_4K, same_state(page, n), variant);
 	}
@@ -205,7 +213,10 @@ static void one_round(struct thread *threads, unsigned long nr)
 		.second = SECOND_LEVEL, .levels = cfg.levels, .haw = 46, .has_1g = true,
 		.read = read_entry, .memory = coherent ? &hw : NULL,
 	};
-	stripe = 1U << random64(first) % 14;
+	/* up to 32 MiB, or 1 GiB */
+	stripe = 1U << random64(first) % 15;
+	if (stripe == 1U << 14)
+		stripe = SZ_1G / SZ_4K;
 	map_all(first);
 	for (i = 0; i < THREADS; i++)
 		BUG_ON(pthread_create(&id[i], NULL, run, &threads[i]));
