@@ -2,12 +2,12 @@
 /*
  * Hostile users: processes of two threads each make random calls of iommufd and VFIO,
  * good ones and bad ones, while their devices do DMA and request pages by tables of
- * garbage.  They have little memory to lock and few files, allocations of the kernel
- * fail for them, and children continue with their files.  They are killed at any
- * moment; meanwhile the devices are reset, unbound and removed by sysfs.  Single calls
- * may succeed or fail.  But a killed process has to exit, no page may stay
- * pinned, and afterwards each device has to work for the next user.  The suite checks
- * the kernel's log for warnings.  Prints TAP.
+ * garbage.  Some of the domains are paged on demand.  The users have little memory to lock
+ * and few files, allocations of the kernel fail for them, and children continue with their
+ * files.  They are killed at any moment; meanwhile the devices are reset, unbound and
+ * removed by sysfs.  Single calls may succeed or fail.  But a killed process has to exit, no
+ * page may stay pinned, and afterwards each device has to work for the next user.  The suite
+ * checks the kernel's log for warnings.  Prints TAP.
  *
  * ATTACKED names the devices, SECONDS is the duration (20), SEED the seed of the random
  * numbers (the time).
@@ -20,6 +20,10 @@
 #include <sys/wait.h>
 
 #include "vtd_vmm.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25	/* Linux 6.1 */
+#endif
 
 #define USERS		4
 #define DEVICES		4
@@ -34,7 +38,7 @@ static unsigned int n_devices;
 /* Approximate number of successful calls of each kind, in all processes */
 static struct counts {
 	unsigned long users, mapped, parents, nested, attached, detached, answered,
-		      resets, transfers, failed, children, removed;
+		      resets, transfers, failed, children, removed, demand;
 } *counts;
 
 /* Data that the threads of a process share, deliberately without a lock */
@@ -165,12 +169,15 @@ static void alloc_paging(struct user *user)
 	unsigned int flags = one_in(20) ? any() : draw(2) * IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 	unsigned int id;
 
+	if (one_in(3))
+		flags = IOMMU_HWPT_ALLOC_DEMAND;
 	if (one_in(2))
 		id = new_parent(&user->vmm, flags);
 	else
 		id = new_paging(&user->vmm, flags, some_queue(user));
 	remember(user, id);
 	counts->parents += !!id;
+	counts->demand += id && flags == IOMMU_HWPT_ALLOC_DEMAND;
 	if (id && one_in(2))
 		user->vmm.parent = id;
 }
@@ -243,13 +250,14 @@ static void answer_something(struct user *user)
 
 static void track_dirty_pages(struct user *user)
 {
-	static __thread uint64_t bitmap[AREAS * AREA / PAGE / 64];
+	static __thread uint64_t bitmap[AREAS * AREA / 64];	/* for any page size */
 	struct iommu_hwpt_set_dirty_tracking set = {
 		.size = sizeof(set), .hwpt_id = some_domain(user), .flags = draw(2),
 	};
 	struct iommu_hwpt_get_dirty_bitmap get = {
 		.size = sizeof(get), .hwpt_id = some_domain(user), .flags = draw(2),
-		.length = AREAS * AREA, .page_size = PAGE, .data = (uintptr_t)bitmap,
+		.length = AREAS * AREA, .page_size = one_in(2) ? PAGE : 1UL << draw(24),
+		.data = (uintptr_t)bitmap,
 	};
 
 	if (one_in(2))
@@ -261,6 +269,24 @@ static void track_dirty_pages(struct user *user)
 static void reset_device(struct user *user)
 {
 	counts->resets += !ioctl(user->vmm.dev.fd, VFIO_DEVICE_RESET);
+}
+
+/* Do what takes pages from those who follow them. */
+static void move_memory(struct user *user)
+{
+	static const int advice[] = { MADV_DONTNEED, MADV_FREE, MADV_PAGEOUT, MADV_HUGEPAGE,
+				      MADV_COLLAPSE, MADV_POPULATE_WRITE };
+	void *page = user->vmm.guest + draw(GUEST_PAGES);
+	size_t length = PAGE << draw(10);
+
+	if (page + length > (void *)user->vmm.guest + AREA)
+		length = PAGE;
+	if (one_in(8)) {
+		mprotect(page, length, PROT_READ);
+		mprotect(page, length, PROT_READ | PROT_WRITE);
+	} else {
+		madvise(page, length, advice[draw(6)]);
+	}
 }
 
 /* Discard the memory behind the mappings, or change a table in it. */
@@ -301,8 +327,8 @@ static void (*const calls[])(struct user *user) = {
 	alloc_nested, attach_something, attach_something, attach_something,
 	attach_something, detach_something, destroy_something, destroy_something,
 	invalidate_something, open_queue, answer_something, answer_something,
-	answer_something, track_dirty_pages, change_memory, change_memory, do_dma,
-	do_dma, do_dma, do_dma, do_dma, do_dma,
+	answer_something, track_dirty_pages, change_memory, change_memory, move_memory,
+	do_dma, do_dma, do_dma, do_dma, do_dma, do_dma,
 };
 
 /* ---- users ---- */
@@ -563,15 +589,15 @@ static void expect_dma(const char *name)
 /* Not all calls were refused. */
 static bool something_happened(void)
 {
-	note("%lu users, %lu areas mapped, %lu domains, %lu of them nested\n",
+	note("%lu users, %lu areas mapped, %lu domains, %lu of them nested, %lu on demand\n",
 	     counts->users, counts->mapped, counts->parents + counts->nested,
-	     counts->nested);
+	     counts->nested, counts->demand);
 	note("%lu attached, %lu detached, %lu page requests answered, %lu resets\n",
 	     counts->attached, counts->detached, counts->answered, counts->resets);
 	note("%lu transfers seen complete, %lu allocations failed, %lu children\n",
 	     counts->transfers, counts->failed, counts->children);
 	note("%lu devices removed and found again\n", counts->removed);
-	return counts->mapped && counts->nested && counts->attached &&
+	return counts->mapped && counts->nested && counts->demand && counts->attached &&
 	       counts->detached && counts->answered && counts->resets &&
 	       counts->transfers;
 }
