@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the parts of the benchmark share.
+ * Definitions shared by all parts of the benchmark.
  *
- * A library is measured through the iommu core's own structures: a domain and
- * its operations, called through pointers as the core calls them. generic_pt
- * has operations of its own, which the core of 7.x calls directly; so does
- * this.
+ * Each library is measured through a struct iommu_domain and its operations, which
+ * are called through pointers as in the iommu core. The core of 7.x calls generic_pt's
+ * functions directly, and so does the benchmark.
  */
 #ifndef _BENCH_H
 #define _BENCH_H
@@ -22,15 +21,14 @@
 #define BENCH_PROT	(IOMMU_READ | IOMMU_WRITE)
 
 /**
- * struct bench_lib - a library, or something else to compare with
- * @name: in the output
- * @level: of VT-d's tables, 1 or 2; 0: either
- * @is_floor: not a library but a lower bound: has no business with what only
- *	libraries do
+ * struct bench_lib - a library, or a lower bound to compare with
+ * @name: name in the output
+ * @level: level of VT-d's tables, 1 or 2; 0: either
+ * @is_floor: a lower bound, which is left out of cases for libraries only
  * @noncoherent: can write entries back to memory
  * @create: a domain with an empty table, or NULL
- * @split: break down what is mapped at @iova by a large page, so that a page
- *	begins there; NULL if the library cannot
+ * @split: split the large page that maps @iova, so that a page begins there; NULL if
+ *	the library cannot
  */
 struct bench_lib {
 	const char *name;
@@ -55,14 +53,14 @@ extern const struct bench_lib bench_lpae;
 extern const struct bench_lib bench_dma_pte;
 extern const struct bench_lib bench_dma_pte_ss;
 
-/* All libraries of this kernel, ended by NULL. */
+/* All libraries of this kernel, terminated by NULL */
 extern const struct bench_lib *const bench_libs[];
 
 /**
  * struct bench_sequence - the addresses that a pass works on, in two orders
- * @nr: how many
- * @map: in the order of mapping
- * @unmap: the same in the order of unmapping
+ * @nr: number of addresses
+ * @map: the addresses in the order of mapping
+ * @unmap: the same addresses in the order of unmapping
  */
 struct bench_sequence {
 	unsigned int nr;
@@ -76,19 +74,19 @@ int bench_scattered(struct bench_sequence *seq, unsigned int regions,
 		    unsigned int nr);
 void bench_sequence_free(struct bench_sequence *seq);
 
-/* An operation of a recorded pattern: @npages are negative for an unmap. */
+/* An operation of a recorded pattern; @npages is negative for an unmap. */
 struct bench_dma {
 	u64 pfn;
 	s32 npages;
 };
 
 /**
- * struct bench_pattern - what a driver did
- * @name: in the output
+ * struct bench_pattern - recorded maps and unmaps of a driver
+ * @name: name in the output
  * @dma: the operations
- * @nr: how many
- * @clean: unmap what is mapped at their end
- * @nr_clean: how many of these
+ * @nr: number of operations
+ * @clean: unmaps of what is still mapped at the end
+ * @nr_clean: number of these unmaps
  */
 struct bench_pattern {
 	const char *name;
@@ -104,10 +102,10 @@ extern const unsigned int bench_nr_patterns;
 int bench_run_cases(void);
 int bench_run_threads(void);
 
-/* Instructions are counted, one by one: as little as possible is to be done. */
+/* Instructions are counted by single steps, which are slow: do as little as possible. */
 extern bool bench_counting;
 
-/* The level that is measured. */
+/* Level of VT-d's tables to measure */
 extern unsigned int bench_level;
 
 bool bench_is_wanted(const char *name);
@@ -117,15 +115,15 @@ void bench_write_back(void *addr, size_t size);
 
 void bench_put_gathered(struct iommu_iotlb_gather *gather);
 
-/* The type of the list differs from kernel to kernel. */
+/* The list has another type in some kernels. */
 static inline struct list_head *bench_gathered(struct iommu_iotlb_gather *gather)
 {
 	return (struct list_head *)&gather->freelist;
 }
 
 /*
- * The whole of it: a library may do less at a call, as io-pgtable-arm does
- * at the end of a table.
+ * Repeat the call until everything is mapped: io-pgtable-arm stops at the end of a
+ * table.
  */
 static inline int bench_map(struct iommu_domain *domain, unsigned long iova,
 			    phys_addr_t paddr, size_t pgsize, size_t pgcount)
@@ -180,8 +178,8 @@ static inline size_t bench_unmap_pages(struct iommu_domain *domain,
 }
 
 /*
- * With a gather of its own, as iommu_unmap() does it. Nothing is invalidated,
- * but tables that the library gives back with the gather are freed.
+ * Unmap with a gather of its own, as iommu_unmap() does. Nothing is invalidated, but
+ * the tables that the library adds to the gather are freed.
  */
 static inline size_t bench_unmap(struct iommu_domain *domain,
 				 unsigned long iova, size_t pgsize,

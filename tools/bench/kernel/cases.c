@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The operations that are measured.
+ * The measured operations.
  *
- * Libraries take turns, so that what disturbs the machine for a while disturbs
- * all of them.
+ * Libraries take turns, so that a temporary disturbance affects all of them.
  */
 
 #include <linux/mm.h>
@@ -17,7 +16,7 @@
 #include "bench.h"
 #include "cases.h"
 
-#define GAP		(512UL * SZ_1G)	/* what an entry of the root covers */
+#define GAP		(512UL * SZ_1G)	/* bytes that an entry of the root covers */
 
 unsigned long bench_pages(void)
 {
@@ -28,7 +27,7 @@ static struct iommu_domain *create_domain(struct bench_run *run)
 {
 	struct iommu_domain *domain = run->lib->create(!run->test->noncoherent);
 
-	/* what the core asks for, where the library has not said it */
+	/* the core needs a type, and page sizes if the library has set none */
 	if (domain) {
 		domain->type = IOMMU_DOMAIN_UNMANAGED;
 		if (!domain->pgsize_bitmap)
@@ -47,8 +46,8 @@ static int new_domain(struct bench_run *run)
 }
 
 /*
- * Until those pages are gone that a library frees later. Where some stay for
- * good, that is the library's affair, and no reason to stop.
+ * Wait for pages that the library frees later, for instance by RCU. A library may keep
+ * some: warn, and continue.
  */
 static void wait_for_pages(unsigned long pages)
 {
@@ -72,7 +71,7 @@ static void put_domain(struct bench_run *run)
 	wait_for_pages(run->pages);
 }
 
-/* The parts of passes */
+/* Parts of passes */
 
 /* Physical addresses fit the page size and no larger one. */
 static int map_all(struct bench_run *run, size_t pgsize, size_t pgcount,
@@ -107,7 +106,7 @@ static int unmap_all(struct bench_run *run, unsigned long offset,
 	return size == seq->nr * pgsize * pgcount ? 0 : -EIO;
 }
 
-/* Libraries do what they are measured for. */
+/* Check that the library really does what is measured. */
 static int check_mapped(struct bench_run *run)
 {
 	const struct bench_case *test = run->test;
@@ -138,7 +137,7 @@ static int pass_map_unmap(struct bench_run *run, u64 cycles[2])
 	       unmap_all(run, 0, test->pgsize, test->pgcount, &cycles[1]);
 }
 
-/* Makes the tables that later passes find, if the library keeps them. */
+/* Create the tables that later passes find, if the library keeps them. */
 static int prepare_map_unmap(struct bench_run *run)
 {
 	const struct bench_case *test = run->test;
@@ -174,7 +173,7 @@ static int pass_look_up(struct bench_run *run, u64 cycles[2])
 	return 0;
 }
 
-/* The same by the functions of the iommu core */
+/* The same through the functions of the iommu core */
 
 static int core_map_unmap(struct bench_run *run, u64 cycles[2])
 {
@@ -211,7 +210,7 @@ static int core_look_up(struct bench_run *run, u64 cycles[2])
 	return 0;
 }
 
-/* The same in many domains, in turn */
+/* The same in many domains by turns */
 static int core_domains(struct bench_run *run, u64 cycles[2])
 {
 	const struct bench_sequence *seq = run->seq;
@@ -246,9 +245,9 @@ static int prepare_domains(struct bench_run *run)
 	return core_domains(run, cycles);
 }
 
-/* How many bytes from @iova on, to @end, are in one piece of memory. */
+/* Number of physically contiguous bytes from @iova on, up to @end */
 #ifdef CONFIG_IOMMU_BENCH_DMA_PTE
-/* That core has the patches of the series. */
+/* This kernel's core has the patches of the series. */
 static size_t contiguous(struct iommu_domain *domain, unsigned long iova,
 			 unsigned long end)
 {
@@ -275,9 +274,9 @@ static size_t contiguous(struct iommu_domain *domain, unsigned long iova,
 #endif
 
 /*
- * What VFIO does to the memory of a guest: start-up maps piece by piece, and teardown
- * looks up how long each piece is, to unmap and unpin it, and synchronizes now and then.
- * No piece continues the one before it.
+ * What VFIO does with the memory of a guest: map it piece by piece at start-up. At
+ * teardown, look up the length of each piece, unmap it, and invalidate now and then. No
+ * two pieces are physically contiguous.
  */
 static int core_vfio(struct bench_run *run, u64 cycles[2])
 {
@@ -307,7 +306,7 @@ static int core_vfio(struct bench_run *run, u64 cycles[2])
 	return err ? -EIO : 0;
 }
 
-/* The tables above those that the pass makes. */
+/* Create the tables above those that the pass creates. */
 static int prepare_upper(struct bench_run *run)
 {
 	unsigned long iova = ALIGN(run->test->start + 1, SZ_1G) - SZ_4K;
@@ -345,7 +344,7 @@ static int pass_split(struct bench_run *run, u64 cycles[2])
 	return err;
 }
 
-/* Unmaps a page out of each large one. */
+/* Unmap one small page of each large page. */
 static int pass_cut(struct bench_run *run, u64 cycles[2])
 {
 	int err = map_all(run, run->test->pgsize, run->test->pgcount,
@@ -354,7 +353,7 @@ static int pass_cut(struct bench_run *run, u64 cycles[2])
 	return err ?: unmap_all(run, SZ_4K, SZ_4K, 1, &cycles[0]);
 }
 
-/* Large pages where small ones have been. */
+/* Map large pages where small ones were mapped. */
 static int pass_supersede(struct bench_run *run, u64 cycles[2])
 {
 	return map_all(run, SZ_4K, 1, &cycles[0]) ?:
@@ -374,7 +373,7 @@ static unsigned int nr_passes(const struct bench_case *test)
 	return bench_counting ? 1 : test->passes;
 }
 
-/* Enough to count what an operation takes on the average. */
+/* When instructions are counted, a few operations are enough for an average. */
 static unsigned int nr_operations(const struct bench_case *test)
 {
 	unsigned int enough = test->pgcount > 16 ? 1 : 4;
@@ -414,7 +413,7 @@ static bool suits(const struct bench_case *test, const struct bench_lib *lib)
 	return test->libs == BENCH_ALL || !lib->is_floor;
 }
 
-/* A domain for all passes, unless each makes its own. */
+/* Use one domain for all passes, unless each pass creates its own. */
 static int begin_run(struct bench_run *run)
 {
 	const struct bench_case *test = run->test;
@@ -430,7 +429,7 @@ static int begin_run(struct bench_run *run)
 	return test->prepare ? test->prepare(run) : 0;
 }
 
-/* The first of two warms up the caches, if there is anything to keep warm. */
+/* The first of two passes warms up the caches. */
 static int run_pass(struct bench_run *run, u64 cycles[2])
 {
 	const struct bench_case *test = run->test;
@@ -477,7 +476,7 @@ static int run_passes(struct bench_run *runs, unsigned int nr)
 	return 0;
 }
 
-/* A sample of each library that can do it. */
+/* Take a sample of each library that supports the case. */
 int bench_measure(const char *name, unsigned int ops,
 		  const struct bench_run *what)
 {
@@ -513,8 +512,8 @@ int bench_measure(const char *name, unsigned int ops,
 }
 
 /*
- * Runs of 512 begin in the middle of a table, so that no library may drop the
- * table when it unmaps them.
+ * Runs of 512 pages begin in the middle of a table, so that no library can free the
+ * table when they are unmapped.
  */
 #define WARM	.pass = pass_map_unmap, .prepare = prepare_map_unmap
 #define CORE	.pass = core_map_unmap, .prepare = prepare_map_unmap, .libs = BENCH_NO_FLOORS
@@ -613,7 +612,7 @@ static int run_case(const struct bench_case *test)
 	const struct bench_run run = { .test = test, .seq = &seq };
 	int err;
 
-	/* what waits for others, and what differs by its addresses only */
+	/* skip cases that wait for RCU, and those that differ in addresses only */
 	if (bench_counting && (test->pass == pass_destroy || test->regions || test->total))
 		return 0;
 
@@ -631,7 +630,7 @@ static int run_case(const struct bench_case *test)
 	return err;
 }
 
-/* Those through the core are put in terms of what they end with; see report.py. */
+/* Does report.py compare a wanted case through the core ("core-...-NAME") with @name? */
 static bool is_unit(const char *name)
 {
 	size_t len = strlen(name);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A case is an operation that is measured, or a map and the unmap of what it
- * mapped.
+ * A case is a measured operation, or a map and the unmap of the same range.
  */
 #ifndef _BENCH_CASES_H
 #define _BENCH_CASES_H
@@ -16,23 +15,24 @@
 struct bench_run;
 
 /**
- * struct bench_case - what is measured
- * @name: in the output
- * @pass: does the operation once for each address of the sequence; sets the
- *	cycles that it took: [0] map or whatever else is measured, [1] unmap
- * @prepare: done once with the new domain, before the passes; may be NULL
- * @each: every pass makes a domain of its own
- * @libs: for which
+ * struct bench_case - description of a case
+ * @name: name in the output
+ * @pass: does the operation once for each address of the sequence, and sets the
+ *	cycles that it took: [0] for the map or the only operation, [1] for the unmap
+ * @prepare: called once with the new domain, before the passes; may be NULL
+ * @each: every pass creates a domain of its own
+ * @libs: which libraries and lower bounds to measure
  * @noncoherent: entries are written back to memory
- * @pgsize: bytes of a leaf
- * @pgcount: leaves of a call
+ * @pgsize: size of a page in bytes
+ * @pgcount: number of pages of a call
  * @start: first address
- * @stride: from one to the next
- * @nr: how many addresses
- * @regions: instead of @start and @stride: addresses anywhere in so many
- *	regions of 2 MiB
- * @total: instead of all these: an address space of so many bytes is filled, and emptied
- * @passes: how many there are to a sample, which is their median
+ * @stride: distance between addresses
+ * @nr: number of addresses
+ * @regions: instead of @start and @stride: number of regions of 2 MiB, in which the
+ *	addresses are random
+ * @total: instead of all these: size in bytes of an address space that is filled and
+ *	emptied
+ * @passes: number of passes of a sample, which is their median
  */
 struct bench_case {
 	const char *name;
@@ -42,7 +42,7 @@ struct bench_case {
 	enum {
 		BENCH_ALL,
 		BENCH_NO_FLOORS,
-		BENCH_CHECKED,	/* libraries, and the floor of this name */
+		BENCH_CHECKED,	/* libraries, and the lower bound of this name */
 		BENCH_SPLITTERS,
 	} libs;
 	bool noncoherent;
@@ -62,11 +62,11 @@ struct bench_case {
  * @lib: the library
  * @seq: the addresses
  * @pattern: instead of @seq, for a replay
- * @domain: the library's, when there is one
- * @others: more of them, where a case takes many
- * @pages: pages that belonged to page tables before there was one
- * @map: cycles of each pass, of maps or whatever is measured
- * @unmap: of unmaps
+ * @domain: the current domain, or NULL
+ * @others: further domains, for cases with many
+ * @pages: number of page-table pages before the domain was created
+ * @map: cycles of each pass, for maps or the only operation
+ * @unmap: cycles of each pass, for unmaps
  */
 struct bench_run {
 	const struct bench_case *test;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The clock. A function in a file of its own, so that step.c can take its place
- * and have it come back with a number of instructions.
+ * The clock. It has a file of its own, so that step.c can intercept the call and return
+ * the number of instructions instead.
  */
 
 #include "bench.h"
 
-/* The processor's, with everything before it done. */
+/* The CPU's time-stamp counter, after all earlier instructions have completed */
 u64 bench_clock(void)
 {
 	u32 low, high;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Comes before everything else in pgtable.c, which is built here as it is.
+ * Included before everything else in pgtable.c, which is built unmodified.
  *
- * Its tests' hooks are left out: a kernel that is not for testing has none.
+ * Compile the hooks for KUnit out, as in a production kernel.
  */
 #ifndef _FLPT_COMPAT_H
 #define _FLPT_COMPAT_H

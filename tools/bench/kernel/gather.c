@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Freeing the tables that an unmap gives back, as a driver does it when it has
- * invalidated. In a file of its own, for the kernel's own iommu-pages.h.
+ * Free the tables that an unmap has added to the gather, as a driver does after it has
+ * invalidated. This file includes the kernel's own iommu-pages.h.
  */
 
 #include <linux/mm.h>

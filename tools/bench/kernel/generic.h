@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * generic_pt's formats as 7.x's VT-d driver uses them: x86_64 for the first level, vtdss
- * for the second. Included by a file for each of their builds, which sets GENERIC_FMT,
+ * for the second. Included by one file for each build, which defines GENERIC_FMT,
  * GENERIC_INIT, GENERIC_LOOKUP, GENERIC_LIB, GENERIC_NAME and GENERIC_LEVEL.
  */
 
@@ -26,7 +26,7 @@ static void generic_free(struct iommu_domain *domain)
 	kfree(container_of(pt, struct GENERIC_TABLE, iommu));
 }
 
-/* Where a large page took the place of a table, map gives back the table. */
+/* If a large page replaces a table, map adds the table to the gather. */
 static void generic_iotlb_sync(struct iommu_domain *domain,
 			       struct iommu_iotlb_gather *gather)
 {
@@ -51,7 +51,7 @@ static struct iommu_domain *generic_create(bool coherent)
 		.top_level = 3,
 	};
 	struct GENERIC_TABLE *table = kzalloc(sizeof(*table), GFP_KERNEL);
-	/* asked for, but not used: x86 flushes lines by itself */
+	/* required but not used, as x86 flushes cache lines without it */
 	static struct device walker;
 
 	if (!table)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What 6.12's VT-d driver does to its tables. dma_pte.h is made from
- * the driver's source when the benchmark is built: the definitions that are
- * needed, as they are.
+ * The page tables of 6.12's VT-d driver. dma_pte.h has the required definitions, which
+ * are copied unmodified from the driver's source when the benchmark is built.
  */
 
 #include <linux/bitfield.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A library that does nothing: what it costs is the benchmark's own.
+ * A library that does nothing, to measure the overhead of the benchmark.
  */
 
 #include <linux/slab.h>

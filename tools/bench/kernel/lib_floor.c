@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lower bounds: tables of four levels, walked and stored to with no thought
- * for anything that a library has to think of.
+ * Lower bounds: tables of four levels without locking, write-back, accounting or error
+ * handling.
  *
- * chase	one entry of each level is loaded; nothing is stored
- * store	the walk, and entries are stored
- * checked	the walk, and each entry is looked at before it is stored
+ * chase	load one entry of each level; store nothing
+ * store	walk, and store the entries
+ * checked	walk, and load each entry before it is stored
  */
 
 #include <linux/gfp.h>
@@ -68,7 +68,7 @@ static __always_inline u64 *floor_walk(struct iommu_domain *domain,
 	return table + (iova >> PAGE_SHIFT) % ENTRIES;
 }
 
-/* Frees the table where a large page is to be, if it is empty. */
+/* Free an empty table in the place of a new large page. */
 static noinline void floor_make_room(u64 *slot)
 {
 	u64 *table = floor_below(READ_ONCE(*slot)), any = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Our library with the format of the first level.
+ * This series' library with the format of the first level.
  */
 
 #define OURS		fl

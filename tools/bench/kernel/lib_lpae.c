@@ -87,7 +87,7 @@ static const struct iommu_flush_ops lpae_flush_ops = {
 static struct iommu_domain *lpae_create(bool coherent)
 {
 	struct lpae_domain *lpae = kzalloc(sizeof(*lpae), GFP_KERNEL);
-	/* asked for, but not used: see lpae_compat.h */
+	/* required but not used, see lpae_compat.h */
 	static struct device walker;
 	struct io_pgtable_cfg cfg = {
 		.pgsize_bitmap	= SZ_4K | SZ_2M | SZ_1G,

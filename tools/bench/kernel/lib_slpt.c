@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Our library with the format of the second level.
+ * This series' library with the format of the second level.
  */
 
 #define OURS		sl

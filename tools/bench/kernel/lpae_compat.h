@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Comes before everything else in io-pgtable-arm.c, which writes entries back
- * by the DMA API. User-mode Linux's writes nothing back; this does what that of
- * x86 would do for a device that does not snoop, if there was one.
+ * Included before everything else in io-pgtable-arm.c, which writes entries back by the
+ * DMA API. In user-mode Linux that does nothing. This flushes cache lines instead, as x86
+ * would for a device that does not snoop.
  */
 #ifndef _LPAE_COMPAT_H
 #define _LPAE_COMPAT_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Measures at the end of the boot, prints, and powers off.
+ * Measure at the end of the boot, print the results, and power off.
  *
  * A line of output is "bench:" and
  *	khz FREQUENCY
@@ -8,8 +8,8 @@
  *	pages CASE LIBRARY AT-END AT-PEAK
  *	threads LIBRARY NUMBER OPERATIONS CYCLES
  *	done
- * where cycles are those of all the operations of a pass: of the maps, or
- * whatever else is measured, and of the unmaps. report.py makes sense of it.
+ * where the cycles are those of all operations of a pass: first of the maps or the only
+ * operation, then of the unmaps. report.py evaluates them.
  */
 
 #include <linux/init.h>

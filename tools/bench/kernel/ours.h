@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Our library, under a domain that does what the driver's does. Included by a file for
- * each format, which sets OURS to it, OURS_LIB and OURS_LEVEL.
+ * This series' library, under a domain like the driver's. Included by one file for each
+ * format, which defines OURS, OURS_LIB and OURS_LEVEL.
  */
 
 #include <linux/err.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Maps and unmaps as a driver did them, recorded from the DMA API.
+ * Replay of the maps and unmaps of a driver, recorded from the DMA API.
  *
  * A call of the DMA API is cut into page sizes here as the iommu core does it,
  * but for generic_pt, which does that by itself.
@@ -21,7 +21,7 @@ static bool by_range(struct iommu_domain *domain)
 #endif
 }
 
-/* How many of @npages go at once, and how large they are. */
+/* Choose page size and number of pages for the next call. */
 static size_t part(unsigned long iova, unsigned long npages, size_t *pgsize)
 {
 	unsigned long before = -(iova >> PAGE_SHIFT) % (SZ_2M / SZ_4K);
@@ -83,7 +83,7 @@ static int replay_one(struct iommu_domain *domain, const struct bench_dma *dma)
 				 replay_unmap(domain, iova, -dma->npages);
 }
 
-/* What is mapped at the end is unmapped. */
+/* Unmap what is still mapped at the end. */
 static int clean_up(struct bench_run *run)
 {
 	const struct bench_pattern *pattern = run->pattern;
@@ -96,7 +96,7 @@ static int clean_up(struct bench_run *run)
 	return err;
 }
 
-/* The first time: counts table pages, and leaves what the library keeps. */
+/* The first replay: count table pages, and create tables that the library keeps. */
 static int prepare_replay(struct bench_run *run)
 {
 	const struct bench_pattern *pattern = run->pattern;

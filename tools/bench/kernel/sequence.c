@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The addresses that a pass works on. They are made beforehand, so that making
- * them costs nothing while time is taken.
+ * The addresses of a pass, which are computed before the measurement.
  */
 
 #include <linux/bitmap.h>
@@ -33,7 +32,7 @@ void bench_sequence_free(struct bench_sequence *seq)
 	kvfree(seq->unmap);
 }
 
-/* One after the other. */
+/* Ascending addresses */
 int bench_linear(struct bench_sequence *seq, unsigned long start,
 		 unsigned long stride, unsigned int nr)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two processors at the same table, each in a range of its own, against one.
+ * Two CPUs that use one table, each in a range of its own, compared with one CPU.
  */
 
 #include <linux/atomic.h>
@@ -25,7 +25,7 @@ struct worker {
 	struct completion done;
 };
 
-/* how many workers have to be there before any of them begins */
+/* number of workers that have not arrived; they begin together */
 static atomic_t awaited;
 
 static int work_pass(struct worker *worker)
@@ -48,7 +48,7 @@ static int work(void *data)
 	struct worker *worker = data;
 	unsigned int i;
 
-	/* makes the tables */
+	/* create the tables */
 	worker->err = work_pass(worker);
 	atomic_dec(&awaited);
 	while (atomic_read(&awaited))

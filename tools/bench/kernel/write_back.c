@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Writing entries back to memory, for page walks that do not snoop caches.
- * User-mode Linux has nothing for it, but its instructions are the machine's.
+ * Write entries back to memory, for page walks that do not snoop caches. User-mode Linux
+ * has no function for that, but can use the instructions of the CPU.
  *
- * The peers get what x86 gives them: flush each line, between two full
- * fences. Our library's owner writes back without dropping the line where the
- * processor can, with one fence behind it.
+ * The peers use what x86 has: flush each line, between two full fences. This series
+ * writes back without dropping the line if the CPU supports that (CLWB), and needs one
+ * fence, afterwards.
  */
 
 #include <linux/cache.h>
@@ -49,9 +49,9 @@ static void write_back_lines(void *addr, size_t size)
 
 void clflush_cache_range(void *addr, unsigned int size)
 {
-	mb();	/* what is written back has been stored */
+	mb();	/* stores before the flush */
 	flush_lines(addr, size);
-	mb();	/* and is in memory on return */
+	mb();	/* in memory on return */
 }
 EXPORT_SYMBOL_GPL(clflush_cache_range);
 
@@ -61,5 +61,5 @@ void bench_write_back(void *addr, size_t size)
 		write_back_lines(addr, size);
 	else
 		flush_lines(addr, size);
-	mb();	/* it is in memory on return */
+	mb();	/* in memory on return */
 }
