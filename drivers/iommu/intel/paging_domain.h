@@ -91,6 +91,10 @@ bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain);
 void intel_pgtable_debugfs_add(struct dmar_domain *domain);
 void intel_pgtable_debugfs_remove(struct dmar_domain *domain);
 void intel_pgtable_debugfs_init(struct dentry *parent);
+#if IS_ENABLED(CONFIG_KUNIT)
+bool pgtable_count_leaves(struct dmar_domain *domain, u64 *iova, struct vtd_pt_stats *stats);
+int pgtable_stats_show(struct seq_file *m, void *unused);
+#endif
 #else
 static inline void intel_pgtable_debugfs_add(struct dmar_domain *domain) {}
 static inline void intel_pgtable_debugfs_remove(struct dmar_domain *domain) {}

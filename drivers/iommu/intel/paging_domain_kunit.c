@@ -17,12 +17,16 @@
 #include <kunit/test.h>
 #include <linux/bitfield.h>
 #include <linux/bitmap.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/dmar.h>
 #include <linux/init.h>
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
+#include <linux/seq_file.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
 #include <uapi/linux/iommufd.h>
@@ -2311,6 +2315,85 @@ static int driver_test_init(struct kunit *test)
 	return 0;
 }
 
+/* Statistics */
+
+#ifdef CONFIG_INTEL_IOMMU_DEBUGFS
+
+#define MOST_STEPS	3000
+
+/* A reader of the statistics of a table that has no end until others have had their turn */
+static struct {
+	struct kunit *test;
+	struct completion begun;
+	unsigned int steps;
+	bool enough;
+} reader;
+
+static bool count_endless_table(struct dmar_domain *domain, u64 *iova,
+				struct vtd_pt_stats *stats)
+{
+	complete(&reader.begun);
+	if (READ_ONCE(reader.enough) || reader.steps == MOST_STEPS)
+		return false;
+
+	reader.steps++;
+	msleep(1);
+
+	return true;
+}
+
+static int reader_main(void *buffer)
+{
+	struct seq_file m = { .buf = buffer, .size = PAGE_SIZE };
+	int ret;
+
+	current->kunit_test = reader.test;
+	ret = pgtable_stats_show(&m, NULL);
+	current->kunit_test = NULL;
+	kthread_complete_and_exit(NULL, ret);
+}
+
+/* Domains are allocated and freed while a large table is counted. */
+static void stats_let_others_in(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
+	struct iommu_domain *domain;
+	struct task_struct *task;
+	void *buffer = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, buffer);
+	/* The reader has at least this one. */
+	fl_domain(test, dev);
+	kunit_activate_static_stub(test, pgtable_count_leaves, count_endless_table);
+	reader.test = test;
+	reader.steps = 0;
+	reader.enough = false;
+	init_completion(&reader.begun);
+	task = kthread_create(reader_main, buffer, "pgtable-stats");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	get_task_struct(task);
+	wake_up_process(task);
+
+	wait_for_completion(&reader.begun);
+	domain = intel_paging_domain_alloc(dev, true, 0);
+	if (!IS_ERR(domain))
+		intel_paging_domain_free(domain);
+	WRITE_ONCE(reader.enough, true);
+
+	KUNIT_EXPECT_EQ(test, 0, kthread_stop_put(task));
+	KUNIT_EXPECT_FALSE(test, IS_ERR(domain));
+	KUNIT_EXPECT_LT(test, reader.steps, MOST_STEPS);
+}
+
+#else
+
+static void stats_let_others_in(struct kunit *test)
+{
+	kunit_skip(test, "no statistics in this kernel");
+}
+
+#endif
+
 static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(caps_depth),
 	KUNIT_CASE(caps_second_level_depth),
@@ -2361,6 +2444,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(second_level_context_entry),
 	KUNIT_CASE(second_level_nest_parent),
 	KUNIT_CASE(second_level_dirty),
+	KUNIT_CASE(stats_let_others_in),
 	{}
 };
 

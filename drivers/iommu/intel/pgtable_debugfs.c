@@ -4,6 +4,8 @@
  * PASID that a domain is attached to.
  */
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/debugfs.h>
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
@@ -51,9 +53,11 @@ static void pgtable_count_tables(struct dmar_domain *domain, struct vtd_pt_stats
 		vtd_pt_sl_count_tables(domain->pgtable, stats);
 }
 
-static bool pgtable_count_leaves(struct dmar_domain *domain, u64 *iova,
-				 struct vtd_pt_stats *stats)
+VISIBLE_IF_KUNIT bool pgtable_count_leaves(struct dmar_domain *domain, u64 *iova,
+					   struct vtd_pt_stats *stats)
 {
+	KUNIT_STATIC_STUB_REDIRECT(pgtable_count_leaves, domain, iova, stats);
+
 	return domain->use_first_level ?
 	       vtd_pt_fl_count_leaves(domain->pgtable, iova, stats) :
 	       vtd_pt_sl_count_leaves(domain->pgtable, iova, stats);
@@ -130,7 +134,7 @@ static struct dmar_domain *paging_domain_from(u64 nr)
  * the lock after each GiB. A domain that is freed by then is not shown. No other domain is
  * skipped, as their numbers do not change.
  */
-static int pgtable_stats_show(struct seq_file *m, void *unused)
+VISIBLE_IF_KUNIT int pgtable_stats_show(struct seq_file *m, void *unused)
 {
 	struct vtd_pt_stats stats;
 	bool counting = false;

@@ -2792,6 +2792,34 @@ static void free_empty_tables(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), lab->param->levels);
 }
 
+/*
+ * One call counts no more than 1 GiB, or skips one larger empty range: the caller may hold
+ * a lock that others wait for.
+ */
+static void counts_a_gib(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	struct vtd_pt_stats stats = {};
+	u64 iova = 0, last = lab_end(lab) - SZ_1G;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		must_map(lab, i * (u64)SZ_1G, SZ_4K, i + 1);
+	must_map(lab, last, SZ_4K, 4);
+
+	for (i = 0; i < 3; i++) {
+		stats.leaves[1] = 0;
+		KUNIT_EXPECT_TRUE(test, vtd_pt_count_leaves(lab->pt, &iova, &stats));
+		KUNIT_EXPECT_EQ(test, stats.leaves[1], i + 1);
+		KUNIT_EXPECT_EQ(test, iova, (i + 1) * (u64)SZ_1G);
+	}
+
+	iova = last;
+	stats.leaves[1] = 0;
+	KUNIT_EXPECT_FALSE(test, vtd_pt_count_leaves(lab->pt, &iova, &stats));
+	KUNIT_EXPECT_EQ(test, stats.leaves[1], 4);
+}
+
 /* Lookups */
 
 static void map_assorted(struct lab *lab)
@@ -4248,6 +4276,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(memory_is_bounded, all_gen_params),
 	KUNIT_CASE_PARAM(bound_stops_splits, large_gen_params),
 	KUNIT_CASE_PARAM(free_empty_tables, all_gen_params),
+	KUNIT_CASE_PARAM(counts_a_gib, all_gen_params),
 	KUNIT_CASE_PARAM(lookup, all_gen_params),
 	KUNIT_CASE_PARAM(lookup_length, all_gen_params),
 	KUNIT_CASE_PARAM(paths, all_gen_params),
