@@ -45,6 +45,7 @@ struct fake {
 	struct fake_device devices[DEVICES];	/* the last one has no PASIDs */
 	/* the handle that a page request must find during a call, or NULL */
 	struct iommu_attach_handle *visible;
+	bool any_visible;			/* do not check that */
 	unsigned int calls;
 	unsigned int fail_at;			/* 0: never */
 	int error;
@@ -81,7 +82,8 @@ static struct iommu_attach_handle *found(struct fake *fake, ioasid_t pasid)
 /* Called by each operation of the driver: does this one fail? */
 static int called(struct fake *fake, ioasid_t pasid)
 {
-	KUNIT_EXPECT_PTR_EQ(fake->test, fake->visible, found(fake, pasid));
+	if (!fake->any_visible)
+		KUNIT_EXPECT_PTR_EQ(fake->test, fake->visible, found(fake, pasid));
 
 	return ++fake->calls == fake->fail_at ? fake->error : 0;
 }
@@ -834,6 +836,29 @@ static void gpasid_stays_without_other_device(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
+/* A device leaves the group, and with it the PASIDs that another one has attached. */
+static void pasids_leave_with_device(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake), 1, NULL));
+	fail(fake, 0, 0);
+	fake->any_visible = true;
+	remove_device(fake, 1);
+	KUNIT_EXPECT_EQ(test, 2, fake->calls);
+	KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[PASID]);
+	KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[1]);
+	KUNIT_EXPECT_PTR_EQ(test, domain, fake->devices[0].pasid[PASID]);
+	KUNIT_EXPECT_PTR_EQ(test, &handle, found(fake, PASID));
+
+	iommu_detach_device_pasid(domain, a_device(fake), 1);
+	iommu_detach_device_pasid(domain, a_device(fake), PASID);
+	KUNIT_EXPECT_EQ(test, 4, fake->calls);
+}
+
 #define STRESS_BATCH	0x4000
 
 /*
@@ -1355,6 +1380,7 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_follows_rid),
 	KUNIT_CASE(gpasid_released_with_device),
 	KUNIT_CASE(gpasid_stays_without_other_device),
+	KUNIT_CASE(pasids_leave_with_device),
 	KUNIT_CASE_PARAM(taken_after_requests, taken_gen_params),
 	KUNIT_CASE_PARAM(parts_are_forgotten, taken_gen_params),
 	KUNIT_CASE(parts_of_user_table_are_forgotten),
