@@ -11,6 +11,7 @@
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 
 #include "iommu.h"
 #include "vtd_caps.h"
@@ -116,6 +117,33 @@ static void released_leaves_queue(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, rcu_access_pointer(dev->iommu->fault_param));
 }
 
+static void lock_is_free(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct intel_iommu *iommu = vtd_fake_iommu_of(&ctx->pdev->dev);
+	bool free = spin_trylock(&iommu->lock);
+
+	KUNIT_EXPECT_TRUE(test, free);
+	if (free)
+		spin_unlock(&iommu->lock);
+	ctx->submissions++;
+}
+
+/* PRE is cleared: nobody else waits for the invalidations, which may take long. */
+static void lock_is_not_held(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->pri_enabled = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	ctx->fake.meanwhile = lock_is_free;
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	KUNIT_EXPECT_EQ(test, 1, ctx->submissions);
+}
+
 static const struct when {
 	const char *name;
 	unsigned int submission;
@@ -207,6 +235,7 @@ static int removal_init(struct kunit *test)
 static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(removed_is_sent_nothing),
 	KUNIT_CASE(released_leaves_queue),
+	KUNIT_CASE(lock_is_not_held),
 	KUNIT_CASE_PARAM(reset_and_last_user, when_gen_params),
 	{}
 };
