@@ -150,13 +150,15 @@ static void reset_sends_nothing(struct kunit *test)
 {
 	const struct setting *c = test->param_value;
 	struct reset_test *ctx = test->priv;
-	unsigned int meanwhile, later;
+	unsigned int meanwhile, later, tlb_descs;
 
 	furnish(test);
 	map(test, IOVA + SZ_2M);
+	tlb_descs = ctx->fake.tlb_descs;
 	intel_iommu_ops.reset_prepare(ctx->dev);
 	meanwhile = unmap(test, IOVA + SZ_2M);
 	intel_iommu_ops.reset_done(ctx->dev);
+	KUNIT_EXPECT_EQ(test, tlb_descs, ctx->fake.tlb_descs);
 	map(test, IOVA + SZ_2M);
 	later = unmap(test, IOVA + SZ_2M);
 	KUNIT_EXPECT_NE(test, 0, meanwhile);
