@@ -188,6 +188,80 @@ static void reset_and_last_user(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->queue->devices));
 }
 
+#define CONFIG_FREE	(PCI_CFG_SPACE_SIZE + 0x40)
+
+/* A function that is there after its reset. @stopped: its page requests can be enabled. */
+static void is_present(struct kunit *test, bool stopped)
+{
+	struct removal_test *ctx = test->priv;
+	struct pci_dev *pdev = ctx->pdev;
+
+	pci_write_config_dword(pdev, PCI_VENDOR_ID, 0x1de51234);
+	pci_write_config_word(pdev, pdev->pri_cap + PCI_PRI_STATUS,
+			      stopped ? PCI_PRI_STATUS_STOPPED : 0);
+	pdev->ats_cap = CONFIG_FREE;
+}
+
+/* Page requests cannot be enabled after a reset: later attaches try again. */
+static void reset_and_retry(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device *dev = &ctx->pdev->dev;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	is_present(test, false);
+	ctx->pdev->ats_enabled = 1;
+	ctx->pdev->pri_enabled = 1;
+	info->pri_supported = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	intel_iommu_ops.reset_prepare(dev);
+	/* what they take is there */
+	KUNIT_EXPECT_NOT_NULL(test, dev->iommu->fault_param_reserve);
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_FALSE(test, info->pri_enabled);
+	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_iopf(dev));
+	KUNIT_EXPECT_EQ(test, 1, info->iopf_users);
+
+	is_present(test, true);
+	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
+	KUNIT_EXPECT_EQ(test, 2, info->iopf_users);
+	KUNIT_EXPECT_TRUE(test, info->pri_enabled);
+	KUNIT_EXPECT_TRUE(test, ctx->pdev->pri_enabled);
+	intel_iommu_disable_iopf(dev);
+	KUNIT_EXPECT_TRUE(test, ctx->pdev->pri_enabled);
+	intel_iommu_disable_iopf(dev);
+	KUNIT_EXPECT_FALSE(test, ctx->pdev->pri_enabled);
+}
+
+static void first_user_comes(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_iopf(&ctx->pdev->dev));
+	ctx->submissions++;
+}
+
+/* Nobody enables page requests from the moment on when a reset begins. */
+static void reset_and_first_user(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device *dev = &ctx->pdev->dev;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	is_present(test, true);
+	iopf_queue_remove_device(ctx->queue, dev);
+	info->pri_enabled = 0;
+	info->pri_supported = 1;
+	ctx->pdev->ats_enabled = 1;
+	ctx->fake.meanwhile = first_user_comes;
+	intel_iommu_ops.reset_prepare(dev);
+	KUNIT_EXPECT_EQ(test, 1, ctx->submissions);
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
+	intel_iommu_disable_iopf(dev);
+}
+
 static void release(void *data)
 {
 	struct removal_test *ctx = data;
@@ -237,6 +311,8 @@ static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(released_leaves_queue),
 	KUNIT_CASE(lock_is_not_held),
 	KUNIT_CASE_PARAM(reset_and_last_user, when_gen_params),
+	KUNIT_CASE(reset_and_retry),
+	KUNIT_CASE(reset_and_first_user),
 	{}
 };
 
