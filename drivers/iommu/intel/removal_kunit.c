@@ -262,6 +262,49 @@ static void reset_and_first_user(struct kunit *test)
 	intel_iommu_disable_iopf(dev);
 }
 
+/* Legacy mode: ATS is on while there are page tables, but not before the end of a reset. */
+static void legacy_reset(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	const u64 scalable = ECAP_SMTS | ECAP_PASID | ECAP_FSTS | ECAP_SSTS;
+	struct device_domain_info *info;
+	struct iommu_domain *domain;
+	struct pci_dev *pdev;
+	struct device *dev;
+	bool attach;
+
+	dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_REMOVAL,
+						   ECAP_REMOVAL & ~scalable), true);
+	domain = &vtd_fake_domain(test, dev, 0)->domain;
+	pdev = vtd_fake_pci_dev(test, dev);
+	info = dev_iommu_priv_get(&pdev->dev);
+	info->ats_supported = 1;
+	info->ats_enabled = 0;
+	pdev->bus->number = info->bus;
+	pdev->ats_cap = CONFIG_FREE;
+	pci_write_config_word(pdev, pdev->ats_cap + PCI_ATS_CAP, PCI_ATS_CAP_PAGE_ALIGNED);
+	pci_write_config_dword(pdev, PCI_VENDOR_ID, 0x1de51234);
+
+	for (attach = false; ; attach = true) {
+		KUNIT_ASSERT_EQ(test, 0, domain->ops->attach_dev(domain, &pdev->dev));
+		KUNIT_EXPECT_TRUE(test, pdev->ats_enabled);
+		intel_iommu_ops.reset_prepare(&pdev->dev);
+		KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
+		device_block_translation(&pdev->dev);
+		if (attach)
+			KUNIT_EXPECT_EQ(test, 0, domain->ops->attach_dev(domain, &pdev->dev));
+		KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
+		intel_iommu_ops.reset_done(&pdev->dev);
+		KUNIT_EXPECT_TRUE(test, attach == pdev->ats_enabled);
+		KUNIT_EXPECT_TRUE(test, attach == info->ats_enabled);
+		if (attach)
+			break;
+	}
+	device_block_translation(&pdev->dev);
+	KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
+	KUNIT_EXPECT_TRUE(test, list_empty(&to_dmar_domain(domain)->cache_tags));
+}
+
 static void release(void *data)
 {
 	struct removal_test *ctx = data;
@@ -313,6 +356,7 @@ static struct kunit_case removal_cases[] = {
 	KUNIT_CASE_PARAM(reset_and_last_user, when_gen_params),
 	KUNIT_CASE(reset_and_retry),
 	KUNIT_CASE(reset_and_first_user),
+	KUNIT_CASE(legacy_reset),
 	{}
 };
 

@@ -190,6 +190,23 @@ static void reset_and_detach(struct kunit *test)
 	expect_page(test, IOMMU_NO_PASID);
 }
 
+/* So is one that the core attaches meanwhile, when the user leaves: at the end. */
+static void reset_and_default(struct kunit *test)
+{
+	struct reset_test *ctx = test->priv;
+
+	furnish(test);
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	detach_pasid(test);
+	device_block_translation(ctx->dev);
+	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, ctx->dev));
+	expect_gone(test, IOMMU_NO_PASID);
+	intel_iommu_ops.reset_done(ctx->dev);
+	expect_page(test, IOMMU_NO_PASID);
+	unmap(test, IOVA);
+	expect_gone(test, IOMMU_NO_PASID);
+}
+
 static int reset_init(struct kunit *test)
 {
 	return vtd_fake_init(test, kunit_kzalloc(test, sizeof(struct reset_test),
@@ -200,6 +217,7 @@ static struct kunit_case reset_cases[] = {
 	KUNIT_CASE_PARAM(reset_blocks, setting_gen_params),
 	KUNIT_CASE_PARAM(reset_sends_nothing, setting_gen_params),
 	KUNIT_CASE_PARAM(reset_and_detach, setting_gen_params),
+	KUNIT_CASE_PARAM(reset_and_default, setting_gen_params),
 	{}
 };
 
