@@ -164,8 +164,8 @@ void gpasid_rid_changed(struct iommu_group *group, struct xarray *bindings,
 }
 
 /*
- * @dev, one of the group's devices, is released. End the bindings that were made through
- * it, and detach the others from it.
+ * @dev, one of the group's devices, is released: end the bindings that were made through
+ * it. The core detaches the others from it.
  */
 void gpasid_release_device(struct iommu_group *group, struct xarray *bindings,
 			   struct device *dev)
@@ -176,8 +176,5 @@ void gpasid_release_device(struct iommu_group *group, struct xarray *bindings,
 	xa_for_each(bindings, pasid, binding) {
 		if (binding->dev == dev)
 			gpasid_dissolve(group, bindings, binding);
-		else if (dev->iommu->max_pasids)
-			dev_iommu_ops(dev)->remove_dev_pasid(dev, binding->pasid,
-							     binding->domain);
 	}
 }

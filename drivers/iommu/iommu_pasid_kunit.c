@@ -34,6 +34,7 @@ struct fake_device {
 	struct platform_device *pdev;
 	struct iommu_domain *domain;		/* without PASID; NULL: default */
 	struct iommu_domain *pasid[PASIDS];
+	u32 max_pasids;
 };
 
 struct fake {
@@ -45,6 +46,7 @@ struct fake {
 	struct fake_device devices[DEVICES];	/* the last one has no PASIDs */
 	/* the handle that a page request must find during a call, or NULL */
 	struct iommu_attach_handle *visible;
+	bool any_visible;			/* do not check that */
 	unsigned int calls;
 	unsigned int fail_at;			/* 0: never */
 	int error;
@@ -81,7 +83,8 @@ static struct iommu_attach_handle *found(struct fake *fake, ioasid_t pasid)
 /* Called by each operation of the driver: does this one fail? */
 static int called(struct fake *fake, ioasid_t pasid)
 {
-	KUNIT_EXPECT_PTR_EQ(fake->test, fake->visible, found(fake, pasid));
+	if (!fake->any_visible)
+		KUNIT_EXPECT_PTR_EQ(fake->test, fake->visible, found(fake, pasid));
 
 	return ++fake->calls == fake->fail_at ? fake->error : 0;
 }
@@ -155,6 +158,13 @@ static struct iommu_device *fake_probe_device(struct device *dev)
 		return &current_fake->iommu;
 	}
 	return ERR_PTR(-ENODEV);
+}
+
+/* The last call of a probe, when the core has looked for PASIDs */
+static bool fake_is_attach_deferred(struct device *dev)
+{
+	dev->iommu->max_pasids = to_fake_device(dev)->max_pasids;
+	return false;
 }
 
 static struct iommu_group *fake_device_group(struct device *dev)
@@ -797,6 +807,41 @@ static void gpasid_follows_rid(struct kunit *test)
 	iommu_domain_free(nested);
 }
 
+/* @joins: it can be probed, and has a group */
+static void add_device(struct fake *fake, int id, u32 max_pasids, bool joins)
+{
+	struct fake_device *device = &fake->devices[id];
+	struct platform_device *pdev;
+	struct iommu_fwspec *fwspec;
+	struct dev_iommu *iommu;
+
+	pdev = platform_device_alloc("iommu-pasid-kunit", id);
+	KUNIT_ASSERT_NOT_NULL(fake->test, pdev);
+
+	/* The IOMMU core frees them with the device, or when probing fails. */
+	iommu = kzalloc(sizeof(*iommu), GFP_KERNEL);
+	fwspec = kzalloc(sizeof(*fwspec), GFP_KERNEL);
+	if (!iommu || !fwspec) {
+		kfree(iommu);
+		kfree(fwspec);
+		platform_device_put(pdev);
+		KUNIT_FAIL_AND_ABORT(fake->test, "no memory");
+	}
+	mutex_init(&iommu->lock);
+	fwspec->iommu_fwnode = fwnode_handle_get(fake->iommu.fwnode);
+	iommu->fwspec = fwspec;
+	pdev->dev.iommu = iommu;
+
+	device->pdev = pdev;
+	device->max_pasids = max_pasids;
+	if (platform_device_add(pdev)) {
+		device->pdev = NULL;
+		platform_device_put(pdev);
+		KUNIT_FAIL_AND_ABORT(fake->test, "no device");
+	}
+	KUNIT_ASSERT_PTR_EQ(fake->test, joins ? fake->group : NULL, pdev->dev.iommu_group);
+}
+
 static void remove_device(struct fake *fake, int id)
 {
 	platform_device_unregister(fake->devices[id].pdev);
@@ -832,6 +877,64 @@ static void gpasid_stays_without_other_device(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(&fake->devices[1].pdev->dev, PASID));
 	expect_bound(fake, PASID, NULL);
 	detach_rid(fake, parent);
+}
+
+/* A device leaves the group, and with it the PASIDs that another one has attached. */
+static void pasids_leave_with_device(struct kunit *test)
+{
+	struct iommu_attach_handle handle = {};
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+
+	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake), 1, NULL));
+	fail(fake, 0, 0);
+	fake->any_visible = true;
+	remove_device(fake, 1);
+	KUNIT_EXPECT_EQ(test, 2, fake->calls);
+	KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[PASID]);
+	KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[1]);
+	KUNIT_EXPECT_PTR_EQ(test, domain, fake->devices[0].pasid[PASID]);
+	KUNIT_EXPECT_PTR_EQ(test, &handle, found(fake, PASID));
+
+	iommu_detach_device_pasid(domain, a_device(fake), 1);
+	iommu_detach_device_pasid(domain, a_device(fake), PASID);
+	KUNIT_EXPECT_EQ(test, 4, fake->calls);
+}
+
+/* A device joins the group, and has the domains of the PASIDs of the others, or no group. */
+static void pasids_come_with_device(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct iommu_domain *domain = fake_domain(fake);
+	unsigned int i;
+	ioasid_t pasid;
+
+	remove_device(fake, 1);
+	for (pasid = 1; pasid < 4; pasid++)
+		KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
+								   pasid, NULL));
+	for (i = 1; i < 4; i++) {
+		fail(fake, i, -ENOSPC);
+		add_device(fake, 1, PASIDS, false);
+		/* the calls up to the failure, and those that undo them */
+		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
+		for (pasid = 1; pasid < 4; pasid++)
+			KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[pasid]);
+		remove_device(fake, 1);
+	}
+	fail(fake, 0, 0);
+	add_device(fake, 1, 3, false);		/* and not PASID 3 */
+	KUNIT_EXPECT_EQ(test, 2 + 2, fake->calls);
+	remove_device(fake, 1);
+
+	fail(fake, 0, 0);
+	add_device(fake, 1, PASIDS, true);
+	KUNIT_EXPECT_EQ(test, 3, fake->calls);
+	for (pasid = 1; pasid < 4; pasid++) {
+		expect_pasid(fake, pasid, domain, NULL);
+		detach(fake, pasid, domain, NULL);
+	}
 }
 
 #define STRESS_BATCH	0x4000
@@ -1239,40 +1342,6 @@ static void race_with_requests(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kthread_stop_put(task), atomic_read(&fake->responses));
 }
 
-static void add_device(struct fake *fake, int id, u32 max_pasids)
-{
-	struct fake_device *device = &fake->devices[id];
-	struct platform_device *pdev;
-	struct iommu_fwspec *fwspec;
-	struct dev_iommu *iommu;
-
-	pdev = platform_device_alloc("iommu-pasid-kunit", id);
-	KUNIT_ASSERT_NOT_NULL(fake->test, pdev);
-
-	/* The IOMMU core frees them with the device, or when probing fails. */
-	iommu = kzalloc(sizeof(*iommu), GFP_KERNEL);
-	fwspec = kzalloc(sizeof(*fwspec), GFP_KERNEL);
-	if (!iommu || !fwspec) {
-		kfree(iommu);
-		kfree(fwspec);
-		platform_device_put(pdev);
-		KUNIT_FAIL_AND_ABORT(fake->test, "no memory");
-	}
-	mutex_init(&iommu->lock);
-	fwspec->iommu_fwnode = fwnode_handle_get(fake->iommu.fwnode);
-	iommu->fwspec = fwspec;
-	pdev->dev.iommu = iommu;
-
-	device->pdev = pdev;
-	if (platform_device_add(pdev)) {
-		device->pdev = NULL;
-		platform_device_put(pdev);
-		KUNIT_FAIL_AND_ABORT(fake->test, "no device");
-	}
-	KUNIT_ASSERT_PTR_EQ(fake->test, fake->group, pdev->dev.iommu_group);
-	pdev->dev.iommu->max_pasids = max_pasids;
-}
-
 static int fake_init(struct kunit *test)
 {
 	struct fake *fake;
@@ -1282,6 +1351,7 @@ static int fake_init(struct kunit *test)
 	fake->test = test;
 	fake->ops.probe_device = fake_probe_device;
 	fake->ops.device_group = fake_device_group;
+	fake->ops.is_attach_deferred = fake_is_attach_deferred;
 	fake->ops.default_domain = &fake_blocked_domain;
 	fake->ops.blocked_domain = &fake_blocked_domain;
 	fake->ops.remove_dev_pasid = fake_remove_dev_pasid;
@@ -1303,9 +1373,9 @@ static int fake_init(struct kunit *test)
 						       NULL));
 	fake->registered = true;
 
-	add_device(fake, 0, 2 * PASIDS);
-	add_device(fake, 1, PASIDS);
-	add_device(fake, 2, 0);
+	add_device(fake, 0, 2 * PASIDS, true);
+	add_device(fake, 1, PASIDS, true);
+	add_device(fake, 2, 0, true);
 	return 0;
 }
 
@@ -1355,6 +1425,8 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_follows_rid),
 	KUNIT_CASE(gpasid_released_with_device),
 	KUNIT_CASE(gpasid_stays_without_other_device),
+	KUNIT_CASE(pasids_leave_with_device),
+	KUNIT_CASE(pasids_come_with_device),
 	KUNIT_CASE_PARAM(taken_after_requests, taken_gen_params),
 	KUNIT_CASE_PARAM(parts_are_forgotten, taken_gen_params),
 	KUNIT_CASE(parts_of_user_table_are_forgotten),

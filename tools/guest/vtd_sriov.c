@@ -263,6 +263,35 @@ TEST_F(sriov, page_requests)
 	EXPECT_TRUE(reads_own(self, VF1, pasid, BY_TLB));
 }
 
+/*
+ * A reset of the physical function disables the virtual ones for a moment. They keep what
+ * is attached, and can use and lose their TLBs, and make page requests, afterwards.
+ */
+TEST_F(sriov, reset_of_all)
+{
+	struct pollfd queue;
+	int i;
+
+	ASSERT_TRUE(with_queue(&self->vmm[VF0], variant->pasid, &queue));
+	for (i = 0; i < FUNCTIONS; i++)
+		EXPECT_TRUE(reads_own(self, i, variant->pasid, BY_TLB));
+	ASSERT_EQ(0, ioctl(self->vmm[PF].dev.fd, VFIO_DEVICE_RESET));
+	for (i = 0; i < FUNCTIONS; i++) {
+		struct vmm *vmm = &self->vmm[i];
+
+		EXPECT_EQ(0, tlb(vmm));
+		ASSERT_NE(NULL, start_cdev(vmm->dev.fd));
+		EXPECT_TRUE(reads_own(self, i, variant->pasid, PLAIN));
+		EXPECT_TRUE(reads_own(self, i, variant->pasid, BY_TLB));
+		EXPECT_EQ(1, tlb(vmm));
+		if (i == VF0)
+			EXPECT_TRUE(served(self, i, variant->pasid, &queue,
+					   IOMMUFD_PAGE_RESP_SUCCESS));
+		ASSERT_TRUE(unmap_area(vmm, IOVA, PAGE));
+		EXPECT_EQ(0, tlb(vmm));
+	}
+}
+
 /* ---- what PCIe says of capabilities of virtual functions ---- */
 
 /* Where an extended capability is, 0 if there is none, -1 if that cannot be read */

@@ -11,6 +11,7 @@
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 
 #include "iommu.h"
 #include "vtd_caps.h"
@@ -116,6 +117,33 @@ static void released_leaves_queue(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, rcu_access_pointer(dev->iommu->fault_param));
 }
 
+static void lock_is_free(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct intel_iommu *iommu = vtd_fake_iommu_of(&ctx->pdev->dev);
+	bool free = spin_trylock(&iommu->lock);
+
+	KUNIT_EXPECT_TRUE(test, free);
+	if (free)
+		spin_unlock(&iommu->lock);
+	ctx->submissions++;
+}
+
+/* PRE is cleared: nobody else waits for the invalidations, which may take long. */
+static void lock_is_not_held(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->pri_enabled = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	ctx->fake.meanwhile = lock_is_free;
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	KUNIT_EXPECT_EQ(test, 1, ctx->submissions);
+}
+
 static const struct when {
 	const char *name;
 	unsigned int submission;
@@ -158,6 +186,123 @@ static void reset_and_last_user(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, info->pri_enabled);
 	KUNIT_EXPECT_EQ(test, 0, info->pri_functions);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->queue->devices));
+}
+
+#define CONFIG_FREE	(PCI_CFG_SPACE_SIZE + 0x40)
+
+/* A function that is there after its reset. @stopped: its page requests can be enabled. */
+static void is_present(struct kunit *test, bool stopped)
+{
+	struct removal_test *ctx = test->priv;
+	struct pci_dev *pdev = ctx->pdev;
+
+	pci_write_config_dword(pdev, PCI_VENDOR_ID, 0x1de51234);
+	pci_write_config_word(pdev, pdev->pri_cap + PCI_PRI_STATUS,
+			      stopped ? PCI_PRI_STATUS_STOPPED : 0);
+	pdev->ats_cap = CONFIG_FREE;
+}
+
+/* Page requests cannot be enabled after a reset: later attaches try again. */
+static void reset_and_retry(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device *dev = &ctx->pdev->dev;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	is_present(test, false);
+	ctx->pdev->ats_enabled = 1;
+	ctx->pdev->pri_enabled = 1;
+	info->pri_supported = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	intel_iommu_ops.reset_prepare(dev);
+	/* what they take is there */
+	KUNIT_EXPECT_NOT_NULL(test, dev->iommu->fault_param_reserve);
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_FALSE(test, info->pri_enabled);
+	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_iopf(dev));
+	KUNIT_EXPECT_EQ(test, 1, info->iopf_users);
+
+	is_present(test, true);
+	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
+	KUNIT_EXPECT_EQ(test, 2, info->iopf_users);
+	KUNIT_EXPECT_TRUE(test, info->pri_enabled);
+	KUNIT_EXPECT_TRUE(test, ctx->pdev->pri_enabled);
+	intel_iommu_disable_iopf(dev);
+	KUNIT_EXPECT_TRUE(test, ctx->pdev->pri_enabled);
+	intel_iommu_disable_iopf(dev);
+	KUNIT_EXPECT_FALSE(test, ctx->pdev->pri_enabled);
+}
+
+static void first_user_comes(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_iopf(&ctx->pdev->dev));
+	ctx->submissions++;
+}
+
+/* Nobody enables page requests from the moment on when a reset begins. */
+static void reset_and_first_user(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device *dev = &ctx->pdev->dev;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	is_present(test, true);
+	iopf_queue_remove_device(ctx->queue, dev);
+	info->pri_enabled = 0;
+	info->pri_supported = 1;
+	ctx->pdev->ats_enabled = 1;
+	ctx->fake.meanwhile = first_user_comes;
+	intel_iommu_ops.reset_prepare(dev);
+	KUNIT_EXPECT_EQ(test, 1, ctx->submissions);
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
+	intel_iommu_disable_iopf(dev);
+}
+
+/* Legacy mode: ATS is on while there are page tables, but not before the end of a reset. */
+static void legacy_reset(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	const u64 scalable = ECAP_SMTS | ECAP_PASID | ECAP_FSTS | ECAP_SSTS;
+	struct device_domain_info *info;
+	struct iommu_domain *domain;
+	struct pci_dev *pdev;
+	struct device *dev;
+	bool attach;
+
+	dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_REMOVAL,
+						   ECAP_REMOVAL & ~scalable), true);
+	domain = &vtd_fake_domain(test, dev, 0)->domain;
+	pdev = vtd_fake_pci_dev(test, dev);
+	info = dev_iommu_priv_get(&pdev->dev);
+	info->ats_supported = 1;
+	info->ats_enabled = 0;
+	pdev->bus->number = info->bus;
+	pdev->ats_cap = CONFIG_FREE;
+	pci_write_config_word(pdev, pdev->ats_cap + PCI_ATS_CAP, PCI_ATS_CAP_PAGE_ALIGNED);
+	pci_write_config_dword(pdev, PCI_VENDOR_ID, 0x1de51234);
+
+	for (attach = false; ; attach = true) {
+		KUNIT_ASSERT_EQ(test, 0, domain->ops->attach_dev(domain, &pdev->dev));
+		KUNIT_EXPECT_TRUE(test, pdev->ats_enabled);
+		intel_iommu_ops.reset_prepare(&pdev->dev);
+		KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
+		device_block_translation(&pdev->dev);
+		if (attach)
+			KUNIT_EXPECT_EQ(test, 0, domain->ops->attach_dev(domain, &pdev->dev));
+		KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
+		intel_iommu_ops.reset_done(&pdev->dev);
+		KUNIT_EXPECT_TRUE(test, attach == pdev->ats_enabled);
+		KUNIT_EXPECT_TRUE(test, attach == info->ats_enabled);
+		if (attach)
+			break;
+	}
+	device_block_translation(&pdev->dev);
+	KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
+	KUNIT_EXPECT_TRUE(test, list_empty(&to_dmar_domain(domain)->cache_tags));
 }
 
 static void release(void *data)
@@ -207,7 +352,11 @@ static int removal_init(struct kunit *test)
 static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(removed_is_sent_nothing),
 	KUNIT_CASE(released_leaves_queue),
+	KUNIT_CASE(lock_is_not_held),
 	KUNIT_CASE_PARAM(reset_and_last_user, when_gen_params),
+	KUNIT_CASE(reset_and_retry),
+	KUNIT_CASE(reset_and_first_user),
+	KUNIT_CASE(legacy_reset),
 	{}
 };
 

@@ -150,13 +150,15 @@ static void reset_sends_nothing(struct kunit *test)
 {
 	const struct setting *c = test->param_value;
 	struct reset_test *ctx = test->priv;
-	unsigned int meanwhile, later;
+	unsigned int meanwhile, later, tlb_descs;
 
 	furnish(test);
 	map(test, IOVA + SZ_2M);
+	tlb_descs = ctx->fake.tlb_descs;
 	intel_iommu_ops.reset_prepare(ctx->dev);
 	meanwhile = unmap(test, IOVA + SZ_2M);
 	intel_iommu_ops.reset_done(ctx->dev);
+	KUNIT_EXPECT_EQ(test, tlb_descs, ctx->fake.tlb_descs);
 	map(test, IOVA + SZ_2M);
 	later = unmap(test, IOVA + SZ_2M);
 	KUNIT_EXPECT_NE(test, 0, meanwhile);
@@ -188,6 +190,23 @@ static void reset_and_detach(struct kunit *test)
 	expect_page(test, IOMMU_NO_PASID);
 }
 
+/* So is one that the core attaches meanwhile, when the user leaves: at the end. */
+static void reset_and_default(struct kunit *test)
+{
+	struct reset_test *ctx = test->priv;
+
+	furnish(test);
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	detach_pasid(test);
+	device_block_translation(ctx->dev);
+	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, ctx->dev));
+	expect_gone(test, IOMMU_NO_PASID);
+	intel_iommu_ops.reset_done(ctx->dev);
+	expect_page(test, IOMMU_NO_PASID);
+	unmap(test, IOVA);
+	expect_gone(test, IOMMU_NO_PASID);
+}
+
 static int reset_init(struct kunit *test)
 {
 	return vtd_fake_init(test, kunit_kzalloc(test, sizeof(struct reset_test),
@@ -198,6 +217,7 @@ static struct kunit_case reset_cases[] = {
 	KUNIT_CASE_PARAM(reset_blocks, setting_gen_params),
 	KUNIT_CASE_PARAM(reset_sends_nothing, setting_gen_params),
 	KUNIT_CASE_PARAM(reset_and_detach, setting_gen_params),
+	KUNIT_CASE_PARAM(reset_and_default, setting_gen_params),
 	{}
 };
 

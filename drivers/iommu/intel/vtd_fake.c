@@ -81,6 +81,9 @@ static int fake_submit(struct intel_iommu *iommu, struct qi_desc *desc,
 		meanwhile(test);
 
 	for (i = 0; i < count; i++) {
+		if ((desc[i].qw0 & 0xf) == QI_DIOTLB_TYPE ||
+		    (desc[i].qw0 & 0xf) == QI_DEIOTLB_TYPE)
+			fake->tlb_descs++;
 		if ((desc[i].qw0 & 0xf) != QI_PGRP_RESP_TYPE)
 			continue;
 		fake->responses++;

@@ -44,6 +44,7 @@ struct pci_dev;
  * @nr_devs: devices so far
  * @stores: stores to PASID and context entries
  * @descs: invalidation descriptors
+ * @tlb_descs: those for a device's TLB among them
  * @submissions: what they were submitted in
  * @responses: page group responses among them
  * @response: the last of these
@@ -52,7 +53,7 @@ struct pci_dev;
 struct vtd_fake {
 	struct vtd_machine *machine;
 	unsigned int nr_iommus, nr_devs;
-	unsigned int stores, descs, submissions, responses;
+	unsigned int stores, descs, tlb_descs, submissions, responses;
 	u64 response[2];
 	void (*meanwhile)(struct kunit *test);
 };
