@@ -11,6 +11,9 @@
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -315,6 +318,35 @@ TEST_F(demand, forked)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 3));
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
+}
+
+/* A page that a device writes is no longer shared; those around it are. */
+TEST_F(demand, forked_neighbours)
+{
+	struct demand *d = &self->d;
+	unsigned long before[16], i;
+	int go[2], status = -1;
+	char byte;
+	pid_t child;
+
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_NOHUGEPAGE));
+	fill(d->memory, IOVA, SZ_2M, 1);
+	child = fork();
+	if (!child)
+		_exit(read(go[0], &byte, 1) != 1 || !holds(d->memory, IOVA, SZ_2M, 1));
+	for (i = 0; i < 16; i++)
+		before[i] = pfn_of(d->memory + i * PAGE);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 5 * PAGE, PAGE, 2));
+	for (i = 0; i < 16; i++) {
+		bool same = pfn_of(d->memory + i * PAGE) == before[i];
+
+		EXPECT_EQ(i != 5, same);
+	}
+	EXPECT_TRUE(holds(d->memory + 5 * PAGE, IOVA + 5 * PAGE, PAGE, 2));
+	ASSERT_EQ(1, write(go[1], "", 1));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 TEST_F(flat, protected)
@@ -1543,6 +1575,75 @@ TEST_F(demand, killed_without_its_device)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 	close(late.fd);
 	close(pidfd);
+}
+
+/* Has @pid executed @name? */
+static bool executes(pid_t pid, const char *name)
+{
+	char path[40], comm[20] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	file = fopen(path, "r");
+	if (file && !fgets(comm, sizeof(comm), file))
+		comm[0] = 0;
+	if (file)
+		fclose(file);
+	return !strncmp(comm, name, strlen(name));
+}
+
+static int sleep_in_its_memory(void *parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+	return 0;
+}
+
+/* Lend memory to the parent's device, and leave it to a process that only sleeps in it. */
+static void lend_and_leave(struct demand *d, int leaves)
+{
+	static char stack[64 << 10];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	fill(d->memory + SZ_2M, ELSEWHERE + SZ_2M, PAGE, 1);
+	if (!map_area(&d->vmm, ELSEWHERE, d->memory, SIZE) ||
+	    write(leaves, "", 1) != 1 ||
+	    clone(sleep_in_its_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL) < 0)
+		_exit(1);
+	sleep_ms(1000);		/* the device works meanwhile */
+	execlp("sleep", "sleep", "1000", NULL);
+	_exit(1);
+}
+
+/*
+ * A process that has mapped memory, and then executed a program, does not get more of that
+ * memory, though another one still uses it: nobody would be charged.
+ */
+TEST_F(demand, executed)
+{
+	struct demand *d = &self->d;
+	int pipes[2], status;
+	unsigned int refused;
+	pid_t child;
+	char byte;
+
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork();
+	if (!child)
+		lend_and_leave(d, pipes[1]);
+	close(pipes[1]);
+	ASSERT_EQ(1, read(pipes[0], &byte, 1));
+	EXPECT_EQ(VTDT_OK, device_reads(d, ELSEWHERE + SZ_2M, PAGE, 1));
+	ASSERT_TRUE(wait_until(executes(child, "sleep")));
+
+	refused = *reg(&d->vmm.dev, VTDT_INVALIDS);
+	EXPECT_NE(VTDT_OK, device_writes(d, ELSEWHERE + 2 * SZ_2M, PAGE, 1));
+	EXPECT_EQ(1, *reg(&d->vmm.dev, VTDT_INVALIDS) - refused);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, PAGE, 2));
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	close(pipes[0]);
 }
 
 TEST_HARNESS_MAIN
