@@ -84,8 +84,8 @@ static bool measure(struct vmm *vmm, unsigned int shift, uint64_t size)
 		/* what is lost would make any report look fine */
 		if (bytes < PLACES * PAGE)
 			return false;
-		printf("bench: %s %u %lu %lld\n", shift == 30 ? "1G" : "2M", round,
-		       PLACES * PAGE / 1024, bytes / 1024);
+		printf("bench: %s %u %lld %lld\n", shift == 30 ? "1G" : "2M", round,
+		       PLACES * PAGE / 1024LL, bytes / 1024);
 	}
 	return unmap_area(vmm, GPA, size) && !munmap(memory, size);
 }
