@@ -144,6 +144,65 @@ static void lock_is_not_held(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, ctx->submissions);
 }
 
+static void still_on_queue(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	KUNIT_EXPECT_FALSE(test, list_empty(&ctx->queue->devices));
+	ctx->submissions++;
+	ctx->fake.meanwhile = still_on_queue;
+}
+
+/*
+ * PRE is cleared, and what has arrived before is drained, before the device leaves the
+ * queue: nothing of it is answered later.
+ */
+static void disabled_after_drain(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->pri_enabled = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	ctx->fake.meanwhile = still_on_queue;
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	ctx->fake.meanwhile = NULL;
+	KUNIT_EXPECT_EQ(test, 2, ctx->submissions);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->queue->devices));
+}
+
+static void user_comes_back(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	if (!ctx->submissions++)
+		ctx->fake.meanwhile = user_comes_back;
+	else
+		KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(&ctx->pdev->dev));
+}
+
+/* Somebody needs them again meanwhile: they stay enabled. */
+static void enabled_during_drain(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->pri_enabled = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	ctx->fake.meanwhile = user_comes_back;
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	KUNIT_EXPECT_EQ(test, 2, ctx->submissions);
+	KUNIT_EXPECT_EQ(test, 1, info->iopf_users);
+	KUNIT_EXPECT_TRUE(test, info->pri_enabled);
+	KUNIT_EXPECT_EQ(test, 1, info->pri_functions);
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	KUNIT_EXPECT_FALSE(test, info->pri_enabled);
+}
+
 static const struct when {
 	const char *name;
 	unsigned int submission;
@@ -353,6 +412,8 @@ static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(removed_is_sent_nothing),
 	KUNIT_CASE(released_leaves_queue),
 	KUNIT_CASE(lock_is_not_held),
+	KUNIT_CASE(disabled_after_drain),
+	KUNIT_CASE(enabled_during_drain),
 	KUNIT_CASE_PARAM(reset_and_last_user, when_gen_params),
 	KUNIT_CASE(reset_and_retry),
 	KUNIT_CASE(reset_and_first_user),
