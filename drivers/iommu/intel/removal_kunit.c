@@ -8,12 +8,15 @@
 #include <linux/iommu.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/pci-ats.h>
 #include <linux/rbtree.h>
+#include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
 #include "iommu.h"
+#include "pasid.h"
 #include "vtd_caps.h"
 #include "vtd_fake.h"
 
@@ -321,6 +324,39 @@ static void reset_and_first_user(struct kunit *test)
 	intel_iommu_disable_iopf(dev);
 }
 
+/* Which PASID features are enabled is known while the function does not answer. */
+static void reset_hides_no_pasid(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct pci_dev *pdev = ctx->pdev;
+
+	pdev->pasid_cap = CONFIG_FREE;
+	pdev->pasid_enabled = 1;
+	pdev->pasid_features = PCI_PASID_CAP_EXEC;
+	pci_write_config_word(pdev, pdev->pasid_cap + PCI_PASID_CTRL, 0);
+	KUNIT_EXPECT_EQ(test, PCI_PASID_CTRL_ENABLE | PCI_PASID_CTRL_EXEC,
+			pci_pasid_status(pdev));
+	pdev->pasid_enabled = 0;
+	pci_write_config_word(pdev, pdev->pasid_cap + PCI_PASID_CTRL, 0xffff);
+	KUNIT_EXPECT_EQ(test, 0, pci_pasid_status(pdev));
+}
+
+/* Fault dumps may still look at a PASID table when the device is released. */
+static void table_freed_after_grace_period(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+	struct pasid_table *fakes = info->pasid_table;
+	struct rcu_gp_oldstate state;
+
+	info->pasid_table = NULL;
+	KUNIT_ASSERT_EQ(test, 0, intel_pasid_alloc_table(&ctx->pdev->dev));
+	get_state_synchronize_rcu_full(&state);
+	intel_pasid_free_table(&ctx->pdev->dev);
+	KUNIT_EXPECT_TRUE(test, poll_state_synchronize_rcu_full(&state));
+	info->pasid_table = fakes;
+}
+
 /* Legacy mode: ATS is on while there are page tables, but not before the end of a reset. */
 static void legacy_reset(struct kunit *test)
 {
@@ -418,6 +454,8 @@ static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(reset_and_retry),
 	KUNIT_CASE(reset_and_first_user),
 	KUNIT_CASE(legacy_reset),
+	KUNIT_CASE(reset_hides_no_pasid),
+	KUNIT_CASE(table_freed_after_grace_period),
 	{}
 };
 
