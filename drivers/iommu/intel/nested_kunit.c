@@ -123,6 +123,8 @@ static void nested_on_rid(struct kunit *test)
 	struct nested_test *ctx = test->priv;
 	struct dmar_domain *domain = nested(test);
 
+	/* It is a kernel driver's, and takes no user's domain IDs. */
+	KUNIT_EXPECT_FALSE(test, uid_valid(domain->uid));
 	attach(test, ctx->parent);
 	expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
 	expect_gone(test, IOMMU_NO_PASID, GVA);

@@ -8,12 +8,15 @@
 #include <linux/iommu.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/pci-ats.h>
 #include <linux/rbtree.h>
+#include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
 #include "iommu.h"
+#include "pasid.h"
 #include "vtd_caps.h"
 #include "vtd_fake.h"
 
@@ -144,6 +147,65 @@ static void lock_is_not_held(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, ctx->submissions);
 }
 
+static void still_on_queue(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	KUNIT_EXPECT_FALSE(test, list_empty(&ctx->queue->devices));
+	ctx->submissions++;
+	ctx->fake.meanwhile = still_on_queue;
+}
+
+/*
+ * PRE is cleared, and what has arrived before is drained, before the device leaves the
+ * queue: nothing of it is answered later.
+ */
+static void disabled_after_drain(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->pri_enabled = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	ctx->fake.meanwhile = still_on_queue;
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	ctx->fake.meanwhile = NULL;
+	KUNIT_EXPECT_EQ(test, 2, ctx->submissions);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->queue->devices));
+}
+
+static void user_comes_back(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	if (!ctx->submissions++)
+		ctx->fake.meanwhile = user_comes_back;
+	else
+		KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(&ctx->pdev->dev));
+}
+
+/* Somebody needs them again meanwhile: they stay enabled. */
+static void enabled_during_drain(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->pri_enabled = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	ctx->fake.meanwhile = user_comes_back;
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	KUNIT_EXPECT_EQ(test, 2, ctx->submissions);
+	KUNIT_EXPECT_EQ(test, 1, info->iopf_users);
+	KUNIT_EXPECT_TRUE(test, info->pri_enabled);
+	KUNIT_EXPECT_EQ(test, 1, info->pri_functions);
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	KUNIT_EXPECT_FALSE(test, info->pri_enabled);
+}
+
 static const struct when {
 	const char *name;
 	unsigned int submission;
@@ -262,6 +324,39 @@ static void reset_and_first_user(struct kunit *test)
 	intel_iommu_disable_iopf(dev);
 }
 
+/* Which PASID features are enabled is known while the function does not answer. */
+static void reset_hides_no_pasid(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct pci_dev *pdev = ctx->pdev;
+
+	pdev->pasid_cap = CONFIG_FREE;
+	pdev->pasid_enabled = 1;
+	pdev->pasid_features = PCI_PASID_CAP_EXEC;
+	pci_write_config_word(pdev, pdev->pasid_cap + PCI_PASID_CTRL, 0);
+	KUNIT_EXPECT_EQ(test, PCI_PASID_CTRL_ENABLE | PCI_PASID_CTRL_EXEC,
+			pci_pasid_status(pdev));
+	pdev->pasid_enabled = 0;
+	pci_write_config_word(pdev, pdev->pasid_cap + PCI_PASID_CTRL, 0xffff);
+	KUNIT_EXPECT_EQ(test, 0, pci_pasid_status(pdev));
+}
+
+/* Fault dumps may still look at a PASID table when the device is released. */
+static void table_freed_after_grace_period(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+	struct pasid_table *fakes = info->pasid_table;
+	struct rcu_gp_oldstate state;
+
+	info->pasid_table = NULL;
+	KUNIT_ASSERT_EQ(test, 0, intel_pasid_alloc_table(&ctx->pdev->dev));
+	get_state_synchronize_rcu_full(&state);
+	intel_pasid_free_table(&ctx->pdev->dev);
+	KUNIT_EXPECT_TRUE(test, poll_state_synchronize_rcu_full(&state));
+	info->pasid_table = fakes;
+}
+
 /* Legacy mode: ATS is on while there are page tables, but not before the end of a reset. */
 static void legacy_reset(struct kunit *test)
 {
@@ -353,10 +448,14 @@ static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(removed_is_sent_nothing),
 	KUNIT_CASE(released_leaves_queue),
 	KUNIT_CASE(lock_is_not_held),
+	KUNIT_CASE(disabled_after_drain),
+	KUNIT_CASE(enabled_during_drain),
 	KUNIT_CASE_PARAM(reset_and_last_user, when_gen_params),
 	KUNIT_CASE(reset_and_retry),
 	KUNIT_CASE(reset_and_first_user),
 	KUNIT_CASE(legacy_reset),
+	KUNIT_CASE(reset_hides_no_pasid),
+	KUNIT_CASE(table_freed_after_grace_period),
 	{}
 };
 
