@@ -68,7 +68,7 @@ static struct fake *to_fake(struct device *dev)
 	return container_of(dev->iommu->iommu_dev, struct fake, iommu);
 }
 
-static struct iommu_attach_handle *found(struct fake *fake, ioasid_t pasid)
+static struct iommu_attach_handle *core_found(struct fake *fake, ioasid_t pasid)
 {
 	struct iommu_attach_handle *handle;
 
@@ -81,10 +81,10 @@ static struct iommu_attach_handle *found(struct fake *fake, ioasid_t pasid)
 }
 
 /* Called by each operation of the driver: does this one fail? */
-static int called(struct fake *fake, ioasid_t pasid)
+static int core_called(struct fake *fake, ioasid_t pasid)
 {
 	if (!fake->any_visible)
-		KUNIT_EXPECT_PTR_EQ(fake->test, fake->visible, found(fake, pasid));
+		KUNIT_EXPECT_PTR_EQ(fake->test, fake->visible, core_found(fake, pasid));
 
 	return ++fake->calls == fake->fail_at ? fake->error : 0;
 }
@@ -92,7 +92,7 @@ static int called(struct fake *fake, ioasid_t pasid)
 static int fake_attach_dev(struct iommu_domain *domain, struct device *dev)
 {
 	struct fake *fake = to_fake(dev);
-	int ret = called(fake, IOMMU_NO_PASID);
+	int ret = core_called(fake, IOMMU_NO_PASID);
 
 	if (!ret)
 		to_fake_device(dev)->domain = domain;
@@ -109,7 +109,7 @@ static int fake_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
 	KUNIT_EXPECT_GT(fake->test, dev->iommu->max_pasids, pasid);
 	KUNIT_EXPECT_PTR_EQ(fake->test, *current_domain, old);
 
-	ret = called(fake, pasid);
+	ret = core_called(fake, pasid);
 	if (!ret)
 		*current_domain = domain;
 	return ret;
@@ -122,7 +122,7 @@ static void fake_remove_dev_pasid(struct device *dev, ioasid_t pasid,
 
 	KUNIT_EXPECT_GT(fake->test, dev->iommu->max_pasids, pasid);
 	KUNIT_EXPECT_PTR_EQ(fake->test, to_fake_device(dev)->pasid[pasid], domain);
-	called(fake, pasid);
+	core_called(fake, pasid);
 	to_fake_device(dev)->pasid[pasid] = NULL;
 }
 
@@ -209,12 +209,12 @@ static void expect_pasid(struct fake *fake, ioasid_t pasid,
 				    fake->devices[i].pasid[pasid]);
 	KUNIT_EXPECT_NULL(fake->test, fake->devices[i].pasid[pasid]);
 
-	KUNIT_EXPECT_PTR_EQ(fake->test, handle, found(fake, pasid));
+	KUNIT_EXPECT_PTR_EQ(fake->test, handle, core_found(fake, pasid));
 	if (handle)
 		KUNIT_EXPECT_PTR_EQ(fake->test, domain, handle->domain);
 }
 
-static void detach(struct fake *fake, ioasid_t pasid, struct iommu_domain *domain,
+static void core_detach(struct fake *fake, ioasid_t pasid, struct iommu_domain *domain,
 		   struct iommu_attach_handle *handle)
 {
 	fail(fake, 0, 0);
@@ -225,13 +225,13 @@ static void detach(struct fake *fake, ioasid_t pasid, struct iommu_domain *domai
 	fake->visible = NULL;
 }
 
-static int attach_pasid(struct fake *fake, struct iommu_domain *domain,
+static int core_attach_pasid(struct fake *fake, struct iommu_domain *domain,
 			struct iommu_attach_handle *handle)
 {
 	return iommu_attach_device_pasid(domain, a_device(fake), PASID, handle);
 }
 
-static int replace_pasid(struct fake *fake, struct iommu_domain *domain,
+static int core_replace_pasid(struct fake *fake, struct iommu_domain *domain,
 			 struct iommu_attach_handle *handle)
 {
 	return iommu_replace_device_pasid(domain, a_device(fake), PASID, handle);
@@ -243,11 +243,11 @@ static void attach_publishes_last(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *domain = fake_domain(fake);
 
-	/* called() expects no handle during the calls */
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	/* core_called() expects no handle during the calls */
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	KUNIT_EXPECT_EQ(test, DEVICES - 1, fake->calls);
 	expect_pasid(fake, PASID, domain, &handle);
-	detach(fake, PASID, domain, &handle);
+	core_detach(fake, PASID, domain, &handle);
 }
 
 static void attach_failure_leaves_nothing(struct kunit *test)
@@ -259,7 +259,7 @@ static void attach_failure_leaves_nothing(struct kunit *test)
 
 	for (i = 1; i < DEVICES; i++) {
 		fail(fake, i, -ENOSPC);
-		KUNIT_EXPECT_EQ(test, -ENOSPC, attach_pasid(fake, domain, &handle));
+		KUNIT_EXPECT_EQ(test, -ENOSPC, core_attach_pasid(fake, domain, &handle));
 		/* the calls up to the failure, and those that undo them */
 		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 		expect_pasid(fake, PASID, NULL, NULL);
@@ -267,12 +267,12 @@ static void attach_failure_leaves_nothing(struct kunit *test)
 
 	/* the PASID is free */
 	fail(fake, 0, 0);
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	expect_pasid(fake, PASID, domain, &handle);
-	detach(fake, PASID, domain, &handle);
+	core_detach(fake, PASID, domain, &handle);
 }
 
-static void attached_is_busy(struct kunit *test)
+static void attach_busy(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {}, other = {};
 	struct fake *fake = test->priv;
@@ -282,15 +282,15 @@ static void attached_is_busy(struct kunit *test)
 
 	for (first = &handle; ; first = NULL) {
 		fail(fake, 0, 0);
-		KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, first));
+		KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, first));
 		expect_pasid(fake, PASID, domain, first);
 
 		fail(fake, 0, 0);
-		KUNIT_EXPECT_EQ(test, -EBUSY, attach_pasid(fake, another, &other));
-		KUNIT_EXPECT_EQ(test, -EBUSY, attach_pasid(fake, another, NULL));
+		KUNIT_EXPECT_EQ(test, -EBUSY, core_attach_pasid(fake, another, &other));
+		KUNIT_EXPECT_EQ(test, -EBUSY, core_attach_pasid(fake, another, NULL));
 		KUNIT_EXPECT_EQ(test, 0, fake->calls);
 		expect_pasid(fake, PASID, domain, first);
-		detach(fake, PASID, domain, first);
+		core_detach(fake, PASID, domain, first);
 		if (!first)
 			break;
 	}
@@ -303,12 +303,12 @@ static void replace_publishes_last(struct kunit *test)
 	struct iommu_domain *domain = fake_domain(fake);
 	struct iommu_domain *another = fake_domain(fake);
 
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	fake->visible = &handle;
-	KUNIT_ASSERT_EQ(test, 0, replace_pasid(fake, another, &new));
+	KUNIT_ASSERT_EQ(test, 0, core_replace_pasid(fake, another, &new));
 	expect_pasid(fake, PASID, another, &new);
 	KUNIT_EXPECT_PTR_EQ(test, domain, handle.domain);
-	detach(fake, PASID, another, &new);
+	core_detach(fake, PASID, another, &new);
 }
 
 static void replace_failure_leaves_old(struct kunit *test)
@@ -323,11 +323,11 @@ static void replace_failure_leaves_old(struct kunit *test)
 	for (first = &handle; ; first = NULL) {
 		fail(fake, 0, 0);
 		fake->visible = NULL;
-		KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, first));
+		KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, first));
 		fake->visible = first;
 		for (i = 1; i < DEVICES; i++) {
 			fail(fake, i, -EOPNOTSUPP);
-			KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, replace_pasid(fake, another, &new));
+			KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, core_replace_pasid(fake, another, &new));
 			KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 			expect_pasid(fake, PASID, domain, first);
 			KUNIT_EXPECT_NULL(test, new.domain);
@@ -335,10 +335,10 @@ static void replace_failure_leaves_old(struct kunit *test)
 
 		/* and then it can be replaced */
 		fail(fake, 0, 0);
-		KUNIT_ASSERT_EQ(test, 0, replace_pasid(fake, another, &new));
+		KUNIT_ASSERT_EQ(test, 0, core_replace_pasid(fake, another, &new));
 		KUNIT_EXPECT_EQ(test, DEVICES - 1, fake->calls);
 		expect_pasid(fake, PASID, another, &new);
-		detach(fake, PASID, another, &new);
+		core_detach(fake, PASID, another, &new);
 		new.domain = NULL;
 		if (!first)
 			break;
@@ -352,21 +352,21 @@ static void replace_needs_attached(struct kunit *test)
 	struct iommu_domain *domain = fake_domain(fake);
 	struct iommu_domain *another = fake_domain(fake);
 
-	KUNIT_EXPECT_EQ(test, -EINVAL, replace_pasid(fake, domain, &new));
+	KUNIT_EXPECT_EQ(test, -EINVAL, core_replace_pasid(fake, domain, &new));
 	KUNIT_EXPECT_EQ(test, 0, fake->calls);
 	expect_pasid(fake, PASID, NULL, NULL);
 
 	/* nor if it was attached, or another one is */
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			iommu_replace_device_pasid(another, a_device(fake),
 						   PASID + 1, &new));
-	detach(fake, PASID, domain, &handle);
-	KUNIT_EXPECT_EQ(test, -EINVAL, replace_pasid(fake, another, &new));
+	core_detach(fake, PASID, domain, &handle);
+	KUNIT_EXPECT_EQ(test, -EINVAL, core_replace_pasid(fake, another, &new));
 
 	/* the failed try has not reserved the PASID */
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
-	detach(fake, PASID, domain, &handle);
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
+	core_detach(fake, PASID, domain, &handle);
 }
 
 static void replace_by_same_changes_handle(struct kunit *test)
@@ -375,12 +375,12 @@ static void replace_by_same_changes_handle(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *domain = fake_domain(fake);
 
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	fail(fake, 1, -EIO);
-	KUNIT_ASSERT_EQ(test, 0, replace_pasid(fake, domain, &new));
+	KUNIT_ASSERT_EQ(test, 0, core_replace_pasid(fake, domain, &new));
 	KUNIT_EXPECT_EQ(test, 0, fake->calls);
 	expect_pasid(fake, PASID, domain, &new);
-	detach(fake, PASID, domain, &new);
+	core_detach(fake, PASID, domain, &new);
 }
 
 static void wrong_arguments(struct kunit *test)
@@ -424,30 +424,30 @@ static void wrong_arguments(struct kunit *test)
 			iommu_replace_device_pasid(domain, dev, PASID, NULL));
 	KUNIT_EXPECT_EQ(test, 0, fake->calls);
 	expect_pasid(fake, PASID, domain, &handle);
-	detach(fake, PASID, domain, &handle);
+	core_detach(fake, PASID, domain, &handle);
 }
 
-static void looked_up_by_type(struct kunit *test)
+static void handle_lookup_by_type(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {};
 	struct fake *fake = test->priv;
 	struct iommu_domain *domain = fake_domain(fake);
 
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	KUNIT_EXPECT_PTR_EQ(test, &handle,
 			    iommu_attach_handle_get(fake->group, PASID,
 						    IOMMU_DOMAIN_UNMANAGED));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EBUSY),
 			    iommu_attach_handle_get(fake->group, PASID,
 						    IOMMU_DOMAIN_NESTED));
-	detach(fake, PASID, domain, &handle);
+	core_detach(fake, PASID, domain, &handle);
 
 	/* a domain without handle does not count as a handle */
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, NULL));
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, NULL));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOENT),
 			    iommu_attach_handle_get(fake->group, PASID,
 						    IOMMU_DOMAIN_UNMANAGED));
-	detach(fake, PASID, domain, NULL);
+	core_detach(fake, PASID, domain, NULL);
 }
 
 /* All devices are on @domain without PASID, and @handle is found. */
@@ -458,7 +458,7 @@ static void expect_group(struct fake *fake, struct iommu_domain *domain,
 
 	for (i = 0; i < DEVICES; i++)
 		KUNIT_EXPECT_PTR_EQ(fake->test, domain, fake->devices[i].domain);
-	KUNIT_EXPECT_PTR_EQ(fake->test, handle, found(fake, IOMMU_NO_PASID));
+	KUNIT_EXPECT_PTR_EQ(fake->test, handle, core_found(fake, IOMMU_NO_PASID));
 	if (handle)
 		KUNIT_EXPECT_PTR_EQ(fake->test, domain, handle->domain);
 }
@@ -517,7 +517,7 @@ static void group_replace_publishes_last(struct kunit *test)
 }
 
 /* A group can be attached without a handle. */
-static void group_without_handle_is_busy(struct kunit *test)
+static void group_without_handle_busy(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {};
 	struct fake *fake = test->priv;
@@ -600,7 +600,7 @@ fake_gpasid_domain_alloc(struct device *dev, struct iommu_domain *parent,
 			 const struct iommu_gpasid_bind_data *data)
 {
 	struct fake *fake = to_fake(dev);
-	int ret = called(fake, data->pasid);
+	int ret = core_called(fake, data->pasid);
 
 	return ret ? ERR_PTR(ret) : new_nested(fake, parent);
 }
@@ -632,7 +632,7 @@ static int bind(struct fake *fake, int device, u32 pasid)
 }
 
 /* A domain on the RID of all devices; @old if there is one already */
-static void attach_rid(struct fake *fake, struct iommu_domain *domain, bool replace)
+static void core_attach_rid(struct fake *fake, struct iommu_domain *domain, bool replace)
 {
 	int ret;
 
@@ -673,7 +673,7 @@ static void gpasid_bind_unbind(struct kunit *test)
 	struct device *dev = a_device(fake);
 
 	KUNIT_EXPECT_EQ(test, -ENOENT, bind(fake, 0, PASID));	/* blocked */
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
 	expect_bound(fake, PASID, parent);
 
@@ -696,12 +696,12 @@ static void gpasid_in_use(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *parent = fake_domain(fake), *other = fake_domain(fake);
 
-	attach_rid(fake, parent, false);
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, other, NULL));
+	core_attach_rid(fake, parent, false);
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, other, NULL));
 	KUNIT_EXPECT_EQ(test, -EBUSY, bind(fake, 0, PASID));
 	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_unbind_gpasid(a_device(fake), PASID));
 	KUNIT_EXPECT_EQ(test, 0, fake->nested);
-	detach(fake, PASID, other, NULL);
+	core_detach(fake, PASID, other, NULL);
 	detach_rid(fake, parent);
 }
 
@@ -712,7 +712,7 @@ static void gpasid_bind_fails(struct kunit *test)
 	struct iommu_domain *parent = fake_domain(fake);
 	unsigned int i;
 
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 	for (i = 1; i < DEVICES + 1; i++) {
 		fail(fake, i, -ENOSPC);
 		KUNIT_EXPECT_EQ(test, -ENOSPC, bind(fake, 0, PASID));
@@ -730,7 +730,7 @@ static void gpasid_client_refuses(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *parent = fake_domain(fake);
 
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 	parent->iopf_flags = IOPF_CLIENT_NO_GPASID;
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, bind(fake, 0, PASID));
 	expect_bound(fake, PASID, NULL);
@@ -746,7 +746,7 @@ static void gpasid_refuses(struct kunit *test)
 	struct iommu_domain *parent = fake_domain(fake);
 	struct iommu_gpasid_bind_data data;
 
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 #define REFUSED(field, value) ({					\
 	data = good_data;						\
 	data.field = value;						\
@@ -777,11 +777,11 @@ static void gpasid_follows_rid(struct kunit *test)
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(nested));
 	fake->nested = 0;
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
-	attach_rid(fake, nested, true);
+	core_attach_rid(fake, nested, true);
 	expect_bound(fake, PASID, parent);
-	attach_rid(fake, parent, true);
+	core_attach_rid(fake, parent, true);
 	expect_bound(fake, PASID, parent);
 
 	/* A replacement that fails at the second device changes nothing. */
@@ -791,7 +791,7 @@ static void gpasid_follows_rid(struct kunit *test)
 	fail(fake, 0, 0);
 	expect_bound(fake, PASID, parent);
 
-	attach_rid(fake, other, true);
+	core_attach_rid(fake, other, true);
 	expect_bound(fake, PASID, NULL);
 	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_unbind_gpasid(a_device(fake), PASID));
 
@@ -800,7 +800,7 @@ static void gpasid_follows_rid(struct kunit *test)
 	detach_rid(fake, other);
 	expect_bound(fake, PASID, NULL);
 
-	attach_rid(fake, nested, false);
+	core_attach_rid(fake, nested, false);
 	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
 	detach_rid(fake, nested);
 	expect_bound(fake, PASID, NULL);
@@ -854,7 +854,7 @@ static void gpasid_released_with_device(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *parent = fake_domain(fake);
 
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
 	remove_device(fake, 0);
 	expect_bound(fake, PASID, NULL);
@@ -869,7 +869,7 @@ static void gpasid_stays_without_other_device(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *parent = fake_domain(fake);
 
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 	KUNIT_ASSERT_EQ(test, 0, bind(fake, 1, PASID));
 	remove_device(fake, 0);
 	KUNIT_EXPECT_NULL(test, fake->devices[0].pasid[PASID]);
@@ -886,7 +886,7 @@ static void pasids_leave_with_device(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct iommu_domain *domain = fake_domain(fake);
 
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(fake, domain, &handle));
+	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake), 1, NULL));
 	fail(fake, 0, 0);
 	fake->any_visible = true;
@@ -895,7 +895,7 @@ static void pasids_leave_with_device(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[PASID]);
 	KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[1]);
 	KUNIT_EXPECT_PTR_EQ(test, domain, fake->devices[0].pasid[PASID]);
-	KUNIT_EXPECT_PTR_EQ(test, &handle, found(fake, PASID));
+	KUNIT_EXPECT_PTR_EQ(test, &handle, core_found(fake, PASID));
 
 	iommu_detach_device_pasid(domain, a_device(fake), 1);
 	iommu_detach_device_pasid(domain, a_device(fake), PASID);
@@ -933,7 +933,7 @@ static void pasids_come_with_device(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, fake->calls);
 	for (pasid = 1; pasid < 4; pasid++) {
 		expect_pasid(fake, pasid, domain, NULL);
-		detach(fake, pasid, domain, NULL);
+		core_detach(fake, pasid, domain, NULL);
 	}
 }
 
@@ -950,7 +950,7 @@ static void gpasid_stress(struct kunit *test)
 	long before, least = LONG_MAX;
 	unsigned int i, batch;
 
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 	/* The first batch also fills the allocators' caches. */
 	for (batch = 0; batch < 0x10000 / STRESS_BATCH; batch++) {
 		before = kunit_iommu_memory();
@@ -1011,7 +1011,7 @@ static void request_page(struct fake *fake, ioasid_t pasid, bool last)
 	iommu_report_device_fault(a_device(fake), &evt);
 }
 
-static int answer(struct iopf_group *group)
+static int core_answer(struct iopf_group *group)
 {
 	iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS);
 	iopf_free_group(group);
@@ -1027,7 +1027,7 @@ static int slow_handler(struct iopf_group *group)
 	if (wait_for_completion_timeout(&fake->taken, HZ / 10))
 		fake->too_early = true;
 
-	return answer(group);
+	return core_answer(group);
 }
 
 /* A domain with handle @handle on @pasid, or for requests without PASID */
@@ -1070,7 +1070,7 @@ struct taken_case {
 
 static const struct taken_case taken_cases[] = {
 	{ "replace, PASID", PASID, true },
-	{ "detach, PASID", PASID, false },
+	{ "core_detach, PASID", PASID, false },
 	{ "replace", IOMMU_NO_PASID, true },
 	{ "detach", IOMMU_NO_PASID, false },
 };
@@ -1097,7 +1097,7 @@ static struct task_struct *start(struct fake *fake, int (*run)(void *data))
 }
 
 /* A handle is not freed while a page request is being reported. */
-static void taken_after_requests(struct kunit *test)
+static void detach_waits_for_requests(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {}, new = {};
 	const struct taken_case *c = test->param_value;
@@ -1109,7 +1109,7 @@ static void taken_after_requests(struct kunit *test)
 	task = start(fake, request_slowly);
 	wait_for_completion(&fake->handling);
 	if (c->replace)
-		put_domain(fake, c->pasid, true, &new, answer);
+		put_domain(fake, c->pasid, true, &new, core_answer);
 	else
 		take_domain(fake, c->pasid, &handle);
 	complete(&fake->taken);
@@ -1122,18 +1122,18 @@ static void taken_after_requests(struct kunit *test)
 }
 
 /* Requests kept for an incomplete group do not go to the next handle. */
-static void parts_are_forgotten(struct kunit *test)
+static void partial_groups_discarded(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {}, new = {};
 	const struct taken_case *c = test->param_value;
 	struct fake *fake = test->priv;
 
 	send_requests(fake);
-	put_domain(fake, c->pasid, false, &handle, answer);
+	put_domain(fake, c->pasid, false, &handle, core_answer);
 	request_page(fake, c->pasid, false);
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_PARTIAL));
 	if (c->replace)
-		put_domain(fake, c->pasid, true, &new, answer);
+		put_domain(fake, c->pasid, true, &new, core_answer);
 	else
 		take_domain(fake, c->pasid, &handle);
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_DISCARDED));
@@ -1148,18 +1148,18 @@ static void parts_are_forgotten(struct kunit *test)
 }
 
 /* If user space owns the PASID table, all requests go to the RID's domain. */
-static void parts_of_user_table_are_forgotten(struct kunit *test)
+static void partial_groups_of_user_table_discarded(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {}, new = {};
 	struct fake *fake = test->priv;
 
 	send_requests(fake);
 	fake->ops.user_pasid_table = true;
-	put_domain(fake, IOMMU_NO_PASID, false, &handle, answer);
+	put_domain(fake, IOMMU_NO_PASID, false, &handle, core_answer);
 	handle.domain->type = IOMMU_DOMAIN_NESTED;
 	request_page(fake, PASID, false);
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_PARTIAL));
-	put_domain(fake, IOMMU_NO_PASID, true, &new, answer);
+	put_domain(fake, IOMMU_NO_PASID, true, &new, core_answer);
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_DISCARDED));
 	take_domain(fake, IOMMU_NO_PASID, &new);
 }
@@ -1171,7 +1171,7 @@ static int request_of_pasid(void *data)
 }
 
 /* A handler that sleeps delays only the devices of its group. */
-static void others_are_not_held_up(struct kunit *test)
+static void other_devices_not_delayed(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {};
 	struct fake *fake = test->priv;
@@ -1198,21 +1198,21 @@ static void gpasid_page_requests(struct kunit *test)
 {
 	struct iopf_client client = {
 		.reports = IOPF_REPORT_FLAT,
-		.handler = answer,
+		.handler = core_answer,
 	};
 	struct fake *fake = test->priv;
 	struct iommu_domain *parent = fake_domain(fake);
 
 	send_requests(fake);
 	fake->ops.gpasid_ops = &fake_gpasid_ops;
-	attach_rid(fake, parent, false);
+	core_attach_rid(fake, parent, false);
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
 			iommu_bind_gpasid(a_device(fake), &good_data, &client));
 	KUNIT_EXPECT_EQ(test, 0, fake->nested);
 
 	client.reports = IOPF_REPORT_NESTED_L1;
 	KUNIT_ASSERT_EQ(test, 0, iommu_bind_gpasid(a_device(fake), &good_data, &client));
-	fake->visible = found(fake, PASID);
+	fake->visible = core_found(fake, PASID);
 	KUNIT_EXPECT_NOT_NULL(test, fake->visible);
 	request_page(fake, PASID, true);
 	KUNIT_EXPECT_EQ(test, 1, iopf_counted(fake->queue, IOPF_EVENT_LEVEL1));
@@ -1228,7 +1228,7 @@ static void gpasid_page_requests(struct kunit *test)
 
 	/* Without a client there is no handle. */
 	KUNIT_ASSERT_EQ(test, 0, iommu_bind_gpasid(a_device(fake), &good_data, NULL));
-	KUNIT_EXPECT_NULL(test, found(fake, PASID));
+	KUNIT_EXPECT_NULL(test, core_found(fake, PASID));
 	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
 	detach_rid(fake, parent);
 	KUNIT_EXPECT_EQ(test, 0, fake->nested);
@@ -1281,7 +1281,7 @@ static int unbind_sva(void *data)
  * The work of a process's page request is blocked in the middle: it uses the domain and
  * the handle, so unbind has to wait for it, and for nothing else.
  */
-static void sva_unbound_after_work(struct kunit *test)
+static void sva_unbind_waits_for_work(struct kunit *test)
 {
 	struct fake *fake = test->priv;
 	struct task_struct *task;
@@ -1329,8 +1329,8 @@ static void race_with_requests(struct kunit *test)
 		handle = kzalloc(sizeof(*handle), GFP_KERNEL);
 		new = kzalloc(sizeof(*new), GFP_KERNEL);
 		if (handle && new) {
-			put_domain(fake, PASID, false, handle, answer);
-			put_domain(fake, PASID, true, new, answer);
+			put_domain(fake, PASID, false, handle, core_answer);
+			put_domain(fake, PASID, true, new, core_answer);
 			kfree_sensitive(handle);
 			handle = NULL;
 			cond_resched();
@@ -1342,7 +1342,7 @@ static void race_with_requests(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kthread_stop_put(task), atomic_read(&fake->responses));
 }
 
-static int fake_init(struct kunit *test)
+static int core_fake_init(struct kunit *test)
 {
 	struct fake *fake;
 
@@ -1407,16 +1407,16 @@ static void fake_exit(struct kunit *test)
 static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(attach_publishes_last),
 	KUNIT_CASE(attach_failure_leaves_nothing),
-	KUNIT_CASE(attached_is_busy),
+	KUNIT_CASE(attach_busy),
 	KUNIT_CASE(replace_publishes_last),
 	KUNIT_CASE(replace_failure_leaves_old),
 	KUNIT_CASE(replace_needs_attached),
 	KUNIT_CASE(replace_by_same_changes_handle),
 	KUNIT_CASE(wrong_arguments),
-	KUNIT_CASE(looked_up_by_type),
+	KUNIT_CASE(handle_lookup_by_type),
 	KUNIT_CASE(group_attach_publishes_last),
 	KUNIT_CASE(group_replace_publishes_last),
-	KUNIT_CASE(group_without_handle_is_busy),
+	KUNIT_CASE(group_without_handle_busy),
 	KUNIT_CASE(gpasid_bind_unbind),
 	KUNIT_CASE(gpasid_in_use),
 	KUNIT_CASE(gpasid_bind_fails),
@@ -1427,12 +1427,12 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_stays_without_other_device),
 	KUNIT_CASE(pasids_leave_with_device),
 	KUNIT_CASE(pasids_come_with_device),
-	KUNIT_CASE_PARAM(taken_after_requests, taken_gen_params),
-	KUNIT_CASE_PARAM(parts_are_forgotten, taken_gen_params),
-	KUNIT_CASE(parts_of_user_table_are_forgotten),
-	KUNIT_CASE(others_are_not_held_up),
+	KUNIT_CASE_PARAM(detach_waits_for_requests, taken_gen_params),
+	KUNIT_CASE_PARAM(partial_groups_discarded, taken_gen_params),
+	KUNIT_CASE(partial_groups_of_user_table_discarded),
+	KUNIT_CASE(other_devices_not_delayed),
 	KUNIT_CASE(gpasid_page_requests),
-	KUNIT_CASE(sva_unbound_after_work),
+	KUNIT_CASE(sva_unbind_waits_for_work),
 	KUNIT_CASE(race_with_requests),
 	KUNIT_CASE_SLOW(gpasid_stress),
 	{}
@@ -1440,7 +1440,7 @@ static struct kunit_case iommu_pasid_cases[] = {
 
 static struct kunit_suite iommu_pasid_suite = {
 	.name		= "iommu-pasid",
-	.init		= fake_init,
+	.init		= core_fake_init,
 	.exit		= fake_exit,
 	.test_cases	= iommu_pasid_cases,
 };

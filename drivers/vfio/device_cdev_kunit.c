@@ -33,7 +33,7 @@ struct fake {
 	bool vanish;		/* the user unmaps the structure meanwhile */
 };
 
-static int called(struct fake *fake, u32 *pt_id)
+static int cdev_called(struct fake *fake, u32 *pt_id)
 {
 	lockdep_assert_held(&fake->set.lock);
 	fake->pt_id = *pt_id;
@@ -51,7 +51,7 @@ static int fake_attach_ioas(struct vfio_device *vdev, u32 *pt_id)
 	struct fake *fake = container_of(vdev, struct fake, device);
 
 	fake->attach++;
-	return called(fake, pt_id);
+	return cdev_called(fake, pt_id);
 }
 
 static void fake_detach_ioas(struct vfio_device *vdev)
@@ -68,7 +68,7 @@ static int fake_pasid_attach_ioas(struct vfio_device *vdev, u32 pasid, u32 *pt_i
 
 	fake->pasid_attach++;
 	fake->pasid = pasid;
-	return called(fake, pt_id);
+	return cdev_called(fake, pt_id);
 }
 
 static void fake_pasid_detach_ioas(struct vfio_device *vdev, u32 pasid)
@@ -99,7 +99,7 @@ static u32 user_word(struct kunit *test, void __user *at, unsigned int index)
 	return word;
 }
 
-static long attach_pasid(struct fake *fake, u32 pasid)
+static long cdev_attach_pasid(struct fake *fake, u32 pasid)
 {
 	return vfio_df_ioctl_attach_pt(&fake->df,
 				       user_struct(fake, 16, 16,
@@ -107,7 +107,7 @@ static long attach_pasid(struct fake *fake, u32 pasid)
 						   PT_ID, pasid));
 }
 
-static long detach_pasid(struct fake *fake, u32 pasid)
+static long cdev_detach_pasid(struct fake *fake, u32 pasid)
 {
 	return vfio_df_ioctl_detach_pt(&fake->df,
 				       user_struct(fake, 12, 12,
@@ -115,14 +115,14 @@ static long detach_pasid(struct fake *fake, u32 pasid)
 						   pasid, 0));
 }
 
-static long attach(struct fake *fake, unsigned int size, u32 argsz, u32 flags)
+static long cdev_attach(struct fake *fake, unsigned int size, u32 argsz, u32 flags)
 {
 	return vfio_df_ioctl_attach_pt(&fake->df,
 				       user_struct(fake, size, argsz, flags,
 						   PT_ID, PASID));
 }
 
-static long detach(struct fake *fake, unsigned int size, u32 argsz, u32 flags)
+static long cdev_detach(struct fake *fake, unsigned int size, u32 argsz, u32 flags)
 {
 	return vfio_df_ioctl_detach_pt(&fake->df,
 				       user_struct(fake, size, argsz, flags,
@@ -154,17 +154,17 @@ static void without_pasid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PT_ID, fake->pt_id);
 	KUNIT_EXPECT_EQ(test, OUT_PT_ID, user_word(test, at, 2));
 
-	KUNIT_EXPECT_EQ(test, 0, detach(fake, OLD_DETACH_SIZE, OLD_DETACH_SIZE, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_detach(fake, OLD_DETACH_SIZE, OLD_DETACH_SIZE, 0));
 	expect_calls(test, 1, 1, 0, 0);
 
-	KUNIT_EXPECT_EQ(test, 0, attach(fake, 16, 16, 0));
-	KUNIT_EXPECT_EQ(test, 0, detach(fake, 12, 12, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_attach(fake, 16, 16, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_detach(fake, 12, 12, 0));
 	/* larger than what is known */
-	KUNIT_EXPECT_EQ(test, 0, attach(fake, 16, 4000, 0));
-	KUNIT_EXPECT_EQ(test, 0, detach(fake, 12, 4000, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_attach(fake, 16, 4000, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_detach(fake, 12, 4000, 0));
 	/* within argsz, and not read */
-	KUNIT_EXPECT_EQ(test, 0, attach(fake, OLD_ATTACH_SIZE, 16, 0));
-	KUNIT_EXPECT_EQ(test, 0, detach(fake, OLD_DETACH_SIZE, 12, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_attach(fake, OLD_ATTACH_SIZE, 16, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_detach(fake, OLD_DETACH_SIZE, 12, 0));
 	expect_calls(test, 4, 4, 0, 0);
 }
 
@@ -182,36 +182,36 @@ static void with_pasid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PASID, user_word(test, at, 3));
 
 	fake->pasid = 0;
-	KUNIT_EXPECT_EQ(test, 0, detach(fake, 12, 12, VFIO_DEVICE_DETACH_PASID));
+	KUNIT_EXPECT_EQ(test, 0, cdev_detach(fake, 12, 12, VFIO_DEVICE_DETACH_PASID));
 	expect_calls(test, 0, 0, 1, 1);
 	KUNIT_EXPECT_EQ(test, PASID, fake->pasid);
 }
 
-static void refused(struct kunit *test)
+static void request_refused(struct kunit *test)
 {
 	const u32 unknown = ~(u32)VFIO_DEVICE_ATTACH_PASID;
 	struct fake *fake = test->priv;
 	u32 flag;
 
 	/* too small for the flags */
-	KUNIT_EXPECT_EQ(test, -EINVAL, attach(fake, 16, OLD_ATTACH_SIZE - 1, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL, detach(fake, 12, OLD_DETACH_SIZE - 1, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, cdev_attach(fake, 16, OLD_ATTACH_SIZE - 1, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, cdev_detach(fake, 12, OLD_DETACH_SIZE - 1, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			attach(fake, 16, 15, VFIO_DEVICE_ATTACH_PASID));
+			cdev_attach(fake, 16, 15, VFIO_DEVICE_ATTACH_PASID));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			detach(fake, 12, 11, VFIO_DEVICE_DETACH_PASID));
+			cdev_detach(fake, 12, 11, VFIO_DEVICE_DETACH_PASID));
 
 	/* within argsz, but not readable */
 	KUNIT_EXPECT_EQ(test, -EFAULT,
-			attach(fake, OLD_ATTACH_SIZE, 16, VFIO_DEVICE_ATTACH_PASID));
+			cdev_attach(fake, OLD_ATTACH_SIZE, 16, VFIO_DEVICE_ATTACH_PASID));
 	KUNIT_EXPECT_EQ(test, -EFAULT,
-			detach(fake, OLD_DETACH_SIZE, 12, VFIO_DEVICE_DETACH_PASID));
+			cdev_detach(fake, OLD_DETACH_SIZE, 12, VFIO_DEVICE_DETACH_PASID));
 
 	for (flag = 1; flag; flag <<= 1) {
 		if (!(flag & unknown))
 			continue;
-		KUNIT_EXPECT_EQ(test, -EINVAL, attach(fake, 16, 16, flag));
-		KUNIT_EXPECT_EQ(test, -EINVAL, detach(fake, 12, 12, flag));
+		KUNIT_EXPECT_EQ(test, -EINVAL, cdev_attach(fake, 16, 16, flag));
+		KUNIT_EXPECT_EQ(test, -EINVAL, cdev_detach(fake, 12, 12, flag));
 	}
 	expect_calls(test, 0, 0, 0, 0);
 }
@@ -223,15 +223,15 @@ static void no_pasid(struct kunit *test)
 	u32 pasid;
 
 	for (pasid = -1; pasid >= (u32)-40; pasid--) {
-		KUNIT_EXPECT_EQ(test, -EINVAL, attach_pasid(fake, pasid));
-		KUNIT_EXPECT_EQ(test, -EINVAL, detach_pasid(fake, pasid));
+		KUNIT_EXPECT_EQ(test, -EINVAL, cdev_attach_pasid(fake, pasid));
+		KUNIT_EXPECT_EQ(test, -EINVAL, cdev_detach_pasid(fake, pasid));
 	}
-	KUNIT_EXPECT_EQ(test, -EINVAL, attach_pasid(fake, 1 << 20));
-	KUNIT_EXPECT_EQ(test, -EINVAL, detach_pasid(fake, 1 << 20));
+	KUNIT_EXPECT_EQ(test, -EINVAL, cdev_attach_pasid(fake, 1 << 20));
+	KUNIT_EXPECT_EQ(test, -EINVAL, cdev_detach_pasid(fake, 1 << 20));
 	expect_calls(test, 0, 0, 0, 0);
 
-	KUNIT_EXPECT_EQ(test, 0, attach_pasid(fake, (1 << 20) - 1));
-	KUNIT_EXPECT_EQ(test, 0, detach_pasid(fake, (1 << 20) - 1));
+	KUNIT_EXPECT_EQ(test, 0, cdev_attach_pasid(fake, (1 << 20) - 1));
+	KUNIT_EXPECT_EQ(test, 0, cdev_detach_pasid(fake, (1 << 20) - 1));
 	expect_calls(test, 0, 0, 1, 1);
 }
 
@@ -272,12 +272,12 @@ static void driver_without_pasids(struct kunit *test)
 	fake->ops.pasid_attach_ioas = NULL;
 	fake->ops.pasid_detach_ioas = NULL;
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			attach(fake, 16, 16, VFIO_DEVICE_ATTACH_PASID));
+			cdev_attach(fake, 16, 16, VFIO_DEVICE_ATTACH_PASID));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			detach(fake, 12, 12, VFIO_DEVICE_DETACH_PASID));
+			cdev_detach(fake, 12, 12, VFIO_DEVICE_DETACH_PASID));
 	expect_calls(test, 0, 0, 0, 0);
-	KUNIT_EXPECT_EQ(test, 0, attach(fake, 16, 16, 0));
-	KUNIT_EXPECT_EQ(test, 0, detach(fake, 12, 12, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_attach(fake, 16, 16, 0));
+	KUNIT_EXPECT_EQ(test, 0, cdev_detach(fake, 12, 12, 0));
 	expect_calls(test, 1, 1, 0, 0);
 }
 
@@ -290,32 +290,32 @@ static void driver_refuses(struct kunit *test)
 	at = user_struct(fake, 16, 16, VFIO_DEVICE_ATTACH_PASID, PT_ID, PASID);
 	KUNIT_EXPECT_EQ(test, -EBUSY, vfio_df_ioctl_attach_pt(&fake->df, at));
 	KUNIT_EXPECT_EQ(test, PT_ID, user_word(test, at, 2));
-	KUNIT_EXPECT_EQ(test, -EBUSY, attach(fake, 16, 16, 0));
+	KUNIT_EXPECT_EQ(test, -EBUSY, cdev_attach(fake, 16, 16, 0));
 	expect_calls(test, 1, 0, 1, 0);
 }
 
 /* An attach whose result cannot be copied is undone, and nothing else. */
-static void answer_fails(struct kunit *test)
+static void copy_to_user_fails(struct kunit *test)
 {
 	struct fake *fake = test->priv;
 
 	fake->vanish = true;
 	KUNIT_EXPECT_EQ(test, -EFAULT,
-			attach(fake, 16, 16, VFIO_DEVICE_ATTACH_PASID));
+			cdev_attach(fake, 16, 16, VFIO_DEVICE_ATTACH_PASID));
 	expect_calls(test, 0, 0, 1, 1);
 	KUNIT_EXPECT_EQ(test, PASID, fake->pasid);
 }
 
-static void answer_fails_without_pasid(struct kunit *test)
+static void copy_to_user_fails_without_pasid(struct kunit *test)
 {
 	struct fake *fake = test->priv;
 
 	fake->vanish = true;
-	KUNIT_EXPECT_EQ(test, -EFAULT, attach(fake, 16, 16, 0));
+	KUNIT_EXPECT_EQ(test, -EFAULT, cdev_attach(fake, 16, 16, 0));
 	expect_calls(test, 1, 1, 0, 0);
 }
 
-static int fake_init(struct kunit *test)
+static int cdev_fake_init(struct kunit *test)
 {
 	struct fake *fake;
 
@@ -346,19 +346,19 @@ static int fake_init(struct kunit *test)
 static struct kunit_case vfio_cdev_cases[] = {
 	KUNIT_CASE(without_pasid),
 	KUNIT_CASE(with_pasid),
-	KUNIT_CASE(refused),
+	KUNIT_CASE(request_refused),
 	KUNIT_CASE(no_pasid),
 	KUNIT_CASE(nothing_attached),
 	KUNIT_CASE(driver_without_pasids),
 	KUNIT_CASE(driver_refuses),
-	KUNIT_CASE(answer_fails),
-	KUNIT_CASE(answer_fails_without_pasid),
+	KUNIT_CASE(copy_to_user_fails),
+	KUNIT_CASE(copy_to_user_fails_without_pasid),
 	{}
 };
 
 static struct kunit_suite vfio_cdev_suite = {
 	.name		= "vfio-cdev",
-	.init		= fake_init,
+	.init		= cdev_fake_init,
 	.test_cases	= vfio_cdev_cases,
 };
 

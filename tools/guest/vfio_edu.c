@@ -646,7 +646,7 @@ TEST_F(iommufd, tables_are_bounded)
 }
 
 /* Mapping one page at a time at ever new addresses never fails. */
-TEST_F(iommufd, one_page_wanders)
+TEST_F(iommufd, page_at_many_addresses)
 {
 	const long most = table_bound() * 5 / 4;
 	void *memory = new_memory(PAGE, 0);
@@ -702,15 +702,15 @@ TEST_F(container, map_dma_unmap_refused)
 	EXPECT_TRUE(cannot_write(&self->edu, IOVA, memory, seed));
 }
 
-/* The same as iommufd.one_page_wanders */
-TEST_F(container, one_page_wanders)
+/* The same as iommufd.page_at_many_addresses */
+TEST_F(container, page_at_many_addresses)
 {
 	const long most = table_bound() * 5 / 4;
 	void *memory = new_memory(PAGE, 0);
 	long i;
 
 	if (variant->huge)
-		SKIP(return, "only small pages wander");
+		SKIP(return, "only for small pages");
 	ASSERT_NE(NULL, memory);
 	ASSERT_EQ(PAGE, type1_unmap(self->fd, BOUNCE_IOVA, PAGE));
 	for (i = 0; i < most; i++) {

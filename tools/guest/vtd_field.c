@@ -51,7 +51,7 @@ static void close_guest(struct vmm *vmm)
  * that saves the state only after the close has restored it. If there is no TLB to
  * disable, it saves it at once.
  */
-TEST(resets_beside_closes)
+TEST(reset_during_close)
 {
 	const char *device = getenv("NOTLB");
 	uint32_t bar = first_bar(device);
@@ -119,7 +119,7 @@ static long turns_during_unmap(struct vmm *vmm, uint64_t length)
 }
 
 /* No domain has them, so that nothing is done for each but to free it. */
-TEST(unmap_of_areas_gives_way)
+TEST(unmap_areas_reschedules)
 {
 	const unsigned int areas = 50000;
 	struct vmm vmm;
@@ -136,7 +136,7 @@ TEST(unmap_of_areas_gives_way)
  * One area of 1 GiB, of small pages of which no two are neighbours, so that there are
  * many batches of them. They are the same 2 MiB over and over.
  */
-TEST(unmap_of_pages_gives_way)
+TEST(unmap_pages_reschedules)
 {
 	const size_t size = 1UL << 30, part = 2UL << 20;
 	int file = memfd_create("pages", 0);

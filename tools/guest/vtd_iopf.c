@@ -643,7 +643,7 @@ static bool hold_all(struct demand *d, struct part *part, unsigned int n)
 }
 
 /* Commands end at once; requests are outstanding until they are answered. */
-TEST_F(flat, requests_switched_off)
+TEST_F(flat, page_requests_disabled)
 {
 	struct demand *d = &self->d;
 	struct part part[4];
@@ -774,7 +774,7 @@ TEST_F(iopf, invalid_in_one_part)
 }
 
 /* Three groups of one each are outstanding: the last one is answered first. */
-TEST_F(iopf, other_order)
+TEST_F(iopf, reverse_order)
 {
 	struct vtdt_command c[3];
 	struct group group[3];
@@ -891,7 +891,7 @@ TEST_F(one, queue_of_the_parent)
 }
 
 /* A device without page requests cannot be attached to a hwpt with a fault queue. */
-TEST_F(one, device_without)
+TEST_F(one, device_without_page_requests)
 {
 	struct vm *vm = &self->vm, other = *vm;
 	struct vmm *vmm = &other.vmm;

@@ -457,7 +457,7 @@ TEST_F(one, not_a_queue)
 /* ---- tables that misbehave ---- */
 
 /* All four levels are the same page, as is what they map. */
-TEST_F(one, table_into_itself)
+TEST_F(one, recursive_table)
 {
 	struct vm *vm = &self->vm;
 	uint64_t iova = 255 * (1UL << 39 | 1UL << 30 | 1UL << 21 | 1UL << 12);

@@ -546,7 +546,7 @@ static int count_dirty(struct vmm *vmm, uint64_t gpa, uint64_t size)
 }
 
 /* A large page is reported as a whole once, and then by its written parts. */
-TEST_F(nested, dirty_tracking_gets_finer)
+TEST_F(nested, dirty_tracking_splits_pages)
 {
 	const uint64_t size = 2 << 20, far = 1 << 30;
 	struct iommu_hwpt_set_dirty_tracking set = {
@@ -584,7 +584,7 @@ TEST_F(nested, dirty_tracking_gets_finer)
 }
 
 /* Supervisor requests reach supervisor pages, if the VMM allows them. */
-TEST_F(nested, supervisors)
+TEST_F(nested, supervisor_requests)
 {
 	struct space s;
 	unsigned int hwpt;
@@ -723,7 +723,7 @@ TEST_F(page_request, without_pasid)
 }
 
 /* Open requests are answered when the table is detached. */
-TEST_F(page_request, detached_meanwhile)
+TEST_F(page_request, detached_during_request)
 {
 	struct vtdt_command c;
 

@@ -72,7 +72,7 @@ TEST_F(reset, translates_as_before)
 }
 
 /* An answer to a request from before the reset is not one to the same request after it. */
-TEST_F(reset, drops_page_requests)
+TEST_F(reset, ignores_old_answers)
 {
 	struct part before, after;
 	struct vm *vm = &self->vm;
@@ -90,7 +90,7 @@ TEST_F(reset, drops_page_requests)
 }
 
 /* Nor is what was not answered by then, and what was not read never will be. */
-TEST_F(reset, forgets_page_requests)
+TEST_F(reset, discards_open_requests)
 {
 	struct vm *vm = &self->vm;
 	struct part part;
@@ -172,7 +172,7 @@ static bool has_passed(pid_t child)
  * During the reset, which takes at least 0.1 s, there is no attach and no translation.
  * Domains that are detached meanwhile stay detached, and the others are restored.
  */
-TEST_F(reset, attaches_nothing_meanwhile)
+TEST_F(reset, attach_during_reset)
 {
 	struct vm *vm = &self->vm;
 	const unsigned int other = 0x777;	/* LISTS */

@@ -85,8 +85,8 @@ perform() {
 	echo "$status $((SECONDS - start))" >"$log.status"
 }
 
-# judge NAME: counts what has been performed.
-judge() {
+# count NAME: count the results of a suite.
+count() {
 	local name=$1 log=$results/$1.log status seconds verdict p f s
 	is_wanted "$name" || return 0
 	ran+=("$name")
@@ -113,7 +113,7 @@ judge() {
 
 suite() {
 	perform "$@"
-	judge "$1"
+	count "$1"
 }
 
 # kunit.py's report is for people; the console is what is counted
@@ -203,10 +203,10 @@ else
 		suite kasan-kunit-first kunit_suite first
 	fi
 	wait "$builder" || true
-	judge native
-	judge check
-	judge steps
-	judge distconfig
+	count native
+	count check
+	count steps
+	count distconfig
 fi
 # A pattern that no suite has, mistyped, has not passed.
 for pattern in "${wanted[@]}"; do

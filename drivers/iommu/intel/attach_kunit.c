@@ -36,7 +36,7 @@ struct attach_test {
 	struct vtd_table table;		/* maps GVA to GUEST_DATA */
 };
 
-static struct dmar_domain *nested(struct kunit *test)
+static struct dmar_domain *attach_nested(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 
@@ -60,33 +60,33 @@ static int attach_to(struct device *dev, struct dmar_domain *domain)
 	return domain->domain.ops->attach_dev(&domain->domain, dev);
 }
 
-static int attach(struct kunit *test, struct dmar_domain *domain)
+static int attach_domain_rid(struct kunit *test, struct dmar_domain *domain)
 {
 	struct attach_test *ctx = test->priv;
 
 	return attach_to(ctx->dev, domain);
 }
 
-static int set_pasid(struct device *dev, u32 pasid, struct dmar_domain *domain,
-		     struct dmar_domain *old)
+static int attach_domain_pasid(struct device *dev, u32 pasid, struct dmar_domain *domain,
+			       struct dmar_domain *old)
 {
 	return domain->domain.ops->set_dev_pasid(&domain->domain, dev, pasid,
 						 old ? &old->domain : NULL);
 }
 
-static void remove_pasid(struct device *dev, u32 pasid, struct dmar_domain *domain)
+static void attach_remove_pasid(struct device *dev, u32 pasid, struct dmar_domain *domain)
 {
 	intel_iommu_ops.remove_dev_pasid(dev, pasid, &domain->domain);
 }
 
-static void expect(struct kunit *test, u64 addr, u64 hpa)
+static void attach_expect(struct kunit *test, u64 addr, u64 hpa)
 {
 	struct attach_test *ctx = test->priv;
 
 	vtd_fake_expect(test, ctx->dev, IOMMU_NO_PASID, addr, hpa);
 }
 
-static void expect_gone(struct kunit *test, u64 addr)
+static void attach_expect_gone(struct kunit *test, u64 addr)
 {
 	struct attach_test *ctx = test->priv;
 
@@ -112,44 +112,44 @@ static void refused_on_rid(struct kunit *test)
 	unsigned int stores, descs;
 
 	vtd_fake_watch(test, ctx->dev, IOMMU_NO_PASID, GUEST_DATA);
-	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, ctx->parent));
 	stores = ctx->fake.stores;
 	descs = ctx->fake.descs;
-	KUNIT_EXPECT_EQ(test, -EINVAL, attach(test, bad));
+	KUNIT_EXPECT_EQ(test, -EINVAL, attach_domain_rid(test, bad));
 	KUNIT_EXPECT_EQ(test, stores, ctx->fake.stores);
 	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
-	expect(test, GUEST_DATA, HOST_DATA);
+	attach_expect(test, GUEST_DATA, HOST_DATA);
 	expect_unused(test, bad);
 
 	KUNIT_ASSERT_EQ(test, 0, identity->ops->attach_dev(identity, ctx->dev));
 	expect_unused(test, ctx->parent);
-	KUNIT_EXPECT_EQ(test, -EINVAL, attach(test, bad));
-	expect(test, GUEST_DATA, GUEST_DATA);
-	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
-	expect(test, GUEST_DATA, HOST_DATA);
+	KUNIT_EXPECT_EQ(test, -EINVAL, attach_domain_rid(test, bad));
+	attach_expect(test, GUEST_DATA, GUEST_DATA);
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, ctx->parent));
+	attach_expect(test, GUEST_DATA, HOST_DATA);
 }
 
 /* The core attaches the old domain again after a failure. */
-static void attached_again(struct kunit *test)
+static void reattach_after_failure(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	unsigned int stores, descs;
 
-	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, ctx->parent));
 	stores = ctx->fake.stores;
 	descs = ctx->fake.descs;
-	KUNIT_EXPECT_EQ(test, 0, attach(test, ctx->parent));
+	KUNIT_EXPECT_EQ(test, 0, attach_domain_rid(test, ctx->parent));
 	KUNIT_EXPECT_EQ(test, stores, ctx->fake.stores);
 	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
-	expect(test, GUEST_DATA, HOST_DATA);
+	attach_expect(test, GUEST_DATA, HOST_DATA);
 
 	device_block_translation(ctx->dev);
-	expect_gone(test, GUEST_DATA);
+	attach_expect_gone(test, GUEST_DATA);
 	expect_unused(test, ctx->parent);
 }
 
 /* A new domain, with other memory at GUEST_DATA */
-static struct dmar_domain *new_domain(struct kunit *test)
+static struct dmar_domain *attach_new_domain(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	struct dmar_domain *domain = vtd_fake_domain(test, ctx->dev, 0);
@@ -169,21 +169,21 @@ static void replace_without_memory(struct kunit *test, struct dmar_domain *old)
 	bool failed;
 	int ret;
 
-	KUNIT_ASSERT_EQ(test, 0, attach(test, old));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, old));
 	for (nth = 1, failed = true; failed; nth++) {
-		struct dmar_domain *new = new_domain(test);
+		struct dmar_domain *new = attach_new_domain(test);
 
 		kunit_fail_allocation(nth);
-		ret = attach(test, new);
+		ret = attach_domain_rid(test, new);
 		failed = kunit_allocation_failed();
 		failures += !!ret;
 		if (!ret) {
-			expect(test, GUEST_DATA, HOST_DATA + SZ_2M);
+			attach_expect(test, GUEST_DATA, HOST_DATA + SZ_2M);
 			expect_unused(test, old);
-			KUNIT_ASSERT_EQ(test, 0, attach(test, old));
+			KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, old));
 		}
 		KUNIT_EXPECT_TRUE(test, !ret || (failed && ret == -ENOMEM));
-		expect(test, GUEST_DATA, HOST_DATA);
+		attach_expect(test, GUEST_DATA, HOST_DATA);
 		expect_unused(test, new);
 	}
 	/* the domain's record, and two tags */
@@ -292,7 +292,7 @@ static struct ats_bus *ats_bus(struct kunit *test)
  * What others unmap from the domain while ATS is switched on is invalidated in the device's
  * TLB, too; or it has none.
  */
-static void ats_comes_before_entry(struct kunit *test)
+static void ats_enabled_before_entry(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	struct device_domain_info *info;
@@ -309,8 +309,8 @@ static void ats_comes_before_entry(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, ret);
 		info = dev_iommu_priv_get(ctx->dev);
 		KUNIT_EXPECT_EQ(test, !fail, (bool)info->ats_enabled);
-		expect_gone(test, GUEST_DATA);
-		expect(test, GUEST_DATA + SZ_4K, HOST_DATA + SZ_4K);
+		attach_expect_gone(test, GUEST_DATA);
+		attach_expect(test, GUEST_DATA + SZ_4K, HOST_DATA + SZ_4K);
 
 		device_block_translation(&ats->pdev.dev);
 		KUNIT_EXPECT_FALSE(test, info->ats_enabled);
@@ -329,7 +329,7 @@ static void flush_meanwhile(struct ats_bus *ats)
 }
 
 /* A device whose ATS is being switched off for a reset is asked nothing: see pasid_change_bit() */
-static void reset_flushes_nothing(struct kunit *test)
+static void no_flush_during_reset(struct kunit *test)
 {
 	struct ats_bus *ats = ats_bus(test);
 	struct attach_test *ctx = test->priv;
@@ -353,19 +353,19 @@ static void free_reserves(void *dev)
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
 	cache_tag_drain(&info->rid_tags);
-	cache_tag_drain(&info->way_back.tags);
-	kfree(info->way_back.dev_pasid);
+	cache_tag_drain(&info->restore.tags);
+	kfree(info->restore.dev_pasid);
 }
 
 /*
  * A user gives the device back: the default domain is restored whichever allocation
  * fails, after domains with two tags and with four.
  */
-static void back_without_memory(struct kunit *test)
+static void default_domain_without_memory(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
-	struct dmar_domain *home, *user = nested(test);
+	struct dmar_domain *home, *user = attach_nested(test);
 	unsigned int nth, failures = 0;
 	bool failed;
 
@@ -375,14 +375,14 @@ static void back_without_memory(struct kunit *test)
 	home->domain.type = IOMMU_DOMAIN_DMA;
 	vtd_guest_map(test, home, GUEST_DATA, HOST_DATA + SZ_2M, SZ_4K);
 
-	KUNIT_ASSERT_EQ(test, 0, attach(test, home));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, home));
 	for (nth = 1, failed = true; failed; nth++) {
-		KUNIT_ASSERT_EQ(test, 0, attach(test, nth & 1 ? user : ctx->parent));
+		KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, nth & 1 ? user : ctx->parent));
 		kunit_fail_allocation(nth);
-		KUNIT_EXPECT_EQ(test, 0, attach(test, home));
+		KUNIT_EXPECT_EQ(test, 0, attach_domain_rid(test, home));
 		failed = kunit_allocation_failed();
 		failures += failed;
-		expect(test, GUEST_DATA, HOST_DATA + SZ_2M);
+		attach_expect(test, GUEST_DATA, HOST_DATA + SZ_2M);
 		KUNIT_EXPECT_EQ(test, info->rid_tags.nr, info->rid_tags.max);
 	}
 	if (IS_ENABLED(CONFIG_FAULT_INJECTION))
@@ -393,13 +393,13 @@ static void back_without_memory(struct kunit *test)
  * The PASID of one device of a group moves to another domain, that of the next one
  * cannot: the first one is restored, although there is no memory left.
  */
-static void pasid_back_without_memory(struct kunit *test)
+static void restore_pasid_without_memory(struct kunit *test)
 {
 	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
 	struct attach_test *ctx = test->priv;
 	struct device *next = vtd_fake_device(test, vtd_fake_iommu_of(ctx->dev), true);
-	struct dmar_domain *old[] = { nested(test), ctx->parent };
-	struct dmar_domain *new[] = { new_domain(test), nested(test) };
+	struct dmar_domain *old[] = { attach_nested(test), ctx->parent };
+	struct dmar_domain *new[] = { attach_new_domain(test), attach_nested(test) };
 	unsigned int i;
 	int ret;
 
@@ -408,14 +408,15 @@ static void pasid_back_without_memory(struct kunit *test)
 		u64 addr = i ? GUEST_DATA : GVA;
 
 		vtd_fake_watch(test, ctx->dev, PASID, addr);
-		KUNIT_ASSERT_EQ(test, 0, set_pasid(ctx->dev, PASID, old[i], NULL));
-		KUNIT_ASSERT_EQ(test, 0, set_pasid(next, PASID, old[i], NULL));
+		KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, old[i], NULL));
+		KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(next, PASID, old[i], NULL));
 
-		KUNIT_ASSERT_EQ(test, 0, set_pasid(ctx->dev, PASID, new[i], old[i]));
+		KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new[i], old[i]));
 		kunit_fail_allocations(true);
 		if (IS_ENABLED(CONFIG_FAULT_INJECTION))
-			KUNIT_EXPECT_EQ(test, -ENOMEM, set_pasid(next, PASID, new[i], old[i]));
-		KUNIT_EXPECT_EQ(test, 0, set_pasid(ctx->dev, PASID, old[i], new[i]));
+			KUNIT_EXPECT_EQ(test, -ENOMEM,
+					attach_domain_pasid(next, PASID, new[i], old[i]));
+		KUNIT_EXPECT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, old[i], new[i]));
 		kunit_fail_allocations(false);
 		vtd_fake_expect(test, ctx->dev, PASID, addr, HOST_DATA);
 		vtd_fake_expect(test, next, PASID, addr, HOST_DATA);
@@ -430,8 +431,8 @@ static void pasid_back_without_memory(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, ret);
 		vtd_fake_expect(test, ctx->dev, PASID, addr, HOST_DATA);
 
-		remove_pasid(ctx->dev, PASID, old[i]);
-		remove_pasid(next, PASID, old[i]);
+		attach_remove_pasid(ctx->dev, PASID, old[i]);
+		attach_remove_pasid(next, PASID, old[i]);
 		expect_unused(test, old[i]);
 	}
 }
@@ -441,7 +442,7 @@ static int never_called(struct iopf_group *group)
 	return -ENODEV;
 }
 
-static void free_queue(void *queue)
+static void attach_free_queue(void *queue)
 {
 	iopf_queue_free(queue);
 }
@@ -460,7 +461,7 @@ static struct pci_dev *requester(struct kunit *test)
 	iommu->iommu.ops = &intel_iommu_ops;
 	iommu->iopf_queue = iopf_queue_alloc("vtd-fake");
 	KUNIT_ASSERT_NOT_NULL(test, iommu->iopf_queue);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_queue,
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, attach_free_queue,
 							   iommu->iopf_queue));
 	info->pri_supported = 1;
 	ctx->dev = &pdev->dev;
@@ -472,9 +473,9 @@ static struct pci_dev *requester(struct kunit *test)
  * The old domain was the last that wanted page requests: for the way back to it they come
  * on again, though there is no memory left.
  */
-static void page_requests_back_without_memory(struct kunit *test)
+static void restore_page_requests_without_memory(struct kunit *test)
 {
-	struct dmar_domain *old = nested(test), *new = nested(test), *home;
+	struct dmar_domain *old = attach_nested(test), *new = attach_nested(test), *home;
 	struct attach_test *ctx = test->priv;
 	struct pci_dev *pdev = requester(test);
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
@@ -484,35 +485,35 @@ static void page_requests_back_without_memory(struct kunit *test)
 	old->domain.iopf_handler = never_called;
 
 	vtd_fake_watch(test, ctx->dev, PASID, GVA);
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(ctx->dev, PASID, old, NULL));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, old, NULL));
 	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(ctx->dev, PASID, new, old));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new, old));
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
 	kunit_fail_allocations(true);
-	ret = set_pasid(ctx->dev, PASID, old, new);
+	ret = attach_domain_pasid(ctx->dev, PASID, old, new);
 	kunit_fail_allocations(false);
 	KUNIT_EXPECT_EQ(test, 0, ret);
 	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
 	vtd_fake_expect(test, ctx->dev, PASID, GVA, HOST_DATA);
-	remove_pasid(ctx->dev, PASID, old);
+	attach_remove_pasid(ctx->dev, PASID, old);
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
 
 	/* The same of the RID, from which the default domain takes over in the end. */
 	home = vtd_fake_domain(test, ctx->dev, 0);
 	home->domain.type = IOMMU_DOMAIN_DMA;
 	KUNIT_ASSERT_EQ(test, 0, cache_tag_fill(&info->rid_tags));
-	KUNIT_ASSERT_EQ(test, 0, attach(test, home));
-	KUNIT_ASSERT_EQ(test, 0, attach(test, old));
-	KUNIT_ASSERT_EQ(test, 0, attach(test, new));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, home));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, old));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, new));
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
 	kunit_fail_allocations(true);
-	ret = attach(test, old);
+	ret = attach_domain_rid(test, old);
 	kunit_fail_allocations(false);
 	KUNIT_EXPECT_EQ(test, 0, ret);
 	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
-	expect(test, GVA, HOST_DATA);
+	attach_expect(test, GVA, HOST_DATA);
 	kunit_fail_allocations(true);
-	ret = attach(test, home);
+	ret = attach_domain_rid(test, home);
 	kunit_fail_allocations(false);
 	KUNIT_EXPECT_EQ(test, 0, ret);
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
@@ -534,11 +535,11 @@ static int take_ids(struct kunit *test, struct ids *ids)
 
 	for (i = 0; i < DEVS; i++) {
 		for (pasid = 1; pasid < PASIDS; pasid++) {
-			struct dmar_domain *domain = nested(test);
+			struct dmar_domain *domain = attach_nested(test);
 
 			/* Of the kernel, which has no share, unlike a user. */
 			domain->uid = INVALID_UID;
-			ret = set_pasid(ids->dev[i], pasid, domain, NULL);
+			ret = attach_domain_pasid(ids->dev[i], pasid, domain, NULL);
 			if (ret) {
 				expect_unused(test, domain);
 				return ret;
@@ -552,12 +553,12 @@ static int take_ids(struct kunit *test, struct ids *ids)
 	return 0;
 }
 
-static void ids_for_rids(struct kunit *test)
+static void domain_ids_for_rids(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
 	struct ids *ids = kunit_kzalloc(test, sizeof(*ids), GFP_KERNEL);
-	struct dmar_domain *user = nested(test), *other = nested(test);
+	struct dmar_domain *user = attach_nested(test), *other = attach_nested(test);
 	unsigned int i, pasid;
 
 	KUNIT_ASSERT_NOT_NULL(test, ids);
@@ -569,30 +570,30 @@ static void ids_for_rids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, DOMAINS / 4 * 3, ids->nr);
 
 	/* The same for a replace, unless the domain already has an ID. */
-	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[0], 1, user, ids->on[0][1]));
+	KUNIT_EXPECT_EQ(test, -ENOSPC, attach_domain_pasid(ids->dev[0], 1, user, ids->on[0][1]));
 	vtd_fake_expect(test, ids->dev[0], 1, GVA, HOST_DATA);
 	expect_unused(test, user);
-	KUNIT_EXPECT_EQ(test, 0, set_pasid(ids->dev[DEVS - 1], PASIDS - 1,
-					   ids->on[0][1], NULL));
-	remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
+	KUNIT_EXPECT_EQ(test, 0, attach_domain_pasid(ids->dev[DEVS - 1], PASIDS - 1,
+						     ids->on[0][1], NULL));
+	attach_remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
 
 	/* RIDs find IDs, also for a replace, but PASIDs cannot use them. */
 	for (i = 0; i < DEVS; i++)
 		KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[i], user));
 	KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[0], other));
 	vtd_fake_expect(test, ids->dev[0], IOMMU_NO_PASID, GVA, HOST_DATA);
-	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[DEVS - 1], PASIDS - 1, user,
-						 NULL));
+	KUNIT_EXPECT_EQ(test, -ENOSPC, attach_domain_pasid(ids->dev[DEVS - 1], PASIDS - 1, user,
+							   NULL));
 
 	/* When one PASID releases its ID, another one gets it. */
-	remove_pasid(ids->dev[0], 1, ids->on[0][1]);
-	KUNIT_EXPECT_EQ(test, 0, set_pasid(ids->dev[0], 1, user, NULL));
+	attach_remove_pasid(ids->dev[0], 1, ids->on[0][1]);
+	KUNIT_EXPECT_EQ(test, 0, attach_domain_pasid(ids->dev[0], 1, user, NULL));
 	ids->on[0][1] = user;
 	for (i = 0; i < DEVS; i++) {
 		device_block_translation(ids->dev[i]);
 		for (pasid = 1; pasid < PASIDS; pasid++) {
 			if (ids->on[i][pasid])
-				remove_pasid(ids->dev[i], pasid, ids->on[i][pasid]);
+				attach_remove_pasid(ids->dev[i], pasid, ids->on[i][pasid]);
 		}
 	}
 	expect_unused(test, user);
@@ -631,7 +632,7 @@ static unsigned int take_share(struct kunit *test, struct ids *ids, kuid_t uid)
 		if (*on || !(i % PASIDS))
 			continue;
 		*on = domain_of(test, uid);
-		if (set_pasid(ids->dev[i / PASIDS], i % PASIDS, *on, NULL)) {
+		if (attach_domain_pasid(ids->dev[i / PASIDS], i % PASIDS, *on, NULL)) {
 			expect_unused(test, *on);
 			*on = NULL;
 			break;
@@ -657,7 +658,7 @@ static void leave_share(struct ids *ids, kuid_t uid, unsigned int keep)
 			keep--;
 			continue;
 		}
-		remove_pasid(ids->dev[i / PASIDS], i % PASIDS, *on);
+		attach_remove_pasid(ids->dev[i / PASIDS], i % PASIDS, *on);
 		*on = NULL;
 	}
 }
@@ -673,15 +674,15 @@ static void share_without_memory(struct kunit *test, struct device *dev)
 		struct dmar_domain *domain = domain_of(test, ALICE);
 
 		kunit_fail_allocation(nth);
-		ret = set_pasid(dev, 1, domain, NULL);
+		ret = attach_domain_pasid(dev, 1, domain, NULL);
 		failed = kunit_allocation_failed();
 		if (!ret)
-			remove_pasid(dev, 1, domain);
+			attach_remove_pasid(dev, 1, domain);
 		expect_unused(test, domain);
 	}
 }
 
-static void ids_for_other_users(struct kunit *test)
+static void domain_ids_for_other_users(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
@@ -698,11 +699,11 @@ static void ids_for_other_users(struct kunit *test)
 	/* 192 for PASIDs: as many as are left, also to replace one of them */
 	KUNIT_EXPECT_EQ(test, 96, take_share(test, ids, ALICE));
 	more = domain_of(test, ALICE);
-	KUNIT_EXPECT_EQ(test, -ENOSPC, set_pasid(ids->dev[0], 1, more, ids->on[0][1]));
+	KUNIT_EXPECT_EQ(test, -ENOSPC, attach_domain_pasid(ids->dev[0], 1, more, ids->on[0][1]));
 	expect_unused(test, more);
-	KUNIT_EXPECT_EQ(test, 0, set_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1],
-					   NULL));
-	remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
+	KUNIT_EXPECT_EQ(test, 0, attach_domain_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1],
+						     NULL));
+	attach_remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
 
 	/* Other users find some, a RID is not counted, and the kernel is not limited. */
 	KUNIT_EXPECT_EQ(test, 48, take_share(test, ids, BOB));
@@ -723,16 +724,16 @@ static void ids_for_other_users(struct kunit *test)
 }
 
 /* No domain ID left: the RID keeps its domain. */
-static void rid_without_id(struct kunit *test)
+static void rid_without_domain_id(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
-	struct dmar_domain *user = nested(test);
+	struct dmar_domain *user = attach_nested(test);
 
-	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, ctx->parent));
 	bitmap_fill(iommu->domain_ids, DOMAINS);
-	KUNIT_EXPECT_EQ(test, -ENOSPC, attach(test, user));
-	expect(test, GUEST_DATA, HOST_DATA);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, attach_domain_rid(test, user));
+	attach_expect(test, GUEST_DATA, HOST_DATA);
 	expect_unused(test, user);
 }
 
@@ -744,34 +745,34 @@ static void copied_context(struct kunit *test)
 	struct attach_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
 	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
-	struct dmar_domain *user = nested(test);
+	struct dmar_domain *user = attach_nested(test);
 	struct intel_iommu *iommu = info->iommu;
 
 	iommu->copied_tables = kunit_kzalloc(test, BITS_TO_BYTES(BIT(16)), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, iommu->copied_tables);
 	set_context_copied(iommu, info->bus, info->devfn);
 
-	KUNIT_EXPECT_EQ(test, -EBUSY, set_pasid(ctx->dev, PASID, ctx->parent, NULL));
-	KUNIT_EXPECT_EQ(test, -EBUSY, set_pasid(ctx->dev, PASID, user, NULL));
+	KUNIT_EXPECT_EQ(test, -EBUSY, attach_domain_pasid(ctx->dev, PASID, ctx->parent, NULL));
+	KUNIT_EXPECT_EQ(test, -EBUSY, attach_domain_pasid(ctx->dev, PASID, user, NULL));
 	KUNIT_EXPECT_TRUE(test, context_copied(iommu, info->bus, info->devfn));
 	expect_unused(test, user);
 
-	KUNIT_ASSERT_EQ(test, 0, attach(test, ctx->parent));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_rid(test, ctx->parent));
 	KUNIT_EXPECT_FALSE(test, context_copied(iommu, info->bus, info->devfn));
-	expect(test, GUEST_DATA, HOST_DATA);
-	KUNIT_EXPECT_EQ(test, 0, set_pasid(ctx->dev, PASID, user, NULL));
+	attach_expect(test, GUEST_DATA, HOST_DATA);
+	KUNIT_EXPECT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, user, NULL));
 	vtd_fake_expect(test, ctx->dev, PASID, GVA, HOST_DATA);
-	remove_pasid(ctx->dev, PASID, user);
+	attach_remove_pasid(ctx->dev, PASID, user);
 
 	device_block_translation(ctx->dev);
 	set_context_copied(iommu, info->bus, info->devfn);
 	KUNIT_ASSERT_EQ(test, 0, identity->ops->attach_dev(identity, ctx->dev));
 	KUNIT_EXPECT_FALSE(test, context_copied(iommu, info->bus, info->devfn));
-	expect(test, GUEST_DATA, GUEST_DATA);
+	attach_expect(test, GUEST_DATA, GUEST_DATA);
 }
 
 /* A device that supports more PASIDs than any IOMMU: its registers read all ones. */
-static void table_for_all_pasids(struct kunit *test)
+static void largest_pasid_table(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
@@ -828,19 +829,19 @@ static void attach_test_exit(struct kunit *test)
 
 static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(refused_on_rid),
-	KUNIT_CASE(attached_again),
+	KUNIT_CASE(reattach_after_failure),
 	KUNIT_CASE(rid_without_memory),
 	KUNIT_CASE(rid_without_memory_legacy),
-	KUNIT_CASE(ats_comes_before_entry),
-	KUNIT_CASE(reset_flushes_nothing),
-	KUNIT_CASE(back_without_memory),
-	KUNIT_CASE(pasid_back_without_memory),
-	KUNIT_CASE(page_requests_back_without_memory),
-	KUNIT_CASE(ids_for_rids),
-	KUNIT_CASE(ids_for_other_users),
-	KUNIT_CASE(rid_without_id),
+	KUNIT_CASE(ats_enabled_before_entry),
+	KUNIT_CASE(no_flush_during_reset),
+	KUNIT_CASE(default_domain_without_memory),
+	KUNIT_CASE(restore_pasid_without_memory),
+	KUNIT_CASE(restore_page_requests_without_memory),
+	KUNIT_CASE(domain_ids_for_rids),
+	KUNIT_CASE(domain_ids_for_other_users),
+	KUNIT_CASE(rid_without_domain_id),
 	KUNIT_CASE(copied_context),
-	KUNIT_CASE(table_for_all_pasids),
+	KUNIT_CASE(largest_pasid_table),
 	{}
 };
 

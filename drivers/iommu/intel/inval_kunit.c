@@ -65,8 +65,8 @@ static struct device *new_device(struct kunit *test, enum device_tlb tlb)
 	return dev;
 }
 
-static struct dmar_domain *new_domain(struct kunit *test, struct device *dev,
-				      bool first_level)
+static struct dmar_domain *inval_new_domain(struct kunit *test, struct device *dev,
+					    bool first_level)
 {
 	struct dmar_domain *domain;
 
@@ -76,14 +76,14 @@ static struct dmar_domain *new_domain(struct kunit *test, struct device *dev,
 	return domain;
 }
 
-static void map(struct kunit *test, struct dmar_domain *domain)
+static void inval_map(struct kunit *test, struct dmar_domain *domain)
 {
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(&domain->domain, IOVA, PA, SZ_4K,
 					   IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
 }
 
 /* Number of descriptors of an unmap */
-static unsigned int unmap(struct kunit *test, struct dmar_domain *domain)
+static unsigned int inval_unmap(struct kunit *test, struct dmar_domain *domain)
 {
 	struct inval_test *ctx = test->priv;
 
@@ -94,20 +94,20 @@ static unsigned int unmap(struct kunit *test, struct dmar_domain *domain)
 	return ctx->fake.descs;
 }
 
-static void attach(struct kunit *test, struct dmar_domain *domain, struct device *dev,
-		   u32 pasid)
+static void inval_attach(struct kunit *test, struct dmar_domain *domain, struct device *dev,
+			 u32 pasid)
 {
 	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->set_dev_pasid(&domain->domain, dev,
 								   pasid, NULL));
 }
 
-static void detach(struct dmar_domain *domain, struct device *dev, u32 pasid)
+static void inval_detach(struct dmar_domain *domain, struct device *dev, u32 pasid)
 {
 	intel_iommu_ops.remove_dev_pasid(dev, pasid, &domain->domain);
 }
 
-static void expect_all(struct kunit *test, struct device *dev, bool mapped, u32 first,
-		       u32 last)
+static void inval_expect_all(struct kunit *test, struct device *dev, bool mapped, u32 first,
+			     u32 last)
 {
 	u32 pasid;
 
@@ -125,27 +125,27 @@ static unsigned int nr_tags(struct dmar_domain *domain)
 }
 
 /* PASIDs are attached and detached: unmaps are invalidated for each, whatever tag it has. */
-static void pasids_come_and_go(struct kunit *test)
+static void attach_detach_pasids(struct kunit *test)
 {
 	const struct domain_case *c = test->param_value;
 	struct device *dev = new_device(test, c->tlb);
-	struct dmar_domain *domain = new_domain(test, dev, c->first_level);
+	struct dmar_domain *domain = inval_new_domain(test, dev, c->first_level);
 	u32 pasid;
 
 	for (pasid = 1; pasid <= WATCHED; pasid++) {
-		attach(test, domain, dev, pasid);
+		inval_attach(test, domain, dev, pasid);
 		vtd_fake_watch(test, dev, pasid, IOVA);
-		map(test, domain);
-		expect_all(test, dev, true, 1, pasid);
-		unmap(test, domain);
-		expect_all(test, dev, false, 1, pasid);
+		inval_map(test, domain);
+		inval_expect_all(test, dev, true, 1, pasid);
+		inval_unmap(test, domain);
+		inval_expect_all(test, dev, false, 1, pasid);
 	}
 	for (pasid = 1; pasid <= WATCHED; pasid++) {
-		detach(domain, dev, pasid);
-		map(test, domain);
-		expect_all(test, dev, true, pasid + 1, WATCHED);
-		unmap(test, domain);
-		expect_all(test, dev, false, 1, WATCHED);
+		inval_detach(domain, dev, pasid);
+		inval_map(test, domain);
+		inval_expect_all(test, dev, true, pasid + 1, WATCHED);
+		inval_unmap(test, domain);
+		inval_expect_all(test, dev, false, 1, WATCHED);
 	}
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
 }
@@ -156,7 +156,7 @@ static void count_descriptors(struct kunit *test)
 	static const unsigned int numbers[] = { 1, 8, 9, 16, MANY };
 	const struct domain_case *c = test->param_value;
 	struct device *dev = new_device(test, c->tlb);
-	struct dmar_domain *domain = new_domain(test, dev, c->first_level);
+	struct dmar_domain *domain = inval_new_domain(test, dev, c->first_level);
 	struct inval_test *ctx = test->priv;
 	unsigned int i, tagged = 0, want, got;
 
@@ -171,8 +171,8 @@ static void count_descriptors(struct kunit *test)
 			want = c->few;
 		else
 			want = c->many + (c->tlb == TLB ? tagged : 0);
-		map(test, domain);
-		got = unmap(test, domain);
+		inval_map(test, domain);
+		got = inval_unmap(test, domain);
 		KUNIT_EXPECT_EQ_MSG(test, want, got, "%u PASIDs", tagged);
 		KUNIT_EXPECT_EQ(test, DIV_ROUND_UP(want, 16), ctx->fake.submissions);
 		kunit_info(test, "%4u PASIDs: %4u descriptors, %2u waits\n", tagged, got,
@@ -190,27 +190,27 @@ static void count_descriptors(struct kunit *test)
 static void requests_without_pasid(struct kunit *test)
 {
 	struct device *dev = new_device(test, GLOBAL_TLB);
-	struct dmar_domain *domain = new_domain(test, dev, true);
+	struct dmar_domain *domain = inval_new_domain(test, dev, true);
 	u32 pasid;
 
 	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, dev));
 	vtd_fake_watch(test, dev, IOMMU_NO_PASID, IOVA);
 	for (pasid = 1; pasid <= WATCHED; pasid++)
-		attach(test, domain, dev, pasid);
+		inval_attach(test, domain, dev, pasid);
 	vtd_fake_watch(test, dev, WATCHED, IOVA);
-	map(test, domain);
+	inval_map(test, domain);
 	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
 	vtd_fake_expect(test, dev, WATCHED, IOVA, PA);
 	/* of the RID: without PASID, and PASID 0 */
-	KUNIT_EXPECT_EQ(test, 1 + 2 + 1, unmap(test, domain));
+	KUNIT_EXPECT_EQ(test, 1 + 2 + 1, inval_unmap(test, domain));
 	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
 	vtd_fake_expect_gone(test, dev, WATCHED, IOVA);
 
 	for (pasid = 1; pasid <= WATCHED; pasid++)
-		detach(domain, dev, pasid);
-	map(test, domain);
+		inval_detach(domain, dev, pasid);
+	inval_map(test, domain);
 	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
-	unmap(test, domain);
+	inval_unmap(test, domain);
 	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
 	device_block_translation(dev);
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
@@ -221,34 +221,34 @@ static void two_devices(struct kunit *test)
 {
 	struct device *few = new_device(test, GLOBAL_TLB);
 	struct device *many = new_device(test, GLOBAL_TLB);
-	struct dmar_domain *domain = new_domain(test, few, true);
+	struct dmar_domain *domain = inval_new_domain(test, few, true);
 	u32 pasid;
 
 	for (pasid = 1; pasid <= WATCHED; pasid++) {
-		attach(test, domain, many, pasid);
+		inval_attach(test, domain, many, pasid);
 		if (pasid <= 2)
-			attach(test, domain, few, pasid);
+			inval_attach(test, domain, few, pasid);
 	}
 	vtd_fake_watch(test, few, 2, IOVA);
 	vtd_fake_watch(test, many, WATCHED, IOVA);
-	map(test, domain);
-	KUNIT_EXPECT_EQ(test, 1 + 1 + 2, unmap(test, domain));
+	inval_map(test, domain);
+	KUNIT_EXPECT_EQ(test, 1 + 1 + 2, inval_unmap(test, domain));
 	vtd_fake_expect_gone(test, few, 2, IOVA);
 	vtd_fake_expect_gone(test, many, WATCHED, IOVA);
 
 	for (pasid = 1; pasid <= WATCHED; pasid++)
-		detach(domain, many, pasid);
-	map(test, domain);
+		inval_detach(domain, many, pasid);
+	inval_map(test, domain);
 	vtd_fake_expect(test, few, 2, IOVA, PA);
-	unmap(test, domain);
+	inval_unmap(test, domain);
 	vtd_fake_expect_gone(test, few, 2, IOVA);
-	detach(domain, few, 1);
-	detach(domain, few, 2);
+	inval_detach(domain, few, 1);
+	inval_detach(domain, few, 2);
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
 }
 
 /* Guests' tables under many PASIDs: the host unmaps from their parent. */
-static void nested_on_many(struct kunit *test)
+static void nested_many_pasids(struct kunit *test)
 {
 	struct device *dev = new_device(test, GLOBAL_TLB);
 	struct dmar_domain *parent, *domain;
@@ -260,7 +260,7 @@ static void nested_on_many(struct kunit *test)
 	table = vtd_guest_table(test, parent, GVA, GUEST_DATA);
 	domain = vtd_guest_nested(test, dev, parent, table.root);
 	for (pasid = 1; pasid <= WATCHED; pasid++)
-		attach(test, domain, dev, pasid);
+		inval_attach(test, domain, dev, pasid);
 	vtd_fake_watch(test, dev, 1, GVA);
 	vtd_fake_watch(test, dev, WATCHED, GVA);
 	vtd_fake_expect(test, dev, WATCHED, GVA, HOST_DATA);
@@ -278,7 +278,7 @@ static void nested_on_many(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, nr_tags(domain));
 
 	for (pasid = 1; pasid <= WATCHED; pasid++)
-		detach(domain, dev, pasid);
+		inval_detach(domain, dev, pasid);
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(parent));
 }
 
@@ -286,7 +286,7 @@ static void nested_on_many(struct kunit *test)
  * What is unmapped from a nest parent with one gather costs one invalidation of the IOTLB
  * and one of all that the device's TLB has, wherever the ranges are.
  */
-static void parent_gathers(struct kunit *test)
+static void parent_gather(struct kunit *test)
 {
 	static const u64 at[] = { GUEST_DATA + SZ_4K, GUEST_DATA, GUEST_DATA + 3ULL * SZ_1G,
 				  GUEST_DATA + SZ_2M };
@@ -302,7 +302,7 @@ static void parent_gathers(struct kunit *test)
 		vtd_guest_map(test, parent, at[i], HOST_DATA + i * SZ_4K, SZ_4K);
 		table[i] = vtd_guest_table(test, parent, GVA, at[i]);
 		domain = vtd_guest_nested(test, dev, parent, table[i].root);
-		attach(test, domain, dev, i + 1);
+		inval_attach(test, domain, dev, i + 1);
 		vtd_fake_watch(test, dev, i + 1, GVA);
 		vtd_fake_expect(test, dev, i + 1, GVA, HOST_DATA + i * SZ_4K);
 	}
@@ -323,7 +323,7 @@ static void parent_gathers(struct kunit *test)
 }
 
 /* The second-level Accessed/Dirty enable of an entry (section 9.6) */
-static bool tracks_dirty(struct device *dev, u32 pasid)
+static bool inval_tracks_dirty(struct device *dev, u32 pasid)
 {
 	struct pasid_dir_entry *dir = intel_pasid_get_table(dev)->table;
 
@@ -338,7 +338,8 @@ static void switch_dirty_tracking(struct kunit *test, struct dmar_domain *domain
 
 	KUNIT_ASSERT_EQ(test, 0, ops->set_dirty_tracking(&domain->domain, enable));
 	for (pasid = 1; pasid <= last; pasid++)
-		KUNIT_EXPECT_EQ_MSG(test, enable, tracks_dirty(dev, pasid), "PASID %u", pasid);
+		KUNIT_EXPECT_EQ_MSG(test, enable, inval_tracks_dirty(dev, pasid), "PASID %u",
+				    pasid);
 }
 
 /*
@@ -358,25 +359,25 @@ static void dirty_tracking(struct kunit *test)
 	table = vtd_guest_table(test, parent, GVA, GUEST_DATA);
 	nested[0] = vtd_guest_nested(test, dev, parent, table.root);
 	for (pasid = 1; pasid <= last; pasid++)
-		attach(test, pasid % 2 ? parent : nested[0], dev, pasid);
+		inval_attach(test, pasid % 2 ? parent : nested[0], dev, pasid);
 	switch_dirty_tracking(test, parent, dev, true, last);
 
 	/* PASIDs that are attached now are tracked, and are switched back at the end. */
 	nested[1] = vtd_guest_nested(test, dev, parent, table.root);
 	for (; pasid <= WATCHED; pasid++)
-		attach(test, pasid % 2 ? parent : nested[pasid / 2 % 2], dev, pasid);
+		inval_attach(test, pasid % 2 ? parent : nested[pasid / 2 % 2], dev, pasid);
 	switch_dirty_tracking(test, parent, dev, true, WATCHED);
 	for (pasid = 1; pasid <= 2; pasid++) {
-		detach(pasid % 2 ? parent : nested[0], dev, pasid);
-		attach(test, pasid % 2 ? parent : nested[0], dev, pasid);
+		inval_detach(pasid % 2 ? parent : nested[0], dev, pasid);
+		inval_attach(test, pasid % 2 ? parent : nested[0], dev, pasid);
 	}
 	switch_dirty_tracking(test, parent, dev, false, WATCHED);
 	switch_dirty_tracking(test, parent, dev, true, WATCHED);
 	switch_dirty_tracking(test, parent, dev, false, WATCHED);
 
 	for (pasid = 1; pasid <= WATCHED; pasid++)
-		detach(pasid % 2 ? parent : nested[pasid <= last ? 0 : pasid / 2 % 2], dev,
-		       pasid);
+		inval_detach(pasid % 2 ? parent : nested[pasid <= last ? 0 : pasid / 2 % 2], dev,
+			     pasid);
 	KUNIT_EXPECT_TRUE(test, list_empty(&parent->dev_pasids));
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(parent));
 }
@@ -395,12 +396,12 @@ static int inval_init(struct kunit *test)
 }
 
 static struct kunit_case inval_cases[] = {
-	KUNIT_CASE_PARAM(pasids_come_and_go, domain_gen_params),
+	KUNIT_CASE_PARAM(attach_detach_pasids, domain_gen_params),
 	KUNIT_CASE_PARAM(count_descriptors, domain_gen_params),
 	KUNIT_CASE(requests_without_pasid),
 	KUNIT_CASE(two_devices),
-	KUNIT_CASE(nested_on_many),
-	KUNIT_CASE(parent_gathers),
+	KUNIT_CASE(nested_many_pasids),
+	KUNIT_CASE(parent_gather),
 	KUNIT_CASE(dirty_tracking),
 	{}
 };

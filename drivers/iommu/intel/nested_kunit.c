@@ -35,7 +35,7 @@ struct nested_test {
 	struct vtd_table table;		/* the guest's */
 };
 
-static struct dmar_domain *nested(struct kunit *test)
+static struct dmar_domain *nested_new(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 
@@ -59,7 +59,7 @@ static struct dmar_domain *other_nested(struct kunit *test)
 	return vtd_guest_nested(test, ctx->dev, ctx->parent, other_table(test).root);
 }
 
-static void attach(struct kunit *test, struct dmar_domain *domain)
+static void nested_attach(struct kunit *test, struct dmar_domain *domain)
 {
 	struct nested_test *ctx = test->priv;
 
@@ -71,7 +71,7 @@ static void block(void *dev)
 	device_block_translation(dev);
 }
 
-static int set_pasid(struct kunit *test, struct dmar_domain *domain, u32 pasid,
+static int nested_set_pasid(struct kunit *test, struct dmar_domain *domain, u32 pasid,
 		     struct dmar_domain *old)
 {
 	struct nested_test *ctx = test->priv;
@@ -80,21 +80,21 @@ static int set_pasid(struct kunit *test, struct dmar_domain *domain, u32 pasid,
 						 old ? &old->domain : NULL);
 }
 
-static void remove_pasid(struct kunit *test, struct dmar_domain *domain, u32 pasid)
+static void nested_remove_pasid(struct kunit *test, struct dmar_domain *domain, u32 pasid)
 {
 	struct nested_test *ctx = test->priv;
 
 	intel_iommu_ops.remove_dev_pasid(ctx->dev, pasid, &domain->domain);
 }
 
-static void expect(struct kunit *test, u32 pasid, u64 addr, u64 hpa)
+static void nested_expect(struct kunit *test, u32 pasid, u64 addr, u64 hpa)
 {
 	struct nested_test *ctx = test->priv;
 
 	vtd_fake_expect(test, ctx->dev, pasid, addr, hpa);
 }
 
-static void expect_gone(struct kunit *test, u32 pasid, u64 addr)
+static void nested_expect_gone(struct kunit *test, u32 pasid, u64 addr)
 {
 	struct nested_test *ctx = test->priv;
 
@@ -121,44 +121,44 @@ static void move_guest_data(struct kunit *test, u64 pa)
 static void nested_on_rid(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 
 	/* It is a kernel driver's, and takes no user's domain IDs. */
 	KUNIT_EXPECT_FALSE(test, uid_valid(domain->uid));
-	attach(test, ctx->parent);
-	expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
-	expect_gone(test, IOMMU_NO_PASID, GVA);
+	nested_attach(test, ctx->parent);
+	nested_expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
+	nested_expect_gone(test, IOMMU_NO_PASID, GVA);
 
-	attach(test, domain);
-	expect(test, IOMMU_NO_PASID, GVA, HOST_DATA);
-	expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
+	nested_attach(test, domain);
+	nested_expect(test, IOMMU_NO_PASID, GVA, HOST_DATA);
+	nested_expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
 
 	/* The host changes the second level, the guest its own. */
 	move_guest_data(test, HOST_DATA + SZ_1M);
-	expect(test, IOMMU_NO_PASID, GVA, HOST_DATA + SZ_1M);
+	nested_expect(test, IOMMU_NO_PASID, GVA, HOST_DATA + SZ_1M);
 	vtd_guest_map(test, ctx->parent, GUEST_DATA + SZ_4K, HOST_DATA, SZ_4K);
 	*ctx->table.leaf += SZ_4K;
 	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, GVA, 1));
-	expect(test, IOMMU_NO_PASID, GVA, HOST_DATA);
+	nested_expect(test, IOMMU_NO_PASID, GVA, HOST_DATA);
 
-	attach(test, ctx->parent);
-	expect_gone(test, IOMMU_NO_PASID, GVA);
+	nested_attach(test, ctx->parent);
+	nested_expect_gone(test, IOMMU_NO_PASID, GVA);
 }
 
 /* D7: npages = U64_MAX is everything, paging structures included. */
-static void invalidate_everything(struct kunit *test)
+static void invalidate_all(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
-	expect(test, PASID, GVA, HOST_DATA);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
+	nested_expect(test, PASID, GVA, HOST_DATA);
 
 	/* The entry of a table goes, not that of a page. */
 	ctx->table.page[3][GVA >> 30 & 511] = 0;
 	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, 0, U64_MAX));
-	expect_gone(test, PASID, GVA);
-	remove_pasid(test, domain, PASID);
+	nested_expect_gone(test, PASID, GVA);
+	nested_remove_pasid(test, domain, PASID);
 }
 
 static void invalidate_refuses(struct kunit *test)
@@ -171,18 +171,18 @@ static void invalidate_refuses(struct kunit *test)
 		{ 0, (1ULL << 52) + 1 },
 		{ SZ_4K, 1ULL << 52 },		/* beyond the last address */
 	};
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 	struct nested_test *ctx = test->priv;
 	unsigned int i, descs;
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
 	descs = ctx->fake.descs;
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
 				    invalidate(domain, bad[i].addr, bad[i].npages),
 				    "%llx %llx", bad[i].addr, bad[i].npages);
 	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
-	remove_pasid(test, domain, PASID);
+	nested_remove_pasid(test, domain, PASID);
 }
 
 #define REQUESTS	40
@@ -239,15 +239,15 @@ static void invalidate_array(struct kunit *test)
 {
 	struct iommu_user_data_array array = user_requests(test);
 	struct iommu_hwpt_vtd_s1_invalidate bad = { .addr = GVA };
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 	struct nested_test *ctx = test->priv;
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
-	expect(test, PASID, GVA, HOST_DATA);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
+	nested_expect(test, PASID, GVA, HOST_DATA);
 	vtd_guest_map(test, ctx->parent, GUEST_DATA + SZ_4K, HOST_DATA + SZ_2M, SZ_4K);
 	*ctx->table.leaf += SZ_4K;
 	expect_handled(test, domain, array, 0, REQUESTS, DIV_ROUND_UP(REQUESTS, 16));
-	expect(test, PASID, GVA, HOST_DATA + SZ_2M);
+	nested_expect(test, PASID, GVA, HOST_DATA + SZ_2M);
 
 	array.entry_num = 1;
 	expect_handled(test, domain, array, 0, 1, 1);
@@ -272,7 +272,7 @@ static void invalidate_array(struct kunit *test)
 	expect_handled(test, domain, array, -EOPNOTSUPP, 5, 1);
 	array.type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 + 1;
 	expect_handled(test, domain, array, -EINVAL, 0, 0);
-	remove_pasid(test, domain, PASID);
+	nested_remove_pasid(test, domain, PASID);
 }
 
 /* User data must not reach other fields of the entry. */
@@ -296,38 +296,38 @@ static void nested_data_refused(struct kunit *test)
 }
 
 /* Unsupported features are refused when attaching, and nothing changes. */
-static void nested_lacking(struct kunit *test)
+static void missing_capabilities(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct iommu_gpasid_bind_data data = vtd_guest_bind_data(ctx->table.root);
 	struct iommu_domain *parent = &ctx->parent->domain;
-	struct dmar_domain *good = nested(test), *bad;
+	struct dmar_domain *good = nested_new(test), *bad;
 	static const u32 lacking[] = {
 		IOMMU_GPASID_SRE, IOMMU_GPASID_EAFE, IOMMU_GPASID_SRE | IOMMU_GPASID_WPE,
 	};
 	unsigned int i;
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, good, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, good, PASID, NULL));
 
 	for (i = 0; i < ARRAY_SIZE(lacking); i++) {
 		data.flags = lacking[i];
 		bad = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent,
 									&data));
-		KUNIT_EXPECT_EQ_MSG(test, -EINVAL, set_pasid(test, bad, PASID, good), "%u",
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL, nested_set_pasid(test, bad, PASID, good), "%u",
 				    lacking[i]);
 		KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(bad));
 	}
 	data.flags = 0;
 	data.addr_width = 57;
 	bad = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent, &data));
-	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID, good));
-	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, bad, PASID + 1, NULL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, nested_set_pasid(test, bad, PASID, good));
+	KUNIT_EXPECT_EQ(test, -EINVAL, nested_set_pasid(test, bad, PASID + 1, NULL));
 	KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(bad));
 
-	expect(test, PASID, GVA, HOST_DATA);
-	expect_gone(test, PASID + 1, GVA);
-	remove_pasid(test, good, PASID);
-	expect_gone(test, PASID, GVA);
+	nested_expect(test, PASID, GVA, HOST_DATA);
+	nested_expect_gone(test, PASID + 1, GVA);
+	nested_remove_pasid(test, good, PASID);
+	nested_expect_gone(test, PASID, GVA);
 }
 
 /* WPE without SRE is ignored, whether the IOMMU has SRS or not. */
@@ -348,56 +348,56 @@ static void wpe_without_sre(struct kunit *test)
 								ecaps[i]), false);
 		domain = vtd_fake_keep(test, intel_gpasid_ops.domain_alloc(ctx->dev, parent,
 									   &data));
-		KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+		KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
 		entry = intel_pasid_get_entry(ctx->dev, PASID);
 		KUNIT_EXPECT_EQ(test, 0, entry->val[2] & sre_wpe);
-		expect(test, PASID, GVA, HOST_DATA);
-		remove_pasid(test, domain, PASID);
+		nested_expect(test, PASID, GVA, HOST_DATA);
+		nested_remove_pasid(test, domain, PASID);
 	}
 }
 
 /* An IOMMU that has too few levels for the parent */
-static void parent_too_deep(struct kunit *test)
+static void parent_has_too_many_levels(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	u64 cap = (CAP_NESTING & ~CAP_SAGAW_4) | CAP_SAGAW_3;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 
 	/* the width that both levels have would be none */
 	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, cap,
 							ECAP_NESTING & ~ECAP_FSTS), false);
-	KUNIT_EXPECT_EQ(test, -EINVAL, set_pasid(test, domain, PASID, NULL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, nested_set_pasid(test, domain, PASID, NULL));
 	KUNIT_EXPECT_EQ(test, -EINVAL, domain->domain.ops->attach_dev(&domain->domain,
 								      ctx->dev));
 	KUNIT_EXPECT_TRUE(test, xa_empty(&domain->iommu_array));
-	expect_gone(test, PASID, GVA);
+	nested_expect_gone(test, PASID, GVA);
 }
 
 /* Nested on PASIDs */
 
-/* D9: nested, replaced by another, by the parent, by pass-through, and back */
+/* D9: nested_new, replaced by another, by the parent, by pass-through, and back */
 static void replace_on_pasid(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
-	struct dmar_domain *first = nested(test), *second;
+	struct dmar_domain *first = nested_new(test), *second;
 
 	second = other_nested(test);
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
-	expect(test, PASID, GVA, HOST_DATA);
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, second, PASID, first));
-	expect(test, PASID, GVA, HOST_DATA + SZ_2M);
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, second));
-	expect(test, PASID, GUEST_DATA, HOST_DATA);
-	expect_gone(test, PASID, GVA);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, first, PASID, NULL));
+	nested_expect(test, PASID, GVA, HOST_DATA);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, second, PASID, first));
+	nested_expect(test, PASID, GVA, HOST_DATA + SZ_2M);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, ctx->parent, PASID, second));
+	nested_expect(test, PASID, GUEST_DATA, HOST_DATA);
+	nested_expect_gone(test, PASID, GVA);
 
 	KUNIT_ASSERT_EQ(test, 0, identity->ops->set_dev_pasid(identity, ctx->dev, PASID,
 							      &ctx->parent->domain));
-	expect(test, PASID, GUEST_DATA, GUEST_DATA);
+	nested_expect(test, PASID, GUEST_DATA, GUEST_DATA);
 	KUNIT_ASSERT_EQ(test, 0, first->domain.ops->set_dev_pasid(&first->domain, ctx->dev,
 								  PASID, identity));
-	expect(test, PASID, GVA, HOST_DATA);
+	nested_expect(test, PASID, GVA, HOST_DATA);
 
 	/* The replaced domains leave nothing behind. */
 	KUNIT_EXPECT_TRUE(test, list_empty(&second->dev_pasids));
@@ -405,8 +405,8 @@ static void replace_on_pasid(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&second->cache_tags));
 	KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(second));
 
-	remove_pasid(test, first, PASID);
-	expect_gone(test, PASID, GVA);
+	nested_remove_pasid(test, first, PASID);
+	nested_expect_gone(test, PASID, GVA);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->cache_tags));
 }
 
@@ -414,27 +414,27 @@ static void replace_on_pasid(struct kunit *test)
 static void parent_unmaps(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 
-	attach(test, ctx->parent);
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID + 1, NULL));
-	expect(test, PASID, GVA, HOST_DATA);
-	expect(test, PASID + 1, GUEST_DATA, HOST_DATA);
-	expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
+	nested_attach(test, ctx->parent);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, ctx->parent, PASID + 1, NULL));
+	nested_expect(test, PASID, GVA, HOST_DATA);
+	nested_expect(test, PASID + 1, GUEST_DATA, HOST_DATA);
+	nested_expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
 
 	KUNIT_ASSERT_EQ(test, SZ_4K,
 			iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K));
-	expect_gone(test, PASID, GVA);
-	expect_gone(test, PASID + 1, GUEST_DATA);
-	expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
+	nested_expect_gone(test, PASID, GVA);
+	nested_expect_gone(test, PASID + 1, GUEST_DATA);
+	nested_expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
 
-	remove_pasid(test, domain, PASID);
-	remove_pasid(test, ctx->parent, PASID + 1);
+	nested_remove_pasid(test, domain, PASID);
+	nested_remove_pasid(test, ctx->parent, PASID + 1);
 }
 
 /* The second-level Accessed/Dirty enable of an entry (section 9.6) */
-static bool tracks_dirty(struct kunit *test, u32 pasid)
+static bool nested_tracks_dirty(struct kunit *test, u32 pasid)
 {
 	struct nested_test *ctx = test->priv;
 	struct pasid_dir_entry *dir = intel_pasid_get_table(ctx->dev)->table;
@@ -446,29 +446,29 @@ static bool tracks_dirty(struct kunit *test, u32 pasid)
 static void dirty_tracking_on_pasids(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 	struct iommu_domain *parent = &ctx->parent->domain;
 	u32 pasid;
 
-	attach(test, ctx->parent);
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID + 1, NULL));
+	nested_attach(test, ctx->parent);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, ctx->parent, PASID + 1, NULL));
 
 	KUNIT_ASSERT_EQ(test, 0, parent->dirty_ops->set_dirty_tracking(parent, true));
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID + 2, NULL));
-	KUNIT_EXPECT_TRUE(test, tracks_dirty(test, IOMMU_NO_PASID));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID + 2, NULL));
+	KUNIT_EXPECT_TRUE(test, nested_tracks_dirty(test, IOMMU_NO_PASID));
 	for (pasid = PASID; pasid < PASID + 3; pasid++)
-		KUNIT_EXPECT_TRUE_MSG(test, tracks_dirty(test, pasid), "PASID %u", pasid);
-	expect(test, PASID, GVA, HOST_DATA);
+		KUNIT_EXPECT_TRUE_MSG(test, nested_tracks_dirty(test, pasid), "PASID %u", pasid);
+	nested_expect(test, PASID, GVA, HOST_DATA);
 
 	KUNIT_ASSERT_EQ(test, 0, parent->dirty_ops->set_dirty_tracking(parent, false));
-	KUNIT_EXPECT_FALSE(test, tracks_dirty(test, IOMMU_NO_PASID));
+	KUNIT_EXPECT_FALSE(test, nested_tracks_dirty(test, IOMMU_NO_PASID));
 	for (pasid = PASID; pasid < PASID + 3; pasid++)
-		KUNIT_EXPECT_FALSE_MSG(test, tracks_dirty(test, pasid), "PASID %u", pasid);
+		KUNIT_EXPECT_FALSE_MSG(test, nested_tracks_dirty(test, pasid), "PASID %u", pasid);
 
-	remove_pasid(test, domain, PASID);
-	remove_pasid(test, ctx->parent, PASID + 1);
-	remove_pasid(test, domain, PASID + 2);
+	nested_remove_pasid(test, domain, PASID);
+	nested_remove_pasid(test, ctx->parent, PASID + 1);
+	nested_remove_pasid(test, domain, PASID + 2);
 }
 
 /* During the first invalidation, no lock is held that this takes. */
@@ -482,28 +482,28 @@ static void track_dirty_now(struct vtd_machine *machine, void *data)
 }
 
 /* An attachment in progress when tracking begins gets it, too. */
-static void dirty_tracking_meanwhile(struct kunit *test)
+static void dirty_tracking_during_attach(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
 	ctx->fake.descs = 0;
 	vtd_machine_between(ctx->fake.machine, track_dirty_now, ctx);
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, domain));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, ctx->parent, PASID, domain));
 	vtd_machine_between(ctx->fake.machine, NULL, NULL);
 
 	KUNIT_EXPECT_TRUE(test, ctx->parent->dirty_tracking);
-	KUNIT_EXPECT_TRUE(test, tracks_dirty(test, PASID));
-	expect(test, PASID, GUEST_DATA, HOST_DATA);
-	remove_pasid(test, ctx->parent, PASID);
+	KUNIT_EXPECT_TRUE(test, nested_tracks_dirty(test, PASID));
+	nested_expect(test, PASID, GUEST_DATA, HOST_DATA);
+	nested_remove_pasid(test, ctx->parent, PASID);
 }
 
 /*
  * Two devices share a domain. If one of them cannot be attached (its entry is in use,
  * which should not happen), the other's invalidations do not change.
  */
-static void failed_attach_takes_no_tags(struct kunit *test)
+static void failed_attach_keeps_tags(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct intel_iommu *iommu = vtd_fake_iommu_of(ctx->dev);
@@ -513,14 +513,14 @@ static void failed_attach_takes_no_tags(struct kunit *test)
 	pasid_describe_pass_through(&desc, iommu);
 	KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(other, IOMMU_NO_PASID, &desc));
 
-	attach(test, ctx->parent);
-	expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
+	nested_attach(test, ctx->parent);
+	nested_expect(test, IOMMU_NO_PASID, GUEST_DATA, HOST_DATA);
 	KUNIT_EXPECT_EQ(test, -EBUSY,
 			ctx->parent->domain.ops->attach_dev(&ctx->parent->domain, other));
 
 	KUNIT_ASSERT_EQ(test, SZ_4K,
 			iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K));
-	expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
+	nested_expect_gone(test, IOMMU_NO_PASID, GUEST_DATA);
 	intel_pasid_tear_down_entry(iommu, other, IOMMU_NO_PASID, false);
 }
 
@@ -544,12 +544,12 @@ static struct pci_dev *fake_pci_dev(struct kunit *test)
 }
 
 /* D5: ATS and device-TLB tags stay when the RID changes to a nested domain. */
-static void ats_stays_on(struct kunit *test)
+static void ats_stays_enabled(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
 	struct pci_dev *pdev = fake_pci_dev(test);
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 	struct cache_tag *tag;
 	bool tagged = false;
 
@@ -581,12 +581,12 @@ static void empty_gather(struct kunit *test)
 	struct iommu_iotlb_gather gather;
 	unsigned int descs;
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, ctx->parent, PASID, NULL));
 	descs = ctx->fake.descs;
 	iommu_iotlb_gather_init(&gather);
 	iommu_iotlb_sync(&ctx->parent->domain, &gather);
 	KUNIT_EXPECT_EQ(test, descs, ctx->fake.descs);
-	remove_pasid(test, ctx->parent, PASID);
+	nested_remove_pasid(test, ctx->parent, PASID);
 }
 
 /* Guest PASIDs: the driver's part; the core's is in iommu_pasid_kunit.c */
@@ -602,7 +602,7 @@ static void gpasid_parent(struct kunit *test)
 	first = vtd_fake_keep(test, intel_paging_domain_alloc(ctx->dev, true, 0));
 	KUNIT_EXPECT_PTR_EQ(test, parent, intel_gpasid_ops.parent(parent));
 	KUNIT_EXPECT_PTR_EQ(test, parent,
-			    intel_gpasid_ops.parent(&nested(test)->domain));
+			    intel_gpasid_ops.parent(&nested_new(test)->domain));
 	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(&plain->domain));
 	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(&first->domain));
 	KUNIT_EXPECT_NULL(test, intel_gpasid_ops.parent(intel_iommu_ops.identity_domain));
@@ -618,8 +618,8 @@ static void bind_and_unbind(struct kunit *test, u32 pasid)
 
 	domain = intel_gpasid_ops.domain_alloc(ctx->dev, &ctx->parent->domain, &data);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(domain));
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, to_dmar_domain(domain), pasid, NULL));
-	remove_pasid(test, to_dmar_domain(domain), pasid);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, to_dmar_domain(domain), pasid, NULL));
+	nested_remove_pasid(test, to_dmar_domain(domain), pasid);
 	iommu_domain_free(domain);
 }
 
@@ -665,24 +665,24 @@ static void print_cost(struct kunit *test, const char *what)
 static void cost(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
-	struct dmar_domain *first = nested(test), *second;
+	struct dmar_domain *first = nested_new(test), *second;
 	struct dmar_domain *plain = vtd_fake_domain(test, ctx->dev, 0);
 
 	second = other_nested(test);
 	print_cost(test, "(before)");
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, first, PASID, NULL));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake.descs);
 	print_cost(test, "bind guest PASID");
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, second, PASID, first));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, second, PASID, first));
 	print_cost(test, "replace guest PASID");
-	remove_pasid(test, second, PASID);
+	nested_remove_pasid(test, second, PASID);
 	print_cost(test, "unbind guest PASID");
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, ctx->parent, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, ctx->parent, PASID, NULL));
 	print_cost(test, "attach second level");
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, plain, PASID, ctx->parent));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, plain, PASID, ctx->parent));
 	KUNIT_EXPECT_EQ(test, 1, ctx->fake.stores);
 	print_cost(test, "replace second level");
-	remove_pasid(test, plain, PASID);
+	nested_remove_pasid(test, plain, PASID);
 	print_cost(test, "detach second level");
 }
 
@@ -706,7 +706,7 @@ static void two_iommus(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct iommu_domain *parent = &ctx->parent->domain;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = nested_new(test);
 	struct device *equal, *lacking;
 
 	equal = vtd_fake_device(test, vtd_fake_iommu(test, CAP_NESTING, ECAP_NESTING),
@@ -714,7 +714,7 @@ static void two_iommus(struct kunit *test)
 	lacking = vtd_fake_device(test, vtd_fake_iommu(test, CAP_NESTING,
 						       ECAP_NESTING & ~ECAP_NEST), false);
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, domain, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
 	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->set_dev_pasid(&domain->domain, equal,
 								   PASID + 1, NULL));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -725,20 +725,20 @@ static void two_iommus(struct kunit *test)
 	vtd_fake_expect_gone(test, lacking, PASID, GVA);
 	KUNIT_ASSERT_EQ(test, 0, parent->ops->set_dev_pasid(parent, lacking, PASID, NULL));
 
-	expect(test, PASID, GVA, HOST_DATA);
+	nested_expect(test, PASID, GVA, HOST_DATA);
 	vtd_fake_expect(test, equal, PASID + 1, GVA, HOST_DATA);
 	vtd_fake_expect(test, lacking, PASID, GUEST_DATA, HOST_DATA);
 	move_guest_data(test, HOST_DATA + SZ_2M);
-	expect(test, PASID, GVA, HOST_DATA + SZ_2M);
+	nested_expect(test, PASID, GVA, HOST_DATA + SZ_2M);
 	vtd_fake_expect(test, equal, PASID + 1, GVA, HOST_DATA + SZ_2M);
 	vtd_fake_expect(test, lacking, PASID, GUEST_DATA, HOST_DATA + SZ_2M);
 
 	*ctx->table.leaf = 0;
 	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, GVA, 1));
-	expect_gone(test, PASID, GVA);
+	nested_expect_gone(test, PASID, GVA);
 	vtd_fake_expect_gone(test, equal, PASID + 1, GVA);
 
-	remove_pasid(test, domain, PASID);
+	nested_remove_pasid(test, domain, PASID);
 	intel_iommu_ops.remove_dev_pasid(equal, PASID + 1, &domain->domain);
 	intel_iommu_ops.remove_dev_pasid(lacking, PASID, parent);
 }
@@ -779,41 +779,41 @@ static void nested_without_memory(struct kunit *test)
 	}
 
 	for (nth = 1, failed = true; failed; nth++) {
-		first = nested(test);
+		first = nested_new(test);
 		kunit_fail_allocation(nth);
-		ret = set_pasid(test, first, PASID, NULL);
+		ret = nested_set_pasid(test, first, PASID, NULL);
 		failed = kunit_allocation_failed();
 		failures += failed;
 		if (!ret) {
-			remove_pasid(test, first, PASID);
+			nested_remove_pasid(test, first, PASID);
 			continue;
 		}
 		KUNIT_EXPECT_TRUE(test, failed && ret == -ENOMEM);
-		expect_gone(test, PASID, GVA);
+		nested_expect_gone(test, PASID, GVA);
 		KUNIT_EXPECT_TRUE(test, list_empty(&first->cache_tags));
 		KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(first));
 	}
 
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, NULL));
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, first, PASID, NULL));
 	for (nth = 1, failed = true; failed; nth++) {
 		second = vtd_guest_nested(test, ctx->dev, ctx->parent, other.root);
 		kunit_fail_allocation(nth);
-		ret = set_pasid(test, second, PASID, first);
+		ret = nested_set_pasid(test, second, PASID, first);
 		failed = kunit_allocation_failed();
 		failures += failed;
 		if (!ret) {
-			expect(test, PASID, GVA, HOST_DATA + SZ_2M);
-			KUNIT_ASSERT_EQ(test, 0, set_pasid(test, first, PASID, second));
+			nested_expect(test, PASID, GVA, HOST_DATA + SZ_2M);
+			KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, first, PASID, second));
 		}
 		KUNIT_EXPECT_TRUE(test, !ret || (failed && ret == -ENOMEM));
-		expect(test, PASID, GVA, HOST_DATA);
+		nested_expect(test, PASID, GVA, HOST_DATA);
 		KUNIT_EXPECT_TRUE(test, list_empty(&second->cache_tags));
 		KUNIT_EXPECT_TRUE(test, list_empty(&second->dev_pasids));
 	}
 	kunit_info(test, "%u allocations failed\n", failures);
 
-	remove_pasid(test, first, PASID);
-	expect_gone(test, PASID, GVA);
+	nested_remove_pasid(test, first, PASID);
+	nested_expect_gone(test, PASID, GVA);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->cache_tags));
 }
 
@@ -827,7 +827,7 @@ struct race {
 	atomic_t failures;
 };
 
-/* On one device: attach, replace by the next, ..., detach */
+/* On one device: nested_attach, replace by the next, ..., detach */
 static void race_replace(struct race *race, struct device *dev)
 {
 	struct iommu_domain *old = NULL;
@@ -897,7 +897,7 @@ static void race_with_invalidations(struct kunit *test)
 	struct race race = {};
 	unsigned int i;
 
-	race.domains[0] = nested(test);
+	race.domains[0] = nested_new(test);
 	race.domains[1] = other_nested(test);
 	race.domains[2] = ctx->parent;
 	race.dev[0] = ctx->dev;
@@ -910,11 +910,11 @@ static void race_with_invalidations(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, list_empty(&race.domains[i]->cache_tags));
 		KUNIT_EXPECT_FALSE(test, vtd_fake_has_id(race.domains[i]));
 	}
-	expect_gone(test, PASID, GVA);
+	nested_expect_gone(test, PASID, GVA);
 	KUNIT_EXPECT_TRUE(test, ctx->parent->dirty_tracking);
-	KUNIT_ASSERT_EQ(test, 0, set_pasid(test, race.domains[0], PASID, NULL));
-	KUNIT_EXPECT_TRUE(test, tracks_dirty(test, PASID));
-	remove_pasid(test, race.domains[0], PASID);
+	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, race.domains[0], PASID, NULL));
+	KUNIT_EXPECT_TRUE(test, nested_tracks_dirty(test, PASID));
+	nested_remove_pasid(test, race.domains[0], PASID);
 }
 
 static int nested_test_init(struct kunit *test)
@@ -939,20 +939,20 @@ static int nested_test_init(struct kunit *test)
 
 static struct kunit_case nested_test_cases[] = {
 	KUNIT_CASE(nested_on_rid),
-	KUNIT_CASE(invalidate_everything),
+	KUNIT_CASE(invalidate_all),
 	KUNIT_CASE(invalidate_refuses),
 	KUNIT_CASE(invalidate_array),
 	KUNIT_CASE(nested_data_refused),
-	KUNIT_CASE(nested_lacking),
+	KUNIT_CASE(missing_capabilities),
 	KUNIT_CASE(wpe_without_sre),
-	KUNIT_CASE(parent_too_deep),
+	KUNIT_CASE(parent_has_too_many_levels),
 	KUNIT_CASE(replace_on_pasid),
 	KUNIT_CASE(parent_unmaps),
 	KUNIT_CASE(dirty_tracking_on_pasids),
-	KUNIT_CASE(dirty_tracking_meanwhile),
+	KUNIT_CASE(dirty_tracking_during_attach),
 	KUNIT_CASE(empty_gather),
-	KUNIT_CASE(failed_attach_takes_no_tags),
-	KUNIT_CASE(ats_stays_on),
+	KUNIT_CASE(failed_attach_keeps_tags),
+	KUNIT_CASE(ats_stays_enabled),
 	KUNIT_CASE(two_iommus),
 	KUNIT_CASE(nested_without_memory),
 	KUNIT_CASE(race_with_invalidations),

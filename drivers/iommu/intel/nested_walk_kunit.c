@@ -134,7 +134,7 @@ static void free_block(void *data)
 
 /* The result of hardware */
 
-static void pasid_entry(struct walk_test *ctx, u64 *qw)
+static void walk_pasid_entry(struct walk_test *ctx, u64 *qw)
 {
 	const struct dmar_domain *domain = ctx->domain;
 	u32 flags = domain->s1_cfg.flags;
@@ -160,7 +160,7 @@ static struct vtd_answer hardware_says(struct kunit *test, u64 addr, unsigned in
 	struct vtd_answers answers;
 	u64 qw[8];
 
-	pasid_entry(ctx, qw);
+	walk_pasid_entry(ctx, qw);
 	vtd_translate(ctx->models[ctx->hw], qw, &req, &answers);
 	KUNIT_ASSERT_EQ(test, 1, answers.nr);
 
@@ -247,7 +247,7 @@ static struct iopf_stop expected(struct kunit *test, u64 addr, u32 perm,
 }
 
 /* Ask both for each access. Returns why hardware refuses */
-static enum vtd_fault judge(struct kunit *test, u64 addr, u32 perm, unsigned int *loads)
+static enum vtd_fault check_walk(struct kunit *test, u64 addr, u32 perm, unsigned int *loads)
 {
 	struct walk_test *ctx = test->priv;
 	struct iopf_stop want, got;
@@ -502,7 +502,7 @@ static void check_rule(struct kunit *test, unsigned int first, unsigned int seco
 	KUNIT_EXPECT_LE(test, loads, first * (second + 1) + second);
 	/* The model has coherent hardware only, as it is asked here. */
 	if (!c->no_ad)
-		judge(test, addr, c->perm, &loads);
+		check_walk(test, addr, c->perm, &loads);
 	KUNIT_EXPECT_EQ(test, 0, ctx->wrong);
 }
 
@@ -614,14 +614,14 @@ static void nested_walk_only_reads(struct kunit *test)
 
 /* Random guests on random hosts */
 
-static u32 below(struct walk_test *ctx, u32 n)
+static u32 walk_below(struct walk_test *ctx, u32 n)
 {
 	return prandom_u32_state(&ctx->rnd) % n;
 }
 
 static bool chance(struct walk_test *ctx, u32 percent)
 {
-	return below(ctx, 100) < percent;
+	return walk_below(ctx, 100) < percent;
 }
 
 /* Slots that are used in a table; those of the block's 4 KiB pages are the same. */
@@ -629,7 +629,7 @@ static const u16 slots[] = { 0, 1, 2, 3, 510, 511 };
 
 static unsigned int any_slot(struct walk_test *ctx)
 {
-	return slots[below(ctx, ARRAY_SIZE(slots))];
+	return slots[walk_below(ctx, ARRAY_SIZE(slots))];
 }
 
 /* The block's place within 1 GiB */
@@ -644,7 +644,7 @@ static unsigned int block_slot(struct walk_test *ctx)
  */
 static u64 any_gpa(struct walk_test *ctx)
 {
-	unsigned int three = below(ctx, 3), two = below(ctx, 4);
+	unsigned int three = walk_below(ctx, 3), two = walk_below(ctx, 4);
 	u64 gpa = (u64)any_slot(ctx) << 12;
 
 	gpa |= (u64)(two == 2 || three == 2 ? block_slot(ctx) : two) << 21;
@@ -664,7 +664,7 @@ static u64 any_guest_entry(struct walk_test *ctx)
 	if (chance(ctx, 6)) {
 		entry = (entry & ~GENMASK_ULL(chance(ctx, 50) ? 29 : 20, 12)) | G_PS;
 		if (chance(ctx, 10))
-			entry |= BIT_ULL(12 + below(ctx, 10));
+			entry |= BIT_ULL(12 + walk_below(ctx, 10));
 	}
 	if (chance(ctx, 3))
 		entry &= ~G_P;
@@ -679,9 +679,9 @@ static u64 any_guest_entry(struct walk_test *ctx)
 	if (chance(ctx, 10))
 		entry &= ~G_EA;
 	if (chance(ctx, 10))
-		entry |= BIT_ULL(63) | (u64)below(ctx, 2048) << 52 | BIT_ULL(9) | BIT_ULL(11);
+		entry |= BIT_ULL(63) | (u64)walk_below(ctx, 2048) << 52 | BIT_ULL(9) | BIT_ULL(11);
 	if (chance(ctx, 2))
-		entry ^= BIT_ULL(39 + below(ctx, 13));
+		entry ^= BIT_ULL(39 + walk_below(ctx, 13));
 
 	return entry;
 }
@@ -707,7 +707,7 @@ static u64 any_host_entry(struct walk_test *ctx, unsigned int level, unsigned in
 	if (chance(ctx, 1))
 		return 0;
 	entry = page ? any_host_page(ctx, level) :
-		       virt_to_phys(ctx->second[level - 1][below(ctx, 2)]);
+		       virt_to_phys(ctx->second[level - 1][walk_below(ctx, 2)]);
 	if (chance(ctx, 3))
 		return entry | H_R;
 	if (chance(ctx, 1))
@@ -737,21 +737,22 @@ static void change_domain(struct walk_test *ctx)
 {
 	struct dmar_domain *domain = ctx->domain;
 
-	set_hardware(ctx, below(ctx, ARRAY_SIZE(hardware)));
-	set_levels(ctx, 4 + below(ctx, 2), 3 + below(ctx, 3));
-	domain->s1_cfg.flags = below(ctx, 8) & (SRE | WPE | EAFE);
+	set_hardware(ctx, walk_below(ctx, ARRAY_SIZE(hardware)));
+	set_levels(ctx, 4 + walk_below(ctx, 2), 3 + walk_below(ctx, 3));
+	domain->s1_cfg.flags = walk_below(ctx, 8) & (SRE | WPE | EAFE);
 	domain->s1_pgtbl = any_gpa(ctx);
 }
 
 static void change_something(struct walk_test *ctx)
 {
-	unsigned int what = below(ctx, 100);
+	unsigned int what = walk_below(ctx, 100);
 
 	if (what < 50)
-		change_guest(ctx, below(ctx, ARRAY_SIZE(slots)), below(ctx, ARRAY_SIZE(slots)));
+		change_guest(ctx, walk_below(ctx, ARRAY_SIZE(slots)),
+			     walk_below(ctx, ARRAY_SIZE(slots)));
 	else if (what < 90)
-		change_host(ctx, 1 + below(ctx, MAX_LEVELS), below(ctx, 2),
-			    below(ctx, ARRAY_SIZE(slots)));
+		change_host(ctx, 1 + walk_below(ctx, MAX_LEVELS), walk_below(ctx, 2),
+			    walk_below(ctx, ARRAY_SIZE(slots)));
 	else
 		change_domain(ctx);
 }
@@ -777,20 +778,20 @@ static void build_random(struct walk_test *ctx)
 static u64 any_gva(struct walk_test *ctx)
 {
 	unsigned int levels = ctx->domain->s1_cfg.addr_width == 57 ? 5 : 4, level;
-	u64 gva = below(ctx, SZ_4K);
+	u64 gva = walk_below(ctx, SZ_4K);
 
 	for (level = 1; level <= levels; level++)
 		gva |= (u64)any_slot(ctx) << (3 + 9 * level);
 	gva = sign_extend64(gva, 2 + 9 * (levels + 1));
 	if (chance(ctx, 2))
-		gva ^= BIT_ULL(47 + below(ctx, 17));
+		gva ^= BIT_ULL(47 + walk_below(ctx, 17));
 
 	return gva;
 }
 
 static u32 any_perm(struct walk_test *ctx)
 {
-	u32 perm = chance(ctx, 98) ? 1 + below(ctx, 3) : 0;
+	u32 perm = chance(ctx, 98) ? 1 + walk_below(ctx, 3) : 0;
 
 	if (chance(ctx, 25))
 		perm |= PERM_S;
@@ -893,7 +894,7 @@ static void nested_walk_random(struct kunit *test)
 
 	for (i = 0; i < cases && ctx->wrong < 10; i++) {
 		change_something(ctx);
-		seen[judge(test, any_gva(ctx), any_perm(ctx), &n)]++;
+		seen[check_walk(test, any_gva(ctx), any_perm(ctx), &n)]++;
 		five = ctx->domain->s1_cfg.addr_width == 57;
 		loads[five].n[min(ctx->last.level, IOPF_LEVEL_REFUSED)][min(n, MAX_LOADS)]++;
 		if (!(i % 256))
@@ -1019,7 +1020,7 @@ static struct dmar_domain *real_parent(struct kunit *test, struct device **dev)
 
 /* Features that the driver records of IOMMUs */
 
-static void nested_walk_suits(struct kunit *test)
+static void nested_walk_capabilities(struct kunit *test)
 {
 	struct walk_test *ctx = test->priv;
 	struct dmar_domain *domain = ctx->domain;
@@ -1110,7 +1111,7 @@ static int race_walker(void *data)
 	return 0;
 }
 
-static int race_map(struct race *race, unsigned int level)
+static int walk_race_map(struct race *race, unsigned int level)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
 	int ret;
@@ -1173,7 +1174,7 @@ static void race_map_all(struct race *race)
 	unsigned int level;
 
 	for (level = 1; level <= 4; level++)
-		KUNIT_ASSERT_EQ(race->test, 0, race_map(race, level));
+		KUNIT_ASSERT_EQ(race->test, 0, walk_race_map(race, level));
 	KUNIT_ASSERT_EQ(race->test, 0,
 			iommu_map(&race->parent->domain, RACE_PAGE, NOWHERE, SZ_4K,
 				  IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
@@ -1227,7 +1228,7 @@ static void nested_walk_races(struct kunit *test)
 		} else {
 			level = 1 + get_random_u32_below(4);
 			race_unmap(race, level);
-			if (race_map(race, level))
+			if (walk_race_map(race, level))
 				break;
 		}
 		cond_resched();
@@ -1425,7 +1426,7 @@ static struct kunit_case walk_test_cases[] = {
 	KUNIT_CASE(nested_walk_only_reads),
 	KUNIT_CASE_SLOW(nested_walk_random),
 	KUNIT_CASE(nested_walk_cost),
-	KUNIT_CASE(nested_walk_suits),
+	KUNIT_CASE(nested_walk_capabilities),
 	KUNIT_CASE(nested_walk_attach),
 	KUNIT_CASE(nested_walk_waits),
 	KUNIT_CASE_SLOW(nested_walk_races),

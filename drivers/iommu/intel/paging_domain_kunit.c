@@ -337,7 +337,7 @@ static void *fake_page(struct kunit *test)
 }
 
 /* A directory with its first table, so that the driver allocates none. */
-static struct pasid_table *fake_pasid_table(struct kunit *test)
+static struct pasid_table *paging_fake_pasid_table(struct kunit *test)
 {
 	struct pasid_table *table;
 	struct pasid_dir_entry *dir = fake_page(test);
@@ -372,7 +372,7 @@ static struct device *fake_dev(struct kunit *test, struct intel_iommu *iommu)
 	info->bus = FAKE_BUS;
 	info->devfn = ctx->nr_devs++;
 	info->ats_qdep = FAKE_QDEP;
-	info->pasid_table = fake_pasid_table(test);
+	info->pasid_table = paging_fake_pasid_table(test);
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS
 	info->debugfs_dentry = ERR_PTR(-ENODEV);	/* show nothing */
 #endif
@@ -402,7 +402,7 @@ static u16 sid_of(struct device *dev)
 	return FAKE_BUS << 8 | info->devfn;
 }
 
-static bool has_ats(struct device *dev)
+static bool paging_has_ats(struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
@@ -511,7 +511,7 @@ static unsigned int flush_count(struct driver_test *ctx)
 
 	for (i = 0; i < ctx->nr_attached; i++) {
 		n += !iotlb_shared(ctx, &ctx->attached[i]);
-		n += has_ats(ctx->attached[i].dev);
+		n += paging_has_ats(ctx->attached[i].dev);
 	}
 
 	return n;
@@ -543,7 +543,7 @@ static void expect_flush_of(struct kunit *test, const struct attachment *at,
 	if (!iotlb_shared(test->priv, at))
 		expect_among(test, n, &want);
 
-	if (!has_ats(at->dev))
+	if (!paging_has_ats(at->dev))
 		return;
 
 	want = (struct invalidation) {
@@ -648,7 +648,7 @@ static void caps_second_level_depth(struct kunit *test)
 }
 
 /* An IOMMU of which the stages have no depth in common is usable. */
-static void caps_depths_apart(struct kunit *test)
+static void caps_no_common_depth(struct kunit *test)
 {
 	u64 rest = CAP_PLAIN & ~CAP_SAGAW_4, both = ECAP_PLAIN | ECAP_SSTS;
 
@@ -691,7 +691,7 @@ static void caps_coherency(struct kunit *test)
 					    ECAP_LEGACY | ECAP_SMPWC).coherent);
 }
 
-static void caps_common_part(struct kunit *test)
+static void caps_intersection(struct kunit *test)
 {
 	struct paging_caps caps;
 
@@ -816,7 +816,7 @@ static void expect_as_allocated(struct kunit *test, struct dmar_domain *domain)
 }
 
 /* The features of a domain are fixed at allocation. */
-static void alloc_is_final(struct kunit *test)
+static void alloc_fixes_features(struct kunit *test)
 {
 	const struct alloc_case *c = test->param_value;
 	struct device *dev = fake_pair(test, c->cap, c->ecap);
@@ -1128,7 +1128,7 @@ static void compatible(struct kunit *test)
 }
 
 /* Whether new mappings need a flush is fixed at allocation. */
-static void sync_map_is_final(struct kunit *test)
+static void sync_map_fixed_at_alloc(struct kunit *test)
 {
 	struct device *rwbf = fake_pair(test, CAP_PLAIN | CAP_RWBF, ECAP_PLAIN);
 	struct device *cm = fake_pair(test, CAP_PLAIN | CAP_CM, ECAP_PLAIN);
@@ -1167,7 +1167,7 @@ static void sync_map_second_level(struct kunit *test)
 
 /* What an attachment programs: the PASID-table entry, section 9.6 */
 
-static const u64 *pasid_entry(struct device *dev, ioasid_t pasid)
+static const u64 *paging_pasid_entry(struct device *dev, ioasid_t pasid)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct pasid_dir_entry *dir = info->pasid_table->table;
@@ -1178,7 +1178,7 @@ static const u64 *pasid_entry(struct device *dev, ioasid_t pasid)
 static void expect_entry(struct kunit *test, struct dmar_domain *domain,
 			 struct device *dev, ioasid_t pasid, bool snoop)
 {
-	const u64 *e = pasid_entry(dev, pasid);
+	const u64 *e = paging_pasid_entry(dev, pasid);
 	unsigned int levels = config_of(domain)->levels;
 	bool first = domain->use_first_level;
 
@@ -1202,7 +1202,7 @@ static void expect_entry(struct kunit *test, struct dmar_domain *domain,
 
 static void expect_no_entry(struct kunit *test, struct device *dev, ioasid_t pasid)
 {
-	const u64 *e = pasid_entry(dev, pasid);
+	const u64 *e = paging_pasid_entry(dev, pasid);
 
 	KUNIT_EXPECT_EQ(test, 0ULL, e[0] | e[1] | e[2]);
 }
@@ -1410,14 +1410,14 @@ static struct iommu_domain *inv_domain(struct kunit *test)
 	return &domain->domain;
 }
 
-static void map(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
+static void paging_map(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
 {
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, iova, PA + iova, size, RW,
 					   GFP_KERNEL));
 }
 
-static void unmap(struct kunit *test, struct iommu_domain *domain, u64 iova,
-		  size_t size)
+static void paging_unmap(struct kunit *test, struct iommu_domain *domain, u64 iova,
+			 size_t size)
 {
 	KUNIT_ASSERT_EQ(test, size, iommu_unmap(domain, iova, size));
 }
@@ -1427,13 +1427,13 @@ static void unmap(struct kunit *test, struct iommu_domain *domain, u64 iova,
 static const size_t inv_sizes[] = { SZ_4K, 3 * SZ_4K, SZ_64K, SZ_2M, 5 * SZ_2M, SZ_1G };
 
 /* Hardware does not cache entries that are not present (section 6.1). */
-static void inv_map_needs_none(struct kunit *test)
+static void inv_none_on_map(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(inv_sizes); i++)
-		map(test, domain, IOVA + (u64)i * SZ_1G, inv_sizes[i]);
+		paging_map(test, domain, IOVA + (u64)i * SZ_1G, inv_sizes[i]);
 	expect_no_more(test);
 }
 
@@ -1445,8 +1445,8 @@ static void inv_unmap(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(inv_sizes); i++) {
 		u64 iova = IOVA + (u64)i * SZ_1G;
 
-		map(test, domain, iova, inv_sizes[i]);
-		unmap(test, domain, iova, inv_sizes[i]);
+		paging_map(test, domain, iova, inv_sizes[i]);
+		paging_unmap(test, domain, iova, inv_sizes[i]);
 		expect_leaf_flush(test, iova, inv_sizes[i]);
 		expect_no_more(test);
 	}
@@ -1486,16 +1486,16 @@ static void inv_unmap_unaligned(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 
-	map(test, domain, IOVA, SZ_4M);
-	unmap(test, domain, IOVA, SZ_4M);
+	paging_map(test, domain, IOVA, SZ_4M);
+	paging_unmap(test, domain, IOVA, SZ_4M);
 	expect_leaf_flush(test, IOVA, SZ_4M);
 
-	map(test, domain, IOVA + SZ_4K, 2 * SZ_4K);
-	unmap(test, domain, IOVA + SZ_4K, 2 * SZ_4K);
+	paging_map(test, domain, IOVA + SZ_4K, 2 * SZ_4K);
+	paging_unmap(test, domain, IOVA + SZ_4K, 2 * SZ_4K);
 	expect_leaf_flush(test, IOVA, SZ_16K);
 
-	map(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
-	unmap(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
+	paging_map(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
+	paging_unmap(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
 	expect_leaf_flush(test, IOVA, SZ_4M);
 	expect_no_more(test);
 }
@@ -1505,8 +1505,8 @@ static void inv_unmap_queued(struct kunit *test)
 	struct iommu_domain *domain = inv_domain(test);
 	struct iommu_iotlb_gather gather;
 
-	map(test, domain, IOVA, SZ_2M);
-	map(test, domain, IOVA + SZ_1G, SZ_64K);
+	paging_map(test, domain, IOVA, SZ_2M);
+	paging_map(test, domain, IOVA + SZ_1G, SZ_64K);
 
 	iommu_iotlb_gather_init(&gather);
 	gather.queued = true;
@@ -1526,7 +1526,7 @@ static void inv_split_queued(struct kunit *test)
 	struct iommu_domain *domain = inv_domain(test);
 	struct iommu_iotlb_gather gather;
 
-	map(test, domain, IOVA, SZ_2M);
+	paging_map(test, domain, IOVA, SZ_2M);
 	iommu_iotlb_gather_init(&gather);
 	gather.queued = true;
 	KUNIT_EXPECT_EQ(test, SZ_4K, iommu_unmap_fast(domain, IOVA, SZ_4K, &gather));
@@ -1539,8 +1539,8 @@ static void inv_gather(struct kunit *test)
 	struct iommu_domain *domain = inv_domain(test);
 	struct iommu_iotlb_gather gather;
 
-	map(test, domain, IOVA, SZ_16K);
-	map(test, domain, IOVA + SZ_1G, SZ_64K);
+	paging_map(test, domain, IOVA, SZ_16K);
+	paging_map(test, domain, IOVA + SZ_1G, SZ_64K);
 	iommu_iotlb_gather_init(&gather);
 
 	/* Neighbours are gathered ... */
@@ -1561,7 +1561,7 @@ static void inv_gather(struct kunit *test)
 }
 
 /* Nothing was unmapped, so nothing is to be invalidated. */
-static void inv_gather_nothing(struct kunit *test)
+static void inv_empty_gather(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 	struct iommu_iotlb_gather gather;
@@ -1580,17 +1580,17 @@ static void inv_superpage_over_table(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 
-	map(test, domain, IOVA + SZ_64K, SZ_4K);
-	unmap(test, domain, IOVA + SZ_64K, SZ_4K);
+	paging_map(test, domain, IOVA + SZ_64K, SZ_4K);
+	paging_unmap(test, domain, IOVA + SZ_64K, SZ_4K);
 	expect_leaf_flush(test, IOVA + SZ_64K, SZ_4K);
 
-	map(test, domain, IOVA, SZ_2M);
+	paging_map(test, domain, IOVA, SZ_2M);
 	expect_structure_flush(test, IOVA, SZ_2M);
 	expect_no_more(test);
 
-	unmap(test, domain, IOVA, SZ_2M);
+	paging_unmap(test, domain, IOVA, SZ_2M);
 	expect_leaf_flush(test, IOVA, SZ_2M);
-	map(test, domain, IOVA, SZ_1G);
+	paging_map(test, domain, IOVA, SZ_1G);
 	expect_structure_flush(test, IOVA, SZ_1G);
 	expect_no_more(test);
 }
@@ -1599,21 +1599,21 @@ static void inv_split(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 
-	map(test, domain, IOVA, SZ_4M);
+	paging_map(test, domain, IOVA, SZ_4M);
 
 	/* all of the large page, then what goes */
-	unmap(test, domain, IOVA + SZ_64K, SZ_4K);
+	paging_unmap(test, domain, IOVA + SZ_64K, SZ_4K);
 	expect_structure_flush(test, IOVA, SZ_2M);
 	expect_leaf_flush(test, IOVA + SZ_64K, SZ_4K);
 	expect_no_more(test);
 
 	/* it is small pages now */
-	unmap(test, domain, IOVA + SZ_128K, SZ_4K);
+	paging_unmap(test, domain, IOVA + SZ_128K, SZ_4K);
 	expect_leaf_flush(test, IOVA + SZ_128K, SZ_4K);
 	expect_no_more(test);
 
 	/* the end of one that was split, the head of one that was not */
-	unmap(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
+	paging_unmap(test, domain, IOVA + SZ_2M - SZ_4K, 2 * SZ_4K);
 	expect_structure_flush(test, IOVA + SZ_2M, SZ_2M);
 	expect_leaf_flush(test, IOVA, SZ_4M);
 	expect_no_more(test);
@@ -1628,8 +1628,8 @@ static void inv_split_1g(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 
-	map(test, domain, IOVA, SZ_1G);
-	unmap(test, domain, IOVA + SZ_2M + SZ_4K, SZ_4K);
+	paging_map(test, domain, IOVA, SZ_1G);
+	paging_unmap(test, domain, IOVA + SZ_2M + SZ_4K, SZ_4K);
 	expect_structure_flush(test, IOVA, SZ_1G);
 	expect_structure_flush(test, IOVA + SZ_2M, SZ_2M);
 	expect_leaf_flush(test, IOVA + SZ_2M + SZ_4K, SZ_4K);
@@ -1637,11 +1637,11 @@ static void inv_split_1g(struct kunit *test)
 }
 
 /* A device may have used what a failed map unwinds. */
-static void inv_taken_back(struct kunit *test)
+static void inv_failed_map(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 
-	map(test, domain, IOVA + SZ_8K, SZ_4K);
+	paging_map(test, domain, IOVA + SZ_8K, SZ_4K);
 	KUNIT_EXPECT_EQ(test, -EADDRINUSE,
 			iommu_map(domain, IOVA, PA, SZ_16K, RW, GFP_KERNEL));
 	expect_leaf_flush(test, IOVA, SZ_8K);
@@ -1662,12 +1662,12 @@ static void inv_beyond_mamv(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
 
-	map(test, domain, IOVA, SZ_1G);
-	unmap(test, domain, IOVA, SZ_1G);
+	paging_map(test, domain, IOVA, SZ_1G);
+	paging_unmap(test, domain, IOVA, SZ_1G);
 	expect_leaf_flush(test, IOVA, SZ_1G);		/* just fits */
 
-	map(test, domain, IOVA, SZ_2G);
-	unmap(test, domain, IOVA, SZ_2G);
+	paging_map(test, domain, IOVA, SZ_2G);
+	paging_unmap(test, domain, IOVA, SZ_2G);
 	expect_leaf_flush(test, IOVA, SZ_2G);		/* PASID-selective */
 	expect_no_more(test);
 }
@@ -1683,24 +1683,24 @@ static void free_empty_tables(struct kunit *test)
 	struct dmar_domain *domain = paging_domain(test, dev, c->first_level);
 	u64 iova;
 
-	map(test, &domain->domain, IOVA, SZ_4K);
-	unmap(test, &domain->domain, IOVA, SZ_4K);
+	paging_map(test, &domain->domain, IOVA, SZ_4K);
+	paging_unmap(test, &domain->domain, IOVA, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
 	KUNIT_EXPECT_EQ(test, 4, tables_of(domain));
 
 	for (iova = IOVA; iova < IOVA + SZ_1G; iova += SZ_2M) {
-		map(test, &domain->domain, iova, SZ_4K);
+		paging_map(test, &domain->domain, iova, SZ_4K);
 		if (iova < IOVA + SZ_1G - SZ_2M)
-			unmap(test, &domain->domain, iova, SZ_4K);
+			paging_unmap(test, &domain->domain, iova, SZ_4K);
 	}
 	KUNIT_EXPECT_LT(test, 512, tables_of(domain));
 	iommu_free_empty_tables(&domain->domain);	/* there is one left */
 	KUNIT_EXPECT_LT(test, 512, tables_of(domain));
 
-	unmap(test, &domain->domain, IOVA + SZ_1G - SZ_2M, SZ_4K);
+	paging_unmap(test, &domain->domain, IOVA + SZ_1G - SZ_2M, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
 	KUNIT_EXPECT_EQ(test, 1, tables_of(domain));
-	map(test, &domain->domain, IOVA, SZ_4K);
+	paging_map(test, &domain->domain, IOVA, SZ_4K);
 	KUNIT_EXPECT_NE(test, 0, iommu_iova_to_phys(&domain->domain, IOVA));
 }
 
@@ -1772,11 +1772,11 @@ static void second_level_part_of_superpage(struct kunit *test)
 	phys_addr_t pa = virt_to_phys(data);
 	s64 at;
 
-	map(test, domain, IOVA - SZ_4K, SZ_4K);
-	map(test, domain, IOVA + SZ_2M, SZ_4K);
+	paging_map(test, domain, IOVA - SZ_4K, SZ_4K);
+	paging_map(test, domain, IOVA + SZ_2M, SZ_4K);
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA, pa, SZ_2M, RW, GFP_KERNEL));
 
-	unmap(test, domain, IOVA + c->offset, c->size);
+	paging_unmap(test, domain, IOVA + c->offset, c->size);
 	expect_data_intact(test, data);
 	for (at = -(s64)SZ_4K; at <= SZ_2M; at += SZ_4K) {
 		phys_addr_t want = at < 0 || at == SZ_2M ? PA + IOVA + at : pa + at;
@@ -1787,7 +1787,7 @@ static void second_level_part_of_superpage(struct kunit *test)
 	}
 
 	/* Holes may be unmapped. */
-	unmap(test, domain, IOVA, SZ_2M);
+	paging_unmap(test, domain, IOVA, SZ_2M);
 	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA + SZ_1M + SZ_4K));
 	expect_data_intact(test, data);
 }
@@ -1799,8 +1799,8 @@ static void second_level_whole_superpages(struct kunit *test)
 	u64 end = domain->geometry.aperture_end + 1;
 
 	/* small pages and superpages in one go */
-	map(test, domain, IOVA - SZ_4K, SZ_4M + SZ_8K);
-	unmap(test, domain, IOVA - SZ_4K, SZ_4M + SZ_8K);
+	paging_map(test, domain, IOVA - SZ_4K, SZ_4M + SZ_8K);
+	paging_unmap(test, domain, IOVA - SZ_4K, SZ_4M + SZ_8K);
 	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA - SZ_4K));
 	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA));
 	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, IOVA + SZ_4M));
@@ -1808,7 +1808,7 @@ static void second_level_whole_superpages(struct kunit *test)
 	/* the last superpage, behind which there is nothing to look up */
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, end - SZ_2M, PA, SZ_2M, RW,
 					   GFP_KERNEL));
-	unmap(test, domain, end - SZ_2M, SZ_2M);
+	paging_unmap(test, domain, end - SZ_2M, SZ_2M);
 	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys(domain, end - SZ_2M));
 }
 
@@ -1901,7 +1901,7 @@ static void second_level_snoop_after_failure(struct kunit *test)
 	device_block_translation(dev);
 }
 
-static void second_level_snoop_too_late(struct kunit *test)
+static void second_level_snoop_after_map(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
 	struct dmar_domain *domain = sl_domain(test, dev);
@@ -1912,8 +1912,8 @@ static void second_level_snoop_too_late(struct kunit *test)
 	expect_snoop(test, domain, IOVA + SZ_1G, false);
 
 	/* Mappings that are gone count, too. */
-	unmap(test, d, IOVA, SZ_4M);
-	unmap(test, d, IOVA + SZ_1G, SZ_4M);
+	paging_unmap(test, d, IOVA, SZ_4M);
+	paging_unmap(test, d, IOVA + SZ_1G, SZ_4M);
 	KUNIT_EXPECT_FALSE(test, d->ops->enforce_cache_coherency(d));
 }
 
@@ -1966,8 +1966,8 @@ static void second_level_nest_parent(struct kunit *test)
 }
 
 /* @start to @end is gathered for @size bytes at @iova; nothing, if they are equal. */
-static void expect_dirty(struct kunit *test, struct iommu_domain *domain, u64 iova,
-			 u64 size, unsigned long flags, u64 start, u64 end)
+static void paging_expect_dirty(struct kunit *test, struct iommu_domain *domain, u64 iova,
+				u64 size, unsigned long flags, u64 start, u64 end)
 {
 	struct iommu_iotlb_gather gather;
 	struct iommu_dirty_bitmap dirty;
@@ -1993,36 +1993,36 @@ static void second_level_dirty(struct kunit *test)
 
 	domain = keep_domain(test, intel_iommu_ops.domain_alloc_user(dev, flags, NULL, NULL));
 	d = &domain->domain;
-	map(test, d, IOVA, SZ_16K);
-	map(test, d, IOVA + SZ_2M, SZ_2M);
+	paging_map(test, d, IOVA, SZ_16K);
+	paging_map(test, d, IOVA + SZ_2M, SZ_2M);
 	small = sl_slot(test, domain, IOVA + SZ_4K, 1);
 	large = sl_slot(test, domain, IOVA + SZ_2M, 2);
-	expect_dirty(test, d, 0, IOVA + SZ_1G, 0, 0, 0);
+	paging_expect_dirty(test, d, 0, IOVA + SZ_1G, 0, 0, 0);
 
 	*small |= SL_D;
-	expect_dirty(test, d, IOVA, SZ_4K, 0, 0, 0);
-	expect_dirty(test, d, IOVA, SZ_16K, IOMMU_DIRTY_NO_CLEAR,
-		     IOVA + SZ_4K, IOVA + SZ_8K);
+	paging_expect_dirty(test, d, IOVA, SZ_4K, 0, 0, 0);
+	paging_expect_dirty(test, d, IOVA, SZ_16K, IOMMU_DIRTY_NO_CLEAR,
+			    IOVA + SZ_4K, IOVA + SZ_8K);
 	KUNIT_EXPECT_EQ(test, SL_D, *small & SL_D);
-	expect_dirty(test, d, IOVA, SZ_16K, 0, IOVA + SZ_4K, IOVA + SZ_8K);
+	paging_expect_dirty(test, d, IOVA, SZ_16K, 0, IOVA + SZ_4K, IOVA + SZ_8K);
 	KUNIT_EXPECT_EQ(test, 0, *small & SL_D);
-	expect_dirty(test, d, IOVA, SZ_16K, 0, 0, 0);
+	paging_expect_dirty(test, d, IOVA, SZ_16K, 0, 0, 0);
 	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_4K, iommu_iova_to_phys(d, IOVA + SZ_4K));
 
 	/* A large page as a whole; of a part, the rest has yet to be reported. */
 	*large |= SL_D;
-	expect_dirty(test, d, IOVA, SZ_4M, IOMMU_DIRTY_NO_CLEAR, IOVA + SZ_2M, IOVA + SZ_4M);
-	expect_dirty(test, d, IOVA + SZ_2M + SZ_64K, SZ_4K, 0,
-		     IOVA + SZ_2M + SZ_64K, IOVA + SZ_2M + SZ_64K + SZ_4K);
+	paging_expect_dirty(test, d, IOVA, SZ_4M, IOMMU_DIRTY_NO_CLEAR, IOVA + SZ_2M, IOVA + SZ_4M);
+	paging_expect_dirty(test, d, IOVA + SZ_2M + SZ_64K, SZ_4K, 0,
+			    IOVA + SZ_2M + SZ_64K, IOVA + SZ_2M + SZ_64K + SZ_4K);
 	KUNIT_EXPECT_EQ(test, SL_D, *large & SL_D);
-	expect_dirty(test, d, IOVA + SZ_2M, SZ_2M, 0, IOVA + SZ_2M, IOVA + SZ_4M);
+	paging_expect_dirty(test, d, IOVA + SZ_2M, SZ_2M, 0, IOVA + SZ_2M, IOVA + SZ_4M);
 	KUNIT_EXPECT_EQ(test, 0, *large & SL_D);
 	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_2M, iommu_iova_to_phys(d, IOVA + SZ_2M));
 
 	/* A split copies the bit of the page. */
 	*large |= SL_D;
-	unmap(test, d, IOVA + SZ_2M, SZ_4K);
-	expect_dirty(test, d, IOVA, SZ_1G, 0, IOVA + SZ_2M + SZ_4K, IOVA + SZ_4M);
+	paging_unmap(test, d, IOVA + SZ_2M, SZ_4K);
+	paging_expect_dirty(test, d, IOVA, SZ_1G, 0, IOVA + SZ_2M + SZ_4K, IOVA + SZ_4M);
 }
 
 /* Calls of the iommu core */
@@ -2177,7 +2177,7 @@ static void core_lookup_length(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, 0, 0, SZ_4K, RW, GFP_KERNEL));
 	KUNIT_EXPECT_EQ(test, 0, iommu_iova_to_phys_length(domain, 0, SZ_1M, &length));
 	KUNIT_EXPECT_EQ(test, length, SZ_4K);
-	unmap(test, domain, 0, SZ_4K);
+	paging_unmap(test, domain, 0, SZ_4K);
 
 	/* By small pages, and by small and large ones */
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA + SZ_1G, PA, SZ_4K, RW, GFP_KERNEL));
@@ -2210,8 +2210,8 @@ static void core_lookup_length(struct kunit *test)
 			break;
 	}
 
-	unmap(test, domain, IOVA + SZ_2M - SZ_8K, SZ_16K + SZ_4K);
-	unmap(test, domain, IOVA + SZ_1G, 3 * SZ_2M + SZ_4K);
+	paging_unmap(test, domain, IOVA + SZ_2M - SZ_8K, SZ_16K + SZ_4K);
+	paging_unmap(test, domain, IOVA + SZ_1G, 3 * SZ_2M + SZ_4K);
 }
 
 static struct {
@@ -2219,7 +2219,7 @@ static struct {
 } asked[4];
 static unsigned int nr_asked;
 
-static void ask(size_t pgsize, size_t pgcount)
+static void paging_ask(size_t pgsize, size_t pgcount)
 {
 	if (nr_asked < ARRAY_SIZE(asked)) {
 		asked[nr_asked].pgsize = pgsize;
@@ -2231,7 +2231,7 @@ static void ask(size_t pgsize, size_t pgcount)
 static int ask_map(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
 		   size_t pgsize, size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
 {
-	ask(pgsize, pgcount);
+	paging_ask(pgsize, pgcount);
 	*mapped = pgsize * pgcount;
 	return 0;
 }
@@ -2239,7 +2239,7 @@ static int ask_map(struct iommu_domain *domain, unsigned long iova, phys_addr_t 
 static size_t ask_unmap(struct iommu_domain *domain, unsigned long iova, size_t pgsize,
 			size_t pgcount, struct iommu_iotlb_gather *gather)
 {
-	ask(pgsize, pgcount);
+	paging_ask(pgsize, pgcount);
 	return pgsize * pgcount;
 }
 
@@ -2397,11 +2397,11 @@ static void stats_let_others_in(struct kunit *test)
 static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(caps_depth),
 	KUNIT_CASE(caps_second_level_depth),
-	KUNIT_CASE(caps_depths_apart),
+	KUNIT_CASE(caps_no_common_depth),
 	KUNIT_CASE(caps_page_sizes),
 	KUNIT_CASE(caps_coherency),
-	KUNIT_CASE(caps_common_part),
-	KUNIT_CASE_PARAM(alloc_is_final, alloc_gen_params),
+	KUNIT_CASE(caps_intersection),
+	KUNIT_CASE_PARAM(alloc_fixes_features, alloc_gen_params),
 	KUNIT_CASE(alloc_aperture),
 	KUNIT_CASE_PARAM(free_empty_tables, level_gen_params),
 	KUNIT_CASE_PARAM(alloc_charges_users_only, level_gen_params),
@@ -2412,25 +2412,25 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(alloc_user),
 	KUNIT_CASE(alloc_user_flags),
 	KUNIT_CASE_PARAM(compatible, compat_gen_params),
-	KUNIT_CASE(sync_map_is_final),
+	KUNIT_CASE(sync_map_fixed_at_alloc),
 	KUNIT_CASE(sync_map_second_level),
 	KUNIT_CASE_PARAM(attach_rid, alloc_gen_params),
 	KUNIT_CASE_PARAM(attach_pasid, alloc_gen_params),
 	KUNIT_CASE(attach_pasid_refused),
 	KUNIT_CASE(attach_enforce_snooping),
 	KUNIT_CASE(attach_cannot_enforce_snooping),
-	KUNIT_CASE_PARAM(inv_map_needs_none, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_none_on_map, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_unmap, inv_gen_params),
 	KUNIT_CASE(inv_unmap_without_queue),
 	KUNIT_CASE_PARAM(inv_unmap_unaligned, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_unmap_queued, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_split_queued, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_gather, inv_gen_params),
-	KUNIT_CASE_PARAM(inv_gather_nothing, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_empty_gather, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_superpage_over_table, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_split, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_split_1g, inv_gen_params),
-	KUNIT_CASE_PARAM(inv_taken_back, inv_gen_params),
+	KUNIT_CASE_PARAM(inv_failed_map, inv_gen_params),
 	KUNIT_CASE_PARAM(inv_beyond_mamv, inv_gen_params),
 	KUNIT_CASE(core_page_sizes),
 	KUNIT_CASE(core_lookup_length),
@@ -2440,7 +2440,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(second_level_whole_superpages),
 	KUNIT_CASE(second_level_snoop),
 	KUNIT_CASE(second_level_snoop_after_failure),
-	KUNIT_CASE(second_level_snoop_too_late),
+	KUNIT_CASE(second_level_snoop_after_map),
 	KUNIT_CASE(second_level_context_entry),
 	KUNIT_CASE(second_level_nest_parent),
 	KUNIT_CASE(second_level_dirty),

@@ -526,7 +526,7 @@ static void pasid_flush_absent(struct intel_iommu *iommu, u16 did, u32 pasid)
 
 /* Set, replace, tear down */
 
-static struct intel_iommu *iommu_of_dev(struct device *dev)
+static struct intel_iommu *pasid_entry_iommu(struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
@@ -546,7 +546,7 @@ static struct intel_iommu *iommu_of_dev(struct device *dev)
  */
 int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc *desc)
 {
-	struct intel_iommu *iommu = iommu_of_dev(dev);
+	struct intel_iommu *iommu = pasid_entry_iommu(dev);
 	struct pasid_entry *pte, new;
 	int ret;
 
@@ -592,7 +592,7 @@ int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc
 int intel_pasid_replace_entry(struct device *dev, u32 pasid,
 			      const struct pasid_desc *desc)
 {
-	struct intel_iommu *iommu = iommu_of_dev(dev);
+	struct intel_iommu *iommu = pasid_entry_iommu(dev);
 	struct pasid_entry *pte, new, old;
 	bool at_once;
 	int ret;
@@ -706,7 +706,7 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 static int pasid_change_bit(struct device *dev, u32 pasid, u16 did,
 			    unsigned int qword, u64 bit, bool set, bool second_level)
 {
-	struct intel_iommu *iommu = iommu_of_dev(dev);
+	struct intel_iommu *iommu = pasid_entry_iommu(dev);
 	struct pasid_entry *pte, old;
 	u16 pgtt;
 

@@ -57,7 +57,7 @@ struct pasid_test {
 /* Tables made by hand */
 
 /* Addresses below 512 GiB translate to themselves, except for ADDR. */
-static u64 second_table(struct kunit *test, unsigned int levels, u64 pa)
+static u64 pasid_second_table(struct kunit *test, unsigned int levels, u64 pa)
 {
 	u64 *top = vtd_fake_page(test), *table = top;
 	unsigned int i;
@@ -99,7 +99,7 @@ static void describe(struct kunit *test, enum kind kind, unsigned int nr)
 	case SECOND_3:
 		desc->pgtt = PASID_ENTRY_PGTT_SL_ONLY;
 		desc->aw = kind == SECOND ? 2 : 1;
-		desc->sl_root = second_table(test, desc->aw + 2, pa);
+		desc->sl_root = pasid_second_table(test, desc->aw + 2, pa);
 		break;
 	case NESTED:
 		desc->pgtt = PASID_ENTRY_PGTT_NESTED;
@@ -138,7 +138,7 @@ static struct device *machine(struct kunit *test, unsigned int nr)
 	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, cap, ecap), nr & 4);
 	ctx->pasid = PASID;
 
-	ctx->second_shared = second_table(test, 4, 0);
+	ctx->second_shared = pasid_second_table(test, 4, 0);
 	for (i = 0; i < NR_KINDS; i++) {
 		for (j = 0; j < 2; j++) {
 			describe(test, i, j);
@@ -151,7 +151,7 @@ static struct device *machine(struct kunit *test, unsigned int nr)
 }
 
 /* Hardware acts by the old entry, by the new one, or refuses. */
-static void judge(struct vtd_machine *machine, void *data)
+static void check_between_stores(struct vtd_machine *machine, void *data)
 {
 	struct kunit *test = data;
 	struct pasid_test *ctx = test->priv;
@@ -169,11 +169,11 @@ static void judge(struct vtd_machine *machine, void *data)
 			continue;
 		if (ctx->may_be_absent && a->fault == VTD_PASID_PRESENT)
 			continue;
-		vtd_complain(machine, "in between: fault %#x, page %#llx", a->fault, a->hpa);
+		vtd_report_error(machine, "in between: fault %#x, page %#llx", a->fault, a->hpa);
 	}
 }
 
-static void judge_change(struct kunit *test, const struct target *old,
+static void check_change(struct kunit *test, const struct target *old,
 			 const struct target *new, bool may_be_absent)
 {
 	struct pasid_test *ctx = test->priv;
@@ -181,10 +181,10 @@ static void judge_change(struct kunit *test, const struct target *old,
 	ctx->old = old;
 	ctx->new = new;
 	ctx->may_be_absent = may_be_absent;
-	vtd_machine_between(ctx->fake.machine, judge, test);
+	vtd_machine_between(ctx->fake.machine, check_between_stores, test);
 }
 
-static void judge_no_more(struct kunit *test)
+static void check_no_more(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
 
@@ -234,14 +234,14 @@ static void set_and_tear_down(struct kunit *test, u32 pasid)
 	vtd_fake_watch(test, ctx->dev, pasid, ADDR);
 	vtd_fake_expect_gone(test, ctx->dev, pasid, ADDR);
 
-	judge_change(test, NULL, t, true);
+	check_change(test, NULL, t, true);
 	KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(ctx->dev, pasid, &t->desc));
-	judge_no_more(test);
+	check_no_more(test);
 	vtd_fake_expect(test, ctx->dev, pasid, ADDR, t->hpa);
 
-	judge_change(test, t, NULL, true);
+	check_change(test, t, NULL, true);
 	tear_down(test, pasid);
-	judge_no_more(test);
+	check_no_more(test);
 	vtd_fake_expect_gone(test, ctx->dev, pasid, ADDR);
 	expect_cleared(test, pasid);
 }
@@ -256,7 +256,7 @@ static void pasid_set_tear_down(struct kunit *test)
 		set_and_tear_down(test, PASID);
 		set_and_tear_down(test, IOMMU_NO_PASID);
 		set_and_tear_down(test, PASID);
-		vtd_expect_no_complaint(test, ((struct pasid_test *)test->priv)->fake.machine);
+		vtd_expect_no_errors(test, ((struct pasid_test *)test->priv)->fake.machine);
 	}
 }
 
@@ -292,10 +292,10 @@ static void replace(struct kunit *test, const struct target *old,
 	KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(ctx->dev, ctx->pasid, &old->desc));
 	vtd_fake_expect(test, ctx->dev, ctx->pasid, ADDR, old->hpa);
 
-	judge_change(test, old, new, !at_once);
+	check_change(test, old, new, !at_once);
 	KUNIT_EXPECT_EQ(test, 0, intel_pasid_replace_entry(ctx->dev, ctx->pasid,
 							   &new->desc));
-	judge_no_more(test);
+	check_no_more(test);
 	vtd_fake_expect(test, ctx->dev, ctx->pasid, ADDR, new->hpa);
 
 	tear_down(test, ctx->pasid);
@@ -316,14 +316,14 @@ static void pasid_replace(struct kunit *test)
 			replace(test, &ctx->targets[*kind][0], &ctx->targets[j / 2][1]);
 			cond_resched();
 		}
-		if (!vtd_complaints(ctx->fake.machine))
+		if (!vtd_errors(ctx->fake.machine))
 			continue;
-		KUNIT_FAIL(test, "complaints about the machine: %s", machine_names[i]);
+		KUNIT_FAIL(test, "errors about the machine: %s", machine_names[i]);
 	}
 }
 
 /* It is present all the time, and its neighbours do not change. */
-static void pasid_replace_by_the_same(struct kunit *test)
+static void pasid_replace_by_same(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
 	const enum kind *kind = test->param_value;
@@ -341,9 +341,9 @@ static void pasid_replace_by_the_same(struct kunit *test)
 						       &beside->desc));
 	memcpy(before, entry_of(ctx->dev, PASID - 1), sizeof(before));
 
-	judge_change(test, same, same, false);
+	check_change(test, same, same, false);
 	KUNIT_EXPECT_EQ(test, 0, intel_pasid_replace_entry(ctx->dev, PASID, &same->desc));
-	judge_no_more(test);
+	check_no_more(test);
 	KUNIT_EXPECT_MEMEQ(test, before, entry_of(ctx->dev, PASID - 1), sizeof(before));
 	vtd_fake_expect(test, ctx->dev, PASID, ADDR, same->hpa);
 	vtd_fake_expect(test, ctx->dev, PASID + 1, ADDR, beside->hpa);
@@ -356,7 +356,7 @@ static void pasid_replace_by_the_same(struct kunit *test)
  * A domain ID is reused as soon as its entries have been torn down. Nothing may be
  * cached under it by then.
  */
-static void pasid_domain_id_again(struct kunit *test)
+static void pasid_domain_id_reuse(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
 	const enum kind *kind = test->param_value;
@@ -383,7 +383,7 @@ static void pasid_domain_id_again(struct kunit *test)
 }
 
 /* Replacing an entry that is not present sets it up. */
-static void pasid_replace_nothing(struct kunit *test)
+static void pasid_replace_absent(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
 	const enum kind *kind = test->param_value;
@@ -395,10 +395,10 @@ static void pasid_replace_nothing(struct kunit *test)
 		machine(test, i);
 		t = &ctx->targets[*kind][0];
 		vtd_fake_watch(test, ctx->dev, PASID, ADDR);
-		judge_change(test, NULL, t, true);
+		check_change(test, NULL, t, true);
 		KUNIT_EXPECT_EQ(test, 0, intel_pasid_replace_entry(ctx->dev, PASID,
 								   &t->desc));
-		judge_no_more(test);
+		check_no_more(test);
 		vtd_fake_expect(test, ctx->dev, PASID, ADDR, t->hpa);
 		tear_down(test, PASID);
 		vtd_fake_expect_gone(test, ctx->dev, PASID, ADDR);
@@ -423,10 +423,10 @@ static void pasid_neighbours(struct kunit *test)
 
 	/* checked all the time: the other PASID of the device */
 	ctx->pasid = PASID + 1;
-	judge_change(test, &t[1], &t[1], false);
+	check_change(test, &t[1], &t[1], false);
 	KUNIT_EXPECT_EQ(test, 0, intel_pasid_replace_entry(dev, PASID, &t[1].desc));
 	tear_down(test, PASID);
-	judge_no_more(test);
+	check_no_more(test);
 
 	vtd_fake_expect_gone(test, dev, PASID, ADDR);
 	vtd_fake_expect(test, dev, PASID + 1, ADDR, t[1].hpa);
@@ -453,9 +453,9 @@ static void pasid_faults_ignored(struct kunit *test)
 		t->desc.did = FLPT_DEFAULT_DID;
 		vtd_fake_watch(test, dev, PASID, ADDR);
 		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, PASID, &t->desc));
-		judge_change(test, t, NULL, true);
+		check_change(test, t, NULL, true);
 		intel_pasid_tear_down_entry(iommu, dev, PASID, true);
-		judge_no_more(test);
+		check_no_more(test);
 		vtd_fake_expect_gone(test, dev, PASID, ADDR);
 
 		if (!(i & 2)) {
@@ -495,7 +495,7 @@ static void tear_down_meanwhile(struct kunit *test)
  * While the entry of an exiting process is invalidated, the core attaches the PASID to
  * another domain, or detaches it: that must not be undone.
  */
-static void pasid_process_is_late(struct kunit *test)
+static void pasid_late_process_exit(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
 	struct target *t, *other;
@@ -539,7 +539,7 @@ static void pasid_dirty_tracking(struct kunit *test)
 
 		vtd_fake_watch(test, dev, PASID, ADDR);
 		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, PASID, &t->desc));
-		judge_change(test, t, t, false);
+		check_change(test, t, t, false);
 		ret = intel_pasid_set_dirty_tracking(dev, PASID, t->desc.did, true);
 		KUNIT_EXPECT_EQ(test, want, ret);
 		KUNIT_EXPECT_EQ(test, second ? BIT(9) : 0, entry_of(dev, PASID)[0] & BIT(9));
@@ -550,7 +550,7 @@ static void pasid_dirty_tracking(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, entry_of(dev, PASID)[0] & BIT(9));
 		intel_pasid_set_page_snoop(dev, PASID, t->desc.did);
 		KUNIT_EXPECT_EQ(test, BIT(24), entry_of(dev, PASID)[1] & BIT(24));
-		judge_no_more(test);
+		check_no_more(test);
 		vtd_fake_expect(test, dev, PASID, ADDR, t->hpa);
 		tear_down(test, PASID);
 		vtd_fake_expect_gone(test, dev, PASID, ADDR);
@@ -561,7 +561,7 @@ static void pasid_dirty_tracking(struct kunit *test)
  * Hardware sets Dirty only if it has seen SSADE: with a stale entry in the PASID
  * cache, writes of a device would be lost.
  */
-static void pasid_dirty_tracking_is_seen(struct kunit *test)
+static void pasid_dirty_tracking_cached(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
 	struct device *dev = machine(test, 0);
@@ -792,7 +792,7 @@ static void pasid_pass_through_width(struct kunit *test)
  * The pages of entries are freed with the last PASID of the device, whatever has happened
  * to it meanwhile, and so are cached directory entries.
  */
-static void pasid_pages_are_given_back(struct kunit *test)
+static void pasid_pages_are_freed(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
 	const u32 near = PASID + 64, far = PASID + 128;
@@ -864,18 +864,18 @@ static int pasid_test_init(struct kunit *test)
 static struct kunit_case pasid_test_cases[] = {
 	KUNIT_CASE_PARAM(pasid_set_tear_down, kind_gen_params),
 	KUNIT_CASE_PARAM(pasid_replace, kind_gen_params),
-	KUNIT_CASE_PARAM(pasid_replace_by_the_same, kind_gen_params),
-	KUNIT_CASE_PARAM(pasid_domain_id_again, kind_gen_params),
-	KUNIT_CASE_PARAM(pasid_replace_nothing, kind_gen_params),
+	KUNIT_CASE_PARAM(pasid_replace_by_same, kind_gen_params),
+	KUNIT_CASE_PARAM(pasid_domain_id_reuse, kind_gen_params),
+	KUNIT_CASE_PARAM(pasid_replace_absent, kind_gen_params),
 	KUNIT_CASE_PARAM(pasid_neighbours, kind_gen_params),
 	KUNIT_CASE(pasid_faults_ignored),
-	KUNIT_CASE(pasid_process_is_late),
+	KUNIT_CASE(pasid_late_process_exit),
 	KUNIT_CASE_PARAM(pasid_dirty_tracking, kind_gen_params),
-	KUNIT_CASE(pasid_dirty_tracking_is_seen),
+	KUNIT_CASE(pasid_dirty_tracking_cached),
 	KUNIT_CASE_PARAM(pasid_golden, golden_gen_params),
 	KUNIT_CASE_PARAM(pasid_refuses, refusal_gen_params),
 	KUNIT_CASE(pasid_pass_through_width),
-	KUNIT_CASE(pasid_pages_are_given_back),
+	KUNIT_CASE(pasid_pages_are_freed),
 	{}
 };
 

@@ -117,7 +117,7 @@ static void pgtable_show_domain(struct seq_file *m, struct dmar_domain *domain,
 }
 
 /* The first domain in the list whose number is @nr or higher */
-static struct dmar_domain *paging_domain_from(u64 nr)
+static struct dmar_domain *pgtable_domain_from(u64 nr)
 {
 	struct dmar_domain *domain;
 
@@ -145,7 +145,7 @@ VISIBLE_IF_KUNIT int pgtable_stats_show(struct seq_file *m, void *unused)
 
 		cond_resched();
 		guard(mutex)(&paging_domains_lock);
-		domain = paging_domain_from(nr);
+		domain = pgtable_domain_from(nr);
 		if (!domain)
 			return 0;
 		if (!counting || domain->pgtable_nr != nr) {

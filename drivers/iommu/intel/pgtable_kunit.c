@@ -1457,7 +1457,7 @@ static void check_rights(struct kunit *test, const struct spec_case *c,
 }
 
 /* The walker reads every field and refuses every reserved bit. */
-static void spec_walks_by_the_book(struct kunit *test)
+static void spec_walk_fields(struct kunit *test)
 {
 	unsigned int i;
 
@@ -1510,7 +1510,7 @@ static void log_illegal(struct spec_visitor *v, u64 iova,
 #define LARGE	(SECOND_LEVEL ? 0x383 : 0x0e7)
 
 /* The walker reaches every entry, and a table once for each path to it. */
-static void spec_scans_everything(struct kunit *test)
+static void spec_scan_all(struct kunit *test)
 {
 	static const struct spec_case empty = { .levels = 4, .haw = 52 };
 	struct spec_hw hw = fake_hw(test, &empty);
@@ -1534,7 +1534,7 @@ static void spec_scans_everything(struct kunit *test)
 /* Creation */
 
 /* Unsupported configurations are refused. */
-static void create_refuses(struct kunit *test)
+static void create_invalid(struct kunit *test)
 {
 	static const struct {
 		unsigned int levels;
@@ -1565,7 +1565,7 @@ static void create_refuses(struct kunit *test)
 }
 
 /* Addresses beyond the aperture are refused, although the depth would allow them. */
-static void create_with_an_aperture(struct kunit *test)
+static void create_with_aperture(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 end = 39ULL * SZ_1G, size;
@@ -1591,7 +1591,7 @@ static void create_with_an_aperture(struct kunit *test)
 }
 
 /* A new table is empty, its properties are the configuration's. */
-static void create_makes_an_empty_table(struct kunit *test)
+static void create_empty(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	static const u8 first[] = { [4] = 47, [5] = 56 };
@@ -1654,7 +1654,7 @@ static void fill_and_destroy(struct kunit *test, struct lab *lab)
  * as page tables until they are freed. Drivers may use tables at the same time, so
  * the count has to be right only once.
  */
-static void pages_are_accounted(struct kunit *test)
+static void page_accounting(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	unsigned int tries;
@@ -1834,7 +1834,7 @@ static void map_in_use(struct kunit *test)
 }
 
 /* -EADDRINUSE, by a larger or by smaller leaves. */
-static void map_in_use_by_another_size(struct kunit *test)
+static void map_in_use_other_size(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size, small;
@@ -1973,7 +1973,7 @@ static void unmap_splits(struct kunit *test)
 }
 
 /* A page is split no further than the split needs. */
-static void unmap_splits_little(struct kunit *test)
+static void unmap_splits_only_as_needed(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 iova = 8ULL * SZ_1G;
@@ -2130,7 +2130,7 @@ static void lab_dirty(struct lab *lab, u64 iova)
 }
 
 /* Reporting @start to @last gathers @from to @to, or nothing. */
-static void expect_dirty(struct lab *lab, u64 start, u64 last, unsigned long flags,
+static void pgtable_expect_dirty(struct lab *lab, u64 start, u64 last, unsigned long flags,
 			 u64 from, u64 to)
 {
 	struct iommu_iotlb_gather gather;
@@ -2154,30 +2154,30 @@ static void check_dirty_leaf(struct lab *lab, u64 iova, u64 size)
 {
 	u64 end = lab_end(lab), middle = iova + size / 2 / SZ_4K * SZ_4K;
 
-	expect_dirty(lab, 0, end - 1, 0, 0, 0);
+	pgtable_expect_dirty(lab, 0, end - 1, 0, 0, 0);
 	lab_dirty(lab, iova);
 	if (iova)
-		expect_dirty(lab, 0, iova - 1, 0, 0, 0);
+		pgtable_expect_dirty(lab, 0, iova - 1, 0, 0, 0);
 	if (iova + size < end)
-		expect_dirty(lab, iova + size, end - 1, 0, 0, 0);
-	expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
-	expect_dirty(lab, middle, iova + size - 1, IOMMU_DIRTY_NO_CLEAR, middle, iova + size);
+		pgtable_expect_dirty(lab, iova + size, end - 1, 0, 0, 0);
+	pgtable_expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
+	pgtable_expect_dirty(lab, middle, iova + size - 1, IOMMU_DIRTY_NO_CLEAR, middle, iova + size);
 	lab_check(lab);
 
 	/* It is reported once, and CPU and hardware see it cleared. */
-	expect_dirty(lab, 0, end - 1, 0, iova, iova + size);
-	expect_dirty(lab, 0, end - 1, 0, 0, 0);
+	pgtable_expect_dirty(lab, 0, end - 1, 0, iova, iova + size);
+	pgtable_expect_dirty(lab, 0, end - 1, 0, 0, 0);
 	KUNIT_EXPECT_EQ(lab->test, *lab_entry(lab, iova) & DIRTY, 0);
 
 	/* Parts that have not been reported stay dirty. */
 	lab_dirty(lab, iova);
 	if (size > SZ_4K) {
-		expect_dirty(lab, middle, end - 1, 0, middle, iova + size);
+		pgtable_expect_dirty(lab, middle, end - 1, 0, middle, iova + size);
 		KUNIT_EXPECT_EQ(lab->test, DIRTY, *lab_entry(lab, iova) & DIRTY);
-		expect_dirty(lab, 0, middle - 1, 0, iova, middle);
+		pgtable_expect_dirty(lab, 0, middle - 1, 0, iova, middle);
 		KUNIT_EXPECT_EQ(lab->test, DIRTY, *lab_entry(lab, iova) & DIRTY);
 	}
-	expect_dirty(lab, 0, iova + size - 1, 0, iova, iova + size);
+	pgtable_expect_dirty(lab, 0, iova + size - 1, 0, iova, iova + size);
 	KUNIT_EXPECT_EQ(lab->test, *lab_entry(lab, iova) & DIRTY, 0);
 	lab->any_attributes = false;
 	lab_check(lab);
@@ -2216,7 +2216,7 @@ static void dirty_neighbours(struct kunit *test)
 	for (i = 0; i < 4 * SPEC_ENTRIES; i += SPEC_ENTRIES - 1) {
 		u64 iova = SZ_1G + (u64)i * SZ_4K;
 
-		expect_dirty(lab, SZ_1G, iova + SZ_4K - 1, 0, iova, iova + SZ_4K);
+		pgtable_expect_dirty(lab, SZ_1G, iova + SZ_4K - 1, 0, iova, iova + SZ_4K);
 	}
 	must_unmap(lab, SZ_1G, 4 * SPEC_ENTRIES * SZ_4K);
 }
@@ -2248,19 +2248,19 @@ static void dirty_splits(struct kunit *test)
 		/* The whole page; later reports have the granularity of its parts. */
 		must_map(lab, iova, size, 1);
 		lab_dirty(lab, iova);
-		expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
+		pgtable_expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
 		KUNIT_EXPECT_EQ(test, level, leaf_level(lab, iova));
-		expect_dirty(lab, 0, U64_MAX, 0, iova, iova + size);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, iova, iova + size);
 		KUNIT_EXPECT_EQ(test, level - 1, leaf_level(lab, part));
-		expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
 		lab_dirty(lab, part);
-		expect_dirty(lab, 0, U64_MAX, 0, part, part + small);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, part, part + small);
 		must_unmap(lab, iova, size);
 
 		/* A part of the page: the rest has not been reported, and stays dirty. */
 		must_map(lab, iova, size, 1);
 		lab_dirty(lab, iova);
-		expect_dirty(lab, part, part + 2 * small - 1, 0, part, part + 2 * small);
+		pgtable_expect_dirty(lab, part, part + 2 * small - 1, 0, part, part + 2 * small);
 		KUNIT_EXPECT_FALSE(test, is_dirty(lab, part));
 		KUNIT_EXPECT_FALSE(test, is_dirty(lab, part + small));
 		KUNIT_EXPECT_TRUE(test, is_dirty(lab, iova));
@@ -2274,7 +2274,7 @@ static void dirty_splits(struct kunit *test)
 	/* Reporting only a part of a part leaves that part dirty. */
 	must_map(lab, 0, SZ_1G, 1);
 	lab_dirty(lab, 0);
-	expect_dirty(lab, 7 * SZ_2M + SZ_4K, 9 * SZ_2M - 1, 0, 7 * SZ_2M + SZ_4K, 9 * SZ_2M);
+	pgtable_expect_dirty(lab, 7 * SZ_2M + SZ_4K, 9 * SZ_2M - 1, 0, 7 * SZ_2M + SZ_4K, 9 * SZ_2M);
 	KUNIT_EXPECT_TRUE(test, is_dirty(lab, 7 * SZ_2M));
 	KUNIT_EXPECT_FALSE(test, is_dirty(lab, 8 * SZ_2M));
 	must_unmap(lab, 0, SZ_1G);
@@ -2310,10 +2310,10 @@ static void dirty_without_memory(struct kunit *test)
 	must_map(lab, SZ_2M, SZ_2M, 1);
 	lab_dirty(lab, SZ_2M);
 	lab->on_alloc = access_and_fail;
-	expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, 2 * SZ_2M);
+	pgtable_expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, 2 * SZ_2M);
 	lab->on_alloc = NULL;
 	KUNIT_EXPECT_EQ(test, 2, leaf_level(lab, SZ_2M));
-	expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
+	pgtable_expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
 	must_unmap(lab, SZ_2M, SZ_2M);
 }
 
@@ -2324,7 +2324,7 @@ static void write_meanwhile(struct lab *lab, u64 start, u64 last)
 }
 
 /* Bits that hardware sets while a page is split are not lost. */
-static void dirty_meanwhile(struct kunit *test)
+static void dirty_during_split(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 
@@ -2334,10 +2334,10 @@ static void dirty_meanwhile(struct kunit *test)
 	lab_dirty(lab, SZ_2M);
 	lab->on_alloc = access_meanwhile;
 	lab->on_racing_invalidate = write_meanwhile;
-	expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, 2 * SZ_2M);
+	pgtable_expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, 2 * SZ_2M);
 	KUNIT_EXPECT_EQ(test, ACCESSED_DIRTY & ~DIRTY,
 			*lab_entry(lab, SZ_2M) & ACCESSED_DIRTY);
-	expect_dirty(lab, 0, U64_MAX, 0, SZ_2M + SZ_8K, SZ_2M + SZ_8K + SZ_4K);
+	pgtable_expect_dirty(lab, 0, U64_MAX, 0, SZ_2M + SZ_8K, SZ_2M + SZ_8K + SZ_4K);
 	must_unmap(lab, SZ_2M, SZ_2M);
 }
 
@@ -2357,7 +2357,7 @@ static void forget_and_see(struct lab *lab, u64 start, u64 last)
 static void read_meanwhile(struct lab *lab, u64 start, u64 last)
 {
 	lab->on_racing_invalidate = forget_and_see;
-	expect_dirty(lab, SZ_2M + SZ_1M, 2 * SZ_2M - 1, 0, SZ_2M + SZ_1M, 2 * SZ_2M);
+	pgtable_expect_dirty(lab, SZ_2M + SZ_1M, 2 * SZ_2M - 1, 0, SZ_2M + SZ_1M, 2 * SZ_2M);
 	lab->racing = true;
 	KUNIT_EXPECT_EQ(lab->test, 0, atomic_read(&lab->cached));
 	KUNIT_EXPECT_FALSE(lab->test, is_dirty(lab, SZ_2M + SZ_1M));
@@ -2373,7 +2373,7 @@ static void dirty_readers(struct kunit *test)
 	lab_dirty(lab, SZ_2M);
 	atomic_set(&lab->cached, 1);
 	lab->on_racing_invalidate = read_meanwhile;
-	expect_dirty(lab, SZ_2M, SZ_2M + SZ_1M - 1, 0, SZ_2M, SZ_2M + SZ_1M);
+	pgtable_expect_dirty(lab, SZ_2M, SZ_2M + SZ_1M - 1, 0, SZ_2M, SZ_2M + SZ_1M);
 	must_unmap(lab, SZ_2M, SZ_2M);
 }
 
@@ -2390,11 +2390,11 @@ static void dirty_by_unit(struct kunit *test)
 		must_map(lab, size, size, 1);
 		lab->dirty_unit = size;
 		lab_dirty(lab, size);
-		expect_dirty(lab, 0, U64_MAX, 0, size, 2 * size);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, size, 2 * size);
 		KUNIT_EXPECT_EQ(test, level, leaf_level(lab, size));
 		lab->dirty_unit = size / 2;
 		lab_dirty(lab, size);
-		expect_dirty(lab, 0, U64_MAX, 0, size, 2 * size);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, size, 2 * size);
 		KUNIT_EXPECT_EQ(test, level - 1, leaf_level(lab, size));
 		must_unmap(lab, size, size);
 	}
@@ -2415,11 +2415,11 @@ static void dirty_by_less_than_a_page(struct kunit *test)
 
 		lab->dirty_unit = units[i];
 		lab_dirty(lab, SZ_2M);
-		expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, SZ_2M + SZ_4K);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, SZ_2M, SZ_2M + SZ_4K);
 		KUNIT_EXPECT_EQ(test, 1, leaf_level(lab, SZ_2M));
 		KUNIT_EXPECT_EQ(test, phys, vtd_pt_iova_to_phys(lab->pt, SZ_2M));
 		KUNIT_EXPECT_EQ(test, pages, lab_pages(lab));
-		expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, 0, 0);
 	}
 	must_unmap(lab, SZ_2M, SZ_4K);
 }
@@ -2444,7 +2444,7 @@ static void count_invalidations(struct lab *lab, u64 start, u64 last)
 }
 
 /* Dirty pages of one table are invalidated once, and clean ones not at all. */
-static void dirty_in_one(struct kunit *test)
+static void dirty_one_invalidation(struct kunit *test)
 {
 	static const unsigned int pages[] = { 1, 2, 12 };
 	struct lab *lab = test->priv;
@@ -2461,7 +2461,7 @@ static void dirty_in_one(struct kunit *test)
 			lab_dirty(lab, lab->base + (u64)page * SZ_2M);
 		lab_dirty(lab, lab->base + (u64)(pages[i] - 1) * SZ_2M);
 		lab->on_racing_invalidate = count_invalidations;
-		expect_dirty(lab, 0, U64_MAX, 0, lab->base, lab->base + pages[i] * (u64)SZ_2M);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, lab->base, lab->base + pages[i] * (u64)SZ_2M);
 		lab->on_racing_invalidate = NULL;
 		KUNIT_EXPECT_EQ(test, 1, lab->round);
 		KUNIT_EXPECT_EQ(test, 1, leaf_level(lab, lab->base));
@@ -2553,7 +2553,7 @@ static void flip(struct lab *lab, u64 iova, u64 size)
 }
 
 /* Alternating page sizes on one range do not use more and more memory. */
-static void flipping_sizes(struct kunit *test)
+static void alternating_sizes(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 iova = 7ULL * SZ_1G, size;
@@ -2581,7 +2581,7 @@ static void map_once(struct lab *lab, u64 iova, u64 pgsize)
 }
 
 /* A deposited table is not used until its slot needs it, and then it is. */
-static void deposits_are_withdrawn(struct kunit *test)
+static void deposit_and_withdraw(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size;
@@ -2624,7 +2624,7 @@ static void map_in_turn(struct lab *lab, u64 iova)
 }
 
 /* Afterwards, maps of pages up to 2 MiB and their splits take no memory, in any order. */
-static void preallocated(struct kunit *test)
+static void preallocated_tables(struct kunit *test)
 {
 	u64 iova = 5ULL * SZ_1G - SZ_2M, size = 3 * SZ_2M;	/* two directories */
 	struct lab *lab = test->priv;
@@ -2659,7 +2659,7 @@ static void preallocated(struct kunit *test)
 }
 
 /* All over the aperture, one after the other */
-static void regions_are_many(struct kunit *test)
+static void regions_over_aperture(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 far = (lab_end(lab) - 1) & ~(u64)(SZ_2M - 1);
@@ -2692,7 +2692,7 @@ static int touch(struct lab *lab, u64 iova)
  * Map one page in every 2 MiB, to use up memory: that fails at the limit, ranges that
  * have tables still work, and other domains are not affected.
  */
-static void memory_is_bounded(struct kunit *test)
+static void memory_limit(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	struct vtd_pt_cfg other_cfg = lab->cfg;
@@ -2734,7 +2734,7 @@ static void memory_is_bounded(struct kunit *test)
 }
 
 /* Splitting needs pages, too: at the limit it fails, with no change. */
-static void bound_stops_splits(struct kunit *test)
+static void split_at_memory_limit(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size;
@@ -2951,7 +2951,7 @@ static void check_path(struct lab *lab, u64 iova)
 }
 
 /* The path to an address has the entries of the tables. */
-static void paths(struct kunit *test)
+static void path_of_tables(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	unsigned int i;
@@ -3195,7 +3195,7 @@ static void intruder_maps(struct lab *lab, void *addr, size_t size)
 }
 
 /* A page that is mapped below an entry that is being synced works at once (D2). */
-static void sync_to_a_neighbour(struct kunit *test)
+static void sync_map_of_neighbour(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 iova = far_boundary(lab) + SZ_4K;
@@ -3216,7 +3216,7 @@ static void sync_to_a_neighbour(struct kunit *test)
 }
 
 /* The same of a neighbour of a table that was deposited meanwhile. */
-static void sync_to_a_withdrawn_table(struct kunit *test)
+static void sync_withdrawn_table(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size;
@@ -3261,7 +3261,7 @@ static void intruder_unmaps(struct lab *lab, void *addr, size_t size)
  * A range that is unmapped below a large page that another CPU is splitting is
  * gone at once: hardware must not find the large page any more.
  */
-static void sync_entry_to_an_unmap(struct kunit *test)
+static void sync_entry_before_unmap(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size, part;
@@ -3310,7 +3310,7 @@ static void intruder_unmaps_first(struct lab *lab)
  * Part of a large page is unmapped while another CPU that splits it has not yet
  * invalidated it: the large page is invalidated before the unmap returns.
  */
-static void sync_to_an_unmap(struct kunit *test)
+static void invalidate_before_unmap(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size, part;
@@ -3410,9 +3410,9 @@ static unsigned int neighbour_splits(struct vtd_pt *pt, u64 iova, unsigned int *
 
 /*
  * A CPU that finds that another one has split a page first does not touch the entries
- * below, which belong to a neighbour and may be changing.
+ * pgtable_below, which belong to a neighbour and may be changing.
  */
-static void split_keeps_away(struct kunit *test)
+static void split_leaves_neighbour_alone(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 base = 6ULL * SZ_1G, end = base + SZ_1G / 2;
@@ -3463,7 +3463,7 @@ static void neighbour_allocates(struct lab *lab)
 }
 
 /* Two CPUs that unmap parts of a page of 2 MiB need one table, wherever it comes from. */
-static void split_once_for_two(struct kunit *test)
+static void split_shares_table(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 base = 6ULL * SZ_1G;
@@ -3568,7 +3568,7 @@ static void neighbour_deposits(struct lab *lab, u64 start, u64 last)
 }
 
 /* Two deposit for the first time below the same table: neither is lost. */
-static void deposit_beside(struct kunit *test)
+static void deposit_twice(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	size_t mapped;
@@ -3858,7 +3858,7 @@ static void race_hole(struct lab *lab, unsigned int id)
 }
 
 /* Unmapping a hole does not affect a map next to it at the same time. */
-static void race_unmap_of_hole(struct kunit *test)
+static void race_unmap_hole(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	unsigned int round;
@@ -4138,14 +4138,14 @@ static void race_hardware(struct kunit *test)
 
 /* Random operations */
 
-static u32 below(struct rnd_state *rnd, u32 n)
+static u32 pgtable_below(struct rnd_state *rnd, u32 n)
 {
 	return prandom_u32_state(rnd) % n;
 }
 
 static u64 random_size(struct lab *lab, struct rnd_state *rnd)
 {
-	u64 size = SZ_4K << (9 * below(rnd, 3));
+	u64 size = SZ_4K << (9 * pgtable_below(rnd, 3));
 
 	return lab->param->pgsizes & size ? size : SZ_4K;
 }
@@ -4153,11 +4153,11 @@ static u64 random_size(struct lab *lab, struct rnd_state *rnd)
 /* Near an end of a table of some level, or of the aperture; steps of @size. */
 static u64 random_iova(struct lab *lab, struct rnd_state *rnd, u64 size)
 {
-	u64 around = boundary(lab, below(rnd, 6));
-	u64 iova = around + (below(rnd, 8) * size);
+	u64 around = boundary(lab, pgtable_below(rnd, 6));
+	u64 iova = around + (pgtable_below(rnd, 8) * size);
 
-	if (!around && below(rnd, 2))
-		iova = lab_end(lab) - (1 + below(rnd, 8)) * size;
+	if (!around && pgtable_below(rnd, 2))
+		iova = lab_end(lab) - (1 + pgtable_below(rnd, 8)) * size;
 	else if (iova >= 4 * size)
 		iova -= 4 * size;
 
@@ -4167,23 +4167,23 @@ static u64 random_iova(struct lab *lab, struct rnd_state *rnd, u64 size)
 static void random_map(struct lab *lab, struct rnd_state *rnd)
 {
 	u64 size = random_size(lab, rnd), iova = random_iova(lab, rnd, size);
-	u64 pa = (u64)below(rnd, 1 << 20) * SZ_1G + below(rnd, 512) * SZ_2M;
+	u64 pa = (u64)pgtable_below(rnd, 1 << 20) * SZ_1G + pgtable_below(rnd, 512) * SZ_2M;
 	static const u8 prots[] = { RW, RW, IOMMU_READ, IOMMU_WRITE };
 
 	pa = ALIGN_DOWN(pa, size);
-	lab_map(lab, iova, pa, size, 1 + below(rnd, below(rnd, 8) ? 8 : 600),
-		prots[below(rnd, ARRAY_SIZE(prots))]);
+	lab_map(lab, iova, pa, size, 1 + pgtable_below(rnd, pgtable_below(rnd, 8) ? 8 : 600),
+		prots[pgtable_below(rnd, ARRAY_SIZE(prots))]);
 }
 
 static void random_unmap(struct lab *lab, struct rnd_state *rnd)
 {
 	u64 size = random_size(lab, rnd), iova = random_iova(lab, rnd, size);
-	u64 length = (1 + below(rnd, below(rnd, 4) ? 8 : 600)) * size;
+	u64 length = (1 + pgtable_below(rnd, pgtable_below(rnd, 4) ? 8 : 600)) * size;
 
-	if (!below(rnd, 3))
-		iova += below(rnd, 512) * SZ_4K;
-	if (!below(rnd, 3))
-		length = (1 + below(rnd, 1024)) * SZ_4K;
+	if (!pgtable_below(rnd, 3))
+		iova += pgtable_below(rnd, 512) * SZ_4K;
+	if (!pgtable_below(rnd, 3))
+		length = (1 + pgtable_below(rnd, 1024)) * SZ_4K;
 
 	lab_unmap(lab, iova, length);
 }
@@ -4192,15 +4192,15 @@ static void random_split(struct lab *lab, struct rnd_state *rnd)
 {
 	u64 iova = random_iova(lab, rnd, random_size(lab, rnd));
 
-	lab_split(lab, iova + below(rnd, 512) * SZ_4K);
+	lab_split(lab, iova + pgtable_below(rnd, 512) * SZ_4K);
 }
 
 static void random_step(struct lab *lab, struct rnd_state *rnd)
 {
-	u32 what = below(rnd, 100);
+	u32 what = pgtable_below(rnd, 100);
 
-	lab->atomic = !below(rnd, 4);
-	atomic_set(&lab->fail_in, below(rnd, 6) ? -1 : (int)below(rnd, 4));
+	lab->atomic = !pgtable_below(rnd, 4);
+	atomic_set(&lab->fail_in, pgtable_below(rnd, 6) ? -1 : (int)pgtable_below(rnd, 4));
 
 	if (what < 50)
 		random_map(lab, rnd);
@@ -4233,25 +4233,25 @@ static void random_operations(struct kunit *test)
 }
 
 static struct kunit_case pgtable_test_cases[] = {
-	KUNIT_CASE(spec_walks_by_the_book),
-	KUNIT_CASE(spec_scans_everything),
-	KUNIT_CASE(create_refuses),
-	KUNIT_CASE_PARAM(create_makes_an_empty_table, all_gen_params),
-	KUNIT_CASE_PARAM(create_with_an_aperture, all_gen_params),
+	KUNIT_CASE(spec_walk_fields),
+	KUNIT_CASE(spec_scan_all),
+	KUNIT_CASE(create_invalid),
+	KUNIT_CASE_PARAM(create_empty, all_gen_params),
+	KUNIT_CASE_PARAM(create_with_aperture, all_gen_params),
 	KUNIT_CASE_PARAM(create_without_memory, all_gen_params),
-	KUNIT_CASE_PARAM(pages_are_accounted, all_gen_params),
+	KUNIT_CASE_PARAM(page_accounting, all_gen_params),
 	KUNIT_CASE_PARAM(map_across_tables, all_gen_params),
 	KUNIT_CASE_PARAM(map_many, all_gen_params),
 	KUNIT_CASE_PARAM(map_protection, all_gen_params),
 	KUNIT_CASE_PARAM(map_invalid, all_gen_params),
 	KUNIT_CASE_PARAM(map_outside, all_gen_params),
 	KUNIT_CASE_PARAM(map_in_use, all_gen_params),
-	KUNIT_CASE_PARAM(map_in_use_by_another_size, large_gen_params),
+	KUNIT_CASE_PARAM(map_in_use_other_size, large_gen_params),
 	KUNIT_CASE_PARAM(unmap_parts, all_gen_params),
 	KUNIT_CASE_PARAM(unmap_holes, all_gen_params),
 	KUNIT_CASE_PARAM(unmap_invalid, all_gen_params),
 	KUNIT_CASE_PARAM(unmap_splits, large_gen_params),
-	KUNIT_CASE_PARAM(unmap_splits_little, huge_gen_params),
+	KUNIT_CASE_PARAM(unmap_splits_only_as_needed, huge_gen_params),
 	KUNIT_CASE_PARAM(split_pages, all_gen_params),
 	KUNIT_CASE_PARAM(split_prepares_unmap, large_gen_params),
 	KUNIT_CASE_PARAM(split_keeps_attributes, large_gen_params),
@@ -4260,41 +4260,41 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(dirty_neighbours, all_gen_params),
 	KUNIT_CASE_PARAM(dirty_splits, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_without_memory, large_gen_params),
-	KUNIT_CASE_PARAM(dirty_meanwhile, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_during_split, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_readers, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_by_unit, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_by_less_than_a_page, all_gen_params),
-	KUNIT_CASE_PARAM(dirty_in_one, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_one_invalidation, large_gen_params),
 #endif
 	KUNIT_CASE_PARAM(large_over_empty, large_gen_params),
 	KUNIT_CASE_PARAM(many_over_empty, large_gen_params),
 	KUNIT_CASE_PARAM(huge_over_empty, huge_gen_params),
-	KUNIT_CASE_PARAM(flipping_sizes, large_gen_params),
-	KUNIT_CASE_PARAM(deposits_are_withdrawn, large_gen_params),
-	KUNIT_CASE_PARAM(preallocated, all_gen_params),
-	KUNIT_CASE_PARAM(regions_are_many, all_gen_params),
-	KUNIT_CASE_PARAM(memory_is_bounded, all_gen_params),
-	KUNIT_CASE_PARAM(bound_stops_splits, large_gen_params),
+	KUNIT_CASE_PARAM(alternating_sizes, large_gen_params),
+	KUNIT_CASE_PARAM(deposit_and_withdraw, large_gen_params),
+	KUNIT_CASE_PARAM(preallocated_tables, all_gen_params),
+	KUNIT_CASE_PARAM(regions_over_aperture, all_gen_params),
+	KUNIT_CASE_PARAM(memory_limit, all_gen_params),
+	KUNIT_CASE_PARAM(split_at_memory_limit, large_gen_params),
 	KUNIT_CASE_PARAM(free_empty_tables, all_gen_params),
 	KUNIT_CASE_PARAM(counts_a_gib, all_gen_params),
 	KUNIT_CASE_PARAM(lookup, all_gen_params),
 	KUNIT_CASE_PARAM(lookup_length, all_gen_params),
-	KUNIT_CASE_PARAM(paths, all_gen_params),
+	KUNIT_CASE_PARAM(path_of_tables, all_gen_params),
 	KUNIT_CASE_PARAM(next_leaves, all_gen_params),
 	KUNIT_CASE_PARAM(atomic_callers, all_gen_params),
 	KUNIT_CASE_PARAM(out_of_memory, all_gen_params),
-	KUNIT_CASE_PARAM(sync_to_a_neighbour, sync_gen_params),
-	KUNIT_CASE_PARAM(sync_to_a_withdrawn_table, sync_large_gen_params),
-	KUNIT_CASE_PARAM(sync_entry_to_an_unmap, sync_large_gen_params),
-	KUNIT_CASE_PARAM(sync_to_an_unmap, large_gen_params),
+	KUNIT_CASE_PARAM(sync_map_of_neighbour, sync_gen_params),
+	KUNIT_CASE_PARAM(sync_withdrawn_table, sync_large_gen_params),
+	KUNIT_CASE_PARAM(sync_entry_before_unmap, sync_large_gen_params),
+	KUNIT_CASE_PARAM(invalidate_before_unmap, large_gen_params),
 	KUNIT_CASE_PARAM(sync_keeps_dirty, sync_large_gen_params),
-	KUNIT_CASE_PARAM(split_keeps_away, sync_huge_gen_params),
-	KUNIT_CASE_PARAM(split_once_for_two, large_gen_params),
+	KUNIT_CASE_PARAM(split_leaves_neighbour_alone, sync_huge_gen_params),
+	KUNIT_CASE_PARAM(split_shares_table, large_gen_params),
 	KUNIT_CASE_PARAM(deposit_after_invalidation, large_gen_params),
-	KUNIT_CASE_PARAM(deposit_beside, large_gen_params),
+	KUNIT_CASE_PARAM(deposit_twice, large_gen_params),
 	KUNIT_CASE_PARAM(race_installers, all_gen_params),
 	KUNIT_CASE_PARAM(race_neighbours, all_gen_params),
-	KUNIT_CASE_PARAM(race_unmap_of_hole, all_gen_params),
+	KUNIT_CASE_PARAM(race_unmap_hole, all_gen_params),
 	KUNIT_CASE_PARAM(race_preallocators, all_gen_params),
 	KUNIT_CASE_PARAM(race_splitters, large_gen_params),
 	KUNIT_CASE_PARAM(race_watcher, large_gen_params),

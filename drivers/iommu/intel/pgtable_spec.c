@@ -109,7 +109,7 @@ static bool maps_page(u64 entry, unsigned int level)
 }
 
 /* The bits that must be zero in the present @entry of @level of the first stage. */
-static u64 first_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
+static u64 spec_first_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 {
 	u64 mask = hw->haw < 52 ? BITS(51, hw->haw) : 0;
 
@@ -129,7 +129,7 @@ static u64 first_reserved(const struct spec_hw *hw, u64 entry, unsigned int leve
 }
 
 /* The same of the second stage. Only what maps a page has Snoop, and only with ECAP.SC. */
-static u64 second_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
+static u64 spec_second_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 {
 	u64 mask = SECOND_UNUSED | (hw->haw < 52 ? BITS(51, hw->haw) : 0);
 	bool page = maps_page(entry, level);
@@ -148,8 +148,8 @@ static u64 second_reserved(const struct spec_hw *hw, u64 entry, unsigned int lev
 
 static u64 reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 {
-	return hw->second ? second_reserved(hw, entry, level) :
-			    first_reserved(hw, entry, level);
+	return hw->second ? spec_second_reserved(hw, entry, level) :
+			    spec_first_reserved(hw, entry, level);
 }
 
 static bool is_present(const struct spec_hw *hw, u64 entry)
@@ -192,7 +192,7 @@ static void add_first(struct spec_walk *walk, u64 entry)
 	walk->ignored = entry & (maps_page(entry, walk->level) ? IGNORED : IGNORED_TABLE);
 }
 
-static void add_second(struct spec_walk *walk, u64 entry)
+static void spec_add_second(struct spec_walk *walk, u64 entry)
 {
 	walk->read &= !!(entry & SECOND_READ);
 	walk->write &= !!(entry & SECOND_WRITE);
@@ -229,7 +229,7 @@ static bool step(const struct spec_hw *hw, struct spec_walk *walk, u64 iova,
 
 	walk->fault = SPEC_OK;
 	if (hw->second)
-		add_second(walk, entry);
+		spec_add_second(walk, entry);
 	else
 		add_first(walk, entry);
 	if (maps_page(entry, level)) {

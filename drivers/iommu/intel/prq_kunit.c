@@ -89,7 +89,7 @@ static struct dmar_domain *paging(struct kunit *test, u32 flags)
 	return vtd_fake_domain(test, ctx->dev, flags);
 }
 
-static struct dmar_domain *nested(struct kunit *test)
+static struct dmar_domain *prq_nested(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 
@@ -117,8 +117,8 @@ static int take(struct iopf_group *group)
 	return 0;
 }
 
-static int reg(struct kunit *test, struct dmar_domain *domain, struct client *client,
-	       u32 reports, u32 flags)
+static int prq_reg(struct kunit *test, struct dmar_domain *domain, struct client *client,
+		   u32 reports, u32 flags)
 {
 	struct prq_test *ctx = test->priv;
 	struct iopf_client iopf = {
@@ -132,7 +132,7 @@ static int reg(struct kunit *test, struct dmar_domain *domain, struct client *cl
 }
 
 /* Answer the oldest of a client's groups. */
-static void answer(struct client *client, enum iommu_page_response_code code)
+static void prq_answer(struct client *client, enum iommu_page_response_code code)
 {
 	struct iopf_group *group = client->group[0];
 
@@ -146,22 +146,22 @@ static void answer(struct client *client, enum iommu_page_response_code code)
  * The core's group has no devices, as the core would release them at the end. It keeps
  * the handles, and the tests call the driver.
  */
-static int attach_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid,
-			struct iommu_attach_handle *handle)
+static int prq_attach_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid,
+			    struct iommu_attach_handle *handle)
 {
 	int ret = domain->ops->set_dev_pasid(domain, dev, pasid, NULL);
 
 	return ret ?: iommu_attach_device_pasid(domain, dev, pasid, handle);
 }
 
-static void replace_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid,
-			  struct iommu_attach_handle *handle, struct iommu_domain *old)
+static void prq_replace_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid,
+			      struct iommu_attach_handle *handle, struct iommu_domain *old)
 {
 	domain->ops->set_dev_pasid(domain, dev, pasid, old);
 	iommu_replace_device_pasid(domain, dev, pasid, handle);
 }
 
-static void detach_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid)
+static void prq_detach_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid)
 {
 	intel_iommu_ops.remove_dev_pasid(dev, pasid, domain);
 	iommu_detach_device_pasid(domain, dev, pasid);
@@ -171,14 +171,14 @@ static int on_pasid(struct kunit *test, struct dmar_domain *domain)
 {
 	struct prq_test *ctx = test->priv;
 
-	return attach_pasid(ctx->dev, &domain->domain, PASID, &ctx->handle);
+	return prq_attach_pasid(ctx->dev, &domain->domain, PASID, &ctx->handle);
 }
 
 static void off_pasid(struct kunit *test, struct dmar_domain *domain)
 {
 	struct prq_test *ctx = test->priv;
 
-	detach_pasid(ctx->dev, &domain->domain, PASID);
+	prq_detach_pasid(ctx->dev, &domain->domain, PASID);
 }
 
 /* As hardware does: put a descriptor into the queue. */
@@ -194,7 +194,7 @@ static void post(struct intel_iommu *iommu, u64 qw0, u64 qw1)
 	writeq((tail + 32) & PRQ_RING_MASK, iommu->reg + DMAR_PQT_REG);
 }
 
-static void request(struct kunit *test, u64 qw0, u64 qw1)
+static void prq_request(struct kunit *test, u64 qw0, u64 qw1)
 {
 	struct prq_test *ctx = test->priv;
 
@@ -265,7 +265,7 @@ static const struct refused_case refused_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(refused, refused_cases, name);
 
-static void refused(struct kunit *test)
+static void request_refused(struct kunit *test)
 {
 	const struct refused_case *c = test->param_value;
 	struct prq_test *ctx = test->priv;
@@ -288,7 +288,7 @@ static void refused(struct kunit *test)
 }
 
 /* A device that is on no queue, whose request hardware should have refused */
-static void path_is_off(struct kunit *test)
+static void device_without_queue(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	unsigned int before = ctx->fake.responses;
@@ -296,7 +296,7 @@ static void path_is_off(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, iopf_path_ready(ctx->dev));
 	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
 	KUNIT_EXPECT_FALSE(test, iopf_path_ready(ctx->dev));
-	request(test, PRQ_PASID(PASID), PRQ_LAST | PRQ_READ | GVA);
+	prq_request(test, PRQ_PASID(PASID), PRQ_LAST | PRQ_READ | GVA);
 	pass(test);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_UNSERVED));
 	expect_answer(test, before, QI_RESP_INVALID);
@@ -306,14 +306,14 @@ static void path_is_off(struct kunit *test)
 /* Which client gets a request */
 
 /* Handle a group of one request, and return the client that got it. */
-static struct client *ask(struct kunit *test, u64 qw0, u64 access, u64 addr)
+static struct client *prq_ask(struct kunit *test, u64 qw0, u64 access, u64 addr)
 {
 	struct prq_test *ctx = test->priv;
 	struct client *clients[] = { &ctx->flat, &ctx->level1, &ctx->level2 };
 	struct client *told = NULL;
 	unsigned int i;
 
-	request(test, PRQ_PASID(PASID) | qw0, access | PRQ_LAST | PRQ_GROUP(17) | addr);
+	prq_request(test, PRQ_PASID(PASID) | qw0, access | PRQ_LAST | PRQ_GROUP(17) | addr);
 	pass(test);
 	for (i = 0; i < ARRAY_SIZE(clients); i++) {
 		if (!atomic_read(&clients[i]->nr))
@@ -332,7 +332,7 @@ static void expect_told(struct kunit *test, struct client *who, u64 access, u64 
 	struct prq_test *ctx = test->priv;
 	unsigned int before = ctx->fake.responses;
 	const struct iommu_fault_page_request *prm;
-	struct client *told = ask(test, 0, access, addr);
+	struct client *told = prq_ask(test, 0, access, addr);
 
 	KUNIT_ASSERT_PTR_EQ(test, who, told);
 	KUNIT_ASSERT_EQ(test, 1, who->group[0]->fault_count);
@@ -343,7 +343,7 @@ static void expect_told(struct kunit *test, struct client *who, u64 access, u64 
 	KUNIT_EXPECT_TRUE(test, prm->flags & IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE);
 	expect_answer(test, before, NO_ANSWER);
 
-	answer(who, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(who, IOMMU_PAGE_RESP_SUCCESS);
 	expect_answer(test, before, QI_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, ctx->rid, ANSWER_RID(ctx->fake.response));
 	KUNIT_EXPECT_EQ(test, PASID, ANSWER_PASID(ctx->fake.response));
@@ -357,7 +357,7 @@ static void expect_untold(struct kunit *test, u64 qw0, u64 access, u64 addr,
 	unsigned int before = ctx->fake.responses;
 
 	counted(test, event);
-	KUNIT_EXPECT_NULL(test, ask(test, qw0, access, addr));
+	KUNIT_EXPECT_NULL(test, prq_ask(test, qw0, access, addr));
 	KUNIT_EXPECT_EQ(test, 1, counted(test, event));
 	expect_answer(test, before, code);
 }
@@ -368,7 +368,7 @@ static void told_flat(struct kunit *test)
 	struct dmar_domain *domain = paging(test, 0);
 	u64 end = domain->domain.geometry.aperture_end + 1;
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->flat, IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->flat, IOPF_REPORT_FLAT, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	expect_told(test, &ctx->flat, PRQ_READ, GVA, GVA, IOMMU_FAULT_PERM_READ);
 	expect_told(test, &ctx->flat, PRQ_WRITE, end - SZ_4K, end - SZ_4K,
@@ -380,20 +380,20 @@ static void told_flat(struct kunit *test)
 		expect_untold(test, PRQ_EXEC, PRQ_READ, GVA, IOPF_EVENT_REFUSED,
 			      QI_RESP_INVALID);
 	} else {
-		KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, ask(test, PRQ_PRIV, PRQ_READ, GVA));
-		answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+		KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, prq_ask(test, PRQ_PRIV, PRQ_READ, GVA));
+		prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	}
 	off_pasid(test, domain);
 	expect_untold(test, 0, PRQ_READ, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
 }
 
 /* The second level has no privileges, and the first level permits none. */
-static void told_flat_second_level(struct kunit *test)
+static void reported_flat_second_level(struct kunit *test)
 {
 	told_flat(test);
 }
 
-static void told_flat_first_level(struct kunit *test)
+static void reported_flat_first_level(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 
@@ -403,7 +403,7 @@ static void told_flat_first_level(struct kunit *test)
 }
 
 /* A process's tables: supervisor and execute requests are refused. */
-static void told_of_process(struct kunit *test)
+static void reported_for_process(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	struct iommu_domain *domain;
@@ -425,11 +425,11 @@ static void told_of_process(struct kunit *test)
 	domain->iopf_reports = IOPF_REPORT_FLAT;
 	domain->fault_data = &ctx->flat;
 
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(ctx->dev, domain, PASID, &ctx->handle));
+	KUNIT_ASSERT_EQ(test, 0, prq_attach_pasid(ctx->dev, domain, PASID, &ctx->handle));
 	expect_told(test, &ctx->flat, PRQ_WRITE, addr, addr, IOMMU_FAULT_PERM_WRITE);
 	expect_untold(test, PRQ_PRIV, PRQ_READ, addr, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
 	expect_untold(test, PRQ_EXEC, PRQ_READ, addr, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
-	detach_pasid(ctx->dev, domain, PASID);
+	prq_detach_pasid(ctx->dev, domain, PASID);
 	domain->ops->free(domain);
 }
 
@@ -437,17 +437,17 @@ static void told_of_process(struct kunit *test)
 static struct dmar_domain *nested_on_pasid(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = prq_nested(test);
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
-	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
-				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, ctx->parent, &ctx->level2,
+					 IOPF_REPORT_NESTED_L2, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 
 	return domain;
 }
 
-static void told_by_level(struct kunit *test)
+static void reported_by_level(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *domain = nested_on_pasid(test);
@@ -472,18 +472,18 @@ static void told_by_level(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-static void level_unserved(struct kunit *test)
+static void level_without_client(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = prq_nested(test);
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED_LEVEL2,
 		      QI_RESP_INVALID);
 	off_pasid(test, domain);
 
-	domain = nested(test);
+	domain = prq_nested(test);
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	*ctx->table.leaf = 0;
 	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
@@ -491,19 +491,19 @@ static void level_unserved(struct kunit *test)
 }
 
 /* An attached nest parent has a single level, which is a separate report. */
-static void told_flat_by_parent(struct kunit *test)
+static void reported_flat_by_parent(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *both = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
-				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, ctx->parent, &ctx->level2,
+					 IOPF_REPORT_NESTED_L2, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, ctx->parent));
 	expect_untold(test, 0, PRQ_READ, SZ_1G, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
 	off_pasid(test, ctx->parent);
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, both, &ctx->flat,
-				     IOPF_REPORT_NESTED_L2 | IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, both, &ctx->flat,
+					 IOPF_REPORT_NESTED_L2 | IOPF_REPORT_FLAT, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, both));
 	expect_told(test, &ctx->flat, PRQ_READ, SZ_1G, SZ_1G, IOMMU_FAULT_PERM_READ);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_FLAT));
@@ -511,13 +511,13 @@ static void told_flat_by_parent(struct kunit *test)
 }
 
 /* A client with a pinned second level gets all requests without a walk. */
-static void level_pinned(struct kunit *test)
+static void pinned_second_level(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = prq_nested(test);
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1,
-				     IOPF_CLIENT_PINNED));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1,
+					 IOPF_CLIENT_PINNED));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	expect_told(test, &ctx->level1, PRQ_WRITE, GVA, GVA, IOMMU_FAULT_PERM_WRITE);
 	off_pasid(test, domain);
@@ -555,11 +555,11 @@ static void group_of_two_levels(struct kunit *test)
 		order = i % 2;
 		before = ctx->fake.responses;
 		/* Another group's, a request of level 1, of level 2, of level 1 again */
-		request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(3) | GVA);
-		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
-		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | GVA);
-		request(test, PRQ_PASID(PASID),
-			PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | SZ_2M);
+		prq_request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(3) | GVA);
+		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
+		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | GVA);
+		prq_request(test, PRQ_PASID(PASID),
+			    PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | SZ_2M);
 		pass(test);
 
 		KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->level1.nr));
@@ -582,11 +582,11 @@ static void group_of_two_levels(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, iopf->fault.prm.flags &
 				  IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE);
 
-		answer(order ? &ctx->level1 : &ctx->level2,
-		       order ? answers[i / 2].first : answers[i / 2].second);
+		prq_answer(order ? &ctx->level1 : &ctx->level2,
+			   order ? answers[i / 2].first : answers[i / 2].second);
 		expect_answer(test, before, NO_ANSWER);
-		answer(order ? &ctx->level2 : &ctx->level1,
-		       order ? answers[i / 2].second : answers[i / 2].first);
+		prq_answer(order ? &ctx->level2 : &ctx->level1,
+			   order ? answers[i / 2].second : answers[i / 2].first);
 		expect_answer(test, before, answers[i / 2].answer);
 		KUNIT_EXPECT_EQ(test, 3, ANSWER_GROUP(ctx->fake.response));
 	}
@@ -602,7 +602,7 @@ static struct dmar_domain *flat_on_pasid(struct kunit *test)
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *domain = paging(test, 0);
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->flat, IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->flat, IOPF_REPORT_FLAT, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 
 	return domain;
@@ -616,7 +616,7 @@ static void flood_of_groups(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < IOPF_MAX_REQUESTS + 50; i++) {
-		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(i & 511));
+		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(i & 511));
 		pass(test);
 	}
 	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, atomic_read(&ctx->flat.nr));
@@ -625,13 +625,13 @@ static void flood_of_groups(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 50, counted(test, IOPF_EVENT_INVALID));
 
 	/* One answer makes room for one. */
-	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	for (i = 0; i < 2; i++)
-		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(i));
+		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(i));
 	pass(test);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_TOO_MANY));
 	while (atomic_read(&ctx->flat.nr))
-		answer(&ctx->flat, IOMMU_PAGE_RESP_INVALID);
+		prq_answer(&ctx->flat, IOMMU_PAGE_RESP_INVALID);
 	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
 	off_pasid(test, domain);
 }
@@ -644,35 +644,35 @@ static void look_at_open_requests(struct kunit *test)
 }
 
 /* The device has its credits back with the answer, and may use them at once. */
-static void counted_off_before_answer(struct kunit *test)
+static void credits_before_answer(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
 	struct prq_test *ctx = test->priv;
 
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(1));
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(1) | SZ_4K);
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(2));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(1));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(1) | SZ_4K);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(2));
 	pass(test);
 	KUNIT_ASSERT_EQ(test, 2, atomic_read(&ctx->flat.nr));
 	KUNIT_EXPECT_EQ(test, 3, open_requests(test));
 	ctx->fake.meanwhile = look_at_open_requests;
-	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_NULL(test, ctx->fake.meanwhile);
 	KUNIT_EXPECT_EQ(test, open_requests(test), ctx->open_at_answer);
-	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
 	off_pasid(test, domain);
 }
 
 /* Incomplete groups, as many as there are group numbers */
-static void flood_of_parts(struct kunit *test)
+static void flood_of_partial_groups(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
 	struct prq_test *ctx = test->priv;
 	unsigned int i;
 
 	for (i = 0; i < 2 * IOPF_MAX_REQUESTS; i++) {
-		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(i & 255));
+		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(i & 255));
 		pass(test);
 	}
 	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, open_requests(test));
@@ -681,15 +681,15 @@ static void flood_of_parts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake.responses);
 
 	/* The last request of one: the limit is reached, so the group is dropped. */
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(3));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(3));
 	pass(test);
 	expect_answer(test, 0, QI_RESP_INVALID);
 	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS - 2, open_requests(test));
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(4));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(4));
 	pass(test);
 	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->flat.nr));
 	KUNIT_EXPECT_EQ(test, 3, ctx->flat.group[0]->fault_count);
-	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 
 	/* An overflow, without the part of the hardware */
 	counted(test, IOPF_EVENT_DISCARDED);
@@ -700,31 +700,31 @@ static void flood_of_parts(struct kunit *test)
 }
 
 /* Groups have the same number on two PASIDs and without. */
-static void groups_of_pasids(struct kunit *test)
+static void same_group_number(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
 	struct iommu_attach_handle other = {};
 	struct prq_test *ctx = test->priv;
 
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(ctx->dev, &domain->domain, PASID + 1,
-					      &other));
+	KUNIT_ASSERT_EQ(test, 0, prq_attach_pasid(ctx->dev, &domain->domain, PASID + 1,
+						  &other));
 	/* Nothing is attached for requests without PASID: they are not kept. */
-	request(test, 0, PRQ_READ | PRQ_GROUP(7) | SZ_4K);
-	request(test, 0, PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
-	request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(7) | SZ_4K);
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | SZ_8K);
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(8) | SZ_4K);
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST | SZ_16K);
+	prq_request(test, 0, PRQ_READ | PRQ_GROUP(7) | SZ_4K);
+	prq_request(test, 0, PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
+	prq_request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(7) | SZ_4K);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | SZ_8K);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(8) | SZ_4K);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST | SZ_16K);
 	pass(test);
 	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->flat.nr));
 	KUNIT_EXPECT_EQ(test, 2, ctx->flat.group[0]->fault_count);
-	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 2, open_requests(test));
 	KUNIT_EXPECT_EQ(test, 2, counted(test, IOPF_EVENT_UNSERVED));
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_INVALID));
 
 	/* The core's group has no devices, so do here what the core does for each. */
-	detach_pasid(ctx->dev, &domain->domain, PASID + 1);
+	prq_detach_pasid(ctx->dev, &domain->domain, PASID + 1);
 	iopf_forget_handles(ctx->dev);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_DISCARDED));
 	KUNIT_EXPECT_EQ(test, 1, open_requests(test));
@@ -742,8 +742,8 @@ static void client_refuses(struct kunit *test)
 	struct prq_test *ctx = test->priv;
 
 	ctx->flat.refuses = true;
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7));
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST);
 	pass(test);
 	expect_answer(test, 0, QI_RESP_INVALID);
 	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
@@ -765,11 +765,11 @@ static void sleep_with(struct kunit *test, u32 status)
 }
 
 /* The last of a group may be lost before the suspend, and is lost only then. */
-static void suspended_overflow(struct kunit *test)
+static void overflow_during_suspend(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
 
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7));
 	pass(test);
 
 	sleep_with(test, 0);
@@ -785,25 +785,25 @@ static void suspended_overflow(struct kunit *test)
 }
 
 /* A new client never gets requests that were kept for the previous one. */
-static void parts_of_old_client(struct kunit *test)
+static void partial_group_of_old_client(struct kunit *test)
 {
-	struct dmar_domain *old = flat_on_pasid(test), *domain = nested(test);
+	struct dmar_domain *old = flat_on_pasid(test), *domain = prq_nested(test);
 	struct iommu_attach_handle handle = {};
 	struct prq_test *ctx = test->priv;
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1,
-				     IOPF_CLIENT_PINNED));
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | SZ_4K);
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1,
+					 IOPF_CLIENT_PINNED));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | SZ_4K);
 	pass(test);
 
 	/* The core's group has no devices, so nothing is dropped yet. */
-	replace_pasid(ctx->dev, &domain->domain, PASID, &handle, &old->domain);
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST | SZ_8K);
+	prq_replace_pasid(ctx->dev, &domain->domain, PASID, &handle, &old->domain);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(7) | PRQ_LAST | SZ_8K);
 	pass(test);
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&ctx->flat.nr));
 	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->level1.nr));
 	KUNIT_EXPECT_EQ(test, 1, ctx->level1.group[0]->fault_count);
-	answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
 
 	KUNIT_EXPECT_EQ(test, 1, open_requests(test));
 	iopf_forget_handles(ctx->dev);
@@ -813,15 +813,15 @@ static void parts_of_old_client(struct kunit *test)
 }
 
 /* A client may keep a group after detach, and answer it while page requests are enabled. */
-static void kept_after_detach(struct kunit *test)
+static void group_kept_after_detach(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
 	struct prq_test *ctx = test->priv;
 
-	KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, ask(test, 0, PRQ_READ, GVA));
+	KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, prq_ask(test, 0, PRQ_READ, GVA));
 	off_pasid(test, domain);
 	expect_answer(test, 0, NO_ANSWER);
-	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	expect_answer(test, 0, QI_RESP_SUCCESS);
 }
 
@@ -830,13 +830,13 @@ static void kept_after_detach(struct kunit *test)
  * requests are answered when it has left. The client keeps its groups until it frees
  * them. The client's answers are ignored, also after the device was added again.
  */
-static void kept_after_removal(struct kunit *test)
+static void group_kept_after_removal(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
 	struct prq_test *ctx = test->priv;
 
-	KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, ask(test, 0, PRQ_READ, GVA));
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(2) | SZ_8K);
+	KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, prq_ask(test, 0, PRQ_READ, GVA));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(2) | SZ_8K);
 	pass(test);
 	KUNIT_ASSERT_EQ(test, 2, atomic_read(&ctx->flat.nr));
 	off_pasid(test, domain);
@@ -847,37 +847,37 @@ static void kept_after_removal(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, counted(test, IOPF_EVENT_INVALID));
 	KUNIT_EXPECT_EQ(test, 1, ctx->flat.group[0]->fault_count);
 
-	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
-	answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 2, ctx->fake.responses);
 	KUNIT_EXPECT_EQ(test, 0, counted(test, IOPF_EVENT_SUCCESS));
 	KUNIT_EXPECT_EQ(test, 0, open_requests(test));
 }
 
 /* The same for a group of two clients, one of which has answered */
-static void shared_after_removal(struct kunit *test)
+static void shared_group_after_removal(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *domain = nested_on_pasid(test);
 
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | GVA);
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(4) | SZ_1M);
-	request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(4) | PRQ_LAST | GVA);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | GVA);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(4) | SZ_1M);
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(4) | PRQ_LAST | GVA);
 	pass(test);
 	KUNIT_ASSERT_EQ(test, 2, atomic_read(&ctx->level1.nr));
 	KUNIT_ASSERT_EQ(test, 2, atomic_read(&ctx->level2.nr));
 
-	answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
 	off_pasid(test, domain);
 	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
 	KUNIT_EXPECT_EQ(test, 2, ctx->fake.responses);
 	KUNIT_EXPECT_EQ(test, 2, counted(test, IOPF_EVENT_INVALID));
 
-	answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
-	answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
-	answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 2, ctx->fake.responses);
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
 }
@@ -895,17 +895,17 @@ static void group_without_memory(struct kunit *test)
 
 	for (nth = 1, failed = true; failed; nth++) {
 		before = ctx->fake.responses;
-		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
-		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | GVA);
+		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
+		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | PRQ_LAST | GVA);
 		kunit_fail_allocation(nth);
 		intel_iommu_handle_prq(ctx->iommu);
 		failed = kunit_allocation_failed();
 		failures += failed;
 
 		while (atomic_read(&ctx->level1.nr))
-			answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
+			prq_answer(&ctx->level1, IOMMU_PAGE_RESP_SUCCESS);
 		while (atomic_read(&ctx->level2.nr))
-			answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
+			prq_answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
 		expect_answer(test, before, QI_RESP_SUCCESS);
 		KUNIT_EXPECT_EQ(test, failed, !!counted(test, IOPF_EVENT_NO_MEMORY));
 		KUNIT_EXPECT_EQ(test, 0, open_requests(test));
@@ -945,16 +945,16 @@ static void reported_by_driver(struct kunit *test)
 		.respond = own_respond,
 	};
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = prq_nested(test);
 
 	own_responses = 0;
-	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
-				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, ctx->parent, &ctx->level2,
+					 IOPF_REPORT_NESTED_L2, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	KUNIT_EXPECT_EQ(test, 0, iommu_report_device_fault(ctx->dev, &evt));
 	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->level2.nr));
 	KUNIT_EXPECT_EQ(test, 0, own_responses);
-	answer(&ctx->level2, IOMMU_PAGE_RESP_INVALID);
+	prq_answer(&ctx->level2, IOMMU_PAGE_RESP_INVALID);
 	KUNIT_EXPECT_EQ(test, 1, own_responses);
 	KUNIT_EXPECT_EQ(test, 1000, own_response.grpid);
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, own_response.code);
@@ -966,7 +966,7 @@ static void reported_by_driver(struct kunit *test)
 	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
 	KUNIT_EXPECT_EQ(test, 2, own_responses);
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, own_response.code);
-	answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
+	prq_answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 2, own_responses);
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
 	off_pasid(test, domain);
@@ -1006,7 +1006,7 @@ static u64 time_requests(struct kunit *test, struct dmar_domain *domain)
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	start = ktime_get_ns();
 	for (i = 0; i < COST_ROUNDS; i++) {
-		request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | GVA);
+		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | GVA);
 		intel_iommu_handle_prq(ctx->iommu);
 	}
 	start = ktime_get_ns() - start;
@@ -1016,17 +1016,17 @@ static u64 time_requests(struct kunit *test, struct dmar_domain *domain)
 }
 
 /* From the queue to the answer, with and without finding the level */
-static void cost_of_the_level(struct kunit *test)
+static void cost_of_level(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *walked = nested(test), *pinned = nested(test);
+	struct dmar_domain *walked = prq_nested(test), *pinned = prq_nested(test);
 	u64 with, without;
 
 	ctx->level1.answers = true;
 	*ctx->table.leaf = 0;
-	KUNIT_ASSERT_EQ(test, 0, reg(test, walked, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
-	KUNIT_ASSERT_EQ(test, 0, reg(test, pinned, &ctx->level1, IOPF_REPORT_NESTED_L1,
-				     IOPF_CLIENT_PINNED));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, walked, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, pinned, &ctx->level1, IOPF_REPORT_NESTED_L1,
+					 IOPF_CLIENT_PINNED));
 	without = time_requests(test, pinned);
 	with = time_requests(test, walked);
 	KUNIT_EXPECT_EQ(test, 2 * COST_ROUNDS, counted(test, IOPF_EVENT_LEVEL1));
@@ -1071,12 +1071,12 @@ static const struct register_case register_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(register, register_cases, name);
 
-static void registered(struct kunit *test)
+static void register_client(struct kunit *test)
 {
 	const struct register_case *c = test->param_value;
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *domain = c->domain == PAGING ? paging(test, 0) :
-				     c->domain == PARENT ? ctx->parent : nested(test);
+				     c->domain == PARENT ? ctx->parent : prq_nested(test);
 	bool possible;
 
 	if (c->pathless)
@@ -1085,11 +1085,11 @@ static void registered(struct kunit *test)
 	possible = !(c->reports & ~iopf_reportable(&domain->domain, ctx->dev));
 	if (c->ret != -EINVAL)
 		KUNIT_EXPECT_EQ(test, possible, !c->ret);
-	KUNIT_EXPECT_EQ(test, c->ret, reg(test, domain, &ctx->flat, c->reports, c->flags));
+	KUNIT_EXPECT_EQ(test, c->ret, prq_reg(test, domain, &ctx->flat, c->reports, c->flags));
 	KUNIT_EXPECT_EQ(test, !c->ret, !!domain->domain.iopf_handler);
 	if (!c->ret)
-		KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, domain, &ctx->flat, c->reports,
-						  c->flags));
+		KUNIT_EXPECT_EQ(test, -EBUSY, prq_reg(test, domain, &ctx->flat, c->reports,
+						      c->flags));
 	if (c->pathless)
 		KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue,
 							       ctx->dev));
@@ -1099,7 +1099,7 @@ static void registered(struct kunit *test)
 static void no_nesting(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = prq_nested(test);
 
 	ctx->iommu->ecap &= ~ECAP_NEST;
 	KUNIT_EXPECT_EQ(test, IOPF_REPORT_FLAT,
@@ -1109,19 +1109,19 @@ static void no_nesting(struct kunit *test)
 }
 
 /* It fails after the first attachment, also after that of a nested domain. */
-static void registered_too_late(struct kunit *test)
+static void register_too_late(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = prq_nested(test);
 
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
-	KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, domain, &ctx->level1,
-					  IOPF_REPORT_NESTED_L1, 0));
-	KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, ctx->parent, &ctx->level2,
-					  IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_EXPECT_EQ(test, -EBUSY, prq_reg(test, domain, &ctx->level1,
+					      IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_EXPECT_EQ(test, -EBUSY, prq_reg(test, ctx->parent, &ctx->level2,
+					      IOPF_REPORT_NESTED_L2, 0));
 	off_pasid(test, domain);
-	KUNIT_EXPECT_EQ(test, -EBUSY, reg(test, domain, &ctx->level1,
-					  IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_EXPECT_EQ(test, -EBUSY, prq_reg(test, domain, &ctx->level1,
+					      IOPF_REPORT_NESTED_L1, 0));
 }
 
 static unsigned int iopf_users(struct kunit *test)
@@ -1133,15 +1133,15 @@ static unsigned int iopf_users(struct kunit *test)
 }
 
 /* Page requests are enabled while an attached domain needs them. */
-static void on_by_attachment(struct kunit *test)
+static void enabled_by_attach(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *plain = nested(test), *first = nested(test);
+	struct dmar_domain *plain = prq_nested(test), *first = prq_nested(test);
 	struct dmar_domain *flat = paging(test, 0);
 	struct iommu_attach_handle other = {};
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, first, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
-	KUNIT_ASSERT_EQ(test, 0, reg(test, flat, &ctx->flat, IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, first, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, flat, &ctx->flat, IOPF_REPORT_FLAT, 0));
 
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, plain));
 	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
@@ -1149,7 +1149,7 @@ static void on_by_attachment(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, first));
 	KUNIT_EXPECT_EQ(test, 1, iopf_users(test));
-	KUNIT_ASSERT_EQ(test, 0, attach_pasid(ctx->dev, &flat->domain, PASID + 1, &other));
+	KUNIT_ASSERT_EQ(test, 0, prq_attach_pasid(ctx->dev, &flat->domain, PASID + 1, &other));
 	KUNIT_EXPECT_EQ(test, 2, iopf_users(test));
 	KUNIT_ASSERT_EQ(test, 0, flat->domain.ops->attach_dev(&flat->domain, ctx->dev));
 	KUNIT_EXPECT_EQ(test, 3, iopf_users(test));
@@ -1159,7 +1159,7 @@ static void on_by_attachment(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, iopf_users(test));
 	device_block_translation(ctx->dev);
 	KUNIT_EXPECT_EQ(test, 2, iopf_users(test));
-	detach_pasid(ctx->dev, &flat->domain, PASID + 1);
+	prq_detach_pasid(ctx->dev, &flat->domain, PASID + 1);
 	KUNIT_EXPECT_EQ(test, 1, iopf_users(test));
 	off_pasid(test, first);
 	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
@@ -1167,9 +1167,9 @@ static void on_by_attachment(struct kunit *test)
 	/* A client of the second level needs requests of nested domains without a client. */
 	ctx->parent = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
 	ctx->table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA);
-	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
-				     IOPF_REPORT_NESTED_L2, 0));
-	plain = nested(test);
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, ctx->parent, &ctx->level2,
+					 IOPF_REPORT_NESTED_L2, 0));
+	plain = prq_nested(test);
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, plain));
 	KUNIT_EXPECT_EQ(test, 1, iopf_users(test));
 	off_pasid(test, plain);
@@ -1177,12 +1177,12 @@ static void on_by_attachment(struct kunit *test)
 }
 
 /* Attaching fails if they cannot be enabled, and changes nothing. */
-static void attach_without_path(struct kunit *test)
+static void attach_without_page_requests(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = nested(test);
+	struct dmar_domain *domain = prq_nested(test);
 
-	KUNIT_ASSERT_EQ(test, 0, reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
 	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
 	KUNIT_EXPECT_EQ(test, -ENODEV, on_pasid(test, domain));
 	KUNIT_EXPECT_EQ(test, -ENODEV,
@@ -1290,7 +1290,7 @@ static void drain_ends(struct kunit *test)
 	info->pri_enabled = 1;
 	empty_queue(ctx->iommu);
 	for (i = 0; i < ARRAY_SIZE(drains); i++) {
-		request(test, drains[i].pasid ? PRQ_PASID(PASID) : 0, PRQ_READ | PRQ_LAST);
+		prq_request(test, drains[i].pasid ? PRQ_PASID(PASID) : 0, PRQ_READ | PRQ_LAST);
 		start_drain(test, &drains[i]);
 		KUNIT_EXPECT_FALSE(test, completion_done(&drains[i].done));
 	}
@@ -1340,7 +1340,7 @@ static bool drain_passes_work(struct kunit *test)
 }
 
 /* Is the device on the queue, or was it just removed? */
-static void drain_without_work(struct kunit *test)
+static void drain_does_not_flush_work(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
@@ -1395,22 +1395,22 @@ static void race_attach(void *data)
 		struct iommu_domain *domain = &race->domains[i % 3]->domain;
 
 		if (old)
-			replace_pasid(dev, domain, PASID, &handles[i % 2], old);
+			prq_replace_pasid(dev, domain, PASID, &handles[i % 2], old);
 		else
-			attach_pasid(dev, domain, PASID, &handles[i % 2]);
+			prq_attach_pasid(dev, domain, PASID, &handles[i % 2]);
 		old = domain;
 		if (i % 4 == 3) {
-			detach_pasid(dev, old, PASID);
+			prq_detach_pasid(dev, old, PASID);
 			old = NULL;
 		}
 		cond_resched();
 	}
 	if (old)
-		detach_pasid(dev, old, PASID);
+		prq_detach_pasid(dev, old, PASID);
 }
 
 /* Map and unmap the second level, and change the guest's table. */
-static void race_map(void *data)
+static void prq_race_map(void *data)
 {
 	struct race *race = data;
 	struct prq_test *ctx = race->ctx;
@@ -1430,26 +1430,26 @@ static void race_map(void *data)
  * nothing is kept. KUnit does not associate the threads with the test, so the model does
  * not see them; KASAN, KCSAN and lockdep check the race.
  */
-static void race_with_requests(struct kunit *test)
+static void race_requests_and_attach(struct kunit *test)
 {
-	const vtd_fake_fn threads[] = { race_requests, race_attach, race_map };
+	const vtd_fake_fn threads[] = { race_requests, race_attach, prq_race_map };
 	struct prq_test *ctx = test->priv;
 	struct race race = { .ctx = ctx };
 	struct iommu_fault_param *param;
 	u64 answers;
 
-	race.domains[0] = nested(test);
-	race.domains[1] = nested(test);
+	race.domains[0] = prq_nested(test);
+	race.domains[1] = prq_nested(test);
 	race.domains[2] = paging(test, 0);
 	ctx->flat.answers = true;
 	ctx->level1.answers = true;
 	ctx->level2.answers = true;
-	KUNIT_ASSERT_EQ(test, 0, reg(test, race.domains[0], &ctx->level1,
-				     IOPF_REPORT_NESTED_L1, 0));
-	KUNIT_ASSERT_EQ(test, 0, reg(test, race.domains[2], &ctx->flat,
-				     IOPF_REPORT_FLAT, 0));
-	KUNIT_ASSERT_EQ(test, 0, reg(test, ctx->parent, &ctx->level2,
-				     IOPF_REPORT_NESTED_L2, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, race.domains[0], &ctx->level1,
+					 IOPF_REPORT_NESTED_L1, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, race.domains[2], &ctx->flat,
+					 IOPF_REPORT_FLAT, 0));
+	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, ctx->parent, &ctx->level2,
+					 IOPF_REPORT_NESTED_L2, 0));
 	vtd_fake_run(test, threads, ARRAY_SIZE(threads), &race);
 
 	answers = counted(test, IOPF_EVENT_SUCCESS) + counted(test, IOPF_EVENT_INVALID) +
@@ -1534,39 +1534,39 @@ static int prq_test_init(struct kunit *test)
 }
 
 static struct kunit_case prq_test_cases[] = {
-	KUNIT_CASE_PARAM(refused, refused_gen_params),
-	KUNIT_CASE(path_is_off),
-	KUNIT_CASE(told_flat_first_level),
-	KUNIT_CASE(told_flat_second_level),
-	KUNIT_CASE(told_of_process),
-	KUNIT_CASE(told_by_level),
-	KUNIT_CASE(level_unserved),
-	KUNIT_CASE(told_flat_by_parent),
-	KUNIT_CASE(level_pinned),
+	KUNIT_CASE_PARAM(request_refused, refused_gen_params),
+	KUNIT_CASE(device_without_queue),
+	KUNIT_CASE(reported_flat_first_level),
+	KUNIT_CASE(reported_flat_second_level),
+	KUNIT_CASE(reported_for_process),
+	KUNIT_CASE(reported_by_level),
+	KUNIT_CASE(level_without_client),
+	KUNIT_CASE(reported_flat_by_parent),
+	KUNIT_CASE(pinned_second_level),
 	KUNIT_CASE(group_of_two_levels),
 	KUNIT_CASE(flood_of_groups),
-	KUNIT_CASE(counted_off_before_answer),
-	KUNIT_CASE(flood_of_parts),
-	KUNIT_CASE(groups_of_pasids),
+	KUNIT_CASE(credits_before_answer),
+	KUNIT_CASE(flood_of_partial_groups),
+	KUNIT_CASE(same_group_number),
 	KUNIT_CASE(client_refuses),
-	KUNIT_CASE(suspended_overflow),
-	KUNIT_CASE(parts_of_old_client),
-	KUNIT_CASE(kept_after_detach),
-	KUNIT_CASE(kept_after_removal),
-	KUNIT_CASE(shared_after_removal),
+	KUNIT_CASE(overflow_during_suspend),
+	KUNIT_CASE(partial_group_of_old_client),
+	KUNIT_CASE(group_kept_after_detach),
+	KUNIT_CASE(group_kept_after_removal),
+	KUNIT_CASE(shared_group_after_removal),
 	KUNIT_CASE(group_without_memory),
 	KUNIT_CASE(reported_by_driver),
 	KUNIT_CASE(fault_tolerance),
-	KUNIT_CASE(cost_of_the_level),
-	KUNIT_CASE_PARAM(registered, register_gen_params),
+	KUNIT_CASE(cost_of_level),
+	KUNIT_CASE_PARAM(register_client, register_gen_params),
 	KUNIT_CASE(no_nesting),
-	KUNIT_CASE(registered_too_late),
-	KUNIT_CASE(on_by_attachment),
-	KUNIT_CASE(attach_without_path),
+	KUNIT_CASE(register_too_late),
+	KUNIT_CASE(enabled_by_attach),
+	KUNIT_CASE(attach_without_page_requests),
 	KUNIT_CASE(drain_own_requests),
 	KUNIT_CASE(drain_ends),
-	KUNIT_CASE(drain_without_work),
-	KUNIT_CASE(race_with_requests),
+	KUNIT_CASE(drain_does_not_flush_work),
+	KUNIT_CASE(race_requests_and_attach),
 	{}
 };
 

@@ -38,7 +38,7 @@ struct removal_test {
 	unsigned int submissions;	/* until the last user of page requests goes */
 };
 
-static void map(struct kunit *test)
+static void removal_map(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
 
@@ -46,7 +46,7 @@ static void map(struct kunit *test)
 }
 
 /* How many descriptors that takes */
-static unsigned int unmap(struct kunit *test)
+static unsigned int removal_unmap(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
 	unsigned int before = ctx->fake.descs;
@@ -55,7 +55,7 @@ static unsigned int unmap(struct kunit *test)
 	return ctx->fake.descs - before;
 }
 
-static unsigned int detach(struct kunit *test, u32 pasid)
+static unsigned int removal_detach(struct kunit *test, u32 pasid)
 {
 	struct removal_test *ctx = test->priv;
 	unsigned int before = ctx->fake.descs;
@@ -72,7 +72,7 @@ static unsigned int detach(struct kunit *test, u32 pasid)
  * requests without PASID, as it may cache those with PASID 0 separately, and one more
  * for each other PASID. Draining page requests takes none.
  */
-static void removed_is_sent_nothing(struct kunit *test)
+static void no_invalidations_after_removal(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
 	const struct iommu_domain_ops *ops = ctx->domain->ops;
@@ -83,21 +83,21 @@ static void removed_is_sent_nothing(struct kunit *test)
 	for (pasid = 1; pasid < PASIDS; pasid++)
 		KUNIT_ASSERT_EQ(test, 0, ops->set_dev_pasid(ctx->domain, &ctx->pdev->dev,
 							    pasid, NULL));
-	map(test);
-	descs = unmap(test);
+	removal_map(test);
+	descs = removal_unmap(test);
 
 	ctx->pdev->error_state = pci_channel_io_perm_failure;
-	map(test);
-	KUNIT_EXPECT_EQ(test, descs - 2 - (PASIDS - 1), unmap(test));
+	removal_map(test);
+	KUNIT_EXPECT_EQ(test, descs - 2 - (PASIDS - 1), removal_unmap(test));
 	for (pasid = PASIDS; pasid--; )	/* PASID cache and IOTLB */
-		KUNIT_EXPECT_EQ(test, 2, detach(test, pasid));
+		KUNIT_EXPECT_EQ(test, 2, removal_detach(test, pasid));
 }
 
 /*
  * A user of page requests leaves without disabling them. The driver frees its data of
  * the device: it gets a copy, without the test's PASID table.
  */
-static void released_leaves_queue(struct kunit *test)
+static void release_leaves_queue(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
 	struct device *dev = &ctx->pdev->dev;
@@ -229,7 +229,7 @@ static void last_user_goes(struct kunit *test)
  * The device is reset, and at any moment the last domain that needs page requests is
  * detached: they are disabled once.
  */
-static void reset_and_last_user(struct kunit *test)
+static void reset_during_last_detach(struct kunit *test)
 {
 	const struct when *when = test->param_value;
 	struct removal_test *ctx = test->priv;
@@ -445,12 +445,12 @@ static int removal_init(struct kunit *test)
 }
 
 static struct kunit_case removal_cases[] = {
-	KUNIT_CASE(removed_is_sent_nothing),
-	KUNIT_CASE(released_leaves_queue),
+	KUNIT_CASE(no_invalidations_after_removal),
+	KUNIT_CASE(release_leaves_queue),
 	KUNIT_CASE(lock_is_not_held),
 	KUNIT_CASE(disabled_after_drain),
 	KUNIT_CASE(enabled_during_drain),
-	KUNIT_CASE_PARAM(reset_and_last_user, when_gen_params),
+	KUNIT_CASE_PARAM(reset_during_last_detach, when_gen_params),
 	KUNIT_CASE(reset_and_retry),
 	KUNIT_CASE(reset_and_first_user),
 	KUNIT_CASE(legacy_reset),

@@ -47,7 +47,7 @@ static const struct setting settings[] = {
 
 KUNIT_ARRAY_PARAM_DESC(setting, settings, name);
 
-static void map(struct kunit *test, u64 iova)
+static void reset_map(struct kunit *test, u64 iova)
 {
 	struct reset_test *ctx = test->priv;
 
@@ -56,7 +56,7 @@ static void map(struct kunit *test, u64 iova)
 }
 
 /* How many descriptors that takes */
-static unsigned int unmap(struct kunit *test, u64 iova)
+static unsigned int reset_unmap(struct kunit *test, u64 iova)
 {
 	struct reset_test *ctx = test->priv;
 	unsigned int before = ctx->fake.descs;
@@ -65,7 +65,7 @@ static unsigned int unmap(struct kunit *test, u64 iova)
 	return ctx->fake.descs - before;
 }
 
-static void detach_pasid(struct kunit *test)
+static void reset_detach_pasid(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
 
@@ -79,11 +79,11 @@ static void leave(void *test)
 {
 	struct reset_test *ctx = ((struct kunit *)test)->priv;
 
-	detach_pasid(test);
+	reset_detach_pasid(test);
 	device_block_translation(ctx->dev);
 }
 
-static void furnish(struct kunit *test)
+static void reset_create_devices(struct kunit *test)
 {
 	const struct setting *c = test->param_value;
 	u64 ecap = ECAP_RESET & ~c->no_ecap;
@@ -96,7 +96,7 @@ static void furnish(struct kunit *test)
 	domain->iotlb_sync_map = true;
 	ctx->domain = &domain->domain;
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave, test));
-	map(test, IOVA);
+	reset_map(test, IOVA);
 	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, ctx->dev));
 	vtd_fake_watch(test, ctx->dev, IOMMU_NO_PASID, IOVA);
 	if (!(ecap & ECAP_PASID))
@@ -107,7 +107,7 @@ static void furnish(struct kunit *test)
 	vtd_fake_watch(test, ctx->dev, PASID, IOVA);
 }
 
-static void expect_all(struct kunit *test, void (*expect)(struct kunit *test, u32 pasid))
+static void reset_expect_all(struct kunit *test, void (*expect)(struct kunit *test, u32 pasid))
 {
 	struct reset_test *ctx = test->priv;
 
@@ -116,14 +116,14 @@ static void expect_all(struct kunit *test, void (*expect)(struct kunit *test, u3
 		expect(test, PASID);
 }
 
-static void expect_page(struct kunit *test, u32 pasid)
+static void reset_expect_page(struct kunit *test, u32 pasid)
 {
 	struct reset_test *ctx = test->priv;
 
 	vtd_fake_expect(test, ctx->dev, pasid, IOVA, PA + IOVA);
 }
 
-static void expect_gone(struct kunit *test, u32 pasid)
+static void reset_expect_gone(struct kunit *test, u32 pasid)
 {
 	struct reset_test *ctx = test->priv;
 
@@ -135,32 +135,32 @@ static void reset_blocks(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
 
-	furnish(test);
-	expect_all(test, expect_page);
+	reset_create_devices(test);
+	reset_expect_all(test, reset_expect_page);
 	intel_iommu_ops.reset_prepare(ctx->dev);
-	expect_all(test, expect_gone);
+	reset_expect_all(test, reset_expect_gone);
 	intel_iommu_ops.reset_done(ctx->dev);
-	expect_all(test, expect_page);
-	unmap(test, IOVA);
-	expect_all(test, expect_gone);
+	reset_expect_all(test, reset_expect_page);
+	reset_unmap(test, IOVA);
+	reset_expect_all(test, reset_expect_gone);
 }
 
 /* A device that cannot answer is sent nothing: it has no TLB then. */
-static void reset_sends_nothing(struct kunit *test)
+static void no_invalidations_during_reset(struct kunit *test)
 {
 	const struct setting *c = test->param_value;
 	struct reset_test *ctx = test->priv;
 	unsigned int meanwhile, later, tlb_descs;
 
-	furnish(test);
-	map(test, IOVA + SZ_2M);
+	reset_create_devices(test);
+	reset_map(test, IOVA + SZ_2M);
 	tlb_descs = ctx->fake.tlb_descs;
 	intel_iommu_ops.reset_prepare(ctx->dev);
-	meanwhile = unmap(test, IOVA + SZ_2M);
+	meanwhile = reset_unmap(test, IOVA + SZ_2M);
 	intel_iommu_ops.reset_done(ctx->dev);
 	KUNIT_EXPECT_EQ(test, tlb_descs, ctx->fake.tlb_descs);
-	map(test, IOVA + SZ_2M);
-	later = unmap(test, IOVA + SZ_2M);
+	reset_map(test, IOVA + SZ_2M);
+	later = reset_unmap(test, IOVA + SZ_2M);
 	KUNIT_EXPECT_NE(test, 0, meanwhile);
 	if (c->ats)	/* with and without PASID, and PASID 0 */
 		KUNIT_EXPECT_EQ(test, meanwhile + 3, later);
@@ -169,14 +169,14 @@ static void reset_sends_nothing(struct kunit *test)
 }
 
 /* A domain that is detached meanwhile is not restored; others can be attached. */
-static void reset_and_detach(struct kunit *test)
+static void detach_during_reset(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
 	struct vtd_request req;
 
-	furnish(test);
+	reset_create_devices(test);
 	intel_iommu_ops.reset_prepare(ctx->dev);
-	detach_pasid(test);
+	reset_detach_pasid(test);
 	device_block_translation(ctx->dev);
 	intel_iommu_ops.reset_done(ctx->dev);
 	req = vtd_fake_request(ctx->dev, IOMMU_NO_PASID, IOVA);
@@ -187,7 +187,7 @@ static void reset_and_detach(struct kunit *test)
 	vtd_expect_gone(test, vtd_fake_model(test, ctx->dev), &req);
 
 	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, ctx->dev));
-	expect_page(test, IOMMU_NO_PASID);
+	reset_expect_page(test, IOMMU_NO_PASID);
 }
 
 /* So is one that the core attaches meanwhile, when the user leaves: at the end. */
@@ -195,16 +195,16 @@ static void reset_and_default(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
 
-	furnish(test);
+	reset_create_devices(test);
 	intel_iommu_ops.reset_prepare(ctx->dev);
-	detach_pasid(test);
+	reset_detach_pasid(test);
 	device_block_translation(ctx->dev);
 	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, ctx->dev));
-	expect_gone(test, IOMMU_NO_PASID);
+	reset_expect_gone(test, IOMMU_NO_PASID);
 	intel_iommu_ops.reset_done(ctx->dev);
-	expect_page(test, IOMMU_NO_PASID);
-	unmap(test, IOVA);
-	expect_gone(test, IOMMU_NO_PASID);
+	reset_expect_page(test, IOMMU_NO_PASID);
+	reset_unmap(test, IOVA);
+	reset_expect_gone(test, IOMMU_NO_PASID);
 }
 
 static int reset_init(struct kunit *test)
@@ -215,8 +215,8 @@ static int reset_init(struct kunit *test)
 
 static struct kunit_case reset_cases[] = {
 	KUNIT_CASE_PARAM(reset_blocks, setting_gen_params),
-	KUNIT_CASE_PARAM(reset_sends_nothing, setting_gen_params),
-	KUNIT_CASE_PARAM(reset_and_detach, setting_gen_params),
+	KUNIT_CASE_PARAM(no_invalidations_during_reset, setting_gen_params),
+	KUNIT_CASE_PARAM(detach_during_reset, setting_gen_params),
 	KUNIT_CASE_PARAM(reset_and_default, setting_gen_params),
 	{}
 };

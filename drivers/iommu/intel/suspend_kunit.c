@@ -37,7 +37,7 @@ static void set(struct kunit *test, unsigned int reg, u32 val)
 }
 
 /* Requests that the previous kernel has left are not handled. */
-static void queue_begins_anew(struct kunit *test)
+static void queue_starts_empty(struct kunit *test)
 {
 	struct suspend_test *ctx = test->priv;
 
@@ -69,7 +69,7 @@ static int event_at_once(struct intel_iommu *iommu)
  * Everything that the handler needs is set up when the interrupt is requested. If that
  * fails, nothing leaks.
  */
-static void event_is_pending(struct kunit *test)
+static void pending_event(struct kunit *test)
 {
 	struct suspend_test *ctx = test->priv;
 
@@ -82,7 +82,7 @@ static void event_is_pending(struct kunit *test)
 }
 
 /* They have the old values after all of them were lost. */
-static void queue_survives_suspend(struct kunit *test)
+static void queue_after_suspend(struct kunit *test)
 {
 	static const unsigned int regs[] = {
 		DMAR_PQH_REG, DMAR_PQT_REG, DMAR_PQA_REG, DMAR_PECTL_REG,
@@ -143,9 +143,9 @@ static int suspend_test_init(struct kunit *test)
 }
 
 static struct kunit_case suspend_cases[] = {
-	KUNIT_CASE(queue_begins_anew),
-	KUNIT_CASE(event_is_pending),
-	KUNIT_CASE(queue_survives_suspend),
+	KUNIT_CASE(queue_starts_empty),
+	KUNIT_CASE(pending_event),
+	KUNIT_CASE(queue_after_suspend),
 	KUNIT_CASE(without_queue),
 	{}
 };

@@ -102,7 +102,7 @@ static void fake_check(void *data)
 	struct kunit *test = data;
 	struct vtd_fake *fake = test->priv;
 
-	vtd_expect_no_complaint(test, fake->machine);
+	vtd_expect_no_errors(test, fake->machine);
 }
 
 /**
@@ -202,7 +202,7 @@ struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap)
 }
 
 /* A directory with its first table, so that the driver allocates none. */
-static struct pasid_table *fake_pasid_table(struct kunit *test)
+static struct pasid_table *vtd_fake_pasid_table(struct kunit *test)
 {
 	struct pasid_dir_entry *dir = vtd_fake_page(test);
 	struct vtd_fake *fake = test->priv;
@@ -275,7 +275,7 @@ struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bo
 	info->pasid_supported = ecap_pasid(iommu->ecap);
 	info->pasid_enabled = info->pasid_supported;
 	if (sm_supported(iommu))
-		info->pasid_table = fake_pasid_table(test);
+		info->pasid_table = vtd_fake_pasid_table(test);
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS
 	info->debugfs_dentry = ERR_PTR(-ENODEV);	/* show nothing */
 #endif

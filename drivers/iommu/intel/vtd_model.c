@@ -13,7 +13,7 @@
 
 #include "vtd_model_hw.h"
 
-#define MAX_COMPLAINTS	8
+#define MAX_ERRORS	8
 
 static void machine_free(void *data)
 {
@@ -60,13 +60,13 @@ void vtd_machine_between(struct vtd_machine *machine,
 }
 
 /**
- * vtd_complain() - report an error of the software
+ * vtd_report_error() - report an error of the software
  * @machine: the machine
  * @fmt: description
  *
- * Context: any. The test fails by vtd_expect_no_complaint().
+ * Context: any. The test fails by vtd_expect_no_errors().
  */
-void vtd_complain(struct vtd_machine *machine, const char *fmt, ...)
+void vtd_report_error(struct vtd_machine *machine, const char *fmt, ...)
 {
 	struct va_format vaf;
 	va_list args;
@@ -75,22 +75,22 @@ void vtd_complain(struct vtd_machine *machine, const char *fmt, ...)
 	vaf.fmt = fmt;
 	vaf.va = &args;
 	/* Print only the first ones. */
-	if (machine->complaints++ < MAX_COMPLAINTS)
+	if (machine->errors++ < MAX_ERRORS)
 		kunit_err(machine->test, "%pV\n", &vaf);
 	va_end(args);
 }
 
 /**
- * vtd_complaints() - number of complaints since the last call
+ * vtd_errors() - number of errors since the last call
  * @machine: the machine
  *
  * Return: the number.
  */
-unsigned int vtd_complaints(struct vtd_machine *machine)
+unsigned int vtd_errors(struct vtd_machine *machine)
 {
-	unsigned int n = machine->complaints;
+	unsigned int n = machine->errors;
 
-	machine->complaints = 0;
+	machine->errors = 0;
 	return n;
 }
 
@@ -168,7 +168,7 @@ void vtd_model_set_global(struct vtd_model *model, u16 sid)
 	}
 }
 
-static bool has_ats(const struct vtd_model *model, u16 sid)
+static bool vtd_model_has_ats(const struct vtd_model *model, u16 sid)
 {
 	unsigned int i;
 
@@ -199,7 +199,7 @@ void vtd_model_watch(struct vtd_model *model, u16 sid, u32 pasid, u64 addr)
 	}
 
 	if (model->nr_watched == VTD_MAX_WATCHED) {
-		vtd_complain(model->machine, "too many addresses to watch");
+		vtd_report_error(model->machine, "too many addresses to watch");
 		return;
 	}
 
@@ -209,7 +209,7 @@ void vtd_model_watch(struct vtd_model *model, u16 sid, u32 pasid, u64 addr)
 		.pasid = pasid,
 		.addr = addr,
 		.access = VTD_READ,
-		.ats = has_ats(model, sid),
+		.ats = vtd_model_has_ats(model, sid),
 	};
 	vtd_stored(model->machine);
 }
@@ -252,7 +252,7 @@ void vtd_stored(struct vtd_machine *machine)
 	unsigned int i;
 
 	/* Walks through random tables may take too long. */
-	if (machine->complaints >= MAX_COMPLAINTS)
+	if (machine->errors >= MAX_ERRORS)
 		return;
 
 	for (i = 0; i < machine->nr_models; i++)
@@ -298,7 +298,7 @@ void vtd_submitted(struct vtd_machine *machine, const void *iommu,
 	unsigned int i;
 
 	if (!model) {
-		vtd_complain(machine, "descriptors for an IOMMU that is not there");
+		vtd_report_error(machine, "descriptors for an IOMMU that is not there");
 		return;
 	}
 
@@ -439,11 +439,11 @@ void vtd_expect_stale(struct kunit *test, struct vtd_model *model,
 }
 
 /**
- * vtd_expect_no_complaint() - expect that the model has found no error
+ * vtd_expect_no_errors() - expect that the model has found no error
  * @test: the test
  * @machine: the machine
  */
-void vtd_expect_no_complaint(struct kunit *test, struct vtd_machine *machine)
+void vtd_expect_no_errors(struct kunit *test, struct vtd_machine *machine)
 {
-	KUNIT_EXPECT_EQ(test, 0, vtd_complaints(machine));
+	KUNIT_EXPECT_EQ(test, 0, vtd_errors(machine));
 }

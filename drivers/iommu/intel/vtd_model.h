@@ -213,8 +213,8 @@ void vtd_machine_between(struct vtd_machine *machine,
 			 void (*between)(struct vtd_machine *machine, void *data),
 			 void *data);
 __printf(2, 3)
-void vtd_complain(struct vtd_machine *machine, const char *fmt, ...);
-unsigned int vtd_complaints(struct vtd_machine *machine);
+void vtd_report_error(struct vtd_machine *machine, const char *fmt, ...);
+unsigned int vtd_errors(struct vtd_machine *machine);
 
 /* IOMMUs, their devices, and addresses that the devices keep on using */
 struct vtd_model *vtd_model_add(struct vtd_machine *machine, const void *iommu,
@@ -244,6 +244,6 @@ void vtd_expect_gone(struct kunit *test, struct vtd_model *model,
 		     const struct vtd_request *req);
 void vtd_expect_stale(struct kunit *test, struct vtd_model *model,
 		      const struct vtd_request *req, u64 hpa);
-void vtd_expect_no_complaint(struct kunit *test, struct vtd_machine *machine);
+void vtd_expect_no_errors(struct kunit *test, struct vtd_machine *machine);
 
 #endif /* _INTEL_IOMMU_VTD_MODEL_H */

@@ -25,7 +25,7 @@ void vtd_cache_insert(struct vtd_model *model, const struct vtd_item *item)
 	}
 
 	if (items->nr == VTD_MAX_ITEMS) {
-		vtd_complain(model->machine, "the model's caches are full");
+		vtd_report_error(model->machine, "the model's caches are full");
 		return;
 	}
 

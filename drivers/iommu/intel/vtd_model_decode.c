@@ -363,7 +363,7 @@ static u64 entry_beyond_haw(const struct vtd_hw *hw)
 #define FIRST_EXTENDED_ACCESSED	BIT_ULL(10)
 #define FIRST_NO_EXECUTE	BIT_ULL(63)
 
-static u64 first_reserved(const struct vtd_hw *hw, unsigned int level, bool large)
+static u64 vtd_decode_first_reserved(const struct vtd_hw *hw, unsigned int level, bool large)
 {
 	u64 reserved = entry_beyond_haw(hw);
 
@@ -395,7 +395,7 @@ enum vtd_fault vtd_decode_first(const struct vtd_hw *hw,
 
 	if (!(qw & PRESENT))
 		return VTD_FIRST_PRESENT;
-	if (qw & first_reserved(hw, level, large))
+	if (qw & vtd_decode_first_reserved(hw, level, large))
 		return VTD_FIRST_RESERVED;
 
 	*entry = (struct vtd_entry) {
@@ -425,7 +425,7 @@ enum vtd_fault vtd_decode_first(const struct vtd_hw *hw,
 #define SECOND_DIRTY		BIT_ULL(9)
 #define SECOND_SNOOP		BIT_ULL(11)
 
-static u64 second_reserved(const struct vtd_hw *hw, unsigned int level, bool large)
+static u64 vtd_decode_second_reserved(const struct vtd_hw *hw, unsigned int level, bool large)
 {
 	u64 reserved = entry_beyond_haw(hw);
 
@@ -460,7 +460,7 @@ enum vtd_fault vtd_decode_second(const struct vtd_hw *hw,
 
 	if (!(qw & (SECOND_READ | SECOND_WRITE)))
 		return VTD_SECOND_RIGHTS;
-	if (qw & second_reserved(hw, level, large))
+	if (qw & vtd_decode_second_reserved(hw, level, large))
 		return VTD_SECOND_RESERVED;
 
 	*entry = (struct vtd_entry) {

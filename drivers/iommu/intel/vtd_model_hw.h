@@ -188,7 +188,7 @@ struct vtd_machine {
 	struct xarray written_back;	/* pages as they are in memory, by frame */
 	struct vtd_model *models[VTD_MAX_MODELS];
 	unsigned int nr_models;
-	unsigned int complaints;
+	unsigned int errors;
 
 	void (*between)(struct vtd_machine *machine, void *data);
 	void *between_data;

@@ -407,6 +407,6 @@ void vtd_execute(struct vtd_model *model, const u64 *desc)
 	}
 
 	if (inval.wrong)
-		vtd_complain(model->machine, "descriptor %#llx %#llx %#llx %#llx: %s",
-			     desc[0], desc[1], desc[2], desc[3], inval.wrong);
+		vtd_report_error(model->machine, "descriptor %#llx %#llx %#llx %#llx: %s",
+				 desc[0], desc[1], desc[2], desc[3], inval.wrong);
 }

@@ -304,7 +304,7 @@ static struct world *build(struct kunit *test, unsigned int type, u64 cap, u64 e
 	return w;
 }
 
-static struct vtd_request request(u64 addr)
+static struct vtd_request model_request(u64 addr)
 {
 	return (struct vtd_request) {
 		.sid = SID,
@@ -314,9 +314,9 @@ static struct vtd_request request(u64 addr)
 	};
 }
 
-static void expect_page(struct kunit *test, struct world *w, u64 addr, u64 page)
+static void model_expect_page(struct kunit *test, struct world *w, u64 addr, u64 page)
 {
-	struct vtd_request req = request(addr);
+	struct vtd_request req = model_request(addr);
 	bool ats = !is_legacy(w->type) || w->type == LEGACY_ATS;
 
 	if (!is_legacy(w->type))
@@ -370,23 +370,23 @@ static void vtd_model_translates(struct kunit *test)
 	struct world *w = build_type(test);
 	struct vtd_request req;
 
-	expect_page(test, w, ADDR, PAGE);
-	expect_page(test, w, ADDR + 0x123, PAGE + 0x123);
-	expect_page(test, w, ADDR_2M + 0x12345, PAGE_2M + 0x12345);
-	expect_page(test, w, ADDR_1G + 0x1234567, PAGE_1G + 0x1234567);
-	req = request(ADDR_NONE);
+	model_expect_page(test, w, ADDR, PAGE);
+	model_expect_page(test, w, ADDR + 0x123, PAGE + 0x123);
+	model_expect_page(test, w, ADDR_2M + 0x12345, PAGE_2M + 0x12345);
+	model_expect_page(test, w, ADDR_1G + 0x1234567, PAGE_1G + 0x1234567);
+	req = model_request(ADDR_NONE);
 	if (is_legacy(w->type))
 		req.pasid = VTD_NO_PASID;
 	vtd_expect_gone(test, w->model, &req);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 }
 
 static void passes_through(struct kunit *test, unsigned int type, enum vtd_fault beyond)
 {
 	struct world *w = build(test, type, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(BIT_ULL(HAW) - 1);
+	struct vtd_request req = model_request(BIT_ULL(HAW) - 1);
 
-	expect_page(test, w, ADDR + 5, ADDR + 5);
+	model_expect_page(test, w, ADDR + 5, ADDR + 5);
 	if (is_legacy(type))
 		req.pasid = VTD_NO_PASID;
 	vtd_expect_page(test, w->model, &req, BIT_ULL(HAW) - 1);
@@ -394,7 +394,7 @@ static void passes_through(struct kunit *test, unsigned int type, enum vtd_fault
 	vtd_expect_fault(test, w->model, &req, beyond);
 }
 
-static void vtd_model_passes_through(struct kunit *test)
+static void vtd_model_pass_through(struct kunit *test)
 {
 	passes_through(test, PASS, VTD_BEYOND);
 	passes_through(test, LEGACY_PASS, VTD_LEGACY_BEYOND);
@@ -732,10 +732,10 @@ static void vtd_model_checks(struct kunit *test)
 }
 
 /* FPD in any entry of the path keeps a fault from being reported. */
-static void vtd_model_silent(struct kunit *test)
+static void vtd_model_fault_disabled(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	struct vtd_answers answers;
 
 	*w->slot[PASID_0] &= ~1ULL;
@@ -756,7 +756,7 @@ static void vtd_model_silent(struct kunit *test)
 static void vtd_model_write_protect(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 
 	req.access |= VTD_PRIV;
 	*w->slot[PASID_2] |= 1;			/* SRE */
@@ -773,7 +773,7 @@ static void vtd_model_write_protect(struct kunit *test)
 static void vtd_model_accessed(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 
 	*w->slot[FS1] &= ~0x60ULL;
 	*w->slot[FS3] &= ~0x20ULL;
@@ -799,7 +799,7 @@ static void vtd_model_accessed(struct kunit *test)
 static void vtd_model_accessed_no_snoop(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	struct vtd_answers answers;
 	unsigned int i;
 
@@ -1005,7 +1005,7 @@ KUNIT_ARRAY_PARAM_DESC(cached, cached, name);
 
 static struct vtd_request cached_request(const struct cached *c)
 {
-	struct vtd_request req = request(c->addr ?: ADDR);
+	struct vtd_request req = model_request(c->addr ?: ADDR);
 
 	req.access = VTD_READ;
 	req.ats = c->ats;
@@ -1038,7 +1038,7 @@ static u64 make_stale(struct kunit *test, struct world *w, const struct cached *
 	return page;
 }
 
-static void vtd_model_keeps(struct kunit *test)
+static void vtd_model_caches(struct kunit *test)
 {
 	const struct cached *c = test->param_value;
 	struct vtd_request req = cached_request(c);
@@ -1051,11 +1051,11 @@ static void vtd_model_keeps(struct kunit *test)
 		vtd_submitted(w->machine, w, c->misses[i], 1);
 		vtd_expect_stale(test, w->model, &req, page);
 	}
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 }
 
 /* Each cover is sufficient, together with clearing the other caches. */
-static void vtd_model_forgets(struct kunit *test)
+static void vtd_model_invalidates(struct kunit *test)
 {
 	const struct cached *c = test->param_value;
 	struct vtd_request req = cached_request(c);
@@ -1072,7 +1072,7 @@ static void vtd_model_forgets(struct kunit *test)
 			vtd_submitted(w->machine, w, c->misses[j], 1);
 		vtd_submitted(w->machine, w, c->covers[i], 1);
 		vtd_expect_gone(test, w->model, &req);
-		vtd_expect_no_complaint(test, w->machine);
+		vtd_expect_no_errors(test, w->machine);
 		vtd_model_unwatch(w->model);
 	}
 	KUNIT_EXPECT_GT(test, i, 0);
@@ -1082,7 +1082,7 @@ static void vtd_model_forgets(struct kunit *test)
 static void vtd_model_old_or_new(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	u64 new = PAGE ^ SZ_64K;
 
 	vtd_expect_page(test, w->model, &req, PAGE);
@@ -1097,7 +1097,7 @@ static void vtd_model_old_or_new(struct kunit *test)
 static void vtd_model_domain_id_shared(struct kunit *test)
 {
 	struct world *w = build(test, SECOND, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 
 	*w->slot[PASID_1] ^= DID ^ RID_DID;
 	vtd_expect_page(test, w->model, &req, PAGE);
@@ -1135,7 +1135,7 @@ KUNIT_ARRAY_PARAM_DESC(cm, cm_cases, name);
 static void vtd_model_caching_mode(struct kunit *test)
 {
 	const struct cm_case *c = test->param_value;
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	struct vtd_answers answers;
 	struct world *w;
 
@@ -1151,7 +1151,7 @@ static void vtd_model_caching_mode(struct kunit *test)
 	if (c->cached)
 		vtd_submitted(w->machine, w, c->covers, 1);
 	vtd_expect_page(test, w->model, &req, PAGE);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 
 	/* without, nothing is remembered */
 	w = build(test, c->type, CAP_FULL, ECAP_FULL);
@@ -1240,12 +1240,12 @@ static void vtd_model_wrong_descriptors(struct kunit *test)
 	/* in any place */
 	memcpy(&both[4], c->desc, sizeof(c->desc));
 	vtd_submitted(w->machine, w, both, 2);
-	KUNIT_EXPECT_EQ(test, 1, vtd_complaints(w->machine));
+	KUNIT_EXPECT_EQ(test, 1, vtd_errors(w->machine));
 	vtd_submitted(w->machine, w, both, 1);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 
 	vtd_submitted(w->machine, test, both, 1);
-	KUNIT_EXPECT_EQ(test, 1, vtd_complaints(w->machine));
+	KUNIT_EXPECT_EQ(test, 1, vtd_errors(w->machine));
 }
 
 /* Memory */
@@ -1262,7 +1262,7 @@ static void write_all_back(struct world *w)
 static void vtd_model_not_coherent(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL & ~ECAP_C);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	struct vtd_answers answers;
 
 	/* never written back: may be garbage, at every step */
@@ -1287,7 +1287,7 @@ static void vtd_model_not_coherent(struct kunit *test)
 static void vtd_model_page_walk_snoop(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	struct vtd_answers answers;
 
 	*w->slot[PASID_1] &= ~BIT_ULL(23);
@@ -1307,10 +1307,10 @@ static void vtd_model_page_walk_snoop(struct kunit *test)
 }
 
 /* Lines are written back as a whole, and no others with them. */
-static void vtd_model_lines(struct kunit *test)
+static void vtd_model_cache_lines(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL & ~ECAP_C);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 
 	write_all_back(w);
 	*w->slot[PASID_0] |= BIT(5);		/* reserved */
@@ -1325,7 +1325,7 @@ static void vtd_model_lines(struct kunit *test)
 static void vtd_model_freed_table(struct kunit *test)
 {
 	struct world *w = build(test, SECOND, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	struct vtd_answers answers;
 	u64 *table;
 
@@ -1334,33 +1334,33 @@ static void vtd_model_freed_table(struct kunit *test)
 	*w->slot[SS2] = 0;
 	req.addr += SZ_4K;
 	vtd_ask(w->model, &req, &answers);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 
 	free_page_of(w, table);
 	vtd_ask(w->model, &req, &answers);
-	KUNIT_EXPECT_LT(test, 0, vtd_complaints(w->machine));
+	KUNIT_EXPECT_LT(test, 0, vtd_errors(w->machine));
 	vtd_submitted(w->machine, w, (u64[4])TLB_GLOBAL, 1);
 	vtd_expect_gone(test, w->model, &req);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 }
 
 /* What software must not do in legacy mode */
 
 static struct vtd_request legacy_request(void)
 {
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 
 	req.pasid = VTD_NO_PASID;
 	return req;
 }
 
-static void expect_complaint(struct kunit *test, struct world *w,
-			     const struct vtd_request *req)
+static void expect_error(struct kunit *test, struct world *w,
+			 const struct vtd_request *req)
 {
 	struct vtd_answers answers;
 
 	vtd_ask(w->model, req, &answers);
-	KUNIT_EXPECT_LT(test, 0, vtd_complaints(w->machine));
+	KUNIT_EXPECT_LT(test, 0, vtd_errors(w->machine));
 }
 
 /* A present context entry changes to another one: invalidate the old one first. */
@@ -1372,7 +1372,7 @@ static void vtd_model_legacy_context_changes(struct kunit *test)
 
 	vtd_expect_page(test, w->model, &req, PAGE);
 	*w->slot[CONTEXT] = was | 1 << 2;
-	expect_complaint(test, w, &req);
+	expect_error(test, w, &req);
 
 	w = build(test, LEGACY, CAP_FULL, ECAP_FULL);
 	was = *w->slot[CONTEXT];
@@ -1382,7 +1382,7 @@ static void vtd_model_legacy_context_changes(struct kunit *test)
 	vtd_submitted(w->machine, w, (u64[4])LCC_DEVICE(DID, SID), 1);
 	*w->slot[CONTEXT] = was | 1 << 2;
 	vtd_expect_page(test, w->model, &req, PAGE);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 }
 
 /* The same domain ID with another table, while the first one's pages are cached */
@@ -1395,17 +1395,17 @@ static void vtd_model_legacy_domain_id(struct kunit *test)
 	vtd_expect_page(test, w->model, &req, PAGE);
 	*w->slot[CONTEXT] &= ~1ULL;
 	vtd_submitted(w->machine, w, (u64[4])LCC_DEVICE(DID, SID), 1);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 	*w->slot[CONTEXT] = other | 1;
-	expect_complaint(test, w, &req);
+	expect_error(test, w, &req);
 
 	/* one of pages leaves the table of tables there */
 	vtd_submitted(w->machine, w, (u64[4])TLB_PAGES(DID, ADDR | IH), 1);
-	expect_complaint(test, w, &req);
+	expect_error(test, w, &req);
 	vtd_submitted(w->machine, w, (u64[4])TLB_DOMAIN(DID), 1);
-	vtd_complaints(w->machine);
+	vtd_errors(w->machine);
 	vtd_expect_fault(test, w->model, &req, VTD_LEGACY_WRITE);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 }
 
 /* With caching mode, domain ID 0 is hardware's. */
@@ -1416,11 +1416,11 @@ static void vtd_model_legacy_domain_id_0(struct kunit *test)
 
 	*w->slot[CONTEXT_HI] &= ~0xff00ULL;
 	vtd_expect_page(test, w->model, &req, PAGE);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 
 	w = build(test, LEGACY, CAP_FULL | CAP_CM, ECAP_FULL);
 	*w->slot[CONTEXT_HI] &= ~0xff00ULL;
-	expect_complaint(test, w, &req);
+	expect_error(test, w, &req);
 }
 
 /* Pages freed below a context entry, and without coherency */
@@ -1435,11 +1435,11 @@ static void vtd_model_legacy_memory(struct kunit *test)
 	table = phys_to_virt(*w->slot[SS2] & PAGE_MASK);
 	*w->slot[SS2] = 0;
 	free_page_of(w, table);
-	expect_complaint(test, w, &req);
+	expect_error(test, w, &req);
 	vtd_submitted(w->machine, w, (u64[4])TLB_DOMAIN(DID), 1);
-	vtd_complaints(w->machine);
+	vtd_errors(w->machine);
 	vtd_expect_gone(test, w->model, &req);
-	vtd_expect_no_complaint(test, w->machine);
+	vtd_expect_no_errors(test, w->machine);
 
 	w = build(test, LEGACY, CAP_FULL, ECAP_FULL & ~ECAP_C);
 	write_all_back(w);
@@ -1467,7 +1467,7 @@ struct seen {
 
 static void look(struct vtd_machine *machine, void *data)
 {
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	struct vtd_answers answers;
 	struct seen *seen = data;
 	unsigned int i;
@@ -1481,7 +1481,7 @@ static void look(struct vtd_machine *machine, void *data)
 static void vtd_model_between_stores(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
-	struct vtd_request req = request(ADDR);
+	struct vtd_request req = model_request(ADDR);
 	struct seen seen = { w };
 	u64 entry = *w->slot[PASID_0];
 
@@ -1512,21 +1512,21 @@ static int vtd_model_test_init(struct kunit *test)
 
 static struct kunit_case vtd_model_test_cases[] = {
 	KUNIT_CASE_PARAM(vtd_model_translates, type_gen_params),
-	KUNIT_CASE(vtd_model_passes_through),
+	KUNIT_CASE(vtd_model_pass_through),
 	KUNIT_CASE_PARAM(vtd_model_checks, check_gen_params),
-	KUNIT_CASE(vtd_model_silent),
+	KUNIT_CASE(vtd_model_fault_disabled),
 	KUNIT_CASE(vtd_model_write_protect),
 	KUNIT_CASE(vtd_model_accessed),
 	KUNIT_CASE(vtd_model_accessed_no_snoop),
-	KUNIT_CASE_PARAM(vtd_model_keeps, cached_gen_params),
-	KUNIT_CASE_PARAM(vtd_model_forgets, cached_gen_params),
+	KUNIT_CASE_PARAM(vtd_model_caches, cached_gen_params),
+	KUNIT_CASE_PARAM(vtd_model_invalidates, cached_gen_params),
 	KUNIT_CASE(vtd_model_old_or_new),
 	KUNIT_CASE(vtd_model_domain_id_shared),
 	KUNIT_CASE_PARAM(vtd_model_caching_mode, cm_gen_params),
 	KUNIT_CASE_PARAM(vtd_model_wrong_descriptors, wrong_gen_params),
 	KUNIT_CASE(vtd_model_not_coherent),
 	KUNIT_CASE(vtd_model_page_walk_snoop),
-	KUNIT_CASE(vtd_model_lines),
+	KUNIT_CASE(vtd_model_cache_lines),
 	KUNIT_CASE(vtd_model_freed_table),
 	KUNIT_CASE(vtd_model_legacy_context_changes),
 	KUNIT_CASE(vtd_model_legacy_domain_id),

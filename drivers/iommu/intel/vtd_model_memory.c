@@ -140,7 +140,7 @@ void vtd_memory_write_back(struct vtd_machine *machine, const void *addr,
 		struct page_image *image = image_of(machine, from);
 
 		if (!image) {
-			vtd_complain(machine, "no memory for a copy of memory");
+			vtd_report_error(machine, "no memory for a copy of memory");
 			return;
 		}
 

@@ -47,7 +47,7 @@ static void add_answer(struct walk *walk, const struct vtd_answer *answer)
 	}
 
 	if (answers->nr == VTD_MAX_ANSWERS)
-		vtd_complain(walk->model->machine, "more answers than expected");
+		vtd_report_error(walk->model->machine, "more answers than expected");
 	else
 		answers->answer[answers->nr++] = *answer;
 }
@@ -182,7 +182,7 @@ static void cache_page(struct walk *walk, enum vtd_cache cache, u64 hpa, u64 siz
 	remember(walk, &item);
 }
 
-static void found(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned long rights)
+static void vtd_walk_found(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned long rights)
 {
 	cache_page(walk, VTD_IOTLB, hpa, size, rights);
 	if (size > PAGE_BYTES)
@@ -256,8 +256,8 @@ struct second_pages {
 	struct second_page page[VTD_MAX_ANSWERS];
 };
 
-static void add_second(struct walk *walk, struct second_pages *pages,
-		       const struct second_page *page)
+static void vtd_walk_add_second(struct walk *walk, struct second_pages *pages,
+				const struct second_page *page)
 {
 	unsigned int i;
 
@@ -270,7 +270,7 @@ static void add_second(struct walk *walk, struct second_pages *pages,
 	}
 
 	if (pages->nr == ARRAY_SIZE(pages->page))
-		vtd_complain(walk->model->machine, "more pages than expected");
+		vtd_report_error(walk->model->machine, "more pages than expected");
 	else
 		pages->page[pages->nr++] = *page;
 }
@@ -278,7 +278,7 @@ static void add_second(struct walk *walk, struct second_pages *pages,
 static void second_refuse(struct walk *walk, struct second_pages *pages,
 			  enum vtd_fault fault)
 {
-	add_second(walk, pages, &(struct second_page) { .fault = fault });
+	vtd_walk_add_second(walk, pages, &(struct second_page) { .fault = fault });
 }
 
 /* A slot of a first- or second-stage table */
@@ -288,13 +288,13 @@ static void read_slot(struct walk *walk, u64 at, struct vtd_read *read)
 
 	read->nr = 0;
 	if (vtd_memory_is_free(at))
-		vtd_complain(machine, "hardware walks a table that was freed, at %llx", at);
+		vtd_report_error(machine, "hardware walks a table that was freed, at %llx", at);
 	else
 		vtd_memory_read(machine, at, 1, walk->entry.snoop, read);
 }
 
-static void second_table(struct walk *walk, u64 addr, u64 table, unsigned int level,
-			 unsigned long rights, struct second_pages *pages);
+static void vtd_walk_second_table(struct walk *walk, u64 addr, u64 table, unsigned int level,
+				  unsigned long rights, struct second_pages *pages);
 
 static void second_next(struct walk *walk, u64 addr, u64 table, unsigned int level,
 			unsigned long rights, struct second_pages *pages)
@@ -313,7 +313,7 @@ static void second_next(struct walk *walk, u64 addr, u64 table, unsigned int lev
 	};
 
 	remember(walk, &item);
-	second_table(walk, addr, table, level, rights, pages);
+	vtd_walk_second_table(walk, addr, table, level, rights, pages);
 }
 
 static void second_entry(struct walk *walk, u64 addr, u64 at, u64 qw,
@@ -341,15 +341,15 @@ static void second_entry(struct walk *walk, u64 addr, u64 at, u64 qw,
 	}
 
 	offset = addr & (vtd_reach(level) - 1);
-	add_second(walk, pages, &(struct second_page) {
+	vtd_walk_add_second(walk, pages, &(struct second_page) {
 		.hpa = entry.addr + offset,
 		.size = vtd_reach(level),
 		.rights = rights,
 	});
 }
 
-static void second_table(struct walk *walk, u64 addr, u64 table, unsigned int level,
-			 unsigned long rights, struct second_pages *pages)
+static void vtd_walk_second_table(struct walk *walk, u64 addr, u64 table, unsigned int level,
+				  unsigned long rights, struct second_pages *pages)
 {
 	u64 at = table + 8 * table_index(addr, level);
 	struct vtd_read read;
@@ -370,13 +370,13 @@ static void second_stage(struct walk *walk, u64 addr, struct second_pages *pages
 	unsigned int at = 0;
 
 	pages->nr = 0;
-	second_table(walk, addr, walk->entry.second, walk->entry.second_levels,
-		     VTD_RIGHTS_ALL, pages);
+	vtd_walk_second_table(walk, addr, walk->entry.second, walk->entry.second_levels,
+			      VTD_RIGHTS_ALL, pages);
 	while ((item = recall(walk, VTD_SECOND_TABLES, &at))) {
 		if (item->did == walk->entry.did &&
 		    item->first <= addr && addr <= item->last)
-			second_table(walk, addr, item->addr, item->level,
-				     item->rights, pages);
+			vtd_walk_second_table(walk, addr, item->addr, item->level,
+					      item->rights, pages);
 	}
 }
 
@@ -406,13 +406,13 @@ static void walk_second(struct walk *walk)
 		if (page->fault)
 			not_found(walk, page->fault, 0);
 		else
-			found(walk, page->hpa, 0, page->size, page->rights);
+			vtd_walk_found(walk, page->hpa, 0, page->size, page->rights);
 	}
 }
 
 /* The first stage, section 3.6, and nested translation, section 3.8 */
 
-static bool nested(const struct walk *walk)
+static bool vtd_walk_nested(const struct walk *walk)
 {
 	return walk->entry.pgtt == VTD_PGTT_NESTED;
 }
@@ -430,8 +430,8 @@ static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long righ
 	struct second_pages pages;
 	unsigned int i;
 
-	if (!nested(walk)) {
-		found(walk, addr, 0, size, rights);
+	if (!vtd_walk_nested(walk)) {
+		vtd_walk_found(walk, addr, 0, size, rights);
 		return;
 	}
 	if (fault)
@@ -447,8 +447,8 @@ static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long righ
 		struct second_page *page = &pages.page[i];
 
 		if (!page->fault)
-			found(walk, page->hpa, addr, min(size, page->size),
-			      rights & page->rights);
+			vtd_walk_found(walk, page->hpa, addr, min(size, page->size),
+				       rights & page->rights);
 		else if (!fault)
 			not_found(walk, page->fault, addr);
 	}
@@ -495,7 +495,7 @@ static void first_next(struct walk *walk, u64 addr, unsigned int level,
 	struct second_pages pages;
 	unsigned int i;
 
-	if (!nested(walk)) {
+	if (!vtd_walk_nested(walk)) {
 		if (level == walk->entry.first_levels)
 			first_table(walk, addr, 0, level, rights);
 		else
@@ -531,7 +531,7 @@ static bool first_accessed(struct walk *walk, u64 at, u64 gpa,
 {
 	if (entry->leaf && check_first(walk, rights & entry->rights))
 		return true;
-	if (nested(walk) && walk->entry.snoop && !(rights & VTD_RIGHT_MARK) &&
+	if (vtd_walk_nested(walk) && walk->entry.snoop && !(rights & VTD_RIGHT_MARK) &&
 	    to_be_set(walk, entry)) {
 		refuse_at(walk, VTD_FIRST_WRITE, gpa);
 		return false;
@@ -619,7 +619,7 @@ static void walk_pass(struct walk *walk)
 	if (vtd_beyond(walk->req->addr, width))
 		refuse(walk, VTD_BEYOND);
 	else
-		found(walk, walk->req->addr, 0, PAGE_BYTES, VTD_RIGHTS_ALL);
+		vtd_walk_found(walk, walk->req->addr, 0, PAGE_BYTES, VTD_RIGHTS_ALL);
 }
 
 /* The IOTLB is looked up by what the PASID entry says: section 6.2.4. */
@@ -666,7 +666,7 @@ static void walk_iotlb(struct walk *walk)
 static void walk_pasid(struct walk *walk, const u64 *qw)
 {
 	enum vtd_fault fault = vtd_decode_pasid(&walk->model->hw, qw, &walk->entry);
-	bool first = walk->entry.pgtt == VTD_PGTT_FIRST || nested(walk);
+	bool first = walk->entry.pgtt == VTD_PGTT_FIRST || vtd_walk_nested(walk);
 	bool silent = walk->silent;
 
 	walk->silent |= walk->entry.silent;
@@ -814,16 +814,16 @@ static void check_domain_id(struct walk *walk)
 	unsigned int i, at;
 
 	if (caching_mode(walk->model) && !walk->entry.did)
-		vtd_complain(machine, "domain ID 0 is not software's with caching mode");
+		vtd_report_error(machine, "domain ID 0 is not software's with caching mode");
 
 	for (i = 0; i < ARRAY_SIZE(caches); i++) {
 		at = 0;
 		while ((item = recall(walk, caches[i], &at))) {
 			if (item->did != walk->entry.did || item->root == walk->root)
 				continue;
-			vtd_complain(machine,
-				     "domain ID %u is used again, but cached with another table",
-				     item->did);
+			vtd_report_error(machine,
+					 "domain ID %u is used again, but cached with another table",
+					 item->did);
 			return;
 		}
 	}
@@ -898,9 +898,9 @@ static void check_context_change(struct walk *walk, const struct vtd_item *new)
 	while ((item = recall(walk, VTD_CONTEXT_CACHE, &at))) {
 		if (item->sid == new->sid && !item->fault &&
 		    memcmp(item->qw, new->qw, sizeof(item->qw)))
-			vtd_complain(walk->model->machine,
-				     "the context entry of %#x changes while another is cached",
-				     item->sid);
+			vtd_report_error(walk->model->machine,
+					 "the context entry of %#x changes while another is cached",
+					 item->sid);
 	}
 }
 

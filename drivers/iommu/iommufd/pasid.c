@@ -43,16 +43,16 @@ int iommufd_hwpt_pasid_compat(struct iommufd_group *igroup, ioasid_t pasid,
 }
 
 static struct iommufd_attach_handle *
-pasid_attach_handle(struct iommufd_group *igroup, ioasid_t pasid)
+iommufd_pasid_handle(struct iommufd_group *igroup, ioasid_t pasid)
 {
 	return to_iommufd_handle(iommu_attach_handle_get(igroup->group, pasid,
 							 0));
 }
 
 /* Attach a PASID of the group that has no hwpt yet, for @devices. */
-static int pasid_attach_group(struct iommufd_device *idev, ioasid_t pasid,
-			      struct iommufd_hw_pagetable *hwpt,
-			      struct xarray *devices)
+static int iommufd_pasid_attach_group(struct iommufd_device *idev, ioasid_t pasid,
+				      struct iommufd_hw_pagetable *hwpt,
+				      struct xarray *devices)
 {
 	struct iommufd_attach_handle *handle;
 	int rc;
@@ -73,20 +73,20 @@ static int pasid_attach_group(struct iommufd_device *idev, ioasid_t pasid,
 	return rc;
 }
 
-static void pasid_detach_group(struct iommufd_device *idev, ioasid_t pasid,
-			       struct iommufd_hw_pagetable *hwpt)
+static void iommufd_pasid_detach_group(struct iommufd_device *idev, ioasid_t pasid,
+				       struct iommufd_hw_pagetable *hwpt)
 {
 	struct iommufd_attach_handle *handle;
 
-	handle = pasid_attach_handle(idev->igroup, pasid);
+	handle = iommufd_pasid_handle(idev->igroup, pasid);
 	iommu_detach_device_pasid(hwpt->domain, idev->dev, pasid);
 	/* No page request gets the handle any more */
 	iommufd_auto_response_faults(hwpt, handle, NULL);
 	kfree(handle);
 }
 
-static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
-			struct iommufd_hw_pagetable *hwpt)
+static int iommufd_pasid_attach_device(struct iommufd_device *idev, ioasid_t pasid,
+				       struct iommufd_hw_pagetable *hwpt)
 {
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_pasid_attach *attach;
@@ -129,7 +129,7 @@ static int pasid_attach(struct iommufd_device *idev, ioasid_t pasid,
 		goto out_iopf;
 
 	if (first) {
-		rc = pasid_attach_group(idev, pasid, hwpt, &attach->devices);
+		rc = iommufd_pasid_attach_group(idev, pasid, hwpt, &attach->devices);
 		if (rc)
 			goto out_erase;
 		/* Reserved above, so it cannot fail */
@@ -159,8 +159,8 @@ out_unlock:
 	return rc;
 }
 
-static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
-			 struct iommufd_hw_pagetable *hwpt)
+static int iommufd_pasid_replace_device(struct iommufd_device *idev, ioasid_t pasid,
+					struct iommufd_hw_pagetable *hwpt)
 {
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_attach_handle *handle, *old_handle;
@@ -197,7 +197,7 @@ static int pasid_replace(struct iommufd_device *idev, ioasid_t pasid,
 	if (rc)
 		goto out_free;
 
-	old_handle = pasid_attach_handle(igroup, pasid);
+	old_handle = iommufd_pasid_handle(igroup, pasid);
 	handle->devices = &attach->devices;
 	rc = iommu_replace_device_pasid(hwpt->domain, idev->dev, pasid,
 					&handle->handle);
@@ -227,7 +227,7 @@ out_unlock:
 	return rc;
 }
 
-static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
+static void iommufd_pasid_detach_device(struct iommufd_device *idev, ioasid_t pasid)
 {
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_pasid_attach *attach;
@@ -242,13 +242,13 @@ static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
 
 	hwpt = attach->hwpt;
 	if (xa_empty(&attach->devices)) {
-		pasid_detach_group(idev, pasid, hwpt);
+		iommufd_pasid_detach_group(idev, pasid, hwpt);
 		xa_erase(&igroup->pasid_attach, pasid);
 		xa_destroy(&attach->devices);
 		kfree(attach);
 	} else {
 		iommufd_auto_response_faults(hwpt,
-					     pasid_attach_handle(igroup, pasid),
+					     iommufd_pasid_handle(igroup, pasid),
 					     idev);
 	}
 	if (hwpt_wants_faults(hwpt))
@@ -262,8 +262,8 @@ static void pasid_detach(struct iommufd_device *idev, ioasid_t pasid)
 typedef int (*pasid_change_fn)(struct iommufd_device *idev, ioasid_t pasid,
 			       struct iommufd_hw_pagetable *hwpt);
 
-static int pasid_change_pt(struct iommufd_device *idev, ioasid_t pasid,
-			   u32 pt_id, pasid_change_fn change)
+static int iommufd_pasid_change_pt(struct iommufd_device *idev, ioasid_t pasid,
+				   u32 pt_id, pasid_change_fn change)
 {
 	struct iommufd_object *obj;
 	int rc = -EINVAL;
@@ -309,7 +309,7 @@ int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid,
 	if (pasid == IOMMU_NO_PASID)
 		return iommufd_rid_attach(idev, pt_id);
 
-	rc = pasid_change_pt(idev, pasid, *pt_id, pasid_attach);
+	rc = iommufd_pasid_change_pt(idev, pasid, *pt_id, iommufd_pasid_attach_device);
 	if (!rc)
 		/* Pairs with iommufd_device_detach() */
 		refcount_inc(&idev->obj.users);
@@ -335,7 +335,7 @@ int iommufd_device_replace(struct iommufd_device *idev, ioasid_t pasid,
 	if (pasid == IOMMU_NO_PASID)
 		return iommufd_rid_replace(idev, pt_id);
 
-	return pasid_change_pt(idev, pasid, *pt_id, pasid_replace);
+	return iommufd_pasid_change_pt(idev, pasid, *pt_id, iommufd_pasid_replace_device);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_device_replace, IOMMUFD);
 
@@ -351,6 +351,6 @@ void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 	if (pasid == IOMMU_NO_PASID)
 		iommufd_rid_detach(idev);
 	else
-		pasid_detach(idev, pasid);
+		iommufd_pasid_detach_device(idev, pasid);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_device_detach, IOMMUFD);

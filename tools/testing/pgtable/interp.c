@@ -1312,13 +1312,13 @@ static void do_bad_other(void)
 	expect_create(-ENOMEM, 4, SZ_4K, 2);
 }
 
-static void do_judge(void)
+static void do_check(void)
 {
 	resume_all();
 	shim_rcu_barrier();
 	check_touched();
 	check_cached(0, t.last);
-	judge(&t.model);
+	model_check(&t.model);
 }
 
 /* Only an empty address space has its tables freed, and then all but the root. */
@@ -1341,7 +1341,7 @@ static void do_free_empty_tables(void)
 	BUG_ON(!t.forgotten);
 	shim_rcu_barrier();
 	BUG_ON(shim_pages() != 1);
-	judge(&t.model);
+	model_check(&t.model);
 }
 
 /* There is just as much memory as there may be. */
@@ -1433,7 +1433,7 @@ static void operation(void)
 		else if (op.flags || (!t.preempt && t.ops % 64))
 			resume_all();
 		else
-			do_judge();
+			do_check();
 		break;
 	default: /* only as variants of others */
 		break;
@@ -1497,7 +1497,7 @@ static void run_bytes(const u8 *bytes, size_t size)
 	begin();
 	while (t.bytes < t.end)
 		operation();
-	do_judge();
+	do_check();
 	check_bound();
 
 	vtd_pt_destroy(t.pt);

@@ -148,7 +148,7 @@ void model_init(struct model *m, struct vtd_pt *pt, bool lazy)
 	};
 }
 
-/* The judge */
+/* Compare the table with the model */
 
 struct tally {
 	struct spec_visitor visitor;
@@ -229,8 +229,8 @@ static void see_illegal(struct spec_visitor *v, u64 iova,
 	    walk->entry, iova, walk->fault);
 }
 
-/* Nobody is changing anything: everything must agree with everything. */
-void judge(struct model *m)
+/* Compare table, counters and model, while nothing changes. */
+void model_check(struct model *m)
 {
 	static unsigned int round;
 	struct tally t = {

@@ -62,6 +62,6 @@ struct extent *model_isolate(struct model *m, u64 iova);
 
 void memory_sync(void *addr, size_t size);
 u64 *hw_entry(struct model *m, u64 addr);
-void judge(struct model *m);
+void model_check(struct model *m);
 
 #endif /* _FLPT_MODEL_H */

@@ -293,7 +293,7 @@ struct page {
 	unsigned int refs;
 	enum shim_state state;
 	gfp_t gfp;
-	unsigned int reached;	/* by the judge, in its present round */
+	unsigned int reached;	/* by model_check(): number of the last scan that reached it */
 };
 
 /* Bit 0 says whether the next allocation of this thread fails, and so on. */

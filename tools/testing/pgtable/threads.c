@@ -349,7 +349,7 @@ static void one_table(unsigned int nr)
 
 	model_init(&model, pt, !coherent);
 	note_all();
-	judge(&model);
+	model_check(&model);
 	vtd_pt_destroy(pt);
 	shim_rcu_barrier();
 	BUG_ON(shim_pages());

@@ -30,50 +30,50 @@
 #define PA	0x1000000000ULL			/* never accessed; 1 GiB aligned */
 #define IOVA	(16ULL * SZ_1G)
 
-#define MAX_SEATS	6
+#define MAX_SLOTS	6
 #define MAX_ADDRS	16
 
 /* A PASID of a device, or its RID, and the attached domain */
-struct seat {
+struct slot {
 	struct device *dev;
 	u32 pasid;
 	struct iommu_domain *domain;
 };
 
-struct judge_test {
+struct domain_test {
 	struct vtd_fake fake;
-	struct seat seats[MAX_SEATS];
-	unsigned int nr_seats;
+	struct slot slots[MAX_SLOTS];
+	unsigned int nr_slots;
 	u64 addrs[MAX_ADDRS];
 	unsigned int nr_addrs;
 };
 
-static void judge(struct kunit *test)
+static void check_access(struct kunit *test)
 {
-	struct judge_test *ctx = test->priv;
+	struct domain_test *ctx = test->priv;
 	unsigned int i, j;
 
 	cond_resched();
-	for (i = 0; i < ctx->nr_seats; i++) {
-		struct seat *seat = &ctx->seats[i];
+	for (i = 0; i < ctx->nr_slots; i++) {
+		struct slot *slot = &ctx->slots[i];
 
 		for (j = 0; j < ctx->nr_addrs; j++) {
 			u64 addr = ctx->addrs[j], pa = 0;
 
-			if (seat->domain)
-				pa = iommu_iova_to_phys(seat->domain, addr);
+			if (slot->domain)
+				pa = iommu_iova_to_phys(slot->domain, addr);
 			if (pa)
-				vtd_fake_expect(test, seat->dev, seat->pasid, addr, pa);
+				vtd_fake_expect(test, slot->dev, slot->pasid, addr, pa);
 			else
-				vtd_fake_expect_gone(test, seat->dev, seat->pasid, addr);
+				vtd_fake_expect_gone(test, slot->dev, slot->pasid, addr);
 		}
 	}
-	vtd_expect_no_complaint(test, ctx->fake.machine);
+	vtd_expect_no_errors(test, ctx->fake.machine);
 }
 
 static void watch(struct kunit *test, u64 addr)
 {
-	struct judge_test *ctx = test->priv;
+	struct domain_test *ctx = test->priv;
 	unsigned int i;
 
 	for (i = 0; i < ctx->nr_addrs; i++) {
@@ -83,8 +83,8 @@ static void watch(struct kunit *test, u64 addr)
 
 	KUNIT_ASSERT_LT(test, ctx->nr_addrs, MAX_ADDRS);
 	ctx->addrs[ctx->nr_addrs++] = addr;
-	for (i = 0; i < ctx->nr_seats; i++)
-		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, addr);
+	for (i = 0; i < ctx->nr_slots; i++)
+		vtd_fake_watch(test, ctx->slots[i].dev, ctx->slots[i].pasid, addr);
 }
 
 /* The ends of a range, and the pages next to them */
@@ -99,87 +99,87 @@ static void watch_range(struct kunit *test, u64 iova, size_t size)
 
 static void forget_addrs(struct kunit *test)
 {
-	struct judge_test *ctx = test->priv;
+	struct domain_test *ctx = test->priv;
 	unsigned int i;
 
 	ctx->nr_addrs = 0;
-	for (i = 0; i < ctx->nr_seats; i++)
-		vtd_model_unwatch(vtd_fake_model(test, ctx->seats[i].dev));
+	for (i = 0; i < ctx->nr_slots; i++)
+		vtd_model_unwatch(vtd_fake_model(test, ctx->slots[i].dev));
 }
 
-static struct seat *add_seat(struct kunit *test, struct device *dev, u32 pasid)
+static struct slot *add_slot(struct kunit *test, struct device *dev, u32 pasid)
 {
-	struct judge_test *ctx = test->priv;
-	struct seat *seat = &ctx->seats[ctx->nr_seats++];
+	struct domain_test *ctx = test->priv;
+	struct slot *slot = &ctx->slots[ctx->nr_slots++];
 	unsigned int i;
 
-	KUNIT_ASSERT_LE(test, ctx->nr_seats, MAX_SEATS);
-	*seat = (struct seat) { .dev = dev, .pasid = pasid };
+	KUNIT_ASSERT_LE(test, ctx->nr_slots, MAX_SLOTS);
+	*slot = (struct slot) { .dev = dev, .pasid = pasid };
 	for (i = 0; i < ctx->nr_addrs; i++)
 		vtd_fake_watch(test, dev, pasid, ctx->addrs[i]);
 
-	return seat;
+	return slot;
 }
 
-static int take_seat(struct seat *seat, struct iommu_domain *domain)
+static int attach_slot(struct slot *slot, struct iommu_domain *domain)
 {
 	int ret;
 
-	if (seat->pasid == IOMMU_NO_PASID)
-		ret = domain->ops->attach_dev(domain, seat->dev);
+	if (slot->pasid == IOMMU_NO_PASID)
+		ret = domain->ops->attach_dev(domain, slot->dev);
 	else
-		ret = domain->ops->set_dev_pasid(domain, seat->dev, seat->pasid,
-						 seat->domain);
+		ret = domain->ops->set_dev_pasid(domain, slot->dev, slot->pasid,
+						 slot->domain);
 	if (!ret)
-		seat->domain = domain;
+		slot->domain = domain;
 
 	return ret;
 }
 
-static void leave_seat(struct seat *seat)
+static void detach_slot(struct slot *slot)
 {
-	if (!seat->domain)
+	if (!slot->domain)
 		return;
-	if (seat->pasid == IOMMU_NO_PASID)
-		device_block_translation(seat->dev);
+	if (slot->pasid == IOMMU_NO_PASID)
+		device_block_translation(slot->dev);
 	else
-		intel_iommu_ops.remove_dev_pasid(seat->dev, seat->pasid, seat->domain);
-	seat->domain = NULL;
+		intel_iommu_ops.remove_dev_pasid(slot->dev, slot->pasid, slot->domain);
+	slot->domain = NULL;
 }
 
-static void attach(struct kunit *test, struct seat *seat, struct iommu_domain *domain)
+static void attach_and_check(struct kunit *test, struct slot *slot, struct iommu_domain *domain)
 {
-	KUNIT_ASSERT_EQ(test, 0, take_seat(seat, domain));
-	judge(test);
+	KUNIT_ASSERT_EQ(test, 0, attach_slot(slot, domain));
+	check_access(test);
 }
 
-static void detach(struct kunit *test, struct seat *seat)
+static void detach_and_check(struct kunit *test, struct slot *slot)
 {
-	leave_seat(seat);
-	judge(test);
+	detach_slot(slot);
+	check_access(test);
 }
 
-static void map(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
+static void map_and_check(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
 {
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, iova, PA + iova, size, RW,
 					   GFP_KERNEL));
-	judge(test);
+	check_access(test);
 }
 
-static void unmap(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
+static void unmap_and_check(struct kunit *test, struct iommu_domain *domain, u64 iova, size_t size)
 {
 	KUNIT_ASSERT_EQ(test, size, iommu_unmap(domain, iova, size));
-	judge(test);
+	check_access(test);
 }
 
 /* Detach devices before domains are freed. */
-static void leave_all(void *data)
+static void detach_all_slots(void *data)
 {
-	struct judge_test *ctx = data;
+	struct domain_test *ctx = data;
 	unsigned int i;
 
-	for (i = 0; i < ctx->nr_seats; i++)
-		leave_seat(&ctx->seats[i]);
+	for (i = 0; i < ctx->nr_slots; i++)
+		detach_slot(&ctx->slots[i]);
 }
 
 static struct iommu_domain *first_domain(struct kunit *test, struct device *dev)
@@ -232,10 +232,10 @@ static const struct setting settings[] = {
 
 KUNIT_ARRAY_PARAM_DESC(setting, settings, name);
 
-static struct device *furnish(struct kunit *test)
+static struct device *domain_create_devices(struct kunit *test)
 {
 	const struct setting *c = test->param_value;
-	struct judge_test *ctx = test->priv;
+	struct domain_test *ctx = test->priv;
 	unsigned int i, j;
 
 	for (i = 0; i < c->iommus; i++) {
@@ -246,27 +246,27 @@ static struct device *furnish(struct kunit *test)
 			struct device *dev = vtd_fake_device(test, iommu, c->ats);
 
 			if (c->rid)
-				add_seat(test, dev, IOMMU_NO_PASID);
+				add_slot(test, dev, IOMMU_NO_PASID);
 			if (c->pasid)
-				add_seat(test, dev, 7);
+				add_slot(test, dev, 7);
 		}
 	}
 
-	return ctx->seats[0].dev;
+	return ctx->slots[0].dev;
 }
 
 /* A domain of either level, attached everywhere */
-static struct iommu_domain *settle(struct kunit *test,
-				   struct iommu_domain *(*alloc)(struct kunit *test,
-								 struct device *dev))
+static struct iommu_domain *attach_everywhere(struct kunit *test,
+					      struct iommu_domain *(*alloc)(struct kunit *test,
+									    struct device *dev))
 {
-	struct iommu_domain *domain = alloc(test, furnish(test));
-	struct judge_test *ctx = test->priv;
+	struct iommu_domain *domain = alloc(test, domain_create_devices(test));
+	struct domain_test *ctx = test->priv;
 	unsigned int i;
 
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
-	for (i = 0; i < ctx->nr_seats; i++)
-		attach(test, &ctx->seats[i], domain);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, detach_all_slots, ctx));
+	for (i = 0; i < ctx->nr_slots; i++)
+		attach_and_check(test, &ctx->slots[i], domain);
 
 	return domain;
 }
@@ -284,46 +284,46 @@ static void map_and_unmap(struct kunit *test, struct iommu_domain *domain)
 
 		watch_range(test, iova, sizes[i]);
 		for (again = 0; again < 2; again++) {
-			map(test, domain, iova, sizes[i]);
-			unmap(test, domain, iova, sizes[i]);
+			map_and_check(test, domain, iova, sizes[i]);
+			unmap_and_check(test, domain, iova, sizes[i]);
 		}
 		forget_addrs(test);
 	}
 }
 
-static void judge_first_map(struct kunit *test)
+static void domain_first_map(struct kunit *test)
 {
-	map_and_unmap(test, settle(test, first_domain));
+	map_and_unmap(test, attach_everywhere(test, first_domain));
 }
 
-static void judge_second_map(struct kunit *test)
+static void domain_second_map(struct kunit *test)
 {
-	map_and_unmap(test, settle(test, second_domain));
+	map_and_unmap(test, attach_everywhere(test, second_domain));
 }
 
 /* Ranges that are not aligned to their size, and neighbours that stay */
-static void unmap_parts(struct kunit *test, struct iommu_domain *domain)
+static void domain_unmap_parts(struct kunit *test, struct iommu_domain *domain)
 {
 	watch(test, IOVA);
 	watch_range(test, IOVA + SZ_2M - SZ_4K, SZ_8K);
 	watch(test, IOVA + SZ_4M - SZ_4K);
 
-	map(test, domain, IOVA, SZ_2M - SZ_8K);
-	map(test, domain, IOVA + SZ_2M - SZ_8K, SZ_16K);
-	map(test, domain, IOVA + SZ_2M + SZ_8K, SZ_2M - SZ_8K);
-	unmap(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
-	map(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
-	unmap(test, domain, IOVA + SZ_4K, SZ_4M - SZ_8K);
+	map_and_check(test, domain, IOVA, SZ_2M - SZ_8K);
+	map_and_check(test, domain, IOVA + SZ_2M - SZ_8K, SZ_16K);
+	map_and_check(test, domain, IOVA + SZ_2M + SZ_8K, SZ_2M - SZ_8K);
+	unmap_and_check(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
+	map_and_check(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
+	unmap_and_check(test, domain, IOVA + SZ_4K, SZ_4M - SZ_8K);
 }
 
-static void judge_first_parts(struct kunit *test)
+static void domain_first_parts(struct kunit *test)
 {
-	unmap_parts(test, settle(test, first_domain));
+	domain_unmap_parts(test, attach_everywhere(test, first_domain));
 }
 
-static void judge_second_parts(struct kunit *test)
+static void domain_second_parts(struct kunit *test)
 {
-	unmap_parts(test, settle(test, second_domain));
+	domain_unmap_parts(test, attach_everywhere(test, second_domain));
 }
 
 /* Whole tables go with their pages, which are small as addresses are not aligned. */
@@ -336,16 +336,16 @@ static void unmap_tables(struct kunit *test, struct iommu_domain *domain)
 	for (again = 0; again < 2; again++) {
 		KUNIT_ASSERT_EQ(test, 0, iommu_map(domain, IOVA, PA + SZ_4K, SZ_4M, RW,
 						   GFP_KERNEL));
-		judge(test);
-		unmap(test, domain, IOVA, SZ_4M);
-		map(test, domain, IOVA, SZ_64K);
-		unmap(test, domain, IOVA, SZ_64K);
+		check_access(test);
+		unmap_and_check(test, domain, IOVA, SZ_4M);
+		map_and_check(test, domain, IOVA, SZ_64K);
+		unmap_and_check(test, domain, IOVA, SZ_64K);
 	}
 }
 
-static void judge_second_tables(struct kunit *test)
+static void domain_second_tables(struct kunit *test)
 {
-	unmap_tables(test, settle(test, second_domain));
+	unmap_tables(test, attach_everywhere(test, second_domain));
 }
 
 /* A large page replaces a table, and is replaced by it again. */
@@ -356,23 +356,23 @@ static void superpage_over_table(struct kunit *test, struct iommu_domain *domain
 	watch_range(test, IOVA + SZ_64K, SZ_4K);
 	watch(test, IOVA + SZ_4M);
 	for (again = 0; again < 2; again++) {
-		map(test, domain, IOVA + SZ_64K, SZ_4K);
-		unmap(test, domain, IOVA + SZ_64K, SZ_4K);
-		map(test, domain, IOVA, SZ_2M);
-		unmap(test, domain, IOVA, SZ_2M);
-		map(test, domain, IOVA, SZ_1G);
-		unmap(test, domain, IOVA, SZ_1G);
+		map_and_check(test, domain, IOVA + SZ_64K, SZ_4K);
+		unmap_and_check(test, domain, IOVA + SZ_64K, SZ_4K);
+		map_and_check(test, domain, IOVA, SZ_2M);
+		unmap_and_check(test, domain, IOVA, SZ_2M);
+		map_and_check(test, domain, IOVA, SZ_1G);
+		unmap_and_check(test, domain, IOVA, SZ_1G);
 	}
 }
 
-static void judge_first_superpage(struct kunit *test)
+static void domain_first_superpage(struct kunit *test)
 {
-	superpage_over_table(test, settle(test, first_domain));
+	superpage_over_table(test, attach_everywhere(test, first_domain));
 }
 
-static void judge_second_superpage(struct kunit *test)
+static void domain_second_superpage(struct kunit *test)
 {
-	superpage_over_table(test, settle(test, second_domain));
+	superpage_over_table(test, attach_everywhere(test, second_domain));
 }
 
 /* Large pages are split. */
@@ -381,92 +381,92 @@ static void split_large(struct kunit *test, struct iommu_domain *domain)
 	watch_range(test, IOVA + SZ_64K, SZ_4K);
 	watch_range(test, IOVA + SZ_2M - SZ_4K, SZ_8K);
 	watch(test, IOVA + SZ_4M - SZ_4K);
-	map(test, domain, IOVA, SZ_4M);
-	unmap(test, domain, IOVA + SZ_64K, SZ_4K);
-	unmap(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
-	map(test, domain, IOVA + SZ_64K, SZ_4K);
-	unmap(test, domain, IOVA, SZ_2M - SZ_4K);
+	map_and_check(test, domain, IOVA, SZ_4M);
+	unmap_and_check(test, domain, IOVA + SZ_64K, SZ_4K);
+	unmap_and_check(test, domain, IOVA + SZ_2M - SZ_4K, SZ_8K);
+	map_and_check(test, domain, IOVA + SZ_64K, SZ_4K);
+	unmap_and_check(test, domain, IOVA, SZ_2M - SZ_4K);
 	forget_addrs(test);
 
 	watch_range(test, IOVA + SZ_1G + SZ_2M + SZ_4K, SZ_4K);
 	watch(test, IOVA + SZ_2G - SZ_4K);
-	map(test, domain, IOVA + SZ_1G, SZ_1G);
-	unmap(test, domain, IOVA + SZ_1G + SZ_2M + SZ_4K, SZ_4K);
+	map_and_check(test, domain, IOVA + SZ_1G, SZ_1G);
+	unmap_and_check(test, domain, IOVA + SZ_1G + SZ_2M + SZ_4K, SZ_4K);
 }
 
-static void judge_first_split(struct kunit *test)
+static void domain_first_split(struct kunit *test)
 {
-	split_large(test, settle(test, first_domain));
+	split_large(test, attach_everywhere(test, first_domain));
 }
 
-static void judge_second_split(struct kunit *test)
+static void domain_second_split(struct kunit *test)
 {
-	split_large(test, settle(test, second_domain));
+	split_large(test, attach_everywhere(test, second_domain));
 }
 
 /* A device may have used what a failed map unwinds. */
 static void unwind(struct kunit *test, struct iommu_domain *domain)
 {
 	watch_range(test, IOVA, SZ_16K);
-	map(test, domain, IOVA + SZ_8K, SZ_4K);
+	map_and_check(test, domain, IOVA + SZ_8K, SZ_4K);
 	KUNIT_EXPECT_EQ(test, -EADDRINUSE, iommu_map(domain, IOVA, PA, SZ_16K, RW,
 						     GFP_KERNEL));
-	judge(test);
+	check_access(test);
 }
 
-static void judge_first_unwind(struct kunit *test)
+static void domain_first_unwind(struct kunit *test)
 {
-	unwind(test, settle(test, first_domain));
+	unwind(test, attach_everywhere(test, first_domain));
 }
 
-static void judge_second_unwind(struct kunit *test)
+static void domain_second_unwind(struct kunit *test)
 {
-	unwind(test, settle(test, second_domain));
+	unwind(test, attach_everywhere(test, second_domain));
 }
 
 /* Deferred invalidations are made when they are requested. */
-static void unmap_later(struct kunit *test, struct iommu_domain *domain)
+static void unmap_deferred(struct kunit *test, struct iommu_domain *domain)
 {
 	struct iommu_iotlb_gather gather;
 
 	watch_range(test, IOVA, SZ_64K);
 	watch_range(test, IOVA + SZ_1G, SZ_2M);
-	map(test, domain, IOVA, SZ_64K);
-	map(test, domain, IOVA + SZ_1G, SZ_2M);
+	map_and_check(test, domain, IOVA, SZ_64K);
+	map_and_check(test, domain, IOVA + SZ_1G, SZ_2M);
 
 	iommu_iotlb_gather_init(&gather);
 	iommu_unmap_fast(domain, IOVA, SZ_32K, &gather);
 	iommu_unmap_fast(domain, IOVA + SZ_32K, SZ_32K, &gather);
 	iommu_unmap_fast(domain, IOVA + SZ_1G, SZ_2M, &gather);
 	iommu_iotlb_sync(domain, &gather);
-	judge(test);
+	check_access(test);
 
-	map(test, domain, IOVA, SZ_64K);
+	map_and_check(test, domain, IOVA, SZ_64K);
 	iommu_iotlb_gather_init(&gather);
 	gather.queued = true;
 	iommu_unmap_fast(domain, IOVA, SZ_64K, &gather);
 	iommu_flush_iotlb_all(domain);
-	judge(test);
+	check_access(test);
 	put_pages_list(&gather.freelist);
 }
 
-static void judge_first_later(struct kunit *test)
+static void domain_first_deferred(struct kunit *test)
 {
-	unmap_later(test, settle(test, first_domain));
+	unmap_deferred(test, attach_everywhere(test, first_domain));
 }
 
-static void judge_second_later(struct kunit *test)
+static void domain_second_deferred(struct kunit *test)
 {
-	unmap_later(test, settle(test, second_domain));
+	unmap_deferred(test, attach_everywhere(test, second_domain));
 }
 
 /* Attach, replace, detach */
 
-static void judge_attach(struct kunit *test)
+static void domain_attach(struct kunit *test)
 {
 	struct iommu_domain *first, *second, *identity, *domains[4];
-	struct device *dev = furnish(test);
-	struct judge_test *ctx = test->priv;
+	struct device *dev = domain_create_devices(test);
+	struct domain_test *ctx = test->priv;
 	unsigned int i, from, to;
 
 	first = first_domain(test, dev);
@@ -476,64 +476,64 @@ static void judge_attach(struct kunit *test)
 	domains[2] = first_domain(test, dev);
 	domains[3] = second_domain(test, dev);
 	identity = intel_iommu_ops.identity_domain;
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, detach_all_slots, ctx));
 
 	for (i = 0; i < ARRAY_SIZE(domains); i++)
 		KUNIT_ASSERT_EQ(test, 0, iommu_map(domains[i], IOVA, PA + i * SZ_1G,
 						   SZ_2M, RW, GFP_KERNEL));
 	watch_range(test, IOVA, SZ_2M);
 
-	for (i = 0; i < ctx->nr_seats; i++) {
-		struct seat *seat = &ctx->seats[i];
+	for (i = 0; i < ctx->nr_slots; i++) {
+		struct slot *slot = &ctx->slots[i];
 
 		for (from = 0; from < ARRAY_SIZE(domains); from++) {
 			for (to = 0; to < ARRAY_SIZE(domains); to++) {
 				/* the core does not do that */
 				if (to == from)
 					continue;
-				if (seat->domain != domains[from])
-					attach(test, seat, domains[from]);
-				attach(test, seat, domains[to]);
+				if (slot->domain != domains[from])
+					attach_and_check(test, slot, domains[from]);
+				attach_and_check(test, slot, domains[to]);
 			}
-			detach(test, seat);
-			attach(test, seat, domains[from]);
+			detach_and_check(test, slot);
+			attach_and_check(test, slot, domains[from]);
 			/* unmapped pages translate to their own address */
-			KUNIT_ASSERT_EQ(test, 0, take_seat(seat, identity));
-			vtd_fake_expect(test, seat->dev, seat->pasid, IOVA, IOVA);
-			attach(test, seat, domains[from]);
+			KUNIT_ASSERT_EQ(test, 0, attach_slot(slot, identity));
+			vtd_fake_expect(test, slot->dev, slot->pasid, IOVA, IOVA);
+			attach_and_check(test, slot, domains[from]);
 		}
 		/* the old domain is mapped and unmapped through other attachments */
-		unmap(test, seat->domain, IOVA, SZ_2M);
-		map(test, seat->domain, IOVA, SZ_2M);
+		unmap_and_check(test, slot->domain, IOVA, SZ_2M);
+		map_and_check(test, slot->domain, IOVA, SZ_2M);
 	}
-	for (i = 0; i < ctx->nr_seats; i++)
-		detach(test, &ctx->seats[i]);
+	for (i = 0; i < ctx->nr_slots; i++)
+		detach_and_check(test, &ctx->slots[i]);
 }
 
 /* If a domain is incompatible with the IOMMU, the old one stays attached. */
-static void judge_attach_refused(struct kunit *test)
+static void domain_attach_refused(struct kunit *test)
 {
 	struct iommu_domain *good, *bad;
-	struct judge_test *ctx = test->priv;
-	struct device *dev = furnish(test), *odd;
+	struct domain_test *ctx = test->priv;
+	struct device *dev = domain_create_devices(test), *odd;
 	unsigned int i;
 
 	odd = vtd_fake_device(test, vtd_fake_iommu(test, CAP_BIG | CAP_MGAW(64) | CAP_FS5LP,
 						   ECAP_PLAIN), false);
 	good = first_domain(test, dev);
 	bad = first_domain(test, odd);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, detach_all_slots, ctx));
 	watch_range(test, IOVA, SZ_64K);
-	map(test, good, IOVA, SZ_64K);
-	for (i = 0; i < ctx->nr_seats; i++) {
-		struct seat *seat = &ctx->seats[i];
+	map_and_check(test, good, IOVA, SZ_64K);
+	for (i = 0; i < ctx->nr_slots; i++) {
+		struct slot *slot = &ctx->slots[i];
 
-		if (seat->pasid == IOMMU_NO_PASID)
+		if (slot->pasid == IOMMU_NO_PASID)
 			continue;
-		attach(test, seat, good);
-		KUNIT_EXPECT_EQ(test, -EINVAL, take_seat(seat, bad));
-		judge(test);
-		KUNIT_EXPECT_PTR_EQ(test, good, seat->domain);
+		attach_and_check(test, slot, good);
+		KUNIT_EXPECT_EQ(test, -EINVAL, attach_slot(slot, bad));
+		check_access(test);
+		KUNIT_EXPECT_PTR_EQ(test, good, slot->domain);
 	}
 }
 
@@ -570,50 +570,50 @@ static struct iommu_domain *legacy_domain(struct kunit *test, struct device *dev
 	return &domain->domain;
 }
 
-static void judge_legacy_map(struct kunit *test)
+static void domain_legacy_map(struct kunit *test)
 {
-	map_and_unmap(test, settle(test, legacy_domain));
+	map_and_unmap(test, attach_everywhere(test, legacy_domain));
 }
 
-static void judge_legacy_parts(struct kunit *test)
+static void domain_legacy_parts(struct kunit *test)
 {
-	unmap_parts(test, settle(test, legacy_domain));
+	domain_unmap_parts(test, attach_everywhere(test, legacy_domain));
 }
 
-static void judge_legacy_tables(struct kunit *test)
+static void domain_legacy_tables(struct kunit *test)
 {
-	unmap_tables(test, settle(test, legacy_domain));
+	unmap_tables(test, attach_everywhere(test, legacy_domain));
 }
 
-static void judge_legacy_superpage(struct kunit *test)
+static void domain_legacy_superpage(struct kunit *test)
 {
-	superpage_over_table(test, settle(test, legacy_domain));
+	superpage_over_table(test, attach_everywhere(test, legacy_domain));
 }
 
-static void judge_legacy_split(struct kunit *test)
+static void domain_legacy_split(struct kunit *test)
 {
-	split_large(test, settle(test, legacy_domain));
+	split_large(test, attach_everywhere(test, legacy_domain));
 }
 
-static void judge_legacy_unwind(struct kunit *test)
+static void domain_legacy_unwind(struct kunit *test)
 {
-	unwind(test, settle(test, legacy_domain));
+	unwind(test, attach_everywhere(test, legacy_domain));
 }
 
-static void judge_legacy_later(struct kunit *test)
+static void domain_legacy_deferred(struct kunit *test)
 {
-	unmap_later(test, settle(test, legacy_domain));
+	unmap_deferred(test, attach_everywhere(test, legacy_domain));
 }
 
 /* Pass-through leaves no translation to the device's TLB: TT 10 forbids it. */
-static void pass_through(struct kunit *test, struct seat *seat)
+static void pass_through(struct kunit *test, struct slot *slot)
 {
 	struct iommu_domain *identity = intel_iommu_ops.identity_domain;
-	struct vtd_model *model = vtd_fake_model(test, seat->dev);
+	struct vtd_model *model = vtd_fake_model(test, slot->dev);
 	struct vtd_request req;
 
-	KUNIT_ASSERT_EQ(test, 0, take_seat(seat, identity));
-	req = vtd_fake_request(seat->dev, seat->pasid, IOVA);
+	KUNIT_ASSERT_EQ(test, 0, attach_slot(slot, identity));
+	req = vtd_fake_request(slot->dev, slot->pasid, IOVA);
 	req.ats = false;
 	vtd_expect_page(test, model, &req, IOVA);
 	req.ats = true;
@@ -624,69 +624,69 @@ static void pass_through(struct kunit *test, struct seat *seat)
  * A domain that replaces another one also gets its domain ID, if no other device still
  * uses that.
  */
-static void judge_legacy_attach(struct kunit *test)
+static void domain_legacy_attach(struct kunit *test)
 {
-	struct device *dev = furnish(test);
-	struct judge_test *ctx = test->priv;
+	struct device *dev = domain_create_devices(test);
+	struct domain_test *ctx = test->priv;
 	struct iommu_domain *a, *b;
 	unsigned int i;
 
 	a = legacy_domain(test, dev);
 	b = legacy_domain(test, dev);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, detach_all_slots, ctx));
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(a, IOVA, PA, SZ_2M, RW, GFP_KERNEL));
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(b, IOVA, PA + SZ_1G, SZ_64K, RW, GFP_KERNEL));
 	watch_range(test, IOVA, SZ_64K);
 	watch(test, IOVA + SZ_2M - SZ_4K);
-	judge(test);
+	check_access(test);
 
-	for (i = 0; i < ctx->nr_seats; i++) {
-		struct seat *seat = &ctx->seats[i];
+	for (i = 0; i < ctx->nr_slots; i++) {
+		struct slot *slot = &ctx->slots[i];
 		size_t size = i & 1 ? SZ_2M : SZ_64K;
 
-		attach(test, seat, a);
-		attach(test, seat, b);
-		detach(test, seat);
-		attach(test, seat, a);
-		pass_through(test, seat);
-		attach(test, seat, b);
-		pass_through(test, seat);
-		detach(test, seat);
-		attach(test, seat, i & 1 ? a : b);
+		attach_and_check(test, slot, a);
+		attach_and_check(test, slot, b);
+		detach_and_check(test, slot);
+		attach_and_check(test, slot, a);
+		pass_through(test, slot);
+		attach_and_check(test, slot, b);
+		pass_through(test, slot);
+		detach_and_check(test, slot);
+		attach_and_check(test, slot, i & 1 ? a : b);
 		/* the old domain is mapped and unmapped through other attachments */
-		unmap(test, seat->domain, IOVA, size);
-		map(test, seat->domain, IOVA, size);
+		unmap_and_check(test, slot->domain, IOVA, size);
+		map_and_check(test, slot->domain, IOVA, size);
 	}
-	for (i = 0; i < ctx->nr_seats; i++)
-		detach(test, &ctx->seats[i]);
+	for (i = 0; i < ctx->nr_slots; i++)
+		detach_and_check(test, &ctx->slots[i]);
 }
 
 /* Tables are freed with the domain, after hardware has stopped using them. */
-static void judge_legacy_free(struct kunit *test)
+static void domain_legacy_free(struct kunit *test)
 {
-	struct device *dev = furnish(test);
-	struct judge_test *ctx = test->priv;
+	struct device *dev = domain_create_devices(test);
+	struct domain_test *ctx = test->priv;
 	struct iommu_domain *domain;
 	unsigned int i;
 
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, detach_all_slots, ctx));
 	domain = intel_iommu_ops.domain_alloc_user(dev, 0, NULL, NULL);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
 	to_dmar_domain(domain)->iotlb_sync_map = true;
 	watch_range(test, IOVA, SZ_64K);
-	for (i = 0; i < ctx->nr_seats; i++)
-		attach(test, &ctx->seats[i], domain);
-	map(test, domain, IOVA, SZ_64K);
-	for (i = 0; i < ctx->nr_seats; i++)
-		detach(test, &ctx->seats[i]);
+	for (i = 0; i < ctx->nr_slots; i++)
+		attach_and_check(test, &ctx->slots[i], domain);
+	map_and_check(test, domain, IOVA, SZ_64K);
+	for (i = 0; i < ctx->nr_slots; i++)
+		detach_and_check(test, &ctx->slots[i]);
 	iommu_domain_free(domain);
-	judge(test);
+	check_access(test);
 }
 
 /* Descriptors since the last call */
 static unsigned int descriptors(struct kunit *test)
 {
-	struct judge_test *ctx = test->priv;
+	struct domain_test *ctx = test->priv;
 	unsigned int n = ctx->fake.descs;
 
 	ctx->fake.descs = 0;
@@ -694,26 +694,26 @@ static unsigned int descriptors(struct kunit *test)
 }
 
 /* No unnecessary invalidations */
-static void judge_legacy_descriptors(struct kunit *test)
+static void domain_legacy_descriptors(struct kunit *test)
 {
 	const struct setting *c = test->param_value;
-	struct iommu_domain *domain = legacy_domain(test, furnish(test));
-	struct judge_test *ctx = test->priv;
+	struct iommu_domain *domain = legacy_domain(test, domain_create_devices(test));
+	struct domain_test *ctx = test->priv;
 	unsigned int i, cm = !!(c->cap & CAP_CM);
-	unsigned int tlbs = c->ats ? ctx->nr_seats : 0;
+	unsigned int tlbs = c->ats ? ctx->nr_slots : 0;
 
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
-	for (i = 0; i < ctx->nr_seats; i++) {
-		attach(test, &ctx->seats[i], domain);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, detach_all_slots, ctx));
+	for (i = 0; i < ctx->nr_slots; i++) {
+		attach_and_check(test, &ctx->slots[i], domain);
 		/* a context entry, and entries cached for the domain ID before */
 		KUNIT_EXPECT_EQ(test, cm * 2, descriptors(test));
 	}
-	map(test, domain, IOVA, SZ_64K);
+	map_and_check(test, domain, IOVA, SZ_64K);
 	KUNIT_EXPECT_EQ(test, cm * c->iommus, descriptors(test));
-	unmap(test, domain, IOVA, SZ_64K);
+	unmap_and_check(test, domain, IOVA, SZ_64K);
 	KUNIT_EXPECT_EQ(test, c->iommus + tlbs, descriptors(test));
-	for (i = 0; i < ctx->nr_seats; i++) {
-		detach(test, &ctx->seats[i]);
+	for (i = 0; i < ctx->nr_slots; i++) {
+		detach_and_check(test, &ctx->slots[i]);
 		KUNIT_EXPECT_EQ(test, 2 + c->ats, descriptors(test));
 	}
 }
@@ -728,19 +728,19 @@ struct guest {
 
 static void guest_expect(struct kunit *test, u64 offset, u64 pa)
 {
-	struct judge_test *ctx = test->priv;
+	struct domain_test *ctx = test->priv;
 	unsigned int i;
 
-	for (i = 0; i < ctx->nr_seats; i++) {
-		struct seat *seat = &ctx->seats[i];
+	for (i = 0; i < ctx->nr_slots; i++) {
+		struct slot *slot = &ctx->slots[i];
 
 		if (pa)
-			vtd_fake_expect(test, seat->dev, seat->pasid, IOVA + offset, pa);
+			vtd_fake_expect(test, slot->dev, slot->pasid, IOVA + offset, pa);
 		else
-			vtd_fake_expect_gone(test, seat->dev, seat->pasid,
+			vtd_fake_expect_gone(test, slot->dev, slot->pasid,
 					     IOVA + offset);
 	}
-	vtd_expect_no_complaint(test, ctx->fake.machine);
+	vtd_expect_no_errors(test, ctx->fake.machine);
 }
 
 static void guest_unmap(struct kunit *test, struct guest *guest, u64 gpa, size_t size)
@@ -755,8 +755,8 @@ static int guest_invalidate(struct guest *guest, u64 addr, u64 npages, bool leaf
 
 static void guest_settle(struct kunit *test, struct guest *guest)
 {
-	struct device *dev = furnish(test);
-	struct judge_test *ctx = test->priv;
+	struct device *dev = domain_create_devices(test);
+	struct domain_test *ctx = test->priv;
 	unsigned int i;
 
 	guest->parent = to_dmar_domain(second_domain(test, dev));
@@ -764,19 +764,19 @@ static void guest_settle(struct kunit *test, struct guest *guest)
 	vtd_fake_store(test, guest->table.leaf + 1, (GUEST_DATA + SZ_8K) | FL_PAGE);
 	guest->nested = vtd_guest_nested(test, dev, guest->parent, guest->table.root);
 	guest->nested->iotlb_sync_map = true;
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_all, ctx));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, detach_all_slots, ctx));
 	vtd_guest_map(test, guest->parent, GUEST_DATA, PA, SZ_2M);
-	for (i = 0; i < ctx->nr_seats; i++) {
-		KUNIT_ASSERT_EQ(test, 0, take_seat(&ctx->seats[i], &guest->nested->domain));
-		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, IOVA);
-		vtd_fake_watch(test, ctx->seats[i].dev, ctx->seats[i].pasid, IOVA + SZ_4K);
+	for (i = 0; i < ctx->nr_slots; i++) {
+		KUNIT_ASSERT_EQ(test, 0, attach_slot(&ctx->slots[i], &guest->nested->domain));
+		vtd_fake_watch(test, ctx->slots[i].dev, ctx->slots[i].pasid, IOVA);
+		vtd_fake_watch(test, ctx->slots[i].dev, ctx->slots[i].pasid, IOVA + SZ_4K);
 	}
 	guest_expect(test, 0, PA);
 	guest_expect(test, SZ_4K, PA + SZ_8K);
 }
 
 /* The host changes the second level below a guest. */
-static void judge_nested_second_level(struct kunit *test)
+static void domain_nested_second_level(struct kunit *test)
 {
 	struct guest guest;
 
@@ -799,7 +799,7 @@ static void judge_nested_second_level(struct kunit *test)
 }
 
 /* The host replaces a page that holds a guest's table. */
-static void judge_nested_table_moves(struct kunit *test)
+static void domain_nested_table_moves(struct kunit *test)
 {
 	u64 *page = vtd_fake_page(test);
 	struct guest guest;
@@ -817,7 +817,7 @@ static void judge_nested_table_moves(struct kunit *test)
 }
 
 /* The guest changes its table and has it invalidated. */
-static void judge_nested_first_level(struct kunit *test)
+static void domain_nested_first_level(struct kunit *test)
 {
 	struct vtd_table *table;
 	struct guest guest;
@@ -842,51 +842,51 @@ static void judge_nested_first_level(struct kunit *test)
 	guest_expect(test, 0, 0);
 }
 
-static int judge_test_init(struct kunit *test)
+static int domain_test_init(struct kunit *test)
 {
-	struct judge_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	struct domain_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
 
 	return vtd_fake_init(test, ctx ? &ctx->fake : NULL);
 }
 
-static struct kunit_case judge_test_cases[] = {
-	KUNIT_CASE_PARAM(judge_first_map, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_second_map, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_first_parts, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_second_parts, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_second_tables, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_first_superpage, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_second_superpage, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_first_split, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_second_split, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_first_unwind, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_second_unwind, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_first_later, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_second_later, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_attach, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_attach_refused, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_map, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_parts, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_tables, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_superpage, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_split, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_unwind, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_later, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_attach, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_free, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_legacy_descriptors, legacy_gen_params),
-	KUNIT_CASE_PARAM(judge_nested_second_level, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_nested_table_moves, setting_gen_params),
-	KUNIT_CASE_PARAM(judge_nested_first_level, setting_gen_params),
+static struct kunit_case domain_test_cases[] = {
+	KUNIT_CASE_PARAM(domain_first_map, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_second_map, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_first_parts, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_second_parts, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_second_tables, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_first_superpage, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_second_superpage, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_first_split, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_second_split, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_first_unwind, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_second_unwind, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_first_deferred, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_second_deferred, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_attach, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_attach_refused, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_map, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_parts, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_tables, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_superpage, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_split, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_unwind, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_deferred, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_attach, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_free, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_legacy_descriptors, legacy_gen_params),
+	KUNIT_CASE_PARAM(domain_nested_second_level, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_nested_table_moves, setting_gen_params),
+	KUNIT_CASE_PARAM(domain_nested_first_level, setting_gen_params),
 	{}
 };
 
-static struct kunit_suite judge_test_suite = {
-	.name = "intel-iommu-judge",
-	.init = judge_test_init,
-	.test_cases = judge_test_cases,
+static struct kunit_suite domain_test_suite = {
+	.name = "intel-iommu-domain",
+	.init = domain_test_init,
+	.test_cases = domain_test_cases,
 };
 
-kunit_test_suite(judge_test_suite);
+kunit_test_suite(domain_test_suite);
 
 MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
