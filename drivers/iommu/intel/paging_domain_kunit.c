@@ -1471,9 +1471,9 @@ static void inv_unmap_without_queue(struct kunit *test)
 
 	tag(test, domain, dev, IOMMU_NO_PASID);
 	iommu_of(dev)->flush.flush_iotlb = flush_by_registers;
-	map(test, &domain->domain, IOVA, SZ_4K);
+	paging_map(test, &domain->domain, IOVA, SZ_4K);
 	ctx->flushed.nr = 0;
-	unmap(test, &domain->domain, IOVA, SZ_4K);
+	paging_unmap(test, &domain->domain, IOVA, SZ_4K);
 	KUNIT_EXPECT_EQ(test, 1, ctx->flushed.nr);
 	KUNIT_EXPECT_EQ(test, domain_id_iommu(domain, iommu_of(dev)), ctx->flushed.did);
 	KUNIT_EXPECT_EQ(test, IOVA, ALIGN_DOWN(ctx->flushed.addr, SZ_4K));
