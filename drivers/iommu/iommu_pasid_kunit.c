@@ -808,7 +808,7 @@ static void gpasid_follows_rid(struct kunit *test)
 }
 
 /* @joins: it can be probed, and has a group */
-static void add_device(struct fake *fake, int id, u32 max_pasids, bool joins)
+static void add_device(struct fake *fake, int id, u32 max_pasids)
 {
 	struct fake_device *device = &fake->devices[id];
 	struct platform_device *pdev;
@@ -818,7 +818,7 @@ static void add_device(struct fake *fake, int id, u32 max_pasids, bool joins)
 	pdev = platform_device_alloc("iommu-pasid-kunit", id);
 	KUNIT_ASSERT_NOT_NULL(fake->test, pdev);
 
-	/* The IOMMU core frees them with the device, or when probing fails. */
+	/* The IOMMU core frees them with the device. */
 	iommu = kzalloc(sizeof(*iommu), GFP_KERNEL);
 	fwspec = kzalloc(sizeof(*fwspec), GFP_KERNEL);
 	if (!iommu || !fwspec) {
@@ -839,7 +839,7 @@ static void add_device(struct fake *fake, int id, u32 max_pasids, bool joins)
 		platform_device_put(pdev);
 		KUNIT_FAIL_AND_ABORT(fake->test, "no device");
 	}
-	KUNIT_ASSERT_PTR_EQ(fake->test, joins ? fake->group : NULL, pdev->dev.iommu_group);
+	KUNIT_ASSERT_PTR_EQ(fake->test, fake->group, pdev->dev.iommu_group);
 }
 
 static void remove_device(struct fake *fake, int id)
@@ -916,20 +916,22 @@ static void pasids_come_with_device(struct kunit *test)
 								   pasid, NULL));
 	for (i = 1; i < 4; i++) {
 		fail(fake, i, -ENOSPC);
-		add_device(fake, 1, PASIDS, false);
+		add_device(fake, 1, PASIDS);
 		/* the calls up to the failure, and those that undo them */
 		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 		for (pasid = 1; pasid < 4; pasid++)
 			KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[pasid]);
+		KUNIT_EXPECT_EQ(test, 0, fake->devices[1].pdev->dev.iommu->max_pasids);
 		remove_device(fake, 1);
+		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 	}
 	fail(fake, 0, 0);
-	add_device(fake, 1, 3, false);		/* and not PASID 3 */
+	add_device(fake, 1, 3);		/* and not PASID 3 */
 	KUNIT_EXPECT_EQ(test, 2 + 2, fake->calls);
 	remove_device(fake, 1);
 
 	fail(fake, 0, 0);
-	add_device(fake, 1, PASIDS, true);
+	add_device(fake, 1, PASIDS);
 	KUNIT_EXPECT_EQ(test, 3, fake->calls);
 	for (pasid = 1; pasid < 4; pasid++) {
 		expect_pasid(fake, pasid, domain, NULL);
@@ -1373,9 +1375,9 @@ static int core_fake_init(struct kunit *test)
 						       NULL));
 	fake->registered = true;
 
-	add_device(fake, 0, 2 * PASIDS, true);
-	add_device(fake, 1, PASIDS, true);
-	add_device(fake, 2, 0, true);
+	add_device(fake, 0, 2 * PASIDS);
+	add_device(fake, 1, PASIDS);
+	add_device(fake, 2, 0);
 	return 0;
 }
 

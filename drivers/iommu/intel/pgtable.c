@@ -205,8 +205,8 @@ static bool vtd_pt_charge(struct vtd_pt *pt)
 	if (atomic_long_add_unless(&pt->nr_pages, 1, pt->cfg.max_pages ?: LONG_MAX))
 		return true;
 
-	pr_warn_ratelimited("The tables of a domain have reached their limit of %lu pages\n",
-			    pt->cfg.max_pages);
+	pr_warn_once("The tables of a domain have reached their limit of %lu pages\n",
+		     pt->cfg.max_pages);
 	return false;
 }
 

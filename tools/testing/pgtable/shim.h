@@ -249,7 +249,7 @@ static inline u64 cmpxchg64(u64 *ptr, u64 old, u64 new)
 
 typedef struct { long counter; } atomic_long_t;
 
-#define pr_warn_ratelimited(...)	do { } while (0)
+#define pr_warn_once(...)	do { } while (0)
 
 static inline bool atomic_long_add_unless(atomic_long_t *v, long n, long unless)
 {
