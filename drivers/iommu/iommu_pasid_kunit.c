@@ -215,7 +215,7 @@ static void expect_pasid(struct fake *fake, ioasid_t pasid,
 }
 
 static void core_detach(struct fake *fake, ioasid_t pasid, struct iommu_domain *domain,
-		   struct iommu_attach_handle *handle)
+			struct iommu_attach_handle *handle)
 {
 	fail(fake, 0, 0);
 	fake->visible = handle;
@@ -226,13 +226,13 @@ static void core_detach(struct fake *fake, ioasid_t pasid, struct iommu_domain *
 }
 
 static int core_attach_pasid(struct fake *fake, struct iommu_domain *domain,
-			struct iommu_attach_handle *handle)
+			     struct iommu_attach_handle *handle)
 {
 	return iommu_attach_device_pasid(domain, a_device(fake), PASID, handle);
 }
 
 static int core_replace_pasid(struct fake *fake, struct iommu_domain *domain,
-			 struct iommu_attach_handle *handle)
+			      struct iommu_attach_handle *handle)
 {
 	return iommu_replace_device_pasid(domain, a_device(fake), PASID, handle);
 }

@@ -72,7 +72,7 @@ static void block(void *dev)
 }
 
 static int nested_set_pasid(struct kunit *test, struct dmar_domain *domain, u32 pasid,
-		     struct dmar_domain *old)
+			    struct dmar_domain *old)
 {
 	struct nested_test *ctx = test->priv;
 

@@ -93,8 +93,6 @@
  * entry is installed with FMT_SYNCED.
  */
 
-#define pr_fmt(fmt)	"DMAR: " fmt
-
 #include <kunit/static_stub.h>
 #include <linux/bitmap.h>
 #include <linux/cache.h>
@@ -205,7 +203,7 @@ static bool vtd_pt_charge(struct vtd_pt *pt)
 	if (atomic_long_add_unless(&pt->nr_pages, 1, pt->cfg.max_pages ?: LONG_MAX))
 		return true;
 
-	pr_warn_once("The tables of a domain have reached their limit of %lu pages\n",
+	pr_warn_once("DMAR: The tables of a domain have reached their limit of %lu pages\n",
 		     pt->cfg.max_pages);
 	return false;
 }

@@ -2131,7 +2131,7 @@ static void lab_dirty(struct lab *lab, u64 iova)
 
 /* Reporting @start to @last gathers @from to @to, or nothing. */
 static void pgtable_expect_dirty(struct lab *lab, u64 start, u64 last, unsigned long flags,
-			 u64 from, u64 to)
+				 u64 from, u64 to)
 {
 	struct iommu_iotlb_gather gather;
 	struct iommu_dirty_bitmap dirty;
@@ -2161,7 +2161,8 @@ static void check_dirty_leaf(struct lab *lab, u64 iova, u64 size)
 	if (iova + size < end)
 		pgtable_expect_dirty(lab, iova + size, end - 1, 0, 0, 0);
 	pgtable_expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
-	pgtable_expect_dirty(lab, middle, iova + size - 1, IOMMU_DIRTY_NO_CLEAR, middle, iova + size);
+	pgtable_expect_dirty(lab, middle, iova + size - 1, IOMMU_DIRTY_NO_CLEAR, middle,
+			     iova + size);
 	lab_check(lab);
 
 	/* It is reported once, and CPU and hardware see it cleared. */
@@ -2274,7 +2275,8 @@ static void dirty_splits(struct kunit *test)
 	/* Reporting only a part of a part leaves that part dirty. */
 	must_map(lab, 0, SZ_1G, 1);
 	lab_dirty(lab, 0);
-	pgtable_expect_dirty(lab, 7 * SZ_2M + SZ_4K, 9 * SZ_2M - 1, 0, 7 * SZ_2M + SZ_4K, 9 * SZ_2M);
+	pgtable_expect_dirty(lab, 7 * SZ_2M + SZ_4K, 9 * SZ_2M - 1, 0, 7 * SZ_2M + SZ_4K,
+			     9 * SZ_2M);
 	KUNIT_EXPECT_TRUE(test, is_dirty(lab, 7 * SZ_2M));
 	KUNIT_EXPECT_FALSE(test, is_dirty(lab, 8 * SZ_2M));
 	must_unmap(lab, 0, SZ_1G);
@@ -2461,7 +2463,8 @@ static void dirty_one_invalidation(struct kunit *test)
 			lab_dirty(lab, lab->base + (u64)page * SZ_2M);
 		lab_dirty(lab, lab->base + (u64)(pages[i] - 1) * SZ_2M);
 		lab->on_racing_invalidate = count_invalidations;
-		pgtable_expect_dirty(lab, 0, U64_MAX, 0, lab->base, lab->base + pages[i] * (u64)SZ_2M);
+		pgtable_expect_dirty(lab, 0, U64_MAX, 0, lab->base,
+				     lab->base + pages[i] * (u64)SZ_2M);
 		lab->on_racing_invalidate = NULL;
 		KUNIT_EXPECT_EQ(test, 1, lab->round);
 		KUNIT_EXPECT_EQ(test, 1, leaf_level(lab, lab->base));
