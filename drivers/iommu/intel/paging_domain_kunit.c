@@ -96,7 +96,7 @@ struct attachment {
 #define MAX_LOG		64
 #define MAX_ATTACHED	4
 
-/* What was invalidated by registers last */
+/* The last invalidation by registers, and the number of them */
 struct register_flush {
 	unsigned int nr;
 	u16 did;

@@ -120,6 +120,20 @@ static void release_leaves_queue(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, rcu_access_pointer(dev->iommu->fault_param));
 }
 
+/* The only user of page requests leaves; @meanwhile is called by the next submission. */
+static void removal_disable_iopf(struct kunit *test, void (*meanwhile)(struct kunit *test))
+{
+	struct removal_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
+
+	ctx->pdev->error_state = pci_channel_io_perm_failure;
+	ctx->pdev->pri_enabled = 1;
+	info->iopf_users = 1;
+	info->pri_functions = 1;
+	ctx->fake.meanwhile = meanwhile;
+	intel_iommu_disable_iopf(&ctx->pdev->dev);
+}
+
 static void lock_is_free(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
@@ -136,14 +150,8 @@ static void lock_is_free(struct kunit *test)
 static void lock_is_not_held(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
-	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
 
-	ctx->pdev->error_state = pci_channel_io_perm_failure;
-	ctx->pdev->pri_enabled = 1;
-	info->iopf_users = 1;
-	info->pri_functions = 1;
-	ctx->fake.meanwhile = lock_is_free;
-	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	removal_disable_iopf(test, lock_is_free);
 	KUNIT_EXPECT_EQ(test, 1, ctx->submissions);
 }
 
@@ -163,14 +171,8 @@ static void still_on_queue(struct kunit *test)
 static void disabled_after_drain(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
-	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
 
-	ctx->pdev->error_state = pci_channel_io_perm_failure;
-	ctx->pdev->pri_enabled = 1;
-	info->iopf_users = 1;
-	info->pri_functions = 1;
-	ctx->fake.meanwhile = still_on_queue;
-	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	removal_disable_iopf(test, still_on_queue);
 	ctx->fake.meanwhile = NULL;
 	KUNIT_EXPECT_EQ(test, 2, ctx->submissions);
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->queue->devices));
@@ -192,12 +194,7 @@ static void enabled_during_drain(struct kunit *test)
 	struct removal_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(&ctx->pdev->dev);
 
-	ctx->pdev->error_state = pci_channel_io_perm_failure;
-	ctx->pdev->pri_enabled = 1;
-	info->iopf_users = 1;
-	info->pri_functions = 1;
-	ctx->fake.meanwhile = user_comes_back;
-	intel_iommu_disable_iopf(&ctx->pdev->dev);
+	removal_disable_iopf(test, user_comes_back);
 	KUNIT_EXPECT_EQ(test, 2, ctx->submissions);
 	KUNIT_EXPECT_EQ(test, 1, info->iopf_users);
 	KUNIT_EXPECT_TRUE(test, info->pri_enabled);
