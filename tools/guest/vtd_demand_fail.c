@@ -545,17 +545,17 @@ TEST_F(without_memory, for_long)
 		set_number(kinds[i], "times", -1);
 		set_number(kinds[i], "probability", 100);
 		requests = page_requests(&d);
-		begin(&d, VTDT_WRITE, IOVA + i * SZ_2M, SZ_2M, 1);
+		start_transfer(&d, VTDT_WRITE, IOVA + i * SZ_2M, SZ_2M, 1);
 		EXPECT_TRUE(wait_until(page_requests(&d) - requests > 20));
 		EXPECT_NE(0, *reg(&d.vmm.dev, VTDT_BUSY));
 		ASSERT_TRUE(detach(&d.vmm, d.pasid));
-		EXPECT_NE(VTDT_OK, end(&d));
+		EXPECT_NE(VTDT_OK, finish_transfer(&d));
 		ASSERT_TRUE(attach_it(&d));
-		begin(&d, VTDT_WRITE, IOVA + i * SZ_2M, SZ_2M, 1);
+		start_transfer(&d, VTDT_WRITE, IOVA + i * SZ_2M, SZ_2M, 1);
 		sleep_ms(100);
 		EXPECT_NE(0, *reg(&d.vmm.dev, VTDT_BUSY));
 		stop_injection(kinds[i]);
-		EXPECT_EQ(VTDT_OK, end(&d));
+		EXPECT_EQ(VTDT_OK, finish_transfer(&d));
 		EXPECT_TRUE(holds(d.memory + i * SZ_2M, IOVA + i * SZ_2M, SZ_2M, 1));
 	}
 	close_demand(&d);

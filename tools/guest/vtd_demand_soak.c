@@ -763,14 +763,14 @@ static void begin_transfer(unsigned int op, unsigned int way, uint64_t addr, siz
 			   uint64_t key)
 {
 	soak.d.pasid = pasid_of[way];
-	begin(&soak.d, op, addr, length, key - addr / 8);
+	start_transfer(&soak.d, op, addr, length, key - addr / 8);
 }
 
 static unsigned int one_transfer(unsigned int op, unsigned int way, uint64_t addr,
 				 size_t length, uint64_t key)
 {
 	begin_transfer(op, way, addr, length, key);
-	return end(&soak.d);
+	return finish_transfer(&soak.d);
 }
 
 /*
@@ -919,7 +919,7 @@ static bool race(void)
 		start = now_us();
 		begin_transfer(VTDT_WRITE, way, t.addr, PAGE, t.key);
 		spin_us(takes * part / 1024);
-		if (!drop(p, 1) || end(&soak.d) != VTDT_OK)
+		if (!drop(p, 1) || finish_transfer(&soak.d) != VTDT_OK)
 			return fail("the device is refused");
 		takes = i ? takes : now_us() - start;
 		if (!settle(&t))
