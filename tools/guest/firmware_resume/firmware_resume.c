@@ -20,7 +20,7 @@ static struct {
 	{ PCI_DEVFN(31, 0), 0xf0 },	/* RCBA */
 };
 
-/* How often that was: a machine that does not sleep, but says so, resets nothing. */
+/* The number of resets: shows that the machine has really slept. */
 static unsigned int resets;
 module_param(resets, uint, 0444);
 
