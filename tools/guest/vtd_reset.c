@@ -83,7 +83,7 @@ TEST_F(reset, ignores_old_answers)
 	start_request(vm, 5, IOVA, READ);
 	ASSERT_TRUE(receive(vm, FIRST, &after, 1));
 	EXPECT_TRUE(reply(vm, FIRST, &before, INVALID));
-	EXPECT_TRUE(waits(vm, 0));
+	EXPECT_TRUE(is_pending(vm, 0));
 	EXPECT_TRUE(reply(vm, FIRST, &after, SUCCESS));
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 	EXPECT_EQ(0, *reg(vm->dev, VTDT_CREDITS));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What firmware has to do on the way back from S3, and SeaBIOS fails to do on QEMU's q35:
- * set up what reset has switched off, MMCONFIG and the registers of ACPI among it. SeaBIOS
- * means to, but writes by MMCONFIG. This does it before any device is resumed, by ports.
+ * On resume from S3, restores registers of QEMU's q35 that reset has cleared: those of
+ * MMCONFIG and of ACPI. This is the firmware's task, but SeaBIOS writes them by MMCONFIG,
+ * which is disabled then. This module writes them by ports, before any device is resumed.
  */
 #include <linux/module.h>
 #include <linux/pci.h>
