@@ -91,9 +91,9 @@ static void transfer(struct bench *b, unsigned int op, uint64_t offset, size_t s
 {
 	uint64_t events;
 
-	begin(&b->d, op | VTDT_IRQ, IOVA + offset, size, 1);
+	start_transfer(&b->d, op | VTDT_IRQ, IOVA + offset, size, 1);
 	need(read(b->done, &events, sizeof(events)) == sizeof(events), "be interrupted");
-	need(end(&b->d) == VTDT_OK, "transfer");
+	need(finish_transfer(&b->d) == VTDT_OK, "transfer");
 }
 
 /* ---- the kernel's counters ---- */

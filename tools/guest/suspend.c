@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a user's device can reach before the machine sleeps it can reach after it, and
- * nothing else.  Prints TAP.  EDU and EDU2 as for vfio_edu.
+ * After suspend to RAM, a user's device can access the same memory as before, and nothing
+ * else.  Prints TAP.  EDU and EDU2 as for vfio_edu.
  */
 #include "suspend.h"
 #include "vfio_edu.h"
@@ -34,8 +34,8 @@ FIXTURE_TEARDOWN(suspend)
 	close(self->fd);
 }
 
-/* What was mapped still is, what was not is not, and both can change. */
-TEST_F(suspend, mappings_of_before)
+/* Memory is mapped as before, and can be unmapped and mapped. */
+TEST_F(suspend, mappings_survive_suspend)
 {
 	char *page = self->memory + 5 * PAGE, *other = self->memory + SZ_2M - PAGE;
 	unsigned int seed, i;
@@ -56,8 +56,8 @@ TEST_F(suspend, mappings_of_before)
 	EXPECT_TRUE(reads(&self->edu, IOVA, seed));
 }
 
-/* What is unmapped before is not reached after it. */
-TEST_F(suspend, unmapped_before)
+/* Memory that was unmapped before suspend cannot be accessed after resume. */
+TEST_F(suspend, unmapped_before_suspend)
 {
 	unsigned int seed = fill_new(self->memory);
 
@@ -68,8 +68,8 @@ TEST_F(suspend, unmapped_before)
 	EXPECT_TRUE(cannot_write(&self->edu, IOVA, self->memory, seed));
 }
 
-/* Another device, which nobody has open meanwhile, is opened, and a domain replaced. */
-TEST_F(suspend, opened_after)
+/* A device that was closed during suspend is opened, and a domain replaced. */
+TEST_F(suspend, device_opened_after_resume)
 {
 	struct edu other = {};
 	unsigned int ioas, seed;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The machine sleeps (S3), and is woken by wake.py. */
+/* Suspend to RAM (S3); wake.py wakes the machine. */
 #ifndef SUSPEND_H
 #define SUSPEND_H
 
@@ -22,7 +22,7 @@ static bool write_power(const char *name, const char *what)
 	return ok;
 }
 
-/* How often the machine has been reset on its way back (firmware_resume.c) */
+/* How often the machine was reset in order to resume, from firmware_resume.c */
 static long resets(void)
 {
 	FILE *file = fopen("/sys/module/firmware_resume/parameters/resets", "r");

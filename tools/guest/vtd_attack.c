@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Hostile users: processes of two threads each make random calls of iommufd and VFIO,
- * good ones and bad ones, while their devices do DMA and request pages by tables of
- * garbage.  Some of the domains are paged on demand.  The users have little memory to lock
- * and few files, allocations of the kernel fail for them, and children continue with their
- * files.  They are killed at any moment; meanwhile the devices are reset, unbound and
- * removed by sysfs.  Single calls may succeed or fail.  But a killed process has to exit, no
- * page may stay pinned, and afterwards each device has to work for the next user.  The suite
- * checks the kernel's log for warnings.  Prints TAP.
+ * Hostile users: processes of two threads make random valid and invalid calls of iommufd
+ * and VFIO, while their devices do DMA and request pages through tables of garbage.  Some
+ * of the domains are paged on demand.  RLIMIT_MEMLOCK and RLIMIT_NOFILE are low for some
+ * users, allocations in the kernel fail, and forked children go on using the files.  Users
+ * are killed at random, and devices are reset, unbound and removed through sysfs.  A single
+ * call may succeed or fail.  But a killed process has to exit, no page may stay pinned, and
+ * afterwards each device has to work for the next user.  The suite checks the kernel's log
+ * for warnings.  Prints TAP.
  *
  * ATTACKED names the devices, SECONDS is the duration (20), SEED the seed of the random
  * numbers (the time).
@@ -27,9 +27,9 @@
 
 #define USERS		4
 #define DEVICES		4
-#define LIFE		3000	/* calls, unless it is killed before */
+#define CALLS		3000	/* of a user that is not killed before */
 #define HANDLES		64	/* iommufd hands out small numbers, lowest first */
-#define AREAS		8	/* in units of 2 MiB, where users map something */
+#define AREAS		8	/* of 2 MiB each, where users map memory */
 #define AREA		(GUEST_PAGES * PAGE)
 
 static const char *devices[DEVICES];
@@ -41,11 +41,11 @@ static struct counts {
 		      resets, transfers, failed, children, removed, demand;
 } *counts;
 
-/* Data that the threads of a process share, deliberately without a lock */
+/* The threads of a process share this, deliberately without a lock. */
 struct user {
 	struct vmm vmm;
 	struct pollfd queue;
-	unsigned int fault, recent[8];	/* ids: of the queue, of domains */
+	unsigned int fault, recent[8];	/* IDs of the queue, and of domains */
 	const char *device;
 };
 
@@ -64,7 +64,7 @@ static bool one_in(unsigned int n)
 	return !draw(n);
 }
 
-/* Any 64-bit value, those near 0 and near the largest more often */
+/* Any 64-bit value; those near 0 and near the largest one come more often. */
 static uint64_t any(void)
 {
 	switch (draw(4)) {
@@ -271,7 +271,7 @@ static void reset_device(struct user *user)
 	counts->resets += !ioctl(user->vmm.dev.fd, VFIO_DEVICE_RESET);
 }
 
-/* Do what takes pages from those who follow them. */
+/* Change mappings and protections of the process, which calls MMU notifiers. */
 static void move_memory(struct user *user)
 {
 	static const int advice[] = { MADV_DONTNEED, MADV_FREE, MADV_PAGEOUT, MADV_HUGEPAGE,
@@ -343,7 +343,7 @@ static void make_call(struct user *user)
 		calls[draw(sizeof(calls) / sizeof(*calls))](user);
 }
 
-/* One of the first allocations of the kernel fails, if there are that many. */
+/* One of the first nine allocations of the call fails, if it makes that many. */
 static void make_failing_call(struct user *user)
 {
 	int fd = open("/proc/thread-self/fail-nth", O_RDWR);
@@ -359,8 +359,8 @@ static void make_failing_call(struct user *user)
 	close(fd);
 }
 
-/* A child shares the files, and has its own memory. It is killed with its parent. */
-static void have_child(struct user *user)
+/* The child shares its parent's files, but not its memory, and is killed with it. */
+static void fork_child(struct user *user)
 {
 	pid_t parent = getpid();
 	int i;
@@ -369,7 +369,7 @@ static void have_child(struct user *user)
 		return;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(60);
-	for (i = 0; i < LIFE / 10 && getppid() == parent; i++)
+	for (i = 0; i < CALLS / 10 && getppid() == parent; i++)
 		make_call(user);
 	counts->children++;
 	_exit(0);
@@ -381,9 +381,9 @@ static void *make_calls(void *arg)
 	int i;
 
 	state = state ?: (uintptr_t)&state ^ now_ms();
-	for (i = 0; i < LIFE; i++) {
+	for (i = 0; i < CALLS; i++) {
 		if (one_in(1000))
-			have_child(user);
+			fork_child(user);
 		else if (one_in(20))
 			make_failing_call(user);
 		else
@@ -400,20 +400,20 @@ static void limit(int resource, rlim_t most)
 }
 
 /* The other thread has closed the device that this one uses. */
-static void leave(int signal)
+static void exit_at_signal(int signal)
 {
 	_exit(0);
 }
 
-static void be_a_user(void)
+static void run_user(void)
 {
 	struct user user = { .device = devices[draw(n_devices)] };
 	pthread_t other;
 	int i, page;
 
 	alarm(60);
-	signal(SIGSEGV, leave);
-	signal(SIGBUS, leave);
+	signal(SIGSEGV, exit_at_signal);
+	signal(SIGBUS, exit_at_signal);
 	signal(SIGCHLD, SIG_IGN);
 	if (one_in(4))
 		limit(RLIMIT_MEMLOCK, draw(2 * AREA));
@@ -427,7 +427,7 @@ static void be_a_user(void)
 			change_memory(&user);
 	pthread_create(&other, NULL, make_calls, &user);
 	make_calls(&user);
-	/* The other one is left behind at times. */
+	/* Sometimes this thread exits first, which ends both. */
 	if (one_in(2))
 		pthread_join(other, NULL);
 	_exit(0);
@@ -445,7 +445,7 @@ static pid_t start_process(void (*work)(void))
 	_exit(0);
 }
 
-/* ---- the owner of the machine ---- */
+/* ---- the administrator ---- */
 
 static void write_sysfs(const char *name, const char *file, const char *text)
 {
@@ -472,7 +472,7 @@ static void probe_again(const char *name)
 	close(fd);
 }
 
-static void remove_and_find(const char *name)
+static void remove_and_rescan(const char *name)
 {
 	int fd;
 
@@ -486,16 +486,13 @@ static void remove_and_find(const char *name)
 	probe_again(name);
 }
 
-/*
- * Unbinding and removing wait until the user has exited; meanwhile users are killed as
- * before.
- */
-static void administrate(void)
+/* Unbinding and removing wait until the device's user has exited. */
+static void act_as_admin(void)
 {
 	const char *name = devices[draw(n_devices)];
 
 	if (one_in(4)) {
-		remove_and_find(name);
+		remove_and_rescan(name);
 	} else if (one_in(3)) {
 		write_sysfs(name, "driver/unbind", name);
 		probe_again(name);
@@ -504,47 +501,47 @@ static void administrate(void)
 	}
 }
 
-static bool is_gone(pid_t pid)
+static bool has_exited(pid_t pid)
 {
 	return waitpid(pid, NULL, WNOHANG) == pid;
 }
 
-static bool finish(pid_t pid)
+static bool kill_and_reap(pid_t pid)
 {
 	kill(pid, SIGKILL);
-	if (wait_until(is_gone(pid)))
+	if (wait_until(has_exited(pid)))
 		return true;
-	note("process %d does not go\n", pid);
+	note("process %d does not exit\n", pid);
 	return false;
 }
 
-/* Returns false if a killed process does not exit. */
+/* Returns whether all killed processes have exited. */
 static bool attack(long seconds)
 {
-	pid_t users[USERS] = {}, owner = 0;
+	pid_t users[USERS] = {}, admin = 0;
 	long end = now_ms() + seconds * 1000;
 	bool good = true;
 	int i;
 
 	while (now_ms() < end && good) {
 		for (i = 0; i < USERS; i++) {
-			if (users[i] && !is_gone(users[i]))
+			if (users[i] && !has_exited(users[i]))
 				continue;
-			users[i] = start_process(be_a_user);
+			users[i] = start_process(run_user);
 			counts->users++;
 		}
-		if (!owner || is_gone(owner))
-			owner = one_in(4) ? start_process(administrate) : 0;
+		if (!admin || has_exited(admin))
+			admin = one_in(4) ? start_process(act_as_admin) : 0;
 		sleep_ms(draw(300));
 		i = draw(USERS);
 		if (one_in(2)) {
-			good = finish(users[i]);
+			good = kill_and_reap(users[i]);
 			users[i] = 0;
 		}
 	}
 	for (i = 0; i < USERS; i++)
-		good &= !users[i] || finish(users[i]);
-	return good && (!owner || wait_until(is_gone(owner)));
+		good &= !users[i] || kill_and_reap(users[i]);
+	return good && (!admin || wait_until(has_exited(admin)));
 }
 
 /* ---- afterwards ---- */
@@ -586,7 +583,7 @@ static void expect_dma(const char *name)
 	_exit(0);
 }
 
-/* Not all calls were refused. */
+/* Calls of each kind have succeeded: not everything was refused. */
 static bool something_happened(void)
 {
 	note("%lu users, %lu areas mapped, %lu domains, %lu of them nested, %lu on demand\n",
@@ -596,13 +593,13 @@ static bool something_happened(void)
 	     counts->attached, counts->detached, counts->answered, counts->resets);
 	note("%lu transfers seen complete, %lu allocations failed, %lu children\n",
 	     counts->transfers, counts->failed, counts->children);
-	note("%lu devices removed and found again\n", counts->removed);
+	note("%lu devices removed and rescanned\n", counts->removed);
 	return counts->mapped && counts->nested && counts->demand && counts->attached &&
 	       counts->detached && counts->answered && counts->resets &&
 	       counts->transfers;
 }
 
-static bool all_work(void)
+static bool all_devices_work(void)
 {
 	unsigned int i;
 	int status;
@@ -641,9 +638,9 @@ int main(void)
 	state = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL) << 16 | 1;
 	printf("TAP version 13\n1..4\n# SEED=%lu\n", state);
 	fflush(stdout);
-	result(n_devices && attack(seconds ? atol(seconds) : 20), "killed_users_go");
+	result(n_devices && attack(seconds ? atol(seconds) : 20), "killed_users_exit");
 	result(something_happened(), "calls_succeed");
 	result(wait_until(nothing_is_pinned()), "nothing_stays_pinned");
-	result(all_work(), "devices_work_for_the_next_user");
+	result(all_devices_work(), "devices_work_for_the_next_user");
 	return 0;
 }

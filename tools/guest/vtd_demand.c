@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Demand paging: a device works on memory that is not pinned, while the process
- * loses pages in every possible way.  CPU and device each check the data of the
- * other.  Prints TAP.
+ * Demand paging: a device works on memory that is not pinned, while the process loses
+ * pages in every possible way.  CPU and device check each other's data.  Prints TAP.
  *
  * The suite "demand" prepares a swap device on zram, two nodes and huge pages.  TESTDEV is
  * a device that the administrator has named as fault tolerant, TESTDEV2 one that is not
@@ -52,7 +51,7 @@ FIXTURE_TEARDOWN(demand)
 	close_demand(&self->d);
 }
 
-/* What has nothing to do with a guest's tables, or is not for a nest parent */
+/* For tests to which a guest's tables make no difference, or that need a domain without */
 FIXTURE(flat)
 {
 	struct demand d;
@@ -78,10 +77,10 @@ FIXTURE_TEARDOWN(flat)
 	close_demand(&self->d);
 }
 
-/* ---- what it costs ---- */
+/* ---- resident memory and page requests ---- */
 
 /* Memory becomes resident when the device accesses it, and not before. */
-TEST_F(demand, starts_empty)
+TEST_F(demand, resident_on_access)
 {
 	struct demand *d = &self->d;
 	long before = status_kib("VmRSS");
@@ -93,8 +92,8 @@ TEST_F(demand, starts_empty)
 	EXPECT_FALSE(present(d->memory));
 }
 
-/* All of it, twice: the second time, nothing is missing. */
-TEST_F(demand, steady_state)
+/* The second time that the device accesses the memory, nothing is missing. */
+TEST_F(demand, no_requests_for_present_pages)
 {
 	struct demand *d = &self->d;
 	unsigned int requests;
@@ -109,8 +108,7 @@ TEST_F(demand, steady_state)
 }
 
 /*
- * Present pages are mapped 2 MiB at once, as small pages or as a huge one; missing ones
- * 64 KiB at once.
+ * A request maps up to 2 MiB of present pages, small or huge, and 64 KiB of missing ones.
  */
 TEST_F(flat, few_requests)
 {
@@ -131,7 +129,7 @@ TEST_F(flat, few_requests)
 	EXPECT_TRUE(holds(d->memory + 2 * SZ_2M, IOVA + 2 * SZ_2M, 2 * SZ_2M, 2));
 }
 
-/* What debugfs says of the page table behind the device's requests; -1 if nothing */
+/* A number from the device's line in pgtable_stats; -1 if there is none */
 static long table_has(struct demand *d, const char *what)
 {
 	FILE *file = fopen("/sys/kernel/debug/iommu/intel/pgtable_stats", "r");
@@ -152,14 +150,14 @@ static long table_has(struct demand *d, const char *what)
 	return value;
 }
 
-/* What is missing is mapped once, as large as it is, and nothing is invalidated. */
+/* Missing pages are mapped once, huge ones as such, and nothing is invalidated. */
 TEST_F(flat, mapped_once)
 {
 	word *invalidations = reg(&self->d.vmm.dev, VTDT_INVALIDATIONS);
 	struct demand *d = &self->d;
 	uint32_t before = *invalidations;
 
-	/* The other pages of a group find theirs mapped. */
+	/* the first request of a group maps the pages of the others */
 	*reg(&d->vmm.dev, VTDT_GROUP_SIZE) = 32;
 	ASSERT_EQ(0, madvise(d->memory, 2 * SZ_2M, MADV_HUGEPAGE));
 	fill(d->memory, IOVA, 2 * SZ_2M, 1);
@@ -170,8 +168,8 @@ TEST_F(flat, mapped_once)
 	EXPECT_LE(2, table_has(d, "leaves_2m"));
 }
 
-/* All of a group is served before it is answered: 128 KiB here. */
-TEST_F(demand, groups)
+/* All pages of a group, here 128 KiB, are mapped before it is answered. */
+TEST_F(demand, group_served_whole)
 {
 	struct demand *d = &self->d;
 	unsigned int groups = *reg(&d->vmm.dev, VTDT_GROUPS);
@@ -182,7 +180,7 @@ TEST_F(demand, groups)
 	EXPECT_TRUE(holds(d->memory, IOVA, 2 * SZ_2M, 1));
 }
 
-/* ---- pages that the process loses ---- */
+/* ---- pages of the process change or go away ---- */
 
 TEST_F(demand, dontneed)
 {
@@ -208,10 +206,10 @@ TEST_F(demand, dontneed)
 }
 
 /*
- * What the process loses by one call is one invalidation of the device's TLB in each GiB of
- * the IOAS, as what reclaim takes of one page is; what the user unmaps is one in all.
+ * One call that discards pages invalidates the device's TLB once in each GiB of the IOAS;
+ * so does reclaim, for each page. IOMMU_IOAS_UNMAP invalidates once in all.
  */
-TEST_F(demand, invalidated_at_once)
+TEST_F(demand, one_invalidation_per_call)
 {
 	word *invalidations = reg(&self->d.vmm.dev, VTDT_INVALIDATIONS);
 	struct demand *d = &self->d;
@@ -227,12 +225,12 @@ TEST_F(demand, invalidated_at_once)
 	ASSERT_EQ(0, madvise(d->memory + PAGE, SZ_2M, MADV_DONTNEED));
 	EXPECT_EQ(one, *invalidations - before);
 
-	/* reclaim: one for each page, and not more */
+	/* reclaim: at most one for each page */
 	before = *invalidations;
 	ASSERT_EQ(0, madvise(d->memory + 2 * SZ_2M, 16 * PAGE, MADV_PAGEOUT));
 	EXPECT_GE(16 * one, *invalidations - before);
 
-	/* two GiB have a part of it */
+	/* an area that crosses a GiB */
 	before = *invalidations;
 	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
 	EXPECT_EQ(one, *invalidations - before);
@@ -275,7 +273,7 @@ TEST_F(demand, swapped_out)
 }
 
 /* Data that only a device has written is not discarded as clean. */
-TEST_F(demand, lazily_freed)
+TEST_F(demand, madv_free)
 {
 	struct demand *d = &self->d;
 
@@ -286,7 +284,7 @@ TEST_F(demand, lazily_freed)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 }
 
-/* The child keeps the old data, whatever the device writes for the parent. */
+/* The child keeps the old data while the device writes the parent's. */
 TEST_F(demand, forked)
 {
 	struct demand *d = &self->d;
@@ -320,8 +318,8 @@ TEST_F(demand, forked)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
 }
 
-/* A page that a device writes is no longer shared; those around it are. */
-TEST_F(demand, forked_neighbours)
+/* Only the page that the device writes is copied; its neighbours stay shared. */
+TEST_F(demand, fork_keeps_neighbours_shared)
 {
 	struct demand *d = &self->d;
 	unsigned long before[16], i;
@@ -349,7 +347,7 @@ TEST_F(demand, forked_neighbours)
 	EXPECT_EQ(0, status);
 }
 
-TEST_F(flat, protected)
+TEST_F(flat, mprotect)
 {
 	struct demand *d = &self->d;
 
@@ -379,7 +377,7 @@ TEST_F(demand, read_before_write)
 		EXPECT_EQ(0, d->memory[SZ_2M + i * PAGE]);
 }
 
-TEST_F(demand, unmapped_and_moved)
+TEST_F(demand, mremap)
 {
 	struct demand *d = &self->d;
 	unsigned char *to = new_memory(SZ_2M, MADV_NOHUGEPAGE);
@@ -390,7 +388,7 @@ TEST_F(demand, unmapped_and_moved)
 	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 2));
 	EXPECT_TRUE(holds(to, IOVA, SZ_2M, 1));
 
-	/* other memory is mapped there */
+	/* then other memory is mapped at the old address */
 	ASSERT_EQ(d->memory, mmap(d->memory, SZ_2M, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 3));
@@ -399,7 +397,7 @@ TEST_F(demand, unmapped_and_moved)
 	munmap(to, SZ_2M);
 }
 
-/* Pages move to the other node, and back. */
+/* Pages are migrated to the other node and back. */
 TEST_F(demand, migrated)
 {
 	struct demand *d = &self->d;
@@ -439,7 +437,7 @@ static int map_with(struct vmm *vmm, uint64_t iova, unsigned long va, size_t len
 }
 
 /* Two pages are merged; a write of the device to one does not change the other. */
-TEST_F(demand, merged)
+TEST_F(demand, merged_by_ksm)
 {
 	struct demand *d = &self->d;
 	unsigned char *other = d->memory + SZ_2M;
@@ -477,7 +475,7 @@ TEST_F(demand, hugetlb)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 }
 
-/* Shared memory, as VMMs have it; a hole in it is one for the device, too. */
+/* Shared memory, as VMMs use it; punching a hole unmaps it from the device, too. */
 TEST_F(demand, memfd)
 {
 	struct demand *d = &self->d;
@@ -506,11 +504,11 @@ TEST_F(demand, memfd)
 	close(fd);
 }
 
-/* ---- huge pages come and go ---- */
+/* ---- huge pages are collapsed and split ---- */
 
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
-/* Small pages become a huge one, at once, which the device has as such, and is split. */
+/* MADV_COLLAPSE: the huge page is mapped as such, and split later. */
 TEST_F(demand, collapsed)
 {
 	struct demand *d = &self->d;
@@ -528,7 +526,7 @@ TEST_F(demand, collapsed)
 		if (!d->nested)
 			EXPECT_EQ(1, table_has(d, "leaves_2m"));
 
-		/* one page of it becomes another one; the others stay what they are */
+		/* one page changes its protection, which splits the huge page */
 		ASSERT_EQ(0, mprotect(d->memory + 9 * PAGE, PAGE, PROT_READ));
 		EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 10 * PAGE, PAGE, round + 10));
 		ASSERT_EQ(0, mprotect(d->memory + 9 * PAGE, PAGE, PROT_READ | PROT_WRITE));
@@ -539,7 +537,7 @@ TEST_F(demand, collapsed)
 	}
 }
 
-/* khugepaged does it by itself, while the device writes. */
+/* khugepaged collapses pages while the device writes them. */
 TEST_F(demand, khugepaged)
 {
 	struct demand *d = &self->d;
@@ -558,9 +556,9 @@ TEST_F(demand, khugepaged)
 	write_file(KHUGEPAGED "scan_sleep_millisecs", "10000");
 }
 
-/* ---- memory of other kinds, and of several ---- */
+/* ---- mappings of other kinds ---- */
 
-/* One area over mappings of different kinds and protections */
+/* One area covers mappings of different kinds and protections. */
 TEST_F(demand, several_mappings)
 {
 	int fd = memfd_create("guest", MFD_CLOEXEC);
@@ -576,7 +574,7 @@ TEST_F(demand, several_mappings)
 					      PROT_READ | PROT_WRITE, MAP_PRIVATE |
 					      MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED, -1, 0));
 
-	/* across three of them */
+	/* across three mappings */
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M, 300 * PAGE, 1));
 	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA + SZ_2M + 300 * PAGE, PAGE, 1));
 	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + SZ_2M + 301 * PAGE, PAGE, 1));
@@ -585,7 +583,7 @@ TEST_F(demand, several_mappings)
 	EXPECT_TRUE(holds(d->memory + SZ_2M, IOVA + SZ_2M, 300 * PAGE, 1));
 	EXPECT_TRUE(holds(d->memory + SZ_2M + 302 * PAGE, IOVA + SZ_2M + 302 * PAGE,
 			  2 * SZ_2M - 302 * PAGE + SZ_2M, 1));
-	/* each goes by itself */
+	/* truncating the file affects only its own mapping */
 	ASSERT_EQ(0, ftruncate(fd, 0));
 	ASSERT_EQ(0, ftruncate(fd, 100 * PAGE));
 	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA + SZ_2M + 17 * PAGE, 100 * PAGE, 1));
@@ -594,17 +592,17 @@ TEST_F(demand, several_mappings)
 	close(fd);
 }
 
-static void survive(int signal)
+static void ignore_signal(int signal)
 {
 }
 
-/* A page whose memory is broken is refused; what comes in its place is not. */
+/* A poisoned page is refused; the page that replaces it is not. */
 TEST_F(demand, poisoned)
 {
 	struct demand *d = &self->d;
 
 	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 3 * PAGE, 1));
-	signal(SIGBUS, survive);
+	signal(SIGBUS, ignore_signal);
 	ASSERT_EQ(0, madvise(d->memory + PAGE, PAGE, MADV_HWPOISON));
 	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + PAGE, PAGE, 1));
 	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA + PAGE, PAGE, 2));
@@ -615,7 +613,7 @@ TEST_F(demand, poisoned)
 	EXPECT_TRUE(holds(d->memory + PAGE, IOVA + PAGE, 2 * PAGE, 2));
 }
 
-/* ---- memory that is unplugged ---- */
+/* ---- memory hotplug ---- */
 
 #define BLOCKS		"/sys/devices/system/memory/"
 
@@ -646,7 +644,7 @@ static bool find_block(char *state, size_t size, unsigned long *first_pfn,
 	return false;
 }
 
-/* Nothing is pinned, so that a block with the device's memory goes offline. */
+/* A memory block with the device's pages can go offline, as nothing is pinned. */
 TEST_F(demand, block_goes_offline)
 {
 	unsigned long first, pages, node1 = 1 << 1;
@@ -666,10 +664,10 @@ TEST_F(demand, block_goes_offline)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 }
 
-/* ---- what is not for a device ---- */
+/* ---- refused memory and addresses ---- */
 
-/* A file system may ask user space, and nothing could end that. */
-TEST_F(flat, files)
+/* A file system may wait for user space, which nothing could interrupt. */
+TEST_F(flat, file_mappings_are_refused)
 {
 	struct demand *d = &self->d;
 	int fd = open("/ramfs/file", O_RDWR | O_CREAT, 0600);
@@ -684,7 +682,7 @@ TEST_F(flat, files)
 	close(fd);
 }
 
-TEST_F(demand, secret_memory)
+TEST_F(demand, secretmem_is_refused)
 {
 	struct demand *d = &self->d;
 	int fd = syscall(SYS_memfd_secret, 0);
@@ -702,7 +700,7 @@ TEST_F(demand, secret_memory)
 	close(fd);
 }
 
-TEST_F(flat, registers_of_a_device)
+TEST_F(flat, device_registers_are_refused)
 {
 	struct demand *d = &self->d;
 	struct vfio_region_info info = {
@@ -716,7 +714,7 @@ TEST_F(flat, registers_of_a_device)
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + PAGE, PAGE, 1));
 }
 
-TEST_F(demand, outside_of_areas)
+TEST_F(demand, outside_all_areas)
 {
 	struct demand *d = &self->d;
 
@@ -743,7 +741,7 @@ TEST_F(flat, read_only_area)
 	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
 }
 
-/* Pages that may only be read are none of it, whatever is beside them. */
+/* Read-only pages, like the zero page, are not mapped for a write beside them. */
 TEST_F(flat, write_only_area)
 {
 	struct demand *d = &self->d;
@@ -761,13 +759,13 @@ TEST_F(flat, write_only_area)
 	EXPECT_TRUE(holds(memory, ELSEWHERE, SZ_2M, 1));
 }
 
-/* Addresses that no process can have */
+/* Addresses outside of user space */
 TEST_F(flat, beyond_user_space)
 {
 	EXPECT_EQ(EFAULT, map_with(&self->d.vmm, ELSEWHERE, 1UL << 62, PAGE, RW));
 }
 
-/* A page may be in as many areas as there are, and is unmapped from each. */
+/* The number of areas is limited. A page may be in all of them, and is unmapped from each. */
 TEST_F(flat, too_many_areas)
 {
 	struct demand *d = &self->d;
@@ -803,7 +801,7 @@ TEST_F(demand, post_copy)
 	ASSERT_NE(NULL, from);
 	fill(from, IOVA, 16 * PAGE, 5);
 	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
-	begin(d, VTDT_READ, IOVA, 16 * PAGE, 5);
+	start_transfer(d, VTDT_READ, IOVA, 16 * PAGE, 5);
 	for (i = 0; i < 16; i++) {
 		ASSERT_TRUE(wait_for_fault(&late, &address));
 		EXPECT_EQ((unsigned long)d->memory + i * PAGE, address);
@@ -811,13 +809,13 @@ TEST_F(demand, post_copy)
 		EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
 		ASSERT_TRUE(deliver_page(&late, address, from + i * PAGE));
 	}
-	EXPECT_EQ(VTDT_OK, end(d));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	close(late.fd);
 	munmap(from, 16 * PAGE);
 }
 
-/* Neither detaching, nor unmapping, nor closing waits for it, nor do these for a second. */
-TEST_F(demand, late_page)
+/* Detach, unmap and destroy do not wait for a page that userfaultfd does not deliver. */
+TEST_F(demand, late_page_delays_no_call)
 {
 	struct demand *d = &self->d;
 	unsigned long address;
@@ -825,16 +823,16 @@ TEST_F(demand, late_page)
 	long start;
 
 	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
-	begin(d, VTDT_WRITE, IOVA, PAGE, 1);
+	start_transfer(d, VTDT_WRITE, IOVA, PAGE, 1);
 	ASSERT_TRUE(wait_for_fault(&late, &address));
 	start = now_ms();
 	ASSERT_TRUE(detach(&d->vmm, d->pasid));
-	EXPECT_NE(VTDT_OK, end(d));
+	EXPECT_NE(VTDT_OK, finish_transfer(d));
 	EXPECT_GT(800, now_ms() - start);
 
 	ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M, PAGE, 1));
-	begin(d, VTDT_WRITE, IOVA, PAGE, 1);
+	start_transfer(d, VTDT_WRITE, IOVA, PAGE, 1);
 	ASSERT_TRUE(wait_for_fault(&late, &address));
 	start = now_ms();
 	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
@@ -856,12 +854,12 @@ TEST_F(demand, very_late_page)
 
 	fill(from, IOVA, PAGE, 3);
 	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
-	begin(d, VTDT_READ, IOVA, PAGE, 3);
+	start_transfer(d, VTDT_READ, IOVA, PAGE, 3);
 	ASSERT_TRUE(wait_for_fault(&late, &address));
 	sleep_ms(2500);
 	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
 	ASSERT_TRUE(deliver_page(&late, address, from));
-	EXPECT_EQ(VTDT_OK, end(d));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	close(late.fd);
 	munmap(from, PAGE);
 }
@@ -875,16 +873,16 @@ TEST_F(demand, late_group)
 
 	*reg(&d->vmm.dev, VTDT_GROUP_SIZE) = 32;
 	ASSERT_TRUE(catch_faults(&late, d->memory, 32 * PAGE));
-	begin(d, VTDT_WRITE, IOVA, 32 * PAGE, 1);
+	start_transfer(d, VTDT_WRITE, IOVA, 32 * PAGE, 1);
 	sleep_ms(5000);
 	EXPECT_LE(3, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
 	ASSERT_TRUE(detach(&d->vmm, d->pasid));
-	end(d);
+	finish_transfer(d);
 	close(late.fd);
 }
 
-/* Destroying a HWPT ends its waits: ten of them do not wait for ten seconds. */
-TEST_F(flat, late_pages)
+/* Destroying a HWPT ends its waits: each would otherwise last a second. */
+TEST_F(flat, destroy_ends_waits)
 {
 	struct demand *d = &self->d;
 	unsigned long address;
@@ -894,13 +892,13 @@ TEST_F(flat, late_pages)
 
 	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
 	for (i = 0; i < 10; i++) {
-		begin(d, VTDT_WRITE, IOVA, PAGE, 1);
+		start_transfer(d, VTDT_WRITE, IOVA, PAGE, 1);
 		ASSERT_TRUE(wait_for_fault(&late, &address));
 		ASSERT_TRUE(detach(&d->vmm, d->pasid));
 		waited -= now_ms();
 		ASSERT_TRUE(destroy(&d->vmm, d->hwpt));
 		waited += now_ms();
-		end(d);
+		finish_transfer(d);
 		d->hwpt = new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
 		ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
 	}
@@ -908,7 +906,7 @@ TEST_F(flat, late_pages)
 	close(late.fd);
 }
 
-/* A page that userfaultfd has write-protected: reads go on, a write waits. */
+/* Pages are write-protected by userfaultfd: reads succeed, a write waits. */
 TEST_F(demand, write_protected)
 {
 	struct uffdio_writeprotect protect = { };
@@ -917,7 +915,7 @@ TEST_F(demand, write_protected)
 	struct late late;
 
 	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 1));
-	ASSERT_TRUE(catch_some(&late, d->memory, 16 * PAGE, UFFDIO_REGISTER_MODE_WP));
+	ASSERT_TRUE(catch_faults_of(&late, d->memory, 16 * PAGE, UFFDIO_REGISTER_MODE_WP));
 	protect.range = (struct uffdio_range) { (unsigned long)d->memory, 16 * PAGE };
 	protect.mode = UFFDIO_WRITEPROTECT_MODE_WP;
 	ASSERT_EQ(0, ioctl(late.fd, UFFDIO_WRITEPROTECT, &protect));
@@ -925,7 +923,7 @@ TEST_F(demand, write_protected)
 	/* A nest parent maps nothing that must not be written to. */
 	if (!d->nested)
 		EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 16 * PAGE, 1));
-	begin(d, VTDT_WRITE, IOVA + 5 * PAGE, PAGE, 2);
+	start_transfer(d, VTDT_WRITE, IOVA + 5 * PAGE, PAGE, 2);
 	ASSERT_TRUE(wait_for_fault(&late, &address));
 	EXPECT_EQ((unsigned long)d->memory + 5 * PAGE, address);
 	sleep_ms(20);
@@ -934,13 +932,13 @@ TEST_F(demand, write_protected)
 	protect.range.len = 16 * PAGE;
 	protect.mode = 0;
 	ASSERT_EQ(0, ioctl(late.fd, UFFDIO_WRITEPROTECT, &protect));
-	EXPECT_EQ(VTDT_OK, end(d));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	EXPECT_TRUE(holds(d->memory + 5 * PAGE, IOVA + 5 * PAGE, PAGE, 2));
 	EXPECT_TRUE(holds(d->memory + 6 * PAGE, IOVA + 6 * PAGE, 10 * PAGE, 1));
 	close(late.fd);
 }
 
-/* Pages that are in the file, which userfaultfd maps when it is asked */
+/* Minor faults: the file has the pages, and userfaultfd maps them one by one. */
 TEST_F(demand, minor_faults)
 {
 	int fd = memfd_create("guest", MFD_CLOEXEC), i;
@@ -955,15 +953,15 @@ TEST_F(demand, minor_faults)
 				  MAP_SHARED | MAP_FIXED, fd, 0));
 	other = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	fill(other, IOVA, 16 * PAGE, 1);
-	ASSERT_TRUE(catch_some(&late, d->memory, 16 * PAGE, UFFDIO_REGISTER_MODE_MINOR));
-	begin(d, VTDT_READ, IOVA, 16 * PAGE, 1);
+	ASSERT_TRUE(catch_faults_of(&late, d->memory, 16 * PAGE, UFFDIO_REGISTER_MODE_MINOR));
+	start_transfer(d, VTDT_READ, IOVA, 16 * PAGE, 1);
 	for (i = 0; i < 16; i++) {
 		ASSERT_TRUE(wait_for_fault(&late, &address));
 		EXPECT_EQ((unsigned long)d->memory + i * PAGE, address);
 		go_on = (struct uffdio_continue) { .range = { address, PAGE } };
 		ASSERT_EQ(0, ioctl(late.fd, UFFDIO_CONTINUE, &go_on));
 	}
-	EXPECT_EQ(VTDT_OK, end(d));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 2));
 	EXPECT_TRUE(holds(other, IOVA, 16 * PAGE, 2));
 	close(late.fd);
@@ -971,10 +969,10 @@ TEST_F(demand, minor_faults)
 	close(fd);
 }
 
-/* ---- beside others ---- */
+/* ---- with other users of the IOAS ---- */
 
-/* A pinned HWPT of the same IOAS works on, and keeps its pages. */
-TEST_F(flat, beside_a_pinned_one)
+/* A pinned HWPT of the same IOAS does not disturb the demand-paged one. */
+TEST_F(flat, beside_pinned_hwpt)
 {
 	struct demand *d = &self->d;
 	unsigned int pinned;
@@ -991,8 +989,8 @@ TEST_F(flat, beside_a_pinned_one)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
 }
 
-/* A copy of an area, in an IOAS that pins: each has its way. */
-TEST_F(demand, copied)
+/* IOMMU_IOAS_COPY within the IOAS, and to one whose HWPT pins */
+TEST_F(demand, copied_area)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
 	struct demand *d = &self->d;
@@ -1004,7 +1002,7 @@ TEST_F(demand, copied)
 	struct vmm other = d->vmm;
 	unsigned int pinned;
 
-	/* by two IOVAs of one IOAS, without a pin */
+	/* two IOVAs of one IOAS, nothing pinned */
 	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_COPY, &copy));
 	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SZ_2M, 1));
 	EXPECT_TRUE(holds(d->memory, ELSEWHERE, SZ_2M, 1));
@@ -1015,7 +1013,7 @@ TEST_F(demand, copied)
 	EXPECT_EQ(VTDT_FAILED, device_reads(d, ELSEWHERE, PAGE, 2));
 	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA, PAGE, 2));
 
-	/* in another one, which pins */
+	/* to another IOAS, which pins */
 	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_ALLOC, &alloc));
 	copy.dst_ioas_id = other.ioas = alloc.out_ioas_id;
 	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_COPY, &copy));
@@ -1024,7 +1022,7 @@ TEST_F(demand, copied)
 	EXPECT_EQ(SZ_2M / 1024, status_kib("VmPin"));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 3));
 
-	/* the first goes, and its copies stay */
+	/* the original is unmapped, its copies stay */
 	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
 	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 3));
 	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SZ_2M, 4));
@@ -1043,7 +1041,7 @@ static int access_command(struct demand *d, struct iommu_test_cmd *cmd)
 	return ioctl(d->vmm.iommufd, IOMMU_TEST_CMD, cmd);
 }
 
-TEST_F(demand, access_user)
+TEST_F(demand, access_by_another_driver)
 {
 	struct demand *d = &self->d;
 	unsigned char buffer[2 * PAGE];
@@ -1056,7 +1054,7 @@ TEST_F(demand, access_user)
 	ASSERT_EQ(0, access_command(d, &cmd));
 	user = cmd.create_access.out_access_fd;
 
-	/* it reads what the device has written, and the other way round */
+	/* it reads the device's data, and the device reads its data */
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 4 * PAGE, 1));
 	cmd = (struct iommu_test_cmd) {
 		.op = IOMMU_TEST_OP_ACCESS_RW, .id = user,
@@ -1069,7 +1067,7 @@ TEST_F(demand, access_user)
 	EXPECT_EQ(0, access_command(d, &cmd));
 	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + PAGE, 2 * PAGE, 2));
 
-	/* what it pins it keeps, and the device follows the process */
+	/* it keeps the pages that it pins; the device follows the process */
 	cmd = (struct iommu_test_cmd) {
 		.op = IOMMU_TEST_OP_ACCESS_PAGES, .id = user,
 		.access_pages = { .flags = MOCK_FLAGS_ACCESS_WRITE, .iova = IOVA,
@@ -1095,8 +1093,8 @@ TEST_F(demand, access_user)
 	close(user);
 }
 
-/* Where the IOAS maps nothing, the user is asked. */
-TEST_F(flat, fault_queue)
+/* Requests for unmapped IOVAs go to the fault queue. */
+TEST_F(flat, fault_queue_for_unmapped_iova)
 {
 	struct demand *d = &self->d;
 	struct iommu_hwpt_pgfault record;
@@ -1111,13 +1109,13 @@ TEST_F(flat, fault_queue)
 	ASSERT_TRUE(attach(&d->vmm, d->pasid, hwpt));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
 	EXPECT_EQ(0, poll(&queue, 1, 0));
-	begin(d, VTDT_WRITE, ELSEWHERE, PAGE, 1);
+	start_transfer(d, VTDT_WRITE, ELSEWHERE, PAGE, 1);
 	ASSERT_TRUE(comes(&queue, 1));
 	ASSERT_EQ(sizeof(record), read(queue.fd, &record, sizeof(record)));
 	EXPECT_EQ(ELSEWHERE, record.addr);
 	ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory + SZ_2M, SZ_2M));
 	ASSERT_TRUE(respond(&queue, record.cookie, IOMMUFD_PAGE_RESP_SUCCESS));
-	EXPECT_EQ(VTDT_OK, end(d));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, PAGE, 1));
 	close(queue.fd);
 }
@@ -1126,7 +1124,7 @@ TEST_F(flat, fault_queue)
 
 #define GVA		0x7f0000000000UL
 
-/* A guest whose memory, tables included, is paged in by requests; one page for each */
+/* A guest whose memory is paged on demand, including its tables; eight pages */
 FIXTURE(nested)
 {
 	struct demand d;
@@ -1161,7 +1159,7 @@ FIXTURE_SETUP(nested)
 
 	self->root = new_page(vmm);
 	for (i = 0; i < 8; i++) {
-		/* far from each other, so that each needs a separate request */
+		/* far apart: each needs a request of its own */
 		self->pages[i] = GUEST_PAGES * (i % 4 + 2) + i * 32;
 		*entry(vmm, self->root, GVA + i * PAGE, 1, TABLE) = self->pages[i] * PAGE | LEAF;
 	}
@@ -1180,7 +1178,7 @@ FIXTURE_TEARDOWN(nested)
 #define guest_page(i)	(self->d.memory + self->pages[i] * PAGE)
 
 /* One request pages in everything that is missing: four tables and the page. */
-TEST_F(nested, one_request_each)
+TEST_F(nested, one_request_for_tables_and_page)
 {
 	unsigned int requests = page_requests(&self->d), i;
 
@@ -1194,7 +1192,7 @@ TEST_F(nested, one_request_each)
 }
 
 /* Pages and tables are discarded, together and separately. */
-TEST_F(nested, lost)
+TEST_F(nested, tables_and_pages_discarded)
 {
 	unsigned int i, round;
 
@@ -1222,7 +1220,7 @@ TEST_F(nested, not_mapped_by_the_guest)
 {
 	EXPECT_EQ(VTDT_DENIED, device_writes(&self->d, GVA + SZ_1G, PAGE, 1));
 	EXPECT_EQ(VTDT_OK, device_writes(&self->d, GVA, PAGE, 1));
-	/* nor is there memory of the host behind this */
+	/* mapped by the guest, but not by the host */
 	*entry(&self->d.vmm, self->root, GVA + 9 * PAGE, 1, TABLE) = 1UL << 40 | LEAF;
 	EXPECT_EQ(VTDT_DENIED, device_writes(&self->d, GVA + 9 * PAGE, PAGE, 1));
 }
@@ -1242,7 +1240,7 @@ static uint64_t capabilities(struct vmm *vmm, unsigned int dev_id)
 	return ioctl(vmm->iommufd, IOMMU_GET_HW_INFO, &info) ? 0 : info.out_capabilities;
 }
 
-TEST_F(flat, who_may_attach)
+TEST_F(flat, attach_needs_fault_tolerance)
 {
 	struct demand *d = &self->d;
 	struct vmm other = d->vmm;
@@ -1252,7 +1250,7 @@ TEST_F(flat, who_may_attach)
 	EXPECT_EQ(0, capabilities(&other, other.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
 	EXPECT_FALSE(attach(&other, d->pasid, d->hwpt));
 	EXPECT_EQ(EPERM, errno);
-	/* nor by a replace, after which the old one is still attached */
+	/* a replace fails as well, and the old domain stays attached */
 	ASSERT_TRUE(attach(&other, RID, d->vmm.ioas));
 	EXPECT_FALSE(attach(&other, RID, d->hwpt));
 	EXPECT_EQ(EPERM, errno);
@@ -1260,7 +1258,7 @@ TEST_F(flat, who_may_attach)
 	close(other.dev.fd);
 }
 
-static bool rebind(const char *device, const char *driver)
+static bool bind_driver(const char *device, const char *driver)
 {
 	char path[100];
 
@@ -1272,7 +1270,7 @@ static bool rebind(const char *device, const char *driver)
 	       write_file("/sys/bus/pci/drivers_probe", device);
 }
 
-/* Can TESTDEV2 be attached? Only its driver can declare that it tolerates faults. */
+/* Try to attach TESTDEV2, which only a driver declares to be fault tolerant. */
 static int attach_by_driver(const char *driver, bool *announced)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
@@ -1280,7 +1278,7 @@ static int attach_by_driver(const char *driver, bool *announced)
 	struct demand d = { .pasid = RID };
 	int ret = -ENODEV;
 
-	if (!rebind(device, driver))
+	if (!bind_driver(device, driver))
 		return ret;
 	d.vmm.iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	d.memory = new_memory(SIZE, MADV_NOHUGEPAGE);
@@ -1299,8 +1297,8 @@ static int attach_by_driver(const char *driver, bool *announced)
 	return ret;
 }
 
-/* The device's own driver declares that it survives faults; vfio-pci does not. */
-TEST(its_own_driver)
+/* The device's own driver declares it to be fault tolerant; vfio-pci does not. */
+TEST(driver_declares_fault_tolerance)
 {
 	bool announced = true;
 
@@ -1312,7 +1310,7 @@ TEST(its_own_driver)
 	EXPECT_FALSE(announced);
 }
 
-TEST_F(flat, refused_flags)
+TEST_F(flat, dirty_tracking_is_refused)
 {
 	struct demand *d = &self->d;
 
@@ -1321,9 +1319,7 @@ TEST_F(flat, refused_flags)
 	EXPECT_EQ(EOPNOTSUPP, errno);
 }
 
-/* ---- at any moment ---- */
-
-static void *lose_pages(void *data)
+static void *reclaim_pages(void *data)
 {
 	struct demand *d = data;
 	unsigned int i;
@@ -1338,13 +1334,13 @@ static void *lose_pages(void *data)
 	return NULL;
 }
 
-/* ---- less memory than the working set ---- */
+/* ---- memory cgroups ---- */
 
 #define CGROUP	"/sys/fs/cgroup/device"
 
 /*
- * A cgroup with less memory than the working set: the device makes progress, nothing is
- * lost, and page tables are charged to the process.
+ * A cgroup with less memory than the working set: the device makes progress, no data is
+ * lost, and page tables are charged.
  */
 FIXTURE(cgroup)
 {
@@ -1358,7 +1354,7 @@ FIXTURE_TEARDOWN(cgroup)
 {
 }
 
-TEST_F(cgroup, less_memory)
+TEST_F(cgroup, memory_limit)
 {
 	struct demand d;
 	unsigned int i;
@@ -1369,7 +1365,7 @@ TEST_F(cgroup, less_memory)
 	sprintf(pid, "%d", getpid());
 	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
 	ASSERT_TRUE(open_demand(&d, RID, false));
-	/* bytes of page tables, those of devices */
+	/* bytes of page tables for devices */
 	before = number_in(CGROUP "/memory.stat", "sec_pagetables");
 	ASSERT_TRUE(write_file(CGROUP "/memory.max", "12M"));
 	for (i = 1; i <= 3; i++) {
@@ -1385,7 +1381,7 @@ TEST_F(cgroup, less_memory)
 	EXPECT_EQ(0, rmdir(CGROUP));
 }
 
-/* In a cgroup that has no more memory, nor swap: the child of "out_of_memory" */
+/* The child of "out_of_memory": has the device use more than its cgroup's memory, no swap */
 static void use_too_much(void)
 {
 	struct demand d;
@@ -1397,7 +1393,7 @@ static void use_too_much(void)
 	_exit(device_writes(&d, IOVA, SIZE, 1) == VTDT_OK ? 3 : 4);
 }
 
-/* The process is killed for what its device wants, and the device is free. */
+/* The process is OOM-killed for its device's page faults, which frees the device. */
 TEST_F(cgroup, out_of_memory)
 {
 	struct demand d;
@@ -1412,39 +1408,39 @@ TEST_F(cgroup, out_of_memory)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_LE(1, number_in(CGROUP "/memory.events", "oom_kill"));
-	ASSERT_TRUE(open_when_free(&d, RID));
+	ASSERT_TRUE(open_demand_when_free(&d, RID));
 	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SZ_2M, 1));
 	EXPECT_TRUE(holds(d.memory, IOVA, SZ_2M, 1));
 	close_demand(&d);
 	EXPECT_TRUE(wait_until(!rmdir(CGROUP)));
 }
 
-/* The device's data survives what goes on meanwhile. */
-TEST_F(demand, while_pages_go)
+/* No data is lost while pages are reclaimed. */
+TEST_F(demand, pages_reclaimed_during_transfers)
 {
 	struct demand *d = &self->d;
 	pthread_t thread;
 	unsigned int i;
 
 	for (i = 1; i <= 8; i++) {
-		begin(d, VTDT_WRITE, IOVA, SIZE, i);
-		ASSERT_EQ(0, pthread_create(&thread, NULL, lose_pages, d));
-		EXPECT_EQ(VTDT_OK, end(d));
+		start_transfer(d, VTDT_WRITE, IOVA, SIZE, i);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, reclaim_pages, d));
+		EXPECT_EQ(VTDT_OK, finish_transfer(d));
 		pthread_join(thread, NULL);
 		EXPECT_TRUE(holds(d->memory, IOVA, SIZE, i));
-		begin(d, VTDT_READ, IOVA, SIZE, i);
-		ASSERT_EQ(0, pthread_create(&thread, NULL, lose_pages, d));
-		EXPECT_EQ(VTDT_OK, end(d));
+		start_transfer(d, VTDT_READ, IOVA, SIZE, i);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, reclaim_pages, d));
+		EXPECT_EQ(VTDT_OK, finish_transfer(d));
 		pthread_join(thread, NULL);
 	}
 }
 
 /*
- * A page goes between the moment when it is found and that when it would be mapped. What
- * takes longest there are tables: unmapping all areas has freed them. When a page goes is
- * spread over the time that a request takes.
+ * A page is discarded between lookup and mapping. Allocating tables takes most of that
+ * time, so all areas are unmapped in each round, which frees the tables. The moment of
+ * the discard is spread over the time that a request takes.
  */
-TEST_F_TIMEOUT(demand, page_goes_meanwhile, 300)
+TEST_F_TIMEOUT(demand, page_discarded_during_request, 300)
 {
 	struct demand *d = &self->d;
 	unsigned int round, i, seed = 0;
@@ -1456,11 +1452,11 @@ TEST_F_TIMEOUT(demand, page_goes_meanwhile, 300)
 			uint64_t iova = IOVA + i * SZ_2M;
 
 			start = now_us();
-			begin(d, VTDT_WRITE, iova, PAGE, ++seed);
+			start_transfer(d, VTDT_WRITE, iova, PAGE, ++seed);
 			if (round)
 				spin_us(seed * 7919 % (unsigned long)takes);
 			ASSERT_EQ(0, madvise(page, PAGE, MADV_DONTNEED));
-			ASSERT_EQ(VTDT_OK, end(d));
+			ASSERT_EQ(VTDT_OK, finish_transfer(d));
 			takes = round ? takes : now_us() - start + 1;
 			ASSERT_EQ(VTDT_OK, device_writes(d, iova, PAGE, ++seed));
 			ASSERT_TRUE(holds(page, iova, PAGE, seed));
@@ -1470,18 +1466,18 @@ TEST_F_TIMEOUT(demand, page_goes_meanwhile, 300)
 	}
 }
 
-/* The child of "killed": tells its parent the descriptor of its userfaultfd, if any. */
-static void die_at_work(int number, int to_parent)
+/* The child of "killed_during_transfer" writes the descriptor of its userfaultfd. */
+static void transfer_until_killed(int number, int to_parent)
 {
 	unsigned long address;
 	struct late late;
 	struct demand d;
 
-	if (!open_when_free(&d, number % 2 ? RID : 5))
+	if (!open_demand_when_free(&d, number % 2 ? RID : 5))
 		_exit(1);
 	if (number >= 5 && !catch_faults(&late, d.memory + SZ_2M, SZ_2M))
 		_exit(2);
-	begin(&d, VTDT_WRITE, IOVA, SIZE, 1);
+	start_transfer(&d, VTDT_WRITE, IOVA, SIZE, 1);
 	if (number >= 5 && !wait_for_fault(&late, &address))
 		_exit(3);
 	if (write(to_parent, &late.fd, sizeof(int)) != sizeof(int))
@@ -1490,10 +1486,10 @@ static void die_at_work(int number, int to_parent)
 }
 
 /*
- * A process is killed while the device works, and while a page is late, even if another
- * process still holds the userfaultfd: the device and the memory are released.
+ * A process is killed while its device works or waits for a late page: the device and the
+ * memory are released, even if another process still holds the userfaultfd.
  */
-TEST(killed)
+TEST(killed_during_transfer)
 {
 	int i, status, pipes[2], fd, pidfd, monitor = -1;
 	struct demand d;
@@ -1503,7 +1499,7 @@ TEST(killed)
 	for (i = 0; i < 10; i++) {
 		child = fork();
 		if (!child) {
-			die_at_work(i, pipes[1]);
+			transfer_until_killed(i, pipes[1]);
 			_exit(5);
 		}
 		ASSERT_EQ(sizeof(fd), read(pipes[0], &fd, sizeof(fd)));
@@ -1517,7 +1513,7 @@ TEST(killed)
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
 	}
-	ASSERT_TRUE(open_when_free(&d, RID));
+	ASSERT_TRUE(open_demand_when_free(&d, RID));
 	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SZ_2M, 1));
 	close_demand(&d);
 	close(monitor);
@@ -1525,7 +1521,7 @@ TEST(killed)
 
 #define WAITING		3
 
-/* The child of "killed_without_its_device": its memory is late, for the parent's device. */
+/* The child of "owner_of_memory_is_killed" lends late pages to the parent's device. */
 static void lend_memory(struct demand *d, int to_parent)
 {
 	struct late late;
@@ -1539,10 +1535,10 @@ static void lend_memory(struct demand *d, int to_parent)
 }
 
 /*
- * The device of another process goes on asking for memory of one that is killed. There is
- * always a worker that waits; nevertheless the memory goes, and the device is refused.
+ * A device uses memory of another process, which is killed while workers wait for late
+ * pages: the memory is freed, and the requests are refused.
  */
-TEST_F(demand, killed_without_its_device)
+TEST_F(demand, owner_of_memory_is_killed)
 {
 	struct demand *d = &self->d;
 	int status, pipes[2], fd, i, pidfd;
@@ -1562,7 +1558,7 @@ TEST_F(demand, killed_without_its_device)
 
 	refused = *reg(&d->vmm.dev, VTDT_INVALIDS);
 	for (i = 0; i < WAITING; i++) {
-		begin(d, VTDT_WRITE, ELSEWHERE + i * SZ_2M, PAGE, 1);
+		start_transfer(d, VTDT_WRITE, ELSEWHERE + i * SZ_2M, PAGE, 1);
 		ASSERT_TRUE(wait_for_fault(&late, &address));
 		sleep_ms(300);
 	}
@@ -1570,7 +1566,7 @@ TEST_F(demand, killed_without_its_device)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(wait_until(!*reg(&d->vmm.dev, VTDT_BUSY)));
 	EXPECT_EQ(WAITING, *reg(&d->vmm.dev, VTDT_INVALIDS) - refused);
-	/* what is the parent's is not concerned */
+	/* the parent's memory is not affected */
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 	close(late.fd);
@@ -1592,7 +1588,7 @@ static bool executes(pid_t pid, const char *name)
 	return !strncmp(comm, name, strlen(name));
 }
 
-static int sleep_in_its_memory(void *parent)
+static int sleep_sharing_memory(void *parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (;;)
@@ -1600,8 +1596,8 @@ static int sleep_in_its_memory(void *parent)
 	return 0;
 }
 
-/* Lend memory to the parent's device, and leave it to a process that only sleeps in it. */
-static void lend_and_leave(struct demand *d, int leaves)
+/* Lend memory to the parent's device, share it with a process that sleeps, and exec. */
+static void lend_memory_and_exec(struct demand *d, int leaves)
 {
 	static char stack[64 << 10];
 
@@ -1609,7 +1605,7 @@ static void lend_and_leave(struct demand *d, int leaves)
 	fill(d->memory + SZ_2M, ELSEWHERE + SZ_2M, PAGE, 1);
 	if (!map_area(&d->vmm, ELSEWHERE, d->memory, SIZE) ||
 	    write(leaves, "", 1) != 1 ||
-	    clone(sleep_in_its_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL) < 0)
+	    clone(sleep_sharing_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL) < 0)
 		_exit(1);
 	sleep_ms(1000);		/* the device works meanwhile */
 	execlp("sleep", "sleep", "1000", NULL);
@@ -1617,10 +1613,10 @@ static void lend_and_leave(struct demand *d, int leaves)
 }
 
 /*
- * A process that has mapped memory, and then executed a program, does not get more of that
- * memory, though another one still uses it: nobody would be charged.
+ * A process maps memory and then calls exec(). The device gets no further pages of that
+ * memory, although another process still uses it: nobody would be charged.
  */
-TEST_F(demand, executed)
+TEST_F(demand, owner_of_memory_calls_exec)
 {
 	struct demand *d = &self->d;
 	int pipes[2], status;
@@ -1631,7 +1627,7 @@ TEST_F(demand, executed)
 	ASSERT_EQ(0, pipe(pipes));
 	child = fork();
 	if (!child)
-		lend_and_leave(d, pipes[1]);
+		lend_memory_and_exec(d, pipes[1]);
 	close(pipes[1]);
 	ASSERT_EQ(1, read(pipes[0], &byte, 1));
 	EXPECT_EQ(VTDT_OK, device_reads(d, ELSEWHERE + SZ_2M, PAGE, 1));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Helpers of the programs about demand paging: a device that works on memory of the
- * process that is not pinned, and functions that discard pages and find out where they are.
+ * Helpers of the programs about demand paging: a device that works on unpinned memory of
+ * the process, the state of its pages, counters of the kernel, and userfaultfd.
  */
 #ifndef VTD_DEMAND_H
 #define VTD_DEMAND_H
@@ -21,12 +21,12 @@ struct demand {
 	unsigned char *memory;
 	bool nested;
 	unsigned char *tables;		/* of the guest, if nested */
-	unsigned int root;		/* the page of the uppermost one */
+	unsigned int root;		/* the page of the root table */
 };
 
 /* ---- the process ---- */
 
-/* The number behind @name at the begin of a line of a file; -1 if there is none */
+/* The number after @name at the start of a line of a file; -1 if there is none */
 static long number_in(const char *path, const char *name)
 {
 	FILE *file = fopen(path, "r");
@@ -111,8 +111,8 @@ static unsigned long pfn_of(const void *page)
 
 /* ---- the device ---- */
 
-static void begin(struct demand *d, unsigned int op, uint64_t iova, size_t size,
-		  uint64_t seed)
+static void start_transfer(struct demand *d, unsigned int op, uint64_t iova, size_t size,
+			   uint64_t seed)
 {
 	struct vtdt_command c = command(op | BY_REQUESTS, d->pasid, iova);
 
@@ -122,10 +122,10 @@ static void begin(struct demand *d, unsigned int op, uint64_t iova, size_t size,
 }
 
 /*
- * How the command ended: VTDT_OK, or VTDT_FAILED if what it read was wrong. One that takes
- * long is patiently waited for as long as it makes page requests.
+ * Wait for the command, even for long if it makes page requests. Returns its status, or
+ * VTDT_FAILED if it read wrong data.
  */
-static unsigned int end(struct demand *d)
+static unsigned int finish_transfer(struct demand *d)
 {
 	word *busy = reg(&d->vmm.dev, VTDT_BUSY);
 	word *requests = reg(&d->vmm.dev, VTDT_PAGE_REQUESTS);
@@ -143,16 +143,16 @@ static unsigned int end(struct demand *d)
 static unsigned int device_writes(struct demand *d, uint64_t iova, size_t size,
 				  uint64_t seed)
 {
-	begin(d, VTDT_WRITE, iova, size, seed);
-	return end(d);
+	start_transfer(d, VTDT_WRITE, iova, size, seed);
+	return finish_transfer(d);
 }
 
-/* It compares. */
+/* The device compares what it reads. */
 static unsigned int device_reads(struct demand *d, uint64_t iova, size_t size,
 				 uint64_t seed)
 {
-	begin(d, VTDT_READ, iova, size, seed);
-	return end(d);
+	start_transfer(d, VTDT_READ, iova, size, seed);
+	return finish_transfer(d);
 }
 
 static unsigned int page_requests(struct demand *d)
@@ -160,12 +160,12 @@ static unsigned int page_requests(struct demand *d)
 	return *reg(&d->vmm.dev, VTDT_PAGE_REQUESTS);
 }
 
-/* ---- what the IOMMU core and its driver count ---- */
+/* ---- counters of the IOMMU core and the driver ---- */
 
 #define TRACING		"/sys/kernel/tracing/"
 #define MAPS		"iommu/map"
 
-/* Count an event, and add up a number that it has, or not any more. */
+/* Start or stop counting an event and adding up one of its fields. */
 static bool count_event(const char *event, const char *number, bool on)
 {
 	char path[100], trigger[100];
@@ -176,7 +176,7 @@ static bool count_event(const char *event, const char *number, bool on)
 	return write_file(path, trigger);
 }
 
-/* @number may be "hitcount". */
+/* The sum of that field, or the number of events if @number is "hitcount" */
 static unsigned long counted(const char *event, const char *number)
 {
 	unsigned long of_cpu, sum = 0;
@@ -202,7 +202,7 @@ static unsigned long pages_mapped(void)
 	return counted(MAPS, "size") / PAGE;
 }
 
-/* Pages of 4 KiB that are mapped in the domain that was allocated last, but nested ones */
+/* Pages of 4 KiB mapped in the domain that was allocated last; nested ones are not listed */
 static unsigned long pages_in_domain(void)
 {
 	FILE *file = fopen("/sys/kernel/debug/iommu/intel/pgtable_stats", "r");
@@ -220,7 +220,7 @@ static unsigned long pages_in_domain(void)
 	return small + large * (SZ_2M / PAGE);
 }
 
-/* ---- late pages ---- */
+/* ---- late pages: userfaultfd ---- */
 
 struct late {
 	int fd;
@@ -228,8 +228,8 @@ struct late {
 	size_t size;
 };
 
-/* Have faults of @memory end here: one kind of them. */
-static bool catch_some(struct late *late, unsigned char *memory, size_t size, uint64_t mode)
+/* Have faults of one kind (UFFDIO_REGISTER_MODE_*) in @memory reported to @late. */
+static bool catch_faults_of(struct late *late, unsigned char *memory, size_t size, uint64_t mode)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
@@ -239,7 +239,7 @@ static bool catch_some(struct late *late, unsigned char *memory, size_t size, ui
 		.range = { (unsigned long)memory, size }, .mode = mode,
 	};
 
-	/* poll() does not wait for one that blocks */
+	/* poll() reports an error if the descriptor is blocking */
 	*late = (struct late) {
 		syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), memory, size
 	};
@@ -247,10 +247,10 @@ static bool catch_some(struct late *late, unsigned char *memory, size_t size, ui
 	       !ioctl(late->fd, UFFDIO_REGISTER, &range);
 }
 
-/* Have the pages of @memory come from here. */
+/* Have faults of missing pages in @memory reported to @late. */
 static bool catch_faults(struct late *late, unsigned char *memory, size_t size)
 {
-	return catch_some(late, memory, size, UFFDIO_REGISTER_MODE_MISSING);
+	return catch_faults_of(late, memory, size, UFFDIO_REGISTER_MODE_MISSING);
 }
 
 static bool wait_for_fault(struct late *late, unsigned long *address)

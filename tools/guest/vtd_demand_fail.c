@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Demand paging without memory: each allocation fails in turn, of the calls that VMMs make
- * and of the workers that serve page requests.  A call fails with ENOMEM, and does what it
- * should the next time; a device has its request repeated, and its data arrives.  Nothing
- * is left behind.  Prints TAP.
+ * Demand paging without memory: each allocation of a VMM's calls, and of the workers that
+ * serve page requests, fails in turn.  A call fails with ENOMEM and succeeds when it is
+ * repeated; a device repeats its request, and its data arrives.  Nothing leaks.  Prints TAP.
  *
  * The suite "demand" prepares cgroups, swap and huge pages.
  */
@@ -14,7 +13,7 @@
 
 #define DEBUG		"/sys/kernel/debug/"
 #define CGROUP		"/sys/fs/cgroup/fail"
-#define MOST		300		/* allocations of one call */
+#define MAX_ALLOCATIONS		300		/* allocations of one call */
 #define REPEATS		100		/* of each that fails */
 
 static const char *const kinds[] = { "failslab", "fail_page_alloc" };
@@ -35,7 +34,7 @@ static bool set_number(const char *kind, const char *name, long value)
 	return set(kind, name, text);
 }
 
-/* All allocations, those that may sleep as well, without a word */
+/* Also fail allocations that may sleep, and print nothing. */
 static bool prepare_injection(void)
 {
 	unsigned int i;
@@ -44,23 +43,23 @@ static bool prepare_injection(void)
 		if (!set(kinds[i], "ignore-gfp-wait", "N") || !set(kinds[i], "verbose", "0"))
 			return false;
 	}
-	/* What else may fail in iommufd, for its selftest, is not memory: nowhere. */
+	/* fail_iommufd, for its selftest, fails more than allocations: never. */
 	return set("fail_page_alloc", "ignore-gfp-highmem", "N") &&
 	       set("fail_page_alloc", "min-order", "0") &&
 	       set("fail_iommufd", "require-start", "0x1") &&
 	       set("fail_iommufd", "require-end", "0x2");
 }
 
-/* ---- what is left behind ---- */
+/* ---- leaks ---- */
 
-/* Bytes that the kernel has for the process: page tables of devices, and objects */
+/* Bytes of the kernel that the process is charged for: tables for devices, and objects */
 static long kernel_memory(void)
 {
 	return number_in(CGROUP "/memory.stat", "sec_pagetables") +
 	       number_in(CGROUP "/memory.stat", "slab_unreclaimable");
 }
 
-/* The same, when nothing has been freed for a while: some of it is freed by others, later. */
+/* The same, once it has stopped falling: the kernel frees some of it asynchronously. */
 static long settled_memory(void)
 {
 	long least = kernel_memory(), now;
@@ -81,7 +80,7 @@ static long settled_memory(void)
 
 static int fail_nth;
 
-/* The allocation number @n of this thread from now on fails. */
+/* Make the @n-th allocation of this thread from now on fail. */
 static void fail_allocation(unsigned int n)
 {
 	char text[20];
@@ -89,7 +88,7 @@ static void fail_allocation(unsigned int n)
 	pwrite(fail_nth, text, snprintf(text, sizeof(text), "%u", n), 0);
 }
 
-/* Whether it has failed. The calls that ask for that may be it. */
+/* Did it fail? These system calls allocate memory, too. */
 static bool has_failed(void)
 {
 	char text[20] = "";
@@ -101,13 +100,13 @@ static bool has_failed(void)
 	return failed;
 }
 
-/* What a VMM does until one call, that call, and what was to come of it */
+/* A call that a VMM makes, what it does before, and a check of the result */
 struct call {
 	const char *name;
 	bool (*before)(struct demand *d);
 	bool (*call)(struct demand *d);
 	bool (*after)(struct demand *d);
-	unsigned int least;		/* allocations that it makes */
+	unsigned int least;		/* number of allocations, at least */
 };
 
 static bool map_memory(struct demand *d)
@@ -143,14 +142,14 @@ static bool attached_works(struct demand *d)
 	return attach_it(d) && works(d);
 }
 
-/* A guest's tables on the parent */
+/* A nested HWPT with a guest's tables; allocates the parent if there is none */
 static bool nest_it(struct demand *d)
 {
 	d->nested = true;
 	return nest_demand(d);
 }
 
-/* With the tables that are there */
+/* Another nested HWPT with the same tables */
 static bool nest_again(struct demand *d)
 {
 	d->hwpt = nest(&d->vmm, d->root, 0);
@@ -162,7 +161,6 @@ static bool nested_works(struct demand *d)
 	return nest_it(d) && attached_works(d);
 }
 
-/* nest_demand() makes the guest's tables and the parent, unless they are there. */
 static bool parent_and_memory(struct demand *d)
 {
 	return nest_it(d) && destroy(&d->vmm, d->hwpt) && map_memory(d);
@@ -195,7 +193,7 @@ static bool nested_with_pasid(struct demand *d)
 	return nested_and_memory(d);
 }
 
-/* What is attached first works on if the call fails. */
+/* If the call fails, the old domain has to work as before. */
 static bool attached_flat_and_nested(struct demand *d)
 {
 	return flat_and_memory(d) && attached_works(d) && nest_it(d);
@@ -290,10 +288,10 @@ FIXTURE_TEARDOWN(without_memory)
 }
 
 /*
- * Have allocation @n of the call fail, again and again, so that one sees whether something
- * is left behind. 1 if there is no such allocation, -1 if all is not well
+ * Repeat the call with allocation @n failing, so that a leak adds up. Returns 0 if the
+ * allocation has failed, 1 if there is no such allocation, -1 if the test fails.
  */
-static int call_failing(const struct call *call, unsigned int n)
+static int check_failed_call(const struct call *call, unsigned int n)
 {
 	bool ok = false, failed = true, ever = false, right;
 	struct demand d;
@@ -320,14 +318,14 @@ static int call_failing(const struct call *call, unsigned int n)
 	return !right ? -1 : !ever;
 }
 
-/* How many allocations the call makes, 0 if all is not well */
-static unsigned int each_allocation(const struct call *call)
+/* One more than the number of allocations of the call, 0 if the test fails */
+static unsigned int fail_each_allocation(const struct call *call)
 {
 	unsigned int n;
 	int ret = 0;
 
-	for (n = 0; !ret && n < MOST; n++)
-		ret = call_failing(call, n + 1);
+	for (n = 0; !ret && n < MAX_ALLOCATIONS; n++)
+		ret = check_failed_call(call, n + 1);
 	return ret == 1 ? n : 0;
 }
 
@@ -337,13 +335,13 @@ TEST_F(without_memory, calls)
 	long before;
 
 	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		/* None fails: what is allocated once and for all is there. */
-		EXPECT_EQ(1, call_failing(&calls[i], MOST));
+		/* no failure: make the allocations that are made only once */
+		EXPECT_EQ(1, check_failed_call(&calls[i], MAX_ALLOCATIONS));
 		before = settled_memory();
-		n = each_allocation(&calls[i]);
+		n = fail_each_allocation(&calls[i]);
 		EXPECT_LT(calls[i].least, n);
 		EXPECT_TRUE(wait_until(kernel_memory() - before < 8 * 1024));
-		note("%s: %u allocations; %ld bytes stay\n", calls[i].name, n - 1,
+		note("%s: %u allocations; %ld bytes leaked\n", calls[i].name, n - 1,
 		     kernel_memory() - before);
 	}
 }
@@ -352,7 +350,7 @@ TEST_F(without_memory, calls)
 
 struct injection {
 	const char *kind;
-	unsigned long count;		/* of allocations, the kernel's own */
+	unsigned long count;		/* the kernel's count of allocations */
 	unsigned long interval;
 };
 
@@ -395,8 +393,9 @@ static void stop_injection(const char *kind)
 }
 
 /*
- * The allocation number @n from now on fails: the kernel counts them from boot on, has every
- * one fail whose number is a multiple of the interval, and stops counting at the first.
+ * Make the @n-th allocation from now on fail. The kernel counts allocations from boot on,
+ * and fails those whose number is a multiple of the interval; as "times" is 1, it stops
+ * after the first.
  */
 static void fail_worker(struct injection *injection, unsigned int n)
 {
@@ -417,7 +416,7 @@ static bool worker_has_failed(struct injection *injection)
 	if (read(fd, text, sizeof(text) - 1) < 1)
 		text[0] = 0;
 	close(fd);
-	/* It does not count with an interval of 1. Without a failure, all but one were made. */
+	/* With an interval of 1, the kernel does not count. */
 	if (text[0] != '0')
 		injection->count = injection->interval - 1;
 	else if (injection->interval > 1)
@@ -425,30 +424,30 @@ static bool worker_has_failed(struct injection *injection)
 	return text[0] == '0';
 }
 
-/* What the device is to find missing, and of what it needs 64 KiB */
+/* A kind of memory, of which the device accesses 64 KiB that are missing */
 struct memory {
 	const char *name;
 	bool nested;
 	bool (*prepare)(struct demand *d);
 };
 
-static bool is_fresh(struct demand *d)
+static bool leave_empty(struct demand *d)
 {
 	return true;
 }
 
-static bool is_huge(struct demand *d)
+static bool make_huge(struct demand *d)
 {
 	return !madvise(d->memory, SZ_2M, MADV_HUGEPAGE);
 }
 
-static bool is_swapped(struct demand *d)
+static bool make_swapped(struct demand *d)
 {
 	fill(d->memory, IOVA, SZ_2M, 7);
 	return !madvise(d->memory, SZ_2M, MADV_PAGEOUT);
 }
 
-static bool is_shared(struct demand *d)
+static bool make_shared(struct demand *d)
 {
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 	bool ok = fd >= 0 && !ftruncate(fd, SZ_2M) &&
@@ -459,24 +458,24 @@ static bool is_shared(struct demand *d)
 	return ok;
 }
 
-static bool is_hugetlb(struct demand *d)
+static bool make_hugetlb(struct demand *d)
 {
 	return mmap(d->memory, SZ_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
 		    MAP_HUGETLB | MAP_FIXED, -1, 0) == d->memory;
 }
 
 static const struct memory memories[] = {
-	{ "fresh", false, is_fresh },
-	{ "huge", false, is_huge },
-	{ "swapped", false, is_swapped },
-	{ "shared", false, is_shared },
-	{ "hugetlb", false, is_hugetlb },
-	{ "fresh, nested", true, is_fresh },
-	{ "swapped, nested", true, is_swapped },
+	{ "fresh", false, leave_empty },
+	{ "huge", false, make_huge },
+	{ "swapped", false, make_swapped },
+	{ "shared", false, make_shared },
+	{ "hugetlb", false, make_hugetlb },
+	{ "fresh, nested", true, leave_empty },
+	{ "swapped, nested", true, make_swapped },
 };
 
-/* 1 if there is no such allocation, -1 if all is not well */
-static int serve_failing(struct injection *injection, const struct memory *memory,
+/* 0 if the allocation has failed, 1 if there is no such allocation, -1 if the test fails */
+static int check_failed_worker(struct injection *injection, const struct memory *memory,
 			 unsigned int n)
 {
 	struct demand d;
@@ -495,25 +494,25 @@ static int serve_failing(struct injection *injection, const struct memory *memor
 	return !right ? -1 : !failed;
 }
 
-/* How many allocations have failed */
-static unsigned int each_of_worker(struct injection *injection, const struct memory *memory)
+/* The number of allocations that have failed */
+static unsigned int fail_each_in_worker(struct injection *injection, const struct memory *memory)
 {
 	unsigned int n;
 	int ret = 0;
 
-	for (n = 1; !ret && n < MOST; n++)
-		ret = serve_failing(injection, memory, n);
+	for (n = 1; !ret && n < MAX_ALLOCATIONS; n++)
+		ret = check_failed_worker(injection, memory, n);
 	return ret == 1 ? n - 2 : 0;
 }
 
-static unsigned int without_memory_in(const char *function, struct injection *injection)
+static unsigned int fail_allocations_in(const char *function, struct injection *injection)
 {
 	unsigned int i, n, least = ~0;
 
 	if (!inject_into(injection->kind, function))
 		return 0;
 	for (i = 0; i < sizeof(memories) / sizeof(memories[0]); i++) {
-		n = each_of_worker(injection, &memories[i]);
+		n = fail_each_in_worker(injection, &memories[i]);
 		note("%s, %s: %u of %s failed\n", memories[i].name, function, n,
 		     injection->kind);
 		if (n < least)
@@ -528,13 +527,13 @@ TEST_F(without_memory, workers)
 {
 	struct injection slab = { kinds[0] }, pages = { kinds[1] };
 
-	EXPECT_LE(1, without_memory_in("demand_work", &slab));
-	EXPECT_LE(1, without_memory_in("demand_work", &pages));
-	EXPECT_LE(1, without_memory_in("iommufd_demand_iopf_handler", &slab));
+	EXPECT_LE(1, fail_allocations_in("demand_work", &slab));
+	EXPECT_LE(1, fail_allocations_in("demand_work", &pages));
+	EXPECT_LE(1, fail_allocations_in("iommufd_demand_iopf_handler", &slab));
 }
 
-/* As long as there is no memory, the device asks again, and it can be detached. */
-TEST_F(without_memory, for_long)
+/* While there is no memory, the device repeats its requests, and can be detached. */
+TEST_F(without_memory, no_memory_for_long)
 {
 	unsigned int i, requests;
 	struct demand d;
@@ -545,17 +544,17 @@ TEST_F(without_memory, for_long)
 		set_number(kinds[i], "times", -1);
 		set_number(kinds[i], "probability", 100);
 		requests = page_requests(&d);
-		begin(&d, VTDT_WRITE, IOVA + i * SZ_2M, SZ_2M, 1);
+		start_transfer(&d, VTDT_WRITE, IOVA + i * SZ_2M, SZ_2M, 1);
 		EXPECT_TRUE(wait_until(page_requests(&d) - requests > 20));
 		EXPECT_NE(0, *reg(&d.vmm.dev, VTDT_BUSY));
 		ASSERT_TRUE(detach(&d.vmm, d.pasid));
-		EXPECT_NE(VTDT_OK, end(&d));
+		EXPECT_NE(VTDT_OK, finish_transfer(&d));
 		ASSERT_TRUE(attach_it(&d));
-		begin(&d, VTDT_WRITE, IOVA + i * SZ_2M, SZ_2M, 1);
+		start_transfer(&d, VTDT_WRITE, IOVA + i * SZ_2M, SZ_2M, 1);
 		sleep_ms(100);
 		EXPECT_NE(0, *reg(&d.vmm.dev, VTDT_BUSY));
 		stop_injection(kinds[i]);
-		EXPECT_EQ(VTDT_OK, end(&d));
+		EXPECT_EQ(VTDT_OK, finish_transfer(&d));
 		EXPECT_TRUE(holds(d.memory + i * SZ_2M, IOVA + i * SZ_2M, SZ_2M, 1));
 	}
 	close_demand(&d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A device on demand-paged memory, without a guest's tables or below them, for programs
- * that do something to that memory.
+ * Helpers of programs that change demand-paged memory of a device, with and without a
+ * guest's tables.
  */
 #ifndef VTD_DEMAND_MACHINE_H
 #define VTD_DEMAND_MACHINE_H
@@ -12,7 +12,7 @@
 #define IOVA		(4 * SZ_1G - 4 * SZ_2M)		/* the area crosses a GiB */
 #define ELSEWHERE	(64 * SZ_1G)
 
-/* Guests have their tables at 0, and map what tests access to the same addresses. */
+/* The guest's tables are at 0; they map what tests access to the same addresses. */
 static bool nest_demand(struct demand *d)
 {
 	struct vmm *vmm = &d->vmm;
@@ -44,7 +44,7 @@ static bool new_hwpt(struct demand *d)
 	return d->hwpt;
 }
 
-/* An IOAS with the memory in it, and the device, not attached yet */
+/* Memory, an IOAS without it, and the device, not attached yet */
 static bool open_detached(struct demand *d, unsigned int pasid)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
@@ -79,8 +79,8 @@ static void close_demand(struct demand *d)
 		munmap(d->tables, SZ_2M);
 }
 
-/* A process that is killed leaves the device when the last of its memory goes. */
-static bool open_when_free(struct demand *d, unsigned int pasid)
+/* A killed process holds the device until the last of its memory is freed. */
+static bool open_demand_when_free(struct demand *d, unsigned int pasid)
 {
 	int rounds;
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Random work on memory that nobody has pinned, while a device reads and writes it by
- * several PASIDs at once: without a guest's tables and below them.  The process loses
- * pages in every way that it can; areas and devices come and go.  A model knows what each
- * sector of each page holds, to the last byte; device and CPU compare it.  Prints TAP.
+ * Random work on memory that is not pinned, while a device reads and writes it by several
+ * PASIDs at once, with and without a guest's tables.  The process loses pages in every way
+ * that the kernel has, areas are mapped and unmapped, and domains attached and detached.
+ * A model knows what each byte holds; device and CPU compare it.  Prints TAP.
  *
- * SECONDS is how long (20), SEED where the random numbers begin (the time).  All that is
- * done, and in which order, follows from them: ROUNDS ends it after so many rounds.  (When
- * a thread of its own and the kernel's take pages away meanwhile does not.)
+ * SECONDS is the duration (20), SEED the seed of the random numbers (the time).  The seed
+ * determines all operations and their order; ROUNDS limits their number.  (The seed does
+ * not determine when the reclaiming thread and the kernel take pages.)
  *
- * Suites prepare cgroups, a swap device on zram and two nodes. TESTDEV is a device that
- * may be attached.
+ * The suite "demand-soak" prepares cgroups, a swap device on zram and two nodes. TESTDEV
+ * is a device whose driver declares it to be fault tolerant.
  */
 #include <linux/mempolicy.h>
 #include <pthread.h>
@@ -36,22 +36,22 @@
 #define WORDS		(SECTOR / 8)
 #define PER_PAGE	(PAGE / SECTOR)
 #define SECTORS		(PAGES * PER_PAGE)
-#define LONGEST		(48 * PER_PAGE)		/* sectors of a command */
+#define MAX_SECTORS		(48 * PER_PAGE)		/* sectors of a command */
 
 #define AREAS		4
 #define ALIASES		3
-#define WAYS		3			/* PASIDs, the RID one of them */
+#define WAYS		3			/* the RID and two PASIDs */
 #define COMMANDS	8
 #define LATE_PAGES	24
 #define LISTS		0x777			/* the PASID by which lists are fetched */
 
-#define LEAST		60			/* rounds, on a machine that is slow */
+#define MIN_ROUNDS		60			/* on a slow machine */
 
 #define CGROUP		"/sys/fs/cgroup/soak"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define KSM		"/sys/kernel/mm/ksm/"
 
-/* What the device does with a sector: nothing, or another transfer than a write of these */
+/* What the device does with a sector; a write by transfer i is WRITTEN_BY + i */
 enum { IDLE, BUSY, WRITTEN_BY };
 
 enum { FLAT, OTHER_FLAT, NESTED, HWPTS };
@@ -65,11 +65,11 @@ struct alias {
 };
 
 struct transfer {
-	bool write, dropped;		/* pages of it have been lost meanwhile */
+	bool write, dropped;		/* some of its pages were discarded */
 	unsigned int way;
 	unsigned int first, n;		/* sectors; n is 0: no transfer */
 	uint64_t addr;			/* the device's */
-	uint64_t key;			/* of the first sector, when it is over */
+	uint64_t key;			/* of the first sector, when complete */
 };
 
 static struct {
@@ -82,8 +82,8 @@ static struct {
 	struct alias aliases[ALIASES];
 	struct vtdt_command *list;
 
-	uint64_t keys[SECTORS];			/* what each holds */
-	unsigned char busy[SECTORS];		/* the device works on it, see below */
+	uint64_t keys[SECTORS];			/* the data of each, see word_of() */
+	unsigned char busy[SECTORS];		/* IDLE, BUSY or WRITTEN_BY */
 	struct transfer transfers[COMMANDS];
 	bool disturbed;				/* transfers may fail */
 
@@ -94,7 +94,7 @@ static struct {
 	unsigned int waiting, turns;
 
 	pthread_t reclaimer;
-	volatile bool working;			/* it has something to take */
+	volatile bool working;			/* reclaim pages of transfers */
 	volatile bool ending;
 
 	pid_t child;
@@ -123,7 +123,7 @@ static unsigned int random_below(unsigned int n)
 	return random_of(&seed, n);
 }
 
-/* ---- what was done last ---- */
+/* ---- a log of the latest operations ---- */
 
 #define REMEMBERED	48
 static char history[REMEMBERED][100];
@@ -147,7 +147,7 @@ static bool fail(const char *what)
 
 /* ---- the model: a sector's words follow from its key ---- */
 
-/* Some pages are to be alike. */
+/* A few keys are frequent, so that KSM finds equal pages. */
 static uint64_t new_key(void)
 {
 	uint64_t high = random_below(1 << 30);
@@ -160,7 +160,7 @@ static uint64_t word_of(uint64_t key, unsigned int i)
 	return key ? pattern_at(key, 8 * i) : 0;
 }
 
-/* A transfer of several sectors has them follow each other. */
+/* The key of a sector behind one that begins a transfer */
 static uint64_t key_after(uint64_t key, unsigned int sectors)
 {
 	return key ? key + sectors * WORDS : 0;
@@ -198,14 +198,14 @@ static void cpu_writes(unsigned int sector, uint64_t key)
 	soak.keys[sector] = key;
 }
 
-/* What the device does not work on just now */
+/* Compare all sectors that the device is not working on. */
 static bool cpu_compares(unsigned int first, unsigned int n)
 {
 	unsigned int i;
 
 	for (i = first; i < first + n; i++) {
 		if (!soak.busy[i] && !sector_holds(i, soak.keys[i], soak.keys[i]))
-			return fail("the CPU reads something else");
+			return fail("the CPU reads wrong data");
 	}
 	return true;
 }
@@ -235,8 +235,8 @@ static bool is_busy(unsigned int first, unsigned int n)
 	return false;
 }
 
-/* Whether the device does nothing there but write, which may be lost */
-static bool may_go(unsigned int first, unsigned int n)
+/* Is the device idle there, or does it only write, so that the data may be lost? */
+static bool may_discard(unsigned int first, unsigned int n)
 {
 	unsigned int i;
 
@@ -259,7 +259,7 @@ static void set_keys(unsigned int first, unsigned int n, uint64_t key)
 		soak.keys[first * PER_PAGE + i] = key_after(key, i);
 }
 
-/* ---- what changes nothing, done to any page ---- */
+/* ---- operations that preserve data, on any page ---- */
 
 static void page_out(void)
 {
@@ -272,7 +272,7 @@ static void page_out(void)
 		madvise(soak.tables, SZ_2M, MADV_PAGEOUT);
 }
 
-/* What the device works on goes, again and again. */
+/* Page out, several times, what a transfer works on. */
 static void page_out_often(void)
 {
 	struct transfer *t = &soak.transfers[random_below(COMMANDS)];
@@ -299,8 +299,8 @@ static void migrate(void)
 	syscall(SYS_move_pages, 0, (unsigned long)n, pages, to, status, MPOL_MF_MOVE);
 }
 
-/* Huge pages come by advice, by khugepaged, or at once; and are split. */
-static void huge(void)
+/* Allow, forbid, collapse or split huge pages. */
+static void change_huge_pages(void)
 {
 	static const int advices[] = { MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_COLLAPSE,
 				       MADV_COLD };
@@ -333,8 +333,8 @@ static void limit(void)
 		write_file(CGROUP "/memory.max", what == 2 ? "7M" : "max");
 }
 
-/* The device reads what cannot be written, and does not write there just now. */
-static bool protect(void)
+/* Make pages read-only for a moment, where the device does nothing. */
+static bool toggle_protection(void)
 {
 	unsigned int n, first = some_pages(32, PAGES, &n);
 
@@ -347,8 +347,8 @@ static bool protect(void)
 }
 
 /*
- * A thread that takes away what the device works on for as long as it does, page by page:
- * between the moments when a page is found and when it is mapped, if it can.
+ * A thread that reclaims, page by page, what the device is working on: if possible between
+ * lookup and mapping of a page.
  */
 static void *reclaim(void *unused)
 {
@@ -366,7 +366,7 @@ static void *reclaim(void *unused)
 	return NULL;
 }
 
-/* ---- fork: the child has the data of this moment ---- */
+/* ---- fork: the child keeps the present data ---- */
 
 static void child_compares(void)
 {
@@ -380,8 +380,8 @@ static void child_compares(void)
 	_exit(0);
 }
 
-/* It compares them when it gets to it, while its parent and the device go on. */
-static bool bear(void)
+/* The child compares its data while its parent and the device go on. */
+static bool fork_child(void)
 {
 	if (soak.child)
 		return true;
@@ -394,7 +394,7 @@ static bool bear(void)
 	return soak.child > 0 || fail("fork");
 }
 
-static bool mourn(void)
+static bool wait_for_child(void)
 {
 	int status;
 
@@ -402,14 +402,14 @@ static bool mourn(void)
 		return true;
 	event("wait for the child");
 	if (waitpid(soak.child, &status, 0) != soak.child || status)
-		return fail("the child reads something else");
+		return fail("the child reads wrong data");
 	soak.child = 0;
 	return true;
 }
 
-/* ---- what changes what pages hold, where the device does not work just now ---- */
+/* ---- operations that change data, where the device is idle ---- */
 
-static bool drop(unsigned int first, unsigned int n)
+static bool discard(unsigned int first, unsigned int n)
 {
 	bool is_shared = first >= SHARED;
 
@@ -419,7 +419,7 @@ static bool drop(unsigned int first, unsigned int n)
 	       fail("madvise");
 }
 
-/* In the first part of memory, or in the second */
+/* Either private or shared memory */
 static unsigned int pages_of_one_kind(unsigned int most, unsigned int *n)
 {
 	bool is_shared = !random_below(4);
@@ -428,28 +428,28 @@ static unsigned int pages_of_one_kind(unsigned int most, unsigned int *n)
 	return first + (is_shared ? SHARED : 0);
 }
 
-static bool lose(void)
+static bool discard_pages(void)
 {
 	unsigned int n, first = pages_of_one_kind(random_below(4) ? 16 : BLOCK, &n);
 
-	if (!may_go(first, n))
+	if (!may_discard(first, n))
 		return true;
-	event("lose %u+%u", first, n);
-	return drop(first, n);
+	event("discard %u+%u", first, n);
+	return discard(first, n);
 }
 
-/* A few pages of those that are being written: a part of that is lost with them. */
-static bool lose_at_work(void)
+/* Discard a few pages that the device is writing; some of its data is lost. */
+static bool discard_written_pages(void)
 {
 	struct transfer *t = &soak.transfers[random_below(COMMANDS)];
 	unsigned int first = t->first / PER_PAGE, n = 1 + random_below(4);
 
 	first += random_below(t->n / PER_PAGE + 1);
 	if (!t->n || first + n > PAGES || (first < SHARED && first + n > SHARED) ||
-	    !may_go(first, n))
+	    !may_discard(first, n))
 		return true;
-	event("lose %u+%u at work", first, n);
-	return drop(first, n);
+	event("discard %u+%u while written", first, n);
+	return discard(first, n);
 }
 
 static bool move(void)
@@ -466,7 +466,7 @@ static bool move(void)
 	set_keys(from, n, 0);
 	count.moved += n;
 
-	/* A range of several mappings moves one by one. */
+	/* mremap() moves within one mapping only */
 	for (i = 0; i < n; i++) {
 		if (mremap(page(from + i), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED |
 			   (keep ? MREMAP_DONTUNMAP : 0), page(to + i)) != page(to + i))
@@ -477,8 +477,8 @@ static bool move(void)
 	       fail("mmap");
 }
 
-/* Sectors beside those that the device works on, in the same page, too */
-static void poke(void)
+/* The CPU writes sectors that the device is not working on, even in the same page. */
+static void write_sectors(void)
 {
 	unsigned int n = 1 + random_below(40), first = random_below(SECTORS - n + 1), i;
 	uint64_t key = new_key();
@@ -490,7 +490,7 @@ static void poke(void)
 	}
 }
 
-/* Pages that are all alike */
+/* Write equal pages. */
 static void repeat_pages(void)
 {
 	unsigned int n, first = some_pages(6, PAGES, &n), i;
@@ -503,7 +503,7 @@ static void repeat_pages(void)
 		cpu_writes(first * PER_PAGE + i, key_after(key, i % PER_PAGE));
 }
 
-static bool look(void)
+static bool compare_pages(void)
 {
 	unsigned int n, first = some_pages(32, PAGES, &n);
 
@@ -511,7 +511,7 @@ static bool look(void)
 	return cpu_compares(first * PER_PAGE, n * PER_PAGE);
 }
 
-/* ---- what the device may notice ---- */
+/* ---- operations that may end transfers ---- */
 
 static bool set_hwpt(unsigned int way, int next)
 {
@@ -543,7 +543,7 @@ static bool map_pages(uint64_t iova, unsigned int first, unsigned int n)
 	return map_area(&soak.d.vmm, iova, page(first), n * PAGE) || fail("IOAS_MAP");
 }
 
-static bool flip_area(void)
+static bool toggle_area(void)
 {
 	unsigned int i = random_below(AREAS), first = bounds[i];
 	unsigned int n = bounds[i + 1] - first;
@@ -557,7 +557,7 @@ static bool flip_area(void)
 	       fail("IOAS_UNMAP");
 }
 
-/* The IOVA of another area, of which a part gets a second one */
+/* Copy a part of other areas to a second IOVA. */
 static bool copy_area(uint64_t to, unsigned int first, unsigned int n)
 {
 	struct vmm *vmm = &soak.d.vmm;
@@ -582,7 +582,7 @@ static bool all_mapped(unsigned int first, unsigned int n)
 	return true;
 }
 
-static bool flip_alias(void)
+static bool toggle_alias(void)
 {
 	unsigned int i = random_below(ALIASES), n, first = some_pages(300, PAGES, &n);
 	struct alias *alias = &soak.aliases[i];
@@ -601,16 +601,16 @@ static bool flip_alias(void)
 	return copy ? copy_area(ALIAS(i), first, n) : map_pages(ALIAS(i), first, n);
 }
 
-/* ---- pages that are late ---- */
+/* ---- late pages ---- */
 
-/* In pages that the device is about to work on; nobody touches them meanwhile. */
+/* Have pages come late on which only the next transfers work. */
 static bool begin_late(void)
 {
 	unsigned int n, first = pages_of_one_kind(LATE_PAGES, &n), i, w;
 	uint64_t key = new_key();
 
 	event("late %u+%u", first, n);
-	if (!drop(first, n))
+	if (!discard(first, n))
 		return false;
 	set_keys(first, n, key);
 	for (i = 0; i < n * PER_PAGE; i++)
@@ -630,7 +630,7 @@ static void deliver(unsigned long address)
 		     soak.source + (address - (unsigned long)page(soak.late_first)));
 }
 
-/* Not at once, and not in the order in which they were asked for */
+/* Deliver pages with a delay, and in reverse order. */
 static void serve_late(void)
 {
 	struct pollfd fd = { .fd = soak.late.fd, .events = POLLIN };
@@ -647,7 +647,7 @@ static void serve_late(void)
 		deliver(soak.asked[--soak.waiting]);
 }
 
-/* The rest comes at the end. */
+/* Deliver the rest. */
 static void end_late(void)
 {
 	unsigned int i;
@@ -661,7 +661,7 @@ static void end_late(void)
 
 /* ---- transfers ---- */
 
-/* Where the device has these pages by a PASID: 0 if nowhere */
+/* The device's address of these sectors by a PASID, 0 if there is none */
 static uint64_t device_address(unsigned int way, unsigned int sector, unsigned int n,
 			       unsigned int which)
 {
@@ -681,7 +681,7 @@ static uint64_t device_address(unsigned int way, unsigned int sector, unsigned i
 	return (hwpt == NESTED ? GVA : 0) + BASE + sector * SECTOR;
 }
 
-/* How many sectors from @first on can be read as one, at most @n */
+/* How many sectors from @first on have consecutive keys, at most @n */
 static unsigned int readable(unsigned int first, unsigned int n)
 {
 	unsigned int i;
@@ -705,11 +705,11 @@ static unsigned int free_sectors(unsigned int first, unsigned int n)
 	return i;
 }
 
-/* Late pages are busy for all but the first transfers, which work on them. */
+/* Only the first transfer may work on late pages, which are busy for the others. */
 static struct transfer new_transfer(unsigned int i)
 {
 	unsigned int which = random_below(2 * ALIASES), way = random_below(WAYS);
-	unsigned int n = 1 + random_below(random_below(2) ? LONGEST : 2 * PER_PAGE);
+	unsigned int n = 1 + random_below(random_below(2) ? MAX_SECTORS : 2 * PER_PAGE);
 	struct transfer t = {
 		.write = random_below(5) < 2, .way = way, .key = new_key(),
 		.first = random_below(SECTORS),
@@ -739,7 +739,7 @@ static struct transfer new_transfer(unsigned int i)
 	return t;
 }
 
-/* Nobody has a pattern of zeroes: of those, the device reads a word. */
+/* Zeroes are no pattern: the device only reads one word of them. */
 static void new_command(unsigned int i)
 {
 	struct vtdt_command *c = &soak.list[i];
@@ -763,19 +763,19 @@ static void begin_transfer(unsigned int op, unsigned int way, uint64_t addr, siz
 			   uint64_t key)
 {
 	soak.d.pasid = pasid_of[way];
-	begin(&soak.d, op, addr, length, key - addr / 8);
+	start_transfer(&soak.d, op, addr, length, key - addr / 8);
 }
 
 static unsigned int one_transfer(unsigned int op, unsigned int way, uint64_t addr,
 				 size_t length, uint64_t key)
 {
 	begin_transfer(op, way, addr, length, key);
-	return end(&soak.d);
+	return finish_transfer(&soak.d);
 }
 
 /*
- * Some of it has arrived, or all, or nothing. The CPU then writes it anew; that is what the
- * device reads if it has what the process has.
+ * Any part of an interrupted write may have arrived. The CPU then writes new data, which
+ * the device has to read.
  */
 static bool settle(struct transfer *t)
 {
@@ -785,12 +785,12 @@ static bool settle(struct transfer *t)
 	for (i = 0; i < t->n; i++) {
 		s = t->first + i;
 		if (!sector_holds(s, soak.keys[s], key_after(t->key, i)))
-			return fail("a write that was cut short has left something else");
+			return fail("an interrupted write left wrong data");
 		cpu_writes(s, key_after(key, i));
 	}
 	return soak.disturbed ||
 	       one_transfer(VTDT_READ, t->way, t->addr, t->n * SECTOR, key) == VTDT_OK ||
-	       fail("the device reads something else than the process has");
+	       fail("the device does not read the process's data");
 }
 
 static bool finish(unsigned int i)
@@ -804,7 +804,7 @@ static bool finish(unsigned int i)
 		return true;
 	if (c->status == VTDT_OK && !t->write && (zeroes ? c->data : c->result)) {
 		note("transfer %u: %#lx\n", i, zeroes ? c->data : c->result);
-		return fail("the device reads something else");
+		return fail("the device reads wrong data");
 	}
 	if (c->status != VTDT_OK && !soak.disturbed) {
 		note("transfer %u: status %u\n", i, c->status);
@@ -825,8 +825,8 @@ static bool finish(unsigned int i)
 
 /* ---- when the device is idle ---- */
 
-/* Where nothing is mapped, the device is refused, and nothing is written. */
-static bool be_refused(void)
+/* Where nothing is mapped, the device is refused. */
+static bool check_refused(void)
 {
 	unsigned int way = random_below(WAYS), i = random_below(AREAS);
 	unsigned int n = bounds[i + 1] - bounds[i], p = bounds[i] + random_below(n);
@@ -838,11 +838,11 @@ static bool be_refused(void)
 	count.denied++;
 	return one_transfer(VTDT_WRITE, way, (hwpt == NESTED ? GVA : 0) + BASE + p * PAGE,
 			    PAGE, 1) == VTDT_DENIED ? true :
-	       fail("the device is not refused what is not mapped");
+	       fail("the device can access an unmapped page");
 }
 
-/* Nor what the process itself must not do */
-static bool be_refused_by_mprotect(void)
+/* The device has no more permissions than the process. */
+static bool check_refused_by_mprotect(void)
 {
 	unsigned int n, first = some_pages(8, PAGES, &n), way = random_below(WAYS);
 	int prot = random_below(2) ? PROT_READ : PROT_NONE;
@@ -855,13 +855,13 @@ static bool be_refused_by_mprotect(void)
 	if (mprotect(page(first), n * PAGE, prot))
 		return fail("mprotect");
 	if (one_transfer(prot ? VTDT_WRITE : VTDT_READ, way, addr, n * PAGE, 1) != VTDT_DENIED)
-		return fail("the device is not refused what is protected");
+		return fail("the device can access a protected page");
 	return !mprotect(page(first), n * PAGE, PROT_READ | PROT_WRITE) ? true :
 	       fail("mprotect");
 }
 
-/* What is lazily freed and written by the device alone is not clean. */
-static bool free_lazily(void)
+/* Pages that only the device writes after MADV_FREE are dirty. */
+static bool write_freed_pages(void)
 {
 	unsigned int n, first = some_pages(64, SHARED, &n), way = random_below(WAYS);
 	uint64_t addr = device_address(way, first * PER_PAGE, n * PER_PAGE, ALIASES);
@@ -879,8 +879,8 @@ static bool free_lazily(void)
 	return cpu_compares(first * PER_PAGE, n * PER_PAGE);
 }
 
-/* A HWPT that nothing is attached to goes, and a new one has no tables yet. */
-static bool renew_hwpt(void)
+/* Destroy an unused HWPT, and allocate one, which has no tables yet. */
+static bool replace_hwpt(void)
 {
 	struct vmm *vmm = &soak.d.vmm;
 	unsigned int way;
@@ -897,10 +897,10 @@ static bool renew_hwpt(void)
 }
 
 /*
- * Pages go while a worker has them: each once, at some moment of the time that a request
- * takes, which the first one tells.
+ * Discard a page while a worker maps it, at a random moment of the time that a request
+ * takes, which is measured with the first one.
  */
-static bool race(void)
+static bool race_with_worker(void)
 {
 	unsigned int way = random_below(WAYS), i, p, part;
 	struct transfer t = { .write = true, .way = way, .n = PER_PAGE };
@@ -914,12 +914,12 @@ static bool race(void)
 		t.key = new_key();
 		t.first = p * PER_PAGE;
 		t.addr = device_address(way, t.first, t.n, ALIASES);
-		if (!t.addr || !drop(p, 1))
+		if (!t.addr || !discard(p, 1))
 			continue;
 		start = now_us();
 		begin_transfer(VTDT_WRITE, way, t.addr, PAGE, t.key);
 		spin_us(takes * part / 1024);
-		if (!drop(p, 1) || end(&soak.d) != VTDT_OK)
+		if (!discard(p, 1) || finish_transfer(&soak.d) != VTDT_OK)
 			return fail("the device is refused");
 		takes = i ? takes : now_us() - start;
 		if (!settle(&t))
@@ -928,35 +928,35 @@ static bool race(void)
 	return true;
 }
 
-static bool when_idle(void)
+static bool act_when_idle(void)
 {
 	switch (random_below(12)) {
-	case 0: return be_refused();
-	case 1: return be_refused_by_mprotect();
-	case 2: return free_lazily();
-	case 3: return mourn();
+	case 0: return check_refused();
+	case 1: return check_refused_by_mprotect();
+	case 2: return write_freed_pages();
+	case 3: return wait_for_child();
 	case 4: return random_below(4) ? true : cpu_compares(0, SECTORS);
-	case 5: return flip_area();
-	case 6: return flip_alias();
+	case 5: return toggle_area();
+	case 6: return toggle_alias();
 	case 7: return change_hwpt();
 	case 8:
-	case 9: return race();
-	case 10: return renew_hwpt();
+	case 9: return race_with_worker();
+	case 10: return replace_hwpt();
 	default: return true;
 	}
 }
 
 /* ---- rounds ---- */
 
-static bool preserve(void)
+static bool preserve_data(void)
 {
 	count.preserved++;
 	switch (random_below(9)) {
 	case 0: merge(); return true;
 	case 1: limit(); return true;
-	case 2: return protect();
-	case 3: return bear();
-	case 4: huge(); return true;
+	case 2: return toggle_protection();
+	case 3: return fork_child();
+	case 4: change_huge_pages(); return true;
 	case 5: migrate(); return true;
 	case 6:
 	case 7: page_out_often(); return true;
@@ -964,30 +964,30 @@ static bool preserve(void)
 	}
 }
 
-static bool do_something(void)
+static bool change_something(void)
 {
 	switch (random_below(16)) {
 	case 0:
-	case 1: return lose();
+	case 1: return discard_pages();
 	case 2: return move();
 	case 3:
-	case 4: poke(); return true;
+	case 4: write_sectors(); return true;
 	case 5: repeat_pages(); return true;
-	case 6: return look();
+	case 6: return compare_pages();
 	case 7:
 	case 8:
-	case 9: return lose_at_work();
-	default: return preserve();
+	case 9: return discard_written_pages();
+	default: return preserve_data();
 	}
 }
 
-/* Seldom, as little can be said of transfers that are cut short */
-static bool disturb(void)
+/* Rarely, as little can be checked of interrupted transfers */
+static bool disturb_transfers(void)
 {
 	switch (random_below(40)) {
 	case 0: return change_hwpt();
-	case 1: return flip_area();
-	case 2: return flip_alias();
+	case 1: return toggle_area();
+	case 2: return toggle_alias();
 	default: return true;
 	}
 }
@@ -1022,11 +1022,11 @@ static bool do_round(void)
 		new_command(i);
 
 	start_list(dev, LISTS, 0, COMMANDS);
-	/* else it would do little but that */
+	/* always reclaiming would slow down everything else */
 	soak.working = random_below(2);
 	for (i = 0; i < things; i++) {
 		serve_late();
-		if (!do_something() || !disturb())
+		if (!change_something() || !disturb_transfers())
 			return false;
 	}
 	if (!wait_for_device())
@@ -1038,13 +1038,13 @@ static bool do_round(void)
 		if (!finish(i))
 			return false;
 	}
-	/* what the device alone has seen is to go to swap, too */
+	/* not always: some pages should be swapped out that only the device has accessed */
 	for (i = 0; i < COMMANDS; i++) {
 		if (random_below(2) &&
 		    !cpu_compares(soak.transfers[i].first, soak.transfers[i].n))
 			return false;
 	}
-	return when_idle();
+	return act_when_idle();
 }
 
 /* ---- the program ---- */
@@ -1054,7 +1054,7 @@ static bool enter_cgroup(void)
 	return !mkdir(CGROUP, 0755) && write_file(CGROUP "/cgroup.procs", "0");
 }
 
-/* Huge pages and equal ones are found by themselves, soon. */
+/* Have khugepaged and ksmd scan often. */
 static void wake_daemons(bool on)
 {
 	write_file(THP "khugepaged/scan_sleep_millisecs", on ? "50" : "10000");
@@ -1077,7 +1077,7 @@ static bool open_memory(void)
 		    soak.shared, 0) == page(SHARED);
 }
 
-/* Lists have an IOAS of their own, whose page is pinned. */
+/* Lists have a separate IOAS, whose page is pinned. */
 static bool open_lists(struct vmm *vmm)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
@@ -1095,7 +1095,7 @@ static bool open_lists(struct vmm *vmm)
 	return ok;
 }
 
-/* The guest has its tables at 0, and what they map where the IOAS has it. */
+/* The guest's tables are at 0; they map GVA + x to x. */
 static unsigned int guest_tables(struct vmm *vmm)
 {
 	unsigned int root = new_page(vmm), i;
@@ -1157,7 +1157,7 @@ static void end_soak(void)
 	soak.ending = true;
 	if (soak.reclaimer)
 		pthread_join(soak.reclaimer, NULL);
-	mourn();
+	wait_for_child();
 	/* the list's page is pinned, and nothing else */
 	if (status_kib("VmPin") != (long)PAGE / 1024 || status_kib("VmLck"))
 		fail("something is pinned");
@@ -1184,23 +1184,23 @@ int main(void)
 	printf("TAP version 13\n1..1\n# SEED=%#lx\n", seed);
 	if (begin_soak()) {
 		while (soak.round < last &&
-		       (rounds || soak.round < LEAST || now_ms() < end) && do_round()) {
+		       (rounds || soak.round < MIN_ROUNDS || now_ms() < end) && do_round()) {
 			if (soak.round == 100)
 				printf("# after 100 rounds: %#lx\n", seed);
 		}
 		requests = page_requests(&soak.d);
 		end_soak();
 	}
-	printf("# %lu rounds: %lu reads, %lu writes, %lu of them cut short, %lu page requests; the CPU compared %lu MiB\n",
+	printf("# %lu rounds: %lu reads, %lu writes, %lu interrupted, %lu page requests; the CPU compared %lu MiB\n",
 	       soak.round, count.reads, count.writes, count.cut, requests,
 	       count.compared >> 20);
-	printf("# meanwhile: %lu pages lost, %lu moved, %lu late, %lu forks, %lu changes that preserve pages\n",
+	printf("# meanwhile: %lu pages lost, %lu moved, %lu late, %lu forks, %lu operations that preserve data\n",
 	       count.lost, count.moved, count.late, count.forked, count.preserved);
 	printf("# %lu areas mapped, %lu PASIDs attached or detached, %lu times refused\n",
 	       count.mapped, count.attached, count.denied);
 	if (!count.reads || !count.writes || !count.late || !count.lost || !count.preserved ||
 	    !requests)
-		fail("not all of it was done");
+		fail("some kinds of operations were not done");
 	printf("%sok 1 demand_soak\n", soak.failed ? "not " : "");
 	return soak.failed;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What dirty tracking reports of what a device writes, round by round, as a live
- * migration asks: in each round the device writes the same 4 KiB pages, one in each
+ * How much memory dirty tracking reports, compared with what a device writes.  As in a
+ * live migration, there are rounds: the device writes the same 4 KiB pages, one in each
  * sixteenth of memory that is mapped by large pages, and the dirty bitmap is read and
- * cleared. Uses mainline's interface only, so that any kernel can be asked. "bench:"
- * lines are for the host.
+ * cleared.  Uses only mainline's ABI, so that any kernel can be measured.  The host
+ * evaluates the lines with "bench:".
  */
 #include "vtd_vmm.h"
 
@@ -14,7 +14,7 @@
 
 static uint64_t bitmap[(1 << 30) / PAGE / 64];
 
-/* A domain for dirty tracking, which is switched on */
+/* Attach a domain with dirty tracking, and enable it. */
 static bool track(struct vmm *vmm)
 {
 	struct iommu_hwpt_alloc alloc = {
@@ -33,7 +33,7 @@ static bool track(struct vmm *vmm)
 	       !ioctl(vmm->iommufd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set);
 }
 
-/* How many bytes are reported; -1 is an error. */
+/* The number of bytes that are reported dirty, or -1 */
 static long long reported(struct vmm *vmm, uint64_t size)
 {
 	struct iommu_hwpt_get_dirty_bitmap get = {
@@ -66,7 +66,7 @@ static bool write_places(struct vmm *vmm, uint64_t size, volatile uint64_t *memo
 	return true;
 }
 
-/* Memory of @size bytes in pages of 1 << @shift */
+/* Measure with @size bytes of memory in pages of 1 << @shift. */
 static bool measure(struct vmm *vmm, unsigned int shift, uint64_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
@@ -81,7 +81,7 @@ static bool measure(struct vmm *vmm, unsigned int shift, uint64_t size)
 		if (!write_places(vmm, size, memory))
 			return false;
 		bytes = reported(vmm, size);
-		/* what is lost would make any report look fine */
+		/* a report without all written pages would be wrong, not precise */
 		if (bytes < PLACES * PAGE)
 			return false;
 		printf("bench: %s %u %lld %lld\n", shift == 30 ? "1G" : "2M", round,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Page requests, served by a VMM at the level that stops them: by the tables of its
- * guest, by the memory of its guest, or in a domain without nesting.  Prints TAP.
+ * Page requests that a VMM serves at the level that stops them: in its guest's tables, in
+ * its guest's memory, or in a domain without nesting.  Prints TAP.
  */
 #include <sys/eventfd.h>
 
@@ -10,9 +10,9 @@
 /* ---- demand mapping ---- */
 
 #define BUFFER_PAGES	64U
-#define BUFFER(n)	(IOVA + (n) * 0x40000000UL)	/* in other tables each */
+#define BUFFER(n)	(IOVA + (n) * 0x40000000UL)	/* in different tables */
 
-/* Where nothing is mapped in advance */
+/* The levels that map pages on demand */
 enum { FLAT, LEVEL_1, LEVEL_2, BOTH_LEVELS };
 
 struct demand {
@@ -29,7 +29,7 @@ static bool is_demanded(const struct demand *d, int level)
 	return d->where == LEVEL_2 || d->where == BOTH_LEVELS;
 }
 
-/* The page of the guest behind the @i-th of a buffer: neighbours are not */
+/* The guest's page for the @i-th page of a buffer: they are not contiguous */
 static unsigned int buffer_page(const struct demand *d, int buffer, unsigned int i)
 {
 	return d->first[buffer] + i * 29 % BUFFER_PAGES;
@@ -54,7 +54,7 @@ static unsigned int page_at(const struct demand *d, uint64_t iova)
 	return 0;
 }
 
-/* Always for writing too: the driver has nothing else where others can be nested. */
+/* Always writable: a nest parent allows nothing else. */
 static bool map_on_demand(struct demand *d, int level, uint64_t addr, unsigned int page)
 {
 	if (!map_area(&d->vm.vmm, addr, d->vm.vmm.guest[page], PAGE))
@@ -63,7 +63,7 @@ static bool map_on_demand(struct demand *d, int level, uint64_t addr, unsigned i
 	return true;
 }
 
-/* As a guest does, or a VMM for its own memory */
+/* Serve a request like a guest, or like a VMM. */
 static bool serve_fault(struct demand *d, int level,
 			const struct iommu_hwpt_pgfault *fault)
 {
@@ -100,7 +100,7 @@ static bool serve_queue(struct demand *d, int level)
 	return ok && n >= 0;
 }
 
-/* Serve until the device has got the response that it waits for. */
+/* Serve until the device has got its response. */
 static bool serve(struct demand *d)
 {
 	word *status = reg(d->vm.dev, VTDT_STATUS);
@@ -246,7 +246,7 @@ TEST_F(demand, whole_buffer)
 		ASSERT_EQ(pattern(offset), *byte_of(d, 0, offset));
 		ASSERT_EQ(copied ? pattern(offset) : 0xee, *byte_of(d, 1, offset));
 	}
-	/* each page once, and at the second level all tables too */
+	/* each page once, and at the second level also the tables */
 	EXPECT_EQ(is_demanded(d, FIRST) ? 2 * BUFFER_PAGES : 0, d->mapped[FIRST]);
 	EXPECT_EQ(is_demanded(d, SECOND) ? d->vm.vmm.used - 1 : 0, d->mapped[SECOND]);
 }
@@ -406,8 +406,8 @@ TEST_F(demand, pages_in)
 	EXPECT_TRUE(all_done(d, 16, 3));
 }
 
-/* No more requests are outstanding than have been allowed, in however many groups. */
-TEST_F(demand, credits)
+/* The device never exceeds its Outstanding Page Request Allocation. */
+TEST_F(demand, credits_are_respected)
 {
 	struct demand *d = &self->d;
 	word *credits = reg(d->vm.dev, VTDT_CREDITS);
@@ -426,7 +426,7 @@ TEST_F(demand, credits)
 	ASSERT_TRUE(set_config(d->vm.dev, PRI_ALLOC, VTDT_SLOTS, 4));
 }
 
-/* One level, and nothing but requests for single pages */
+/* A domain without nesting; groups of one page */
 FIXTURE(flat)
 {
 	struct demand d;
@@ -463,7 +463,7 @@ static bool all_have(struct demand *d, unsigned int status, unsigned int n)
 	return true;
 }
 
-/* Of four commands, the one whose third page is refused ends there. */
+/* One of four commands ends at its third page, which is refused. */
 TEST_F(flat, page_denied)
 {
 	uint64_t refused = BUFFER(0) + 34 * PAGE;
@@ -492,7 +492,7 @@ TEST_F(flat, page_denied)
 	EXPECT_EQ(0, *reg(d->vm.dev, VTDT_CREDITS));
 }
 
-/* It keeps requesting pages that are missing in spite of the answer. */
+/* The device repeats a request while the page is missing in spite of the response. */
 TEST_F(flat, success_without_page)
 {
 	unsigned int successes = *reg(self->d.vm.dev, VTDT_SUCCESSES), i;
@@ -512,8 +512,8 @@ TEST_F(flat, success_without_page)
 	EXPECT_EQ(10 + BUFFER_PAGES, *reg(d->vm.dev, VTDT_SUCCESSES) - successes);
 }
 
-/* More than any buffer of the device, written and checked by it */
-TEST_F(flat, megabytes)
+/* Transfers that are larger than the device's buffer */
+TEST_F(flat, transfers_of_2_mib)
 {
 	const uint64_t iova = 0x100000000, size = 32 << 20;
 	struct vtdt_command c[16];
@@ -549,7 +549,7 @@ TEST_F(flat, megabytes)
 }
 
 #define GROUP_PAGES	16
-#define MOST_GROUPS	(MOST_HELD / GROUP_PAGES)
+#define MAX_GROUPS	(MAX_OUTSTANDING / GROUP_PAGES)
 
 /* The next groups of a device that asks for GROUP_PAGES at once */
 static bool receive_all(struct demand *d, struct part *part, unsigned int n)
@@ -564,26 +564,26 @@ static bool receive_all(struct demand *d, struct part *part, unsigned int n)
 }
 
 /*
- * A device that respects its credits: it has no more than the kernel serves, and none of
- * its requests is refused, however soon it follows the answer that made room for it.
+ * A device gets no more credits than the kernel accepts requests. If it respects them, no
+ * request is refused, not even one that immediately follows a response.
  */
-TEST_F(flat, all_credits)
+TEST_F(flat, credits_match_kernel_limit)
 {
 	const uint64_t iova = 0x100000000, size = VTDT_SLOTS * GROUP_PAGES * PAGE;
 	unsigned int groups, held, i, rounds = PATIENCE;
 	struct counters before = counters(&self->d), after;
 	uint32_t capacity = 0, credits = 0;
 	struct vtdt_command c[VTDT_SLOTS];
-	struct part part[MOST_GROUPS];
+	struct part part[MAX_GROUPS];
 	struct demand *d = &self->d;
 	uint64_t *memory;
 
 	ASSERT_TRUE(access_config(d->vm.dev, PRI_CAPACITY, &capacity, 4, false));
 	ASSERT_TRUE(access_config(d->vm.dev, PRI_ALLOC, &credits, 4, false));
-	/* else the device would be what keeps to it */
-	ASSERT_LT(MOST_HELD, capacity);
-	EXPECT_GE(MOST_HELD, credits);
-	held = credits / GROUP_PAGES < MOST_GROUPS ? credits / GROUP_PAGES : MOST_GROUPS;
+	/* the kernel has to be the limit, not the device */
+	ASSERT_LT(MAX_OUTSTANDING, capacity);
+	EXPECT_GE(MAX_OUTSTANDING, credits);
+	held = credits / GROUP_PAGES < MAX_GROUPS ? credits / GROUP_PAGES : MAX_GROUPS;
 	ASSERT_LT(0, held);
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, memory);
@@ -600,8 +600,8 @@ TEST_F(flat, all_credits)
 	ASSERT_TRUE(receive_all(d, part, held));
 	EXPECT_EQ(credits, *reg(d->vm.dev, VTDT_CREDITS));
 
-	/* At the limit, each answer makes room for one more. Nothing is mapped yet. */
-	for (groups = held; groups < 8 * MOST_GROUPS; groups++) {
+	/* At the limit, each response allows one more group. Nothing is mapped yet. */
+	for (groups = held; groups < 8 * MAX_GROUPS; groups++) {
 		ASSERT_TRUE(reply(&d->vm, FIRST, &part[groups % held], SUCCESS));
 		ASSERT_TRUE(receive_all(d, &part[groups % held], 1));
 	}
@@ -630,7 +630,7 @@ TEST_F(flat, all_credits)
 	munmap(memory, size);
 }
 
-static bool hold_all(struct demand *d, struct part *part, unsigned int n)
+static bool receive_and_hold(struct demand *d, struct part *part, unsigned int n)
 {
 	unsigned int i;
 
@@ -642,14 +642,14 @@ static bool hold_all(struct demand *d, struct part *part, unsigned int n)
 	return true;
 }
 
-/* Commands end at once; requests are outstanding until they are answered. */
+/* Commands end at once; their requests stay outstanding until they are answered. */
 TEST_F(flat, page_requests_disabled)
 {
 	struct demand *d = &self->d;
 	struct part part[4];
 	unsigned int i;
 
-	ASSERT_TRUE(hold_all(d, part, 4));
+	ASSERT_TRUE(receive_and_hold(d, part, 4));
 	ASSERT_TRUE(set_config(d->vm.dev, PRI_CTRL, 0, 2));
 	EXPECT_EQ(VTDT_LIST_DONE, *reg(d->vm.dev, VTDT_LIST_STATUS));
 	EXPECT_TRUE(all_have(d, VTDT_STOPPED, 4));
@@ -678,7 +678,7 @@ TEST_F(flat, device_reset)
 	ASSERT_TRUE(map_on_demand(d, FIRST, BUFFER(1), buffer_page(d, 1, 0)));
 	EXPECT_EQ(VTDT_OK, execute(d->vm.dev, VTDT_TRANSLATE, variant->pasid, BUFFER(1),
 				   0).status);
-	ASSERT_TRUE(hold_all(d, part, 4));
+	ASSERT_TRUE(receive_and_hold(d, part, 4));
 	EXPECT_EQ(4, regs[VTDT_BUSY / 4]);
 	EXPECT_EQ(4, regs[VTDT_CREDITS / 4]);
 	EXPECT_EQ(1, regs[VTDT_TLB / 4]);
@@ -708,8 +708,8 @@ TEST_F(iopf, mapped_already)
 }
 
 /*
- * The device interrupts when it gets the response, in the middle of the write to the
- * IOMMU's register by which the response was sent.
+ * The device interrupts when it gets the response, while the CPU still writes the IOMMU's
+ * register.
  */
 TEST_F(iopf, interrupt_of_response)
 {
@@ -742,7 +742,7 @@ TEST_F(iopf, one_level)
 	}
 }
 
-/* Each queue gets its part; the device is answered when both are. */
+/* Each queue gets its part. The device gets a response when both parts are answered. */
 TEST_F(iopf, mixed_levels)
 {
 	static const char *const letters[] = { "FS", "SF", "FSFSFS", "SMFMSFM" };
@@ -758,7 +758,7 @@ TEST_F(iopf, mixed_levels)
 	}
 }
 
-/* One such answer is enough, whether it is the first or the second. */
+/* If either part is answered with INVALID, the device gets INVALID. */
 TEST_F(iopf, invalid_in_one_part)
 {
 	struct group group;
@@ -788,7 +788,7 @@ TEST_F(iopf, reverse_order)
 	for (i = 0; i < 3; i++)
 		ASSERT_TRUE(receive_group(&self->vm, &group[i]));
 	for (i = 2; i >= 0; i--) {
-		EXPECT_TRUE(waits(&self->vm, i));
+		EXPECT_TRUE(is_pending(&self->vm, i));
 		EXPECT_TRUE(reply(&self->vm, FIRST, &group[i].part[FIRST], i & 1));
 		EXPECT_EQ(i & 1, answer(&self->vm, i));
 	}
@@ -817,7 +817,7 @@ TEST_F(iopf, interleaved)
 }
 
 /* Two PASIDs may use the same group number. */
-TEST_F(one, same_number)
+TEST_F(one, same_group_of_two_pasids)
 {
 	struct vm *vm = &self->vm;
 	struct vtdt_command c[3];
@@ -842,7 +842,7 @@ TEST_F(one, same_number)
 	EXPECT_EQ(SUCCESS, answer(vm, 2));
 }
 
-/* Same table, same queues: records distinguish them. */
+/* Two devices share table and queues; dev_id distinguishes them. */
 TEST_F(one, two_devices)
 {
 	struct vm *vm = &self->vm, other = *vm;
@@ -877,7 +877,7 @@ static uint64_t iopf_capabilities(struct vmm *vmm)
 }
 
 /* Records do not name the level: a nested hwpt needs another queue than its parent. */
-TEST_F(one, queue_of_the_parent)
+TEST_F(one, nested_needs_another_queue)
 {
 	struct vmm *vmm = &self->vm.vmm;
 
@@ -885,7 +885,7 @@ TEST_F(one, queue_of_the_parent)
 	EXPECT_EQ(0, nest_faulting(vmm, self->vm.root, 0, self->vm.fault[SECOND]));
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_TRUE(is_served(&self->vm, 1));
-	/* of another parent's it may be */
+	/* a queue of another parent is allowed */
 	vmm->parent = new_parent(vmm, 0);
 	EXPECT_NE(0, nest_faulting(vmm, self->vm.root, 0, self->vm.fault[SECOND]));
 }
@@ -902,7 +902,7 @@ TEST_F(one, device_without_page_requests)
 	other.dev = &vmm->dev;
 	ASSERT_TRUE(open_device(other.dev, getenv("TESTDEV3"), vmm->iommufd));
 	EXPECT_EQ(0, iopf_capabilities(vmm));
-	/* it allocates them, for others; what others have allocated is no better */
+	/* allocating is possible, attaching is not, whichever device allocated them */
 	hwpt[0] = new_paging(vmm, 0, vm->fault[FIRST]);
 	hwpt[1] = new_paging(vmm, IOMMU_HWPT_ALLOC_NEST_PARENT, vm->fault[SECOND]);
 	hwpt[2] = nest_faulting(vmm, vm->root, 0, vm->fault[FIRST]);
@@ -922,8 +922,8 @@ TEST_F(one, device_without_page_requests)
 	close_device(&other);
 }
 
-/* A request stops at this level, and is refused by its owner. */
-static bool stops(struct vm *vm, int level, uint64_t addr, unsigned int want,
+/* A request stops at @level, and is answered with INVALID. */
+static bool stops_at(struct vm *vm, int level, uint64_t addr, unsigned int want,
 		  unsigned int missing)
 {
 	struct part part;
@@ -938,7 +938,7 @@ static bool stops(struct vm *vm, int level, uint64_t addr, unsigned int want,
 }
 
 /* All errors of the guest's entry are reported to the guest. */
-TEST_F(iopf, entries)
+TEST_F(iopf, first_level_entries)
 {
 	static const struct {
 		uint64_t bits, missing;
@@ -956,7 +956,7 @@ TEST_F(iopf, entries)
 			was = vm->pages[PRESENT][0] * PAGE | LEAF;
 		for (i = 0; i < ARRAY_SIZE(wrong); i++) {
 			*e = (was & ~LEAF) | wrong[i].bits;
-			EXPECT_TRUE(stops(vm, FIRST, IOVA, BOTH, wrong[i].missing))
+			EXPECT_TRUE(stops_at(vm, FIRST, IOVA, BOTH, wrong[i].missing))
 				TH_LOG("%u of level %u", i, level);
 		}
 		*e = was;
@@ -966,7 +966,7 @@ TEST_F(iopf, entries)
 	EXPECT_EQ(SUCCESS, request(vm, 3, IOVA, READ));
 }
 
-/* A guest's large page has small ones behind it, one of which is missing. */
+/* The second level maps a guest's large page by small ones, one of which is missing. */
 TEST_F(iopf, large_pages)
 {
 	struct vm *vm = &self->vm;
@@ -988,8 +988,8 @@ TEST_F(iopf, large_pages)
 	}
 }
 
-/* The guest passes it through: flat faults of the domain that others nest on */
-TEST_F(iopf, parent_itself)
+/* The nest parent itself is attached, as for a guest in pass-through mode. */
+TEST_F(iopf, nest_parent_attached)
 {
 	struct vm *vm = &self->vm;
 	uint64_t gpa = vm->pages[ABSENT][0] * PAGE;
@@ -1006,7 +1006,7 @@ TEST_F(iopf, parent_itself)
 	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB, vm->pasid, gpa, 0).status);
 }
 
-/* A VMM declares that it maps everything: there is no walk, even if that is not true. */
+/* A VMM declares that it maps everything. The driver relies on it, and does not walk. */
 TEST_F(iopf, pinned_parent)
 {
 	const unsigned int pinned = IOMMU_HWPT_FAULT_PINNED;
@@ -1014,7 +1014,7 @@ TEST_F(iopf, pinned_parent)
 	struct vm *vm = &self->vm;
 	struct vmm *vmm = &vm->vmm;
 
-	/* a queue of the parent says otherwise */
+	/* the parent has a queue, which contradicts that */
 	EXPECT_EQ(0, nest_with(vmm, vm->root, 0, pinned, vm->fault[FIRST]));
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_EQ(0, new_paging(vmm, pinned, vm->fault[FIRST]));
@@ -1028,10 +1028,10 @@ TEST_F(iopf, pinned_parent)
 	EXPECT_EQ(INVALID, request(vm, 1, IOVA, BOTH));
 	EXPECT_TRUE(is_empty(vm, FIRST));
 	ASSERT_TRUE(attach_vm(vm, nest_with(vmm, vm->root, 0, pinned, vm->fault[FIRST])));
-	EXPECT_TRUE(stops(vm, FIRST, IOVA, BOTH, BOTH));
+	EXPECT_TRUE(stops_at(vm, FIRST, IOVA, BOTH, BOTH));
 }
 
-/* Random groups, levels, order and kind of answers, all of them counted */
+/* Random groups, levels and responses; the counters match. */
 TEST_F(iopf, random_groups)
 {
 	long first = counter("level1"), second = counter("level2"), mapped = counter("mapped"),
@@ -1076,9 +1076,9 @@ TEST_F(iopf, random_groups)
 
 /* ---- the table that "make nested" shows ---- */
 
-#define SAY(...) fprintf(stderr, "# | " __VA_ARGS__)
+#define PRINT(...) fprintf(stderr, "# | " __VA_ARGS__)
 
-static void tell(struct vm *vm, const char *level, const struct part *part, int code)
+static void print_part(struct vm *vm, const char *level, const struct part *part, int code)
 {
 	unsigned int i, perm;
 	char from[24] = "RID";
@@ -1087,25 +1087,25 @@ static void tell(struct vm *vm, const char *level, const struct part *part, int 
 		snprintf(from, sizeof(from), "PASID %#x", vm->pasid);
 	for (i = 0; i < part->n; i++) {
 		perm = part->fault[i].perm;
-		SAY("%-8s %-13s %5u  0x%012llx %-5s %s\n", level, from,
+		PRINT("%-8s %-13s %5u  0x%012llx %-5s %s\n", level, from,
 		    part->fault[i].grpid, part->fault[i].addr,
 		    perm == PERM(BOTH) ? "rw" : perm & 1 ? "r" : "w",
 		    i < part->n - 1 ? "" : code == SUCCESS ? "success" : "invalid");
 	}
 }
 
-static void tell_response(struct vm *vm, unsigned int number, int code)
+static void print_response(struct vm *vm, unsigned int number, int code)
 {
 	char from[24] = "RID";
 
 	if (vm->pasid != RID)
 		snprintf(from, sizeof(from), "PASID %#x", vm->pasid);
-	SAY("%-8s %-13s %5u  %-14s %-5s %s\n", "device", from, number, "", "",
+	PRINT("%-8s %-13s %5u  %-14s %-5s %s\n", "device", from, number, "", "",
 	    code == SUCCESS ? "success" : code == INVALID ? "invalid" : "nothing");
 }
 
-/* Serve a group, its second level first, and print it. */
-static bool tell_group(struct vm *vm, unsigned int number, const char *letters,
+/* Serve and print a group, second level first. */
+static bool print_group(struct vm *vm, unsigned int number, const char *letters,
 		       unsigned int code_first, unsigned int code_second)
 {
 	struct group group = new_group(vm, number, letters);
@@ -1115,18 +1115,18 @@ static bool tell_group(struct vm *vm, unsigned int number, const char *letters,
 	if (!receive_group(vm, &group))
 		return false;
 	if (group.records[SECOND])
-		tell(vm, "second", &group.part[SECOND], code_second);
+		print_part(vm, "second", &group.part[SECOND], code_second);
 	if (group.records[FIRST])
-		tell(vm, "first", &group.part[FIRST], code_first);
+		print_part(vm, "first", &group.part[FIRST], code_first);
 	if (reply_group(vm, &group, SECOND, code_first, code_second))
 		code = answer(vm, group.n - 1);
-	tell_response(vm, number, code);
+	print_response(vm, number, code);
 	return code == (int)((group.records[FIRST] ? code_first : 0) |
 			     (group.records[SECOND] ? code_second : 0));
 }
 
-/* A table of the guest's that is not in the second level */
-static bool tell_missing_table(struct vm *vm)
+/* The second level does not map a table of the guest. */
+static bool print_missing_table(struct vm *vm)
 {
 	uint64_t iova = IOVA + (1UL << 39);
 	unsigned int page = new_page(&vm->vmm);
@@ -1138,14 +1138,14 @@ static bool tell_missing_table(struct vm *vm)
 	start_request(vm, 6, iova, BOTH);
 	if (!receive(vm, SECOND, &part, 1) || part.fault[0].addr != page * PAGE)
 		return false;
-	tell(vm, "second", &part, SUCCESS);
+	print_part(vm, "second", &part, SUCCESS);
 	if (!map_page(&vm->vmm, page) || !reply(vm, SECOND, &part, SUCCESS))
 		return false;
-	tell_response(vm, 6, answer(vm, 0));
+	print_response(vm, 6, answer(vm, 0));
 	return part.fault[0].perm == PERM(READ) && answer(vm, 0) == SUCCESS;
 }
 
-static bool tell_flat(struct vm *vm)
+static bool print_flat(struct vm *vm)
 {
 	uint64_t gpa = vm->pages[ABSENT][0] * PAGE;
 	struct part part;
@@ -1154,10 +1154,10 @@ static bool tell_flat(struct vm *vm)
 	start_request(vm, 7, gpa, BOTH);
 	if (!receive(vm, SECOND, &part, 1))
 		return false;
-	tell(vm, "flat", &part, SUCCESS);
+	print_part(vm, "flat", &part, SUCCESS);
 	ok = map_page(&vm->vmm, gpa / PAGE) && reply(vm, SECOND, &part, SUCCESS) &&
 	     answer(vm, 0) == SUCCESS;
-	tell_response(vm, 7, answer(vm, 0));
+	print_response(vm, 7, answer(vm, 0));
 	return ok;
 }
 
@@ -1165,16 +1165,16 @@ TEST_F(iopf, table_of_faults)
 {
 	struct vm *vm = &self->vm;
 
-	SAY("%-8s %-13s %5s  %-14s %-5s %s\n", "level", "requests", "group", "address",
+	PRINT("%-8s %-13s %5s  %-14s %-5s %s\n", "level", "requests", "group", "address",
 	    "for", "answer");
-	EXPECT_TRUE(tell_group(vm, 1, "F", SUCCESS, SUCCESS));
-	EXPECT_TRUE(tell_group(vm, 2, "S", SUCCESS, SUCCESS));
-	EXPECT_TRUE(tell_group(vm, 3, "FSMF", SUCCESS, SUCCESS));
-	EXPECT_TRUE(tell_group(vm, 4, "SF", SUCCESS, INVALID));
-	EXPECT_TRUE(tell_group(vm, 5, "M", SUCCESS, SUCCESS));
-	EXPECT_TRUE(tell_missing_table(vm));
+	EXPECT_TRUE(print_group(vm, 1, "F", SUCCESS, SUCCESS));
+	EXPECT_TRUE(print_group(vm, 2, "S", SUCCESS, SUCCESS));
+	EXPECT_TRUE(print_group(vm, 3, "FSMF", SUCCESS, SUCCESS));
+	EXPECT_TRUE(print_group(vm, 4, "SF", SUCCESS, INVALID));
+	EXPECT_TRUE(print_group(vm, 5, "M", SUCCESS, SUCCESS));
+	EXPECT_TRUE(print_missing_table(vm));
 	ASSERT_TRUE(attach_vm(vm, vm->vmm.parent));
-	EXPECT_TRUE(tell_flat(vm));
+	EXPECT_TRUE(print_flat(vm));
 }
 
 TEST_HARNESS_MAIN

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Helpers of the programs about page requests: a VMM (see vtd_vmm.h) that has a
- * fault queue for its guest's tables and one for the memory of its guest, a device
- * that makes groups of requests, and checks of the results.
+ * Helpers of the programs about page requests: a VMM (see vtd_vmm.h) with a fault queue
+ * for its guest's tables and one for its guest's memory, a device that makes groups of
+ * requests, and checks of the results.
  */
 #ifndef VTD_IOPF_H
 #define VTD_IOPF_H
@@ -18,17 +18,17 @@
 #define INVALID		IOMMUFD_PAGE_RESP_INVALID
 #define NO_ANSWER	(-1)
 
-#define LISTS		0x777		/* the PASID by which the device finds its lists */
-#define MOST_HELD	512		/* requests of a device that may be outstanding */
+#define LISTS		0x777		/* the PASID for fetching lists */
+#define MAX_OUTSTANDING	512		/* requests of a device that may be outstanding */
 #define QUEUE_SIZE	2048		/* requests in the IOMMU's own queue */
 
-/* What iommufd says of access */
+/* IOMMU_PGFAULT_PERM_* */
 #define PERM(want)	((want) / VTDT_WANT_READ)
 
-/* Where a request stopped, and the queue that hears of it */
+/* The level that stopped a request, and its queue */
 enum { FIRST, SECOND };
 
-/* Pages of the guest that are in the second level, or not: indices into pages[] */
+/* Indices into pages[]: pages of the guest that the second level maps, or does not */
 #define POOL		8
 enum { PRESENT, ABSENT };
 
@@ -62,7 +62,7 @@ static long counter(const char *name)
 	return sum;
 }
 
-/* A counter becomes @value in time. */
+/* The counter reaches @value, and does not exceed it. */
 static bool counts(const char *name, long value)
 {
 	wait_until(counter(name) >= value);
@@ -83,7 +83,7 @@ static bool attach_vm(struct vm *vm, unsigned int hwpt)
 	return attach(&vm->vmm, vm->pasid, hwpt);
 }
 
-/* A guest of whose memory the device finds its lists only, yet; both queues */
+/* Open a guest whose memory is not mapped, except for the list, and both queues. */
 static bool open_vm(struct vm *vm, const char *device, unsigned int pasid)
 {
 	struct vmm *vmm = &vm->vmm;
@@ -99,7 +99,7 @@ static bool open_vm(struct vm *vm, const char *device, unsigned int pasid)
 	       attach(vmm, LISTS, vmm->parent);
 }
 
-/* The guest has an empty table of its own. */
+/* Attach a nested domain with an empty table of the guest. */
 static bool nest_vm(struct vm *vm)
 {
 	vm->root = new_page(&vm->vmm);
@@ -107,7 +107,7 @@ static bool nest_vm(struct vm *vm)
 	return vm->hwpt && attach_vm(vm, vm->hwpt);
 }
 
-/* All of its memory is there but the pages that tests want to be missing. */
+/* Map the guest's memory, except for the absent pages. */
 static bool fill_vm(struct vm *vm)
 {
 	unsigned int page, i;
@@ -162,7 +162,7 @@ static struct vtdt_command page_request(struct vm *vm, unsigned int group, uint6
 		       addr);
 }
 
-/* The device executes a list from both ends: the place of what is to be the @i-th */
+/* The device executes a list from both ends: the place of the @i-th command executed */
 static unsigned int place(unsigned int i, unsigned int n)
 {
 	return i & 1 ? n - 1 - i / 2 : i / 2;
@@ -186,20 +186,20 @@ static void send_list(struct vm *vm, const struct vtdt_command *c, unsigned int 
 	start_list(vm->dev, LISTS, vm->list_page * PAGE, n);
 }
 
-/* How the device was answered, if at all */
+/* The response that the device got */
 static int answer(struct vm *vm, unsigned int i)
 {
 	wait_until(sent(vm, i)->status != VTDT_PENDING);
 	return sent(vm, i)->status == VTDT_OK ? (int)sent(vm, i)->info : NO_ANSWER;
 }
 
-static bool waits(struct vm *vm, unsigned int i)
+static bool is_pending(struct vm *vm, unsigned int i)
 {
 	sleep_ms(20);
 	return sent(vm, i)->status == VTDT_PENDING;
 }
 
-/* A group of one, which is not waited for */
+/* Send a group of one request, and do not wait. */
 static void start_request(struct vm *vm, unsigned int group, uint64_t addr,
 			  unsigned int flags)
 {
@@ -214,7 +214,7 @@ static int request(struct vm *vm, unsigned int group, uint64_t addr, unsigned in
 	return answer(vm, 0);
 }
 
-/* The last of a group, by the registers: lists go on being sent meanwhile. */
+/* Send the last request of a group by the registers, while a list may be running. */
 static void start_last(struct vm *vm, unsigned int number)
 {
 	struct vtdt_command c = page_request(vm, number, IOVA + 63 * PAGE, BOTH | VTDT_LAST);
@@ -222,7 +222,7 @@ static void start_last(struct vm *vm, unsigned int number)
 	start(vm->dev, &c);
 }
 
-/* As soon as there is a response, whatever else is outstanding */
+/* The response to it */
 static int last_answer(struct vm *vm)
 {
 	word *status = reg(vm->dev, VTDT_STATUS);
@@ -233,13 +233,13 @@ static int last_answer(struct vm *vm)
 
 /* ---- queues ---- */
 
-/* What a queue has of a group: all under one cookie */
+/* The records of a group in one queue, which share a cookie */
 struct part {
 	unsigned int n, cookie;
 	struct iommu_hwpt_pgfault fault[VTDT_SLOTS];
 };
 
-static bool is_of(struct vm *vm, const struct iommu_hwpt_pgfault *fault)
+static bool is_from_vm(struct vm *vm, const struct iommu_hwpt_pgfault *fault)
 {
 	bool has_pasid = fault->flags & IOMMU_PGFAULT_FLAGS_PASID_VALID;
 
@@ -247,7 +247,7 @@ static bool is_of(struct vm *vm, const struct iommu_hwpt_pgfault *fault)
 	       (!has_pasid || fault->pasid == vm->pasid);
 }
 
-/* The next part in a queue, which has @n records */
+/* Read the next part, of @n records, from a queue. */
 static bool receive(struct vm *vm, int level, struct part *part, unsigned int n)
 {
 	ssize_t size = n * sizeof(part->fault[0]), got = 0;
@@ -267,7 +267,7 @@ static bool receive(struct vm *vm, int level, struct part *part, unsigned int n)
 
 		if (part->fault[i].cookie != part->cookie || last != (i == n - 1) ||
 		    part->fault[i].grpid != part->fault[0].grpid ||
-		    !is_of(vm, &part->fault[i])) {
+		    !is_from_vm(vm, &part->fault[i])) {
 			note("queue %d, record %u of %u: flags %#x, cookie %u\n", level,
 			     i, n, part->fault[i].flags, part->fault[i].cookie);
 			ok = false;
@@ -286,12 +286,12 @@ static bool reply(struct vm *vm, int level, const struct part *part, unsigned in
 	return respond(&vm->queue[level], part->cookie, code);
 }
 
-/* ---- groups by their letters: F stops at the first level, S at the second, M not ---- */
+/* ---- groups as letters: F stops at the first level, S at the second, M is mapped ---- */
 
 struct group {
 	const char *letters;
 	unsigned int number, n, records[2];
-	uint64_t addr[2][VTDT_SLOTS];	/* that are to be reported, by level */
+	uint64_t addr[2][VTDT_SLOTS];	/* to be reported, by level */
 	struct part part[2];
 };
 
@@ -308,7 +308,7 @@ static void prepare(struct vm *vm, struct group *group, uint64_t iova, char lett
 		group->addr[SECOND][group->records[SECOND]++] = page * PAGE;
 }
 
-/* @number: of the group; each has addresses of its own */
+/* @number of the group also determines its addresses */
 static struct group new_group(struct vm *vm, unsigned int number, const char *letters)
 {
 	struct group group = { .letters = letters, .number = number % 512 };
@@ -331,7 +331,7 @@ static void send_group(struct vm *vm, struct group *group)
 	send_list(vm, c, group->n);
 }
 
-/* Each queue gets its part, with these addresses in this order. */
+/* Receive each part from its queue; check the addresses and their order. */
 static bool receive_group(struct vm *vm, struct group *group)
 {
 	bool ok = true;
@@ -354,7 +354,7 @@ static bool receive_group(struct vm *vm, struct group *group)
 	return ok;
 }
 
-/* Answer its parts, that of level @which first; which has to be the last word. */
+/* Answer the part of level @which first. The device must wait for both. */
 static bool reply_group(struct vm *vm, struct group *group, int which,
 			unsigned int code_first, unsigned int code_second)
 {
@@ -366,13 +366,13 @@ static bool reply_group(struct vm *vm, struct group *group, int which,
 		level = i ? !which : which;
 		if (!group->records[level])
 			continue;
-		ok = ok && waits(vm, group->n - 1) &&
+		ok = ok && is_pending(vm, group->n - 1) &&
 		     reply(vm, level, &group->part[level], code[level]);
 	}
 	return ok;
 }
 
-/* A group that stops at both levels goes the whole way. */
+/* A group that stops at both levels is reported, answered and completed. */
 static bool is_served(struct vm *vm, unsigned int number)
 {
 	struct group group = new_group(vm, number, "FSM");
@@ -384,7 +384,7 @@ static bool is_served(struct vm *vm, unsigned int number)
 	       answer(vm, group.n - 1) == SUCCESS;
 }
 
-/* ---- the tests' machines ---- */
+/* ---- fixtures ---- */
 
 FIXTURE(iopf)
 {
@@ -411,7 +411,7 @@ FIXTURE_TEARDOWN(iopf)
 	close_vm(&self->vm);
 }
 
-/* What does not depend on whether requests have a PASID */
+/* For tests that are the same with and without PASID */
 FIXTURE(one)
 {
 	struct vm vm;

@@ -10,8 +10,8 @@
 
 #include "vtd_iopf.h"
 
-/* Threads of the program run while this is set */
-static volatile bool going_on;
+/* The program's threads run while this is set. */
+static volatile bool running;
 
 /* ---- clients that misbehave ---- */
 
@@ -28,7 +28,7 @@ static bool reply_refused(struct vm *vm, int level, unsigned int cookie, unsigne
 	return write_refused(vm, level, &response, sizeof(response), EINVAL);
 }
 
-/* These answer nothing, and do not affect valid answers. */
+/* Invalid responses are refused, and do not affect valid ones. */
 TEST_F(one, wrong_answers)
 {
 	struct vm *vm = &self->vm;
@@ -48,9 +48,9 @@ TEST_F(one, wrong_answers)
 	EXPECT_LT(write(vm->queue[FIRST].fd, &short_one, 4), 0);
 	EXPECT_TRUE(write_refused(vm, FIRST, nowhere, 8, EFAULT));
 	EXPECT_TRUE(reply(vm, FIRST, first, SUCCESS));
-	/* once is enough */
+	/* a second response is refused */
 	EXPECT_TRUE(reply_refused(vm, FIRST, first->cookie, SUCCESS));
-	EXPECT_TRUE(waits(vm, group.n - 1));
+	EXPECT_TRUE(is_pending(vm, group.n - 1));
 	EXPECT_TRUE(reply(vm, SECOND, second, SUCCESS));
 	EXPECT_TRUE(reply_refused(vm, SECOND, second->cookie, INVALID));
 	EXPECT_EQ(SUCCESS, answer(vm, group.n - 1));
@@ -72,20 +72,20 @@ TEST_F(one, cookie_of_the_other_queue)
 	ASSERT_TRUE(receive_group(vm, &one));
 	ASSERT_TRUE(receive_group(vm, &two));
 	ASSERT_TRUE(receive_group(vm, &other));
-	/* that queue has given out one cookie, this one two */
+	/* the second queue has used one cookie, the first queue two */
 	EXPECT_NE(one.part[FIRST].cookie, two.part[FIRST].cookie);
 	EXPECT_TRUE(reply_refused(vm, SECOND, two.part[FIRST].cookie, SUCCESS));
 	EXPECT_TRUE(reply(vm, FIRST, &two.part[FIRST], INVALID));
 	EXPECT_EQ(INVALID, answer(vm, 1));
-	EXPECT_TRUE(waits(vm, 0));
-	EXPECT_TRUE(waits(vm, 2));
+	EXPECT_TRUE(is_pending(vm, 0));
+	EXPECT_TRUE(is_pending(vm, 2));
 	EXPECT_TRUE(reply(vm, FIRST, &one.part[FIRST], SUCCESS));
 	EXPECT_TRUE(reply(vm, SECOND, &other.part[SECOND], SUCCESS));
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 	EXPECT_EQ(SUCCESS, answer(vm, 2));
 }
 
-/* Too small for the group, or in no memory: it stays where it was. */
+/* A read whose buffer is too small or invalid leaves the group in the queue. */
 TEST_F(one, bad_reads)
 {
 	struct vm *vm = &self->vm;
@@ -104,7 +104,7 @@ TEST_F(one, bad_reads)
 	EXPECT_EQ(SUCCESS, answer(vm, group.n - 1));
 }
 
-/* How far the client had got when it went away */
+/* A group that is unread, held or half answered when its client goes away */
 FIXTURE(gone)
 {
 	struct vm vm;
@@ -116,7 +116,7 @@ FIXTURE_VARIANT(gone)
 	unsigned int pasid;
 	const char *letters;
 	bool received;
-	int answered;		/* the level that has been, or -1 */
+	int answered;		/* level, or -1 */
 };
 
 FIXTURE_VARIANT_ADD(gone, level_1_unread) { 1, "FF", false, -1 };
@@ -151,16 +151,16 @@ FIXTURE_TEARDOWN(gone)
 	close_vm(&self->vm);
 }
 
-/* Its open requests are answered, and later ones as well. */
+/* Outstanding requests are answered when the queues are closed, and so are later ones. */
 TEST_F(gone, queues_closed)
 {
 	struct vm *vm = &self->vm;
 	uint64_t second = IOVA + 3 * VTDT_SLOTS * PAGE;
 
-	EXPECT_TRUE(waits(vm, self->group.n - 1));
+	EXPECT_TRUE(is_pending(vm, self->group.n - 1));
 	close_queue(vm, FIRST);
 	if (self->group.records[SECOND] && variant->answered != SECOND)
-		EXPECT_TRUE(waits(vm, self->group.n - 1));
+		EXPECT_TRUE(is_pending(vm, self->group.n - 1));
 	close_queue(vm, SECOND);
 	EXPECT_EQ(INVALID, answer(vm, self->group.n - 1));
 	EXPECT_EQ(INVALID, request(vm, 2, IOVA + 2 * VTDT_SLOTS * PAGE, READ));
@@ -171,8 +171,8 @@ TEST_F(gone, queues_closed)
 				   0).status);
 }
 
-/* Nothing is left of a group in any queue. */
-static bool is_forgotten(struct vm *vm, const struct group *group, bool received)
+/* No queue has the group any more. */
+static bool is_dropped(struct vm *vm, const struct group *group, bool received)
 {
 	bool ok = true;
 	int level;
@@ -186,25 +186,25 @@ static bool is_forgotten(struct vm *vm, const struct group *group, bool received
 	return ok;
 }
 
-TEST_F(gone, detached)
+TEST_F(gone, detach_drops_group)
 {
 	struct vm *vm = &self->vm;
 
 	ASSERT_TRUE(detach(&vm->vmm, variant->pasid));
 	EXPECT_EQ(INVALID, answer(vm, self->group.n - 1));
-	EXPECT_TRUE(is_forgotten(vm, &self->group, variant->received));
+	EXPECT_TRUE(is_dropped(vm, &self->group, variant->received));
 	EXPECT_TRUE(destroy(&vm->vmm, vm->hwpt));
 }
 
-TEST_F(gone, device_closed)
+TEST_F(gone, close_drops_group)
 {
 	struct vm *vm = &self->vm;
 
 	close_device(vm);
-	EXPECT_TRUE(is_forgotten(vm, &self->group, variant->received));
+	EXPECT_TRUE(is_dropped(vm, &self->group, variant->received));
 }
 
-TEST_F(gone, replaced)
+TEST_F(gone, replace_drops_group)
 {
 	struct vm *vm = &self->vm;
 	unsigned int old = vm->hwpt;
@@ -215,7 +215,7 @@ TEST_F(gone, replaced)
 	EXPECT_TRUE(is_served(vm, 2));
 }
 
-/* What is left of a group whose last request has not come yet goes as well. */
+/* A group whose last request has not arrived yet is dropped at detach. */
 TEST_F(iopf, partial_group_detached)
 {
 	struct vm *vm = &self->vm;
@@ -244,7 +244,7 @@ TEST_F(iopf, partial_group_detached)
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 }
 
-/* One PASID of two that have the same table goes: the other's request stays. */
+/* Two PASIDs use the same table. Detaching one does not affect requests of the other. */
 TEST_F(one, neighbour_detached)
 {
 	struct vm *vm = &self->vm;
@@ -264,7 +264,7 @@ TEST_F(one, neighbour_detached)
 	ASSERT_TRUE(receive_group(vm, &group));
 	ASSERT_TRUE(detach(&vm->vmm, 1));
 	EXPECT_EQ(INVALID, answer(vm, 1));
-	EXPECT_TRUE(waits(vm, 3));
+	EXPECT_TRUE(is_pending(vm, 3));
 	vm->pasid = 2;
 	ASSERT_TRUE(receive_group(vm, &other));
 	EXPECT_TRUE(reply(vm, FIRST, &other.part[FIRST], SUCCESS));
@@ -272,13 +272,13 @@ TEST_F(one, neighbour_detached)
 	EXPECT_EQ(SUCCESS, answer(vm, 3));
 }
 
-/* Some command of the list is not complete: it has not begun, or is not answered. */
+/* Some command of the list is not complete, or its page request is not answered. */
 static bool runs(struct vm *vm)
 {
 	return *reg(vm->dev, VTDT_LIST_STATUS) == VTDT_LIST_RUNS;
 }
 
-/* The list is done and all that it has asked for is answered, never with success. */
+/* The list is done, and no page request was answered with success. */
 static bool is_refused(struct vm *vm, const struct vtdt_command *c, unsigned int n)
 {
 	unsigned int i;
@@ -294,8 +294,8 @@ static bool is_refused(struct vm *vm, const struct vtdt_command *c, unsigned int
 }
 
 /*
- * Again and again, while requests come that nobody answers. On a busy host a list may
- * end before the first replace does: then there is another one.
+ * Domains are replaced repeatedly while requests arrive that nobody answers. On a busy
+ * host a list may end before the first replace; then the test sends another one.
  */
 TEST_F(iopf, replaced_while_requests_come)
 {
@@ -327,7 +327,7 @@ TEST_F(iopf, replaced_while_requests_come)
 	EXPECT_TRUE(is_served(vm, 2));
 }
 
-/* Answers whatever comes to either queue, somehow, some of it twice */
+/* Answer all requests in either queue at random, some of them twice. */
 static void *answer_somehow(void *data)
 {
 	struct iommu_hwpt_pgfault fault[VTDT_SLOTS];
@@ -336,7 +336,7 @@ static void *answer_somehow(void *data)
 	ssize_t n;
 	int level;
 
-	while (going_on) {
+	while (running) {
 		poll(vm->queue, 2, 1);
 		level = rand_r(&seed) & 1;
 		n = read(vm->queue[level].fd, fault, sizeof(fault));
@@ -348,7 +348,7 @@ static void *answer_somehow(void *data)
 	return NULL;
 }
 
-/* Requests that stop at either level or at none, in groups of @letters each */
+/* Send groups of requests that stop at either level or at none, @letters each. */
 static void send_many(struct vm *vm, const char *letters)
 {
 	unsigned int n = strlen(letters), i;
@@ -363,8 +363,8 @@ static void send_many(struct vm *vm, const char *letters)
 	send_list(vm, c, VTDT_SLOTS);
 }
 
-/* Requests and answers, while their attachments change */
-TEST_F(iopf, all_at_once)
+/* Requests and responses, while domains are attached and detached */
+TEST_F(iopf, random_requests_and_attachments)
 {
 	static const char *const letters[] = { "F", "SF", "FMSF", "FSFSFSFM" };
 	struct vm *vm = &self->vm;
@@ -375,7 +375,7 @@ TEST_F(iopf, all_at_once)
 	hwpt[0] = vm->hwpt;
 	hwpt[1] = nest_faulting(&vm->vmm, vm->root, 0, vm->fault[FIRST]);
 	ASSERT_NE(0, hwpt[1]);
-	going_on = true;
+	running = true;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, answer_somehow, vm));
 	*reg(vm->dev, VTDT_DELAY) = 20000;
 	while (now_ms() < end) {
@@ -387,7 +387,7 @@ TEST_F(iopf, all_at_once)
 	}
 	ASSERT_TRUE(attach_vm(vm, hwpt[0]));
 	EXPECT_TRUE(wait_until(!runs(vm)));
-	going_on = false;
+	running = false;
 	pthread_join(thread, NULL);
 	note("%u times attached or detached\n", turns);
 	*reg(vm->dev, VTDT_DELAY) = 0;
@@ -395,7 +395,7 @@ TEST_F(iopf, all_at_once)
 	EXPECT_TRUE(is_served(vm, 300));
 }
 
-/* A client that holds both parts of a group is killed */
+/* The child, which is killed while it holds both parts of a group */
 static void hold_and_wait(int ready)
 {
 	struct group group;
@@ -434,7 +434,7 @@ TEST(client_killed)
 	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 
 	ASSERT_TRUE(open_vm(&vm, getenv("TESTDEV"), 1));
-	/* the device counts on when it is reset */
+	/* a reset does not clear the device's counter */
 	EXPECT_EQ(responses + 1, *reg(vm.dev, VTDT_RESPONSES));
 	EXPECT_EQ(0, *reg(vm.dev, VTDT_BUSY));
 	ASSERT_TRUE(fill_vm(&vm));
@@ -443,7 +443,7 @@ TEST(client_killed)
 	close_vm(&vm);
 }
 
-/* Not an object, or not a queue: no domain is made. */
+/* IDs of nothing, or of another type of object, are refused. */
 TEST_F(one, not_a_queue)
 {
 	struct vmm *vmm = &self->vm.vmm;
@@ -456,7 +456,7 @@ TEST_F(one, not_a_queue)
 
 /* ---- tables that misbehave ---- */
 
-/* All four levels are the same page, as is what they map. */
+/* One page serves as all four levels of the table, and as the mapped page. */
 TEST_F(one, recursive_table)
 {
 	struct vm *vm = &self->vm;
@@ -470,7 +470,7 @@ TEST_F(one, recursive_table)
 	EXPECT_EQ(vm->root * PAGE | LEAF, c.data);
 }
 
-/* A request stops at the second level, at @gpa, and is refused by its owner. */
+/* A request stops at the second level, at @gpa, and is answered with INVALID. */
 static bool stops_at(struct vm *vm, uint64_t iova, uint64_t gpa, unsigned int perm)
 {
 	struct part part;
@@ -522,7 +522,7 @@ TEST_F(iopf, second_level_unserved)
 	new_group(vm, 1, "S");
 	EXPECT_EQ(INVALID, request(vm, 1, IOVA + VTDT_SLOTS * PAGE, READ));
 	EXPECT_TRUE(counts("unserved_level2", unserved + 1));
-	/* nor does this keep the first level from being served */
+	/* the first level is still served */
 	group = new_group(vm, 2, "F");
 	send_group(vm, &group);
 	ASSERT_TRUE(receive_group(vm, &group));
@@ -530,7 +530,7 @@ TEST_F(iopf, second_level_unserved)
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 }
 
-/* The owner of the table has none, but that of the memory has. */
+/* The owner of the guest's table has no queue; the owner of the memory has one. */
 TEST_F(iopf, first_level_unserved)
 {
 	long unserved = counter("unserved");
@@ -557,13 +557,13 @@ static uint64_t random_entry(const unsigned int *tables)
 	uint64_t e = tables[random() % TABLES] * PAGE | LEAF;
 
 	if (random() % 8 == 0)
-		e ^= 1UL << random() % 12;	/* rights, page size and what is ignored */
+		e ^= 1UL << random() % 12;	/* permissions, page size, ignored */
 	if (random() % 32 == 0)
 		e ^= 1UL << (12 + random() % 40);	/* the address, or reserved */
 	return random() % 32 ? e : (uint64_t)random() << 32 | random();
 }
 
-/* Refuse all records of a request. Returns how the device was answered. */
+/* Answer a request with INVALID at each level. Returns the device's response. */
 static int refuse_all(struct vm *vm, bool *reported)
 {
 	int rounds = PATIENCE, level;
@@ -582,8 +582,8 @@ static int refuse_all(struct vm *vm, bool *reported)
 }
 
 /*
- * Tables of garbage, in a guest half of whose pages are missing: a request is
- * reported where the hardware does not translate, and only there.
+ * Tables of garbage, in a guest of which half of the pages are missing: a request is
+ * reported exactly where the hardware does not translate.
  */
 TEST_F(iopf, garbage)
 {
@@ -621,7 +621,7 @@ TEST_F(iopf, garbage)
 	EXPECT_LT(20, none);
 }
 
-/* Unmap a page of the guest from the second level, tables included, and map another. */
+/* Unmap a page of the guest, or of its tables, from the second level, and map another. */
 static bool change_second_level(struct vm *vm, unsigned int change, unsigned int pages)
 {
 	const unsigned int missing = 4;
@@ -632,7 +632,7 @@ static bool change_second_level(struct vm *vm, unsigned int change, unsigned int
 	       (change < missing || map_page(&vm->vmm, found));
 }
 
-/* Walks for requests while the tables are unmapped and mapped. */
+/* The guest's tables are unmapped and mapped while the driver walks them. */
 TEST_F(iopf, second_level_changes)
 {
 	struct vm *vm = &self->vm;
@@ -662,7 +662,7 @@ TEST_F(iopf, second_level_changes)
 		for (i = 0; i < VTDT_SLOTS; i++)
 			mapped += answer(vm, i) == SUCCESS;
 	}
-	note("%u requests, %u of them found all mapped, %u changes\n",
+	note("%u requests, %u already mapped, %u changes\n",
 	     turn * VTDT_SLOTS, mapped, changes);
 	EXPECT_LT(0, mapped);
 	EXPECT_LT(mapped, turn * VTDT_SLOTS);
@@ -670,8 +670,8 @@ TEST_F(iopf, second_level_changes)
 
 /* ---- floods ---- */
 
-/* Meanwhile, the other device is served. */
-static bool is_served_beside(void)
+/* The other device is served, whatever this one does. */
+static bool other_device_is_served(void)
 {
 	struct vm vm;
 	bool ok = open_vm(&vm, getenv("TESTDEV2"), 1) && fill_vm(&vm) && nest_vm(&vm) &&
@@ -681,10 +681,10 @@ static bool is_served_beside(void)
 	return ok;
 }
 
-/* Half of the commands that can be in flight: the others may have been for a while. */
+/* Half of the commands that can be in flight: the others may still be pending. */
 #define SOME	(VTDT_SLOTS / 2)
 
-/* @n requests of a group, none the last. Returns how many could be made. */
+/* Send @n requests of a group without the last one. Returns how many were sent. */
 static unsigned int send_some(struct vm *vm, unsigned int number, unsigned int n)
 {
 	struct vtdt_command c[SOME];
@@ -693,7 +693,7 @@ static unsigned int send_some(struct vm *vm, unsigned int number, unsigned int n
 	for (i = 0; i < n; i++)
 		c[i] = page_request(vm, number, IOVA + i * PAGE, BOTH);
 	send_list(vm, c, n);
-	/* no sleep: whoever stops the world cannot be woken */
+	/* no sleep: with stop_other_threads() no timer wakes this thread */
 	while (*reg(vm->dev, VTDT_LIST_STATUS) == VTDT_LIST_RUNS &&
 	       looks++ < 1000 * PATIENCE)
 		;
@@ -702,9 +702,9 @@ static unsigned int send_some(struct vm *vm, unsigned int number, unsigned int n
 	return made;
 }
 
-#define GROUPS	(MOST_HELD / SOME)
+#define GROUPS	(MAX_OUTSTANDING / SOME)
 
-/* As much as one device may have, all held by a client: no more of this one. */
+/* A client holds as many requests as one device may have: further ones are refused. */
 TEST_F(one, flood_of_groups)
 {
 	long too_many = counter("too_many");
@@ -724,7 +724,7 @@ TEST_F(one, flood_of_groups)
 	EXPECT_TRUE(counts("too_many", too_many + 1));
 	EXPECT_TRUE(is_empty(vm, FIRST));
 	EXPECT_EQ(GROUPS, *reg(vm->dev, VTDT_BUSY));
-	EXPECT_TRUE(is_served_beside());
+	EXPECT_TRUE(other_device_is_served());
 
 	for (i = 0; i < GROUPS; i++)
 		EXPECT_TRUE(reply(vm, FIRST, &part[i], SUCCESS));
@@ -733,7 +733,7 @@ TEST_F(one, flood_of_groups)
 	EXPECT_TRUE(is_served(vm, 200));
 }
 
-/* The same by groups that never get to their last request */
+/* The same, with groups that never get their last request */
 TEST_F(one, flood_of_partial_groups)
 {
 	long too_many = counter("too_many");
@@ -745,18 +745,18 @@ TEST_F(one, flood_of_partial_groups)
 	for (i = 0; i < GROUPS + 3; i++)
 		ASSERT_EQ(SOME, send_some(vm, i, SOME));
 	EXPECT_TRUE(counts("too_many", too_many + 3 * SOME));
-	EXPECT_TRUE(is_served_beside());
+	EXPECT_TRUE(other_device_is_served());
 	start_last(vm, 100);
 	EXPECT_EQ(INVALID, last_answer(vm));
 	EXPECT_TRUE(is_empty(vm, FIRST));
 
-	/* By its last request a group makes room, even if it is refused. */
+	/* a refused last request also ends its group, which makes room */
 	start_last(vm, 0);
 	EXPECT_EQ(INVALID, last_answer(vm));
 	EXPECT_TRUE(is_served(vm, 200));
 }
 
-/* Nor does a translation that is gone take room from the next one. */
+/* Detaching makes room: partial groups are dropped. */
 TEST_F(one, flood_detached)
 {
 	struct vm *vm = &self->vm;
@@ -771,19 +771,19 @@ TEST_F(one, flood_detached)
 
 /* ---- overflow of the IOMMU's queue ---- */
 
-/* Occupies a CPU, even against the kernel's interrupt threads. */
+/* Occupies a CPU, with a higher priority than interrupt threads. */
 static unsigned int hogs;
 
 static void *hog(void *unused)
 {
 	__atomic_add_fetch(&hogs, 1, __ATOMIC_SEQ_CST);
-	while (going_on)
+	while (running)
 		;
 	return unused;
 }
 
-/* The calling thread, and those that it creates, alone on a CPU */
-static bool go_above_all(int cpu)
+/* Only the calling thread, and those that it creates, run on @cpu. */
+static bool become_highest_priority(int cpu)
 {
 	struct sched_param param = { .sched_priority = 98 };
 	cpu_set_t set;
@@ -794,7 +794,7 @@ static bool go_above_all(int cpu)
 	       !sched_setscheduler(0, SCHED_FIFO, &param);
 }
 
-static void go_back(void)
+static void become_normal(void)
 {
 	struct sched_param param = {};
 	cpu_set_t set;
@@ -804,39 +804,39 @@ static void go_back(void)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-/* Nothing but this function runs in the guest, on any CPU, until @stop. */
-static bool stop_the_world(pthread_t *thread, int *n)
+/* Only the caller runs, on any CPU, until let_threads_continue(). */
+static bool stop_other_threads(pthread_t *thread, int *n)
 {
 	int cpu, cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	going_on = true;
+	running = true;
 	hogs = 0;
 	*n = 0;
 	for (cpu = 1; cpu < cpus; cpu++) {
-		if (!go_above_all(cpu) || pthread_create(&thread[*n], NULL, hog, NULL))
+		if (!become_highest_priority(cpu) || pthread_create(&thread[*n], NULL, hog, NULL))
 			return false;
 		++*n;
 	}
-	/* that CPU is the hog's as soon as this thread leaves it */
-	if (!go_above_all(0))
+	/* the last hog gets its CPU when this thread leaves it */
+	if (!become_highest_priority(0))
 		return false;
 	while (__atomic_load_n(&hogs, __ATOMIC_SEQ_CST) != (unsigned int)*n)
 		;
 	return true;
 }
 
-static void let_it_go_on(pthread_t *thread, int n)
+static void let_threads_continue(pthread_t *thread, int n)
 {
-	going_on = false;
-	go_back();
+	running = false;
+	become_normal();
 	while (n--)
 		pthread_join(thread[n], NULL);
 }
 
 #define OVERFLOWING	(2 * QUEUE_SIZE / SOME)	/* groups */
 
-/* As last_answer(), without sleep */
-static bool is_answered_at_once(struct vm *vm)
+/* Like last_answer(), without sleep */
+static bool spin_for_answer(struct vm *vm)
 {
 	word *status = reg(vm->dev, VTDT_STATUS);
 	int looks = 0;
@@ -847,9 +847,8 @@ static bool is_answered_at_once(struct vm *vm)
 }
 
 /*
- * More requests than the queue holds, while nothing reads them: the IOMMU itself answers
- * the last of a group, whether others of the group are in the queue or not. Returns the
- * number of groups.
+ * Send more requests than the queue holds, while nobody reads them. On overflow, the IOMMU
+ * itself answers the last request of each group. Returns the number of answered groups.
  */
 static unsigned int overflow(struct vm *vm)
 {
@@ -859,20 +858,20 @@ static unsigned int overflow(struct vm *vm)
 		send_some(vm, i, SOME);
 	for (i = 0; i < OVERFLOWING; i++) {
 		start_last(vm, i);
-		answered += is_answered_at_once(vm);
+		answered += spin_for_answer(vm);
 	}
 	return answered;
 }
 
-/* How many requests the kernel has taken out of the queue without their last one */
-static long taken(void)
+/* Requests that the kernel took out of the queue without the last one of their group */
+static long dequeued(void)
 {
 	return counter("partial") + counter("too_many");
 }
 
 TEST_F(one, queue_overflow)
 {
-	long overflows = counter("overflow"), before = taken();
+	long overflows = counter("overflow"), before = dequeued();
 	uint32_t responses = *reg(self->vm.dev, VTDT_RESPONSES);
 	struct vm *vm = &self->vm;
 	unsigned int answered = 0;
@@ -880,19 +879,19 @@ TEST_F(one, queue_overflow)
 	struct part part;
 	int threads;
 
-	if (stop_the_world(thread, &threads))
+	if (stop_other_threads(thread, &threads))
 		answered = overflow(vm);
-	let_it_go_on(thread, threads);
+	let_threads_continue(thread, threads);
 	EXPECT_EQ(OVERFLOWING, answered);
 	EXPECT_TRUE(counts("overflow", overflows + 1));
-	/* one less than it has entries */
-	EXPECT_EQ(QUEUE_SIZE - 1, taken() - before);
-	/* what was answered is not answered again */
+	/* a full queue has one free entry */
+	EXPECT_EQ(QUEUE_SIZE - 1, dequeued() - before);
+	/* no second response */
 	EXPECT_EQ(OVERFLOWING, *reg(vm->dev, VTDT_RESPONSES) - responses);
 	EXPECT_TRUE(is_served(vm, 500));
 	if (getenv("TESTDEV2"))
-		EXPECT_TRUE(is_served_beside());
-	/* nothing is left of groups whose last request may be lost */
+		EXPECT_TRUE(other_device_is_served());
+	/* partial groups were dropped: their last request may be lost */
 	start_last(vm, 0);
 	EXPECT_TRUE(receive(vm, FIRST, &part, 1));
 }
@@ -905,15 +904,15 @@ TEST_F(one, stop_marker)
 	long markers = counter("stop_marker");
 	struct vm *vm = &self->vm;
 
-	start_last(vm, 2);	/* so that there is an outstanding one */
+	start_last(vm, 2);	/* an outstanding request */
 	ASSERT_TRUE(comes(&vm->queue[FIRST], 1));
 	start_request(vm, 3, 0, 0);
 	EXPECT_TRUE(counts("stop_marker", markers + 1));
-	EXPECT_TRUE(waits(vm, 0));
+	EXPECT_TRUE(is_pending(vm, 0));
 }
 
-/* No mapping would help: the request is not reported. */
-TEST_F(one, refused)
+/* Requests that no mapping can satisfy are refused, and not reported. */
+TEST_F(one, impossible_requests_are_refused)
 {
 	static const unsigned int flags[] = {
 		VTDT_PRIV | READ, VTDT_PRIV | WRITE, VTDT_EXEC | READ,
@@ -931,8 +930,8 @@ TEST_F(one, refused)
 	EXPECT_TRUE(is_served(vm, 100));
 }
 
-/* One of a group is enough, but the others are served. */
-TEST_F(one, refused_in_a_group)
+/* One refused request makes the group's response INVALID; the others are still served. */
+TEST_F(one, impossible_request_in_a_group)
 {
 	struct vm *vm = &self->vm;
 	struct vtdt_command c[] = {
@@ -947,8 +946,8 @@ TEST_F(one, refused_in_a_group)
 	EXPECT_EQ(INVALID, answer(vm, 2));
 }
 
-/* The guest allows supervisor requests, and receives them. */
-TEST_F(one, supervisor)
+/* The guest allows supervisor requests, so they are reported. */
+TEST_F(one, supervisor_requests_are_reported)
 {
 	struct vm *vm = &self->vm;
 	struct part part;
@@ -966,7 +965,7 @@ TEST_F(one, supervisor)
 	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB | VTDT_PRIV, 1, IOVA, 0).status);
 }
 
-/* No mapping can help there either, but the guest has to find that out. */
+/* Requests for non-canonical addresses are reported to the guest, which refuses them. */
 TEST_F(one, not_canonical)
 {
 	static const uint64_t addr[] = { 1UL << 47, 0xffff7ffffffff000, 1UL << 63 };
@@ -983,8 +982,8 @@ TEST_F(one, not_canonical)
 	}
 }
 
-/* No access at all: not the last of a group; the last, but without PASID */
-TEST_F(one, malformed)
+/* Requests for no access that are not stop markers: not the last, or without PASID */
+TEST_F(one, malformed_requests)
 {
 	struct vtdt_command c = page_request(&self->vm, 1, IOVA, 0);
 	long n = counter("malformed");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A test for each fix in series/mainline, which fails without it.  Uses only the
- * kernel's own interfaces.  TESTDEV and TESTDEV2 are ordinary, TESTDEV3 has no PRI,
+ * Tests of the fixes in series/mainline: each fails without its fix.  They use only
+ * mainline's ABI.  TESTDEV and TESTDEV2 are ordinary devices, TESTDEV3 has no PRI, and
  * NOACS is behind a port without ACS.  Prints TAP.
  */
 #include <pthread.h>
@@ -23,7 +23,7 @@ static bool write_file(const char *name, const char *what)
 
 /* ---- messages of the kernel ---- */
 
-static int log_at_end(void)
+static int open_log_at_end(void)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 
@@ -31,8 +31,8 @@ static int log_at_end(void)
 	return fd;
 }
 
-/* Whether there are lines with @what since then; closes it */
-static bool log_tells(int log, const char *what)
+/* Is @what in a line since open_log_at_end()? Closes the log. */
+static bool log_has_line(int log, const char *what)
 {
 	char line[1024];
 	bool found = false;
@@ -49,9 +49,9 @@ static bool log_tells(int log, const char *what)
 	return found;
 }
 
-/* ---- what the driver does, by its tracepoints ---- */
+/* ---- tracepoints of the driver ---- */
 
-static void trace(const char *event, bool on)
+static void enable_event(const char *event, bool on)
 {
 	char path[200];
 
@@ -60,28 +60,28 @@ static void trace(const char *event, bool on)
 		note("no %s\n", path);
 }
 
-static void trace_anew(void)
+static void start_tracing(void)
 {
 	write_file(TRACING "trace", "");
-	trace(DRIVER "qi_submit", true);
-	trace(DRIVER "cache_tag_assign", true);
-	trace(DRIVER "cache_tag_unassign", true);
+	enable_event(DRIVER "qi_submit", true);
+	enable_event(DRIVER "cache_tag_assign", true);
+	enable_event(DRIVER "cache_tag_unassign", true);
 }
 
-#define MOST_EVENTS	500
+#define MAX_EVENTS	500
 
-/* The events since then, without what is before their names; NULL at the end */
-static char **traced(void)
+/* The events since start_tracing(), each from its name on; the last one is NULL */
+static char **stop_tracing(void)
 {
-	static char lines[MOST_EVENTS][200], *events[MOST_EVENTS + 1];
+	static char lines[MAX_EVENTS][200], *events[MAX_EVENTS + 1];
 	FILE *file;
 	int n = 0;
 
-	trace(DRIVER "qi_submit", false);
-	trace(DRIVER "cache_tag_assign", false);
-	trace(DRIVER "cache_tag_unassign", false);
+	enable_event(DRIVER "qi_submit", false);
+	enable_event(DRIVER "cache_tag_assign", false);
+	enable_event(DRIVER "cache_tag_unassign", false);
 	file = fopen(TRACING "trace", "r");
-	while (file && n < MOST_EVENTS && fgets(lines[n], sizeof(lines[n]), file)) {
+	while (file && n < MAX_EVENTS && fgets(lines[n], sizeof(lines[n]), file)) {
 		char *name = lines[n][0] == '#' ? NULL : strstr(lines[n], ": ");
 
 		if (name)
@@ -93,8 +93,8 @@ static char **traced(void)
 	return events;
 }
 
-/* The first of them, from @from on, with both of these; -1 if there is none */
-static int event_with(char **events, int from, const char *what, const char *more)
+/* The first event from @from on that contains @what and @more; -1 if there is none */
+static int find_event(char **events, int from, const char *what, const char *more)
 {
 	int i;
 
@@ -157,7 +157,7 @@ static bool reads(struct testdev *dev, unsigned int pasid, unsigned int page)
 	return false;
 }
 
-/* What the guest's table maps is behind the RID; it nests on a second level. */
+/* A guest's memory in a nest parent, and an empty table for a nested domain */
 FIXTURE(guest)
 {
 	struct vmm vmm;
@@ -183,7 +183,7 @@ FIXTURE_TEARDOWN(guest)
 	close(self->vmm.iommufd);
 }
 
-/* Page requests of a PASID come to a queue. */
+/* A PASID with a fault queue */
 FIXTURE(requests)
 {
 	struct vm vm;
@@ -221,7 +221,7 @@ FIXTURE_TEARDOWN(requests)
 
 /* ---- iommu/vt-d: caches ---- */
 
-/* The device's TLB has what it asked for with PASID 0 until it is unmapped. */
+/* Unmapping invalidates what the device's TLB has cached for PASID 0. */
 TEST_F(plain, device_tlb_of_pasid_0)
 {
 	const unsigned int how = VTDT_READ | BY_TLB;
@@ -234,8 +234,8 @@ TEST_F(plain, device_tlb_of_pasid_0)
 	EXPECT_EQ(0, *reg(self->dev, VTDT_TLB));
 }
 
-/* Cache tags are there before the entry, and until it is invalidated. */
-TEST_F(plain, cache_tags_while_it_translates)
+/* Cache tags are assigned before the entry is set up, and kept until it is invalidated. */
+TEST_F(plain, cache_tags_while_rid_translates)
 {
 	const char *setup = "intel_pasid_setup_first_level";
 	char **events;
@@ -243,29 +243,29 @@ TEST_F(plain, cache_tags_while_it_translates)
 
 	ASSERT_TRUE(write_file(TRACING "kprobe_events",
 			       "p:mainline/setup intel_pasid_setup_first_level"));
-	trace_anew();
+	start_tracing();
 	ASSERT_TRUE(detach(&self->vmm, RID));
-	events = traced();
-	tag = event_with(events, 0, "cache_tag_unassign", "");
+	events = stop_tracing();
+	tag = find_event(events, 0, "cache_tag_unassign", "");
 	ASSERT_LE(0, tag);
-	EXPECT_EQ(-1, event_with(events, tag, "pc_inv", ""));
+	EXPECT_EQ(-1, find_event(events, tag, "pc_inv", ""));
 
-	trace("events/mainline/setup", true);
-	trace_anew();
+	enable_event("events/mainline/setup", true);
+	start_tracing();
 	ASSERT_TRUE(attach(&self->vmm, RID, self->vmm.parent));
-	trace("events/mainline/setup", false);
-	events = traced();
+	enable_event("events/mainline/setup", false);
+	events = stop_tracing();
 	write_file(TRACING "kprobe_events", "");
-	tag = event_with(events, 0, "cache_tag_assign", "");
+	tag = find_event(events, 0, "cache_tag_assign", "");
 	ASSERT_LE(0, tag);
-	EXPECT_LE(tag, event_with(events, 0, "setup:", setup));
+	EXPECT_LE(tag, find_event(events, 0, "setup:", setup));
 }
 
-/* A range wider than the IOMMU's largest address mask is invalidated all the same. */
-TEST_F(guest, wide_invalidation)
+/* The range exceeds the largest address mask of the IOMMU: all of it is invalidated. */
+TEST_F(guest, invalidation_beyond_mamv)
 {
 	unsigned int first = new_data(&self->vmm), second = new_data(&self->vmm);
-	int log = log_at_end();
+	int log = open_log_at_end();
 	unsigned int hwpt;
 
 	map(&self->vmm, self->root, IOVA, first);
@@ -274,16 +274,16 @@ TEST_F(guest, wide_invalidation)
 	ASSERT_TRUE(attach(&self->vmm, RID, hwpt));
 	ASSERT_EQ(mark(first), execute(self->dev, VTDT_READ | PLAIN, RID, IOVA, 0).data);
 	map(&self->vmm, self->root, IOVA, second);
-	/* 16 GiB around it */
+	/* the 16 GiB around IOVA */
 	ASSERT_TRUE(invalidate(&self->vmm, hwpt, IOVA & ~(16 * (1UL << 30) - 1), 4 << 20, 0));
 	EXPECT_EQ(mark(second), execute(self->dev, VTDT_READ | PLAIN, RID, IOVA, 0).data);
-	EXPECT_FALSE(log_tells(log, "Invalidation Queue Error"));
+	EXPECT_FALSE(log_has_line(log, "Invalidation Queue Error"));
 }
 
 /* ---- iommu/vt-d: attaching ---- */
 
-/* A refused attach does not change the device. */
-TEST(old_domain_stays)
+/* If an attach is refused, the old domain stays attached. */
+TEST(refused_attach_keeps_old_domain)
 {
 	unsigned int data, fault;
 	struct pollfd queue;
@@ -300,7 +300,7 @@ TEST(old_domain_stays)
 	EXPECT_TRUE(reads(&vmm.dev, RID, data));
 }
 
-/* One process attaches and detaches while another switches dirty tracking. */
+/* One process attaches and detaches while another one toggles dirty tracking. */
 TEST_F(guest, dirty_tracking_while_attaching)
 {
 	struct iommu_hwpt_set_dirty_tracking set = { .size = sizeof(set) };
@@ -327,10 +327,10 @@ TEST_F(guest, dirty_tracking_while_attaching)
 	EXPECT_EQ(0, refused);
 }
 
-/* ---- iommu/vt-d: a guest's data ---- */
+/* ---- iommu/vt-d: arguments of user space ---- */
 
-static bool nests(struct vmm *vmm, uint64_t root, uint64_t flags, unsigned int width,
-		  int error)
+static bool nesting_gives(struct vmm *vmm, uint64_t root, uint64_t flags, unsigned int width,
+			  int error)
 {
 	struct iommu_hwpt_vtd_s1 data = {
 		.pgtbl_addr = root, .addr_width = width, .flags = flags,
@@ -353,19 +353,19 @@ TEST_F(guest, nested_data_is_checked)
 	struct vmm *vmm = &self->vmm;
 	const uint64_t root = self->root * PAGE;
 
-	EXPECT_TRUE(nests(vmm, root, 0, 48, 0));
-	EXPECT_TRUE(nests(vmm, root | 1, 0, 48, EINVAL));
-	EXPECT_TRUE(nests(vmm, root | 0x800, 0, 48, EINVAL));
-	EXPECT_TRUE(nests(vmm, 1UL << 57, 0, 48, EINVAL));
-	EXPECT_TRUE(nests(vmm, root, 0, 39, EINVAL));
-	EXPECT_TRUE(nests(vmm, root, 0, 57, EINVAL));
-	EXPECT_TRUE(nests(vmm, root, 1 << 3, 48, EOPNOTSUPP));
-	EXPECT_TRUE(nests(vmm, root, 1UL << 63, 48, EOPNOTSUPP));
+	EXPECT_TRUE(nesting_gives(vmm, root, 0, 48, 0));
+	EXPECT_TRUE(nesting_gives(vmm, root | 1, 0, 48, EINVAL));
+	EXPECT_TRUE(nesting_gives(vmm, root | 0x800, 0, 48, EINVAL));
+	EXPECT_TRUE(nesting_gives(vmm, 1UL << 57, 0, 48, EINVAL));
+	EXPECT_TRUE(nesting_gives(vmm, root, 0, 39, EINVAL));
+	EXPECT_TRUE(nesting_gives(vmm, root, 0, 57, EINVAL));
+	EXPECT_TRUE(nesting_gives(vmm, root, 1 << 3, 48, EOPNOTSUPP));
+	EXPECT_TRUE(nesting_gives(vmm, root, 1UL << 63, 48, EOPNOTSUPP));
 }
 
-TEST_F(guest, ranges_that_are_none)
+TEST_F(guest, empty_and_overflowing_ranges)
 {
-	const uint64_t pages = 1UL << 52;	/* as many as there are */
+	const uint64_t pages = 1UL << 52;	/* of a 64-bit address space */
 	unsigned int hwpt = nest(&self->vmm, self->root, 0);
 
 	ASSERT_NE(0, hwpt);
@@ -380,8 +380,8 @@ TEST_F(guest, ranges_that_are_none)
 
 /* ---- vfio and iommufd ---- */
 
-/* An attach that cannot be reported is undone, and nothing else is. */
-TEST_F(plain, unreported_attach)
+/* The PASID is detached again if copy_to_user() fails; the RID stays attached. */
+TEST_F(plain, attach_undone_after_efault)
 {
 	struct vfio_device_attach_iommufd_pt *arg = (void *)self->vmm.guest[GUEST_PAGES - 1];
 
@@ -406,10 +406,10 @@ TEST_F(plain, pasid_0_is_refused)
 	EXPECT_TRUE(reads(self->dev, RID, self->data));
 }
 
-TEST(pasids_that_cannot_be_enabled)
+TEST(hw_info_if_pasid_is_not_enabled)
 {
 	struct iommu_hw_info info = { .size = sizeof(info) };
-	int log = log_at_end();
+	int log = open_log_at_end();
 	struct vmm vmm;
 
 	ASSERT_TRUE(open_guest(&vmm, getenv("NOACS")));
@@ -418,7 +418,7 @@ TEST(pasids_that_cannot_be_enabled)
 	EXPECT_EQ(0, info.out_max_pasid_log2);
 	EXPECT_FALSE(info.out_capabilities &
 		     (IOMMU_HW_CAP_PCI_PASID_EXEC | IOMMU_HW_CAP_PCI_PASID_PRIV));
-	EXPECT_FALSE(log_tells(log, "WARNING"));
+	EXPECT_FALSE(log_has_line(log, "WARNING"));
 }
 
 struct allocator {
@@ -442,7 +442,7 @@ static void *allocate(void *data)
 	return NULL;
 }
 
-/* A close waits for those that use the device at this moment, and no longer. */
+/* Closing the device waits for calls in progress, and no longer. */
 TEST(closed_while_hwpts_are_allocated)
 {
 	const char *name = getenv("TESTDEV3");
@@ -487,18 +487,15 @@ TEST_F(requests, are_served)
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 }
 
-/*
- * Requests go on for half a minute, while the machine is made to crash: then nobody is
- * told of them.
- */
-TEST_F(requests, left_behind)
+/* Not a test by itself: the device makes requests for 30 s, in which the machine crashes. */
+TEST_F(requests, pending_at_crash)
 {
 	struct vm *vm = &self->vm;
 	struct vtdt_command c[VTDT_SLOTS];
 	int i;
 
 	if (!getenv("LEAVE"))
-		SKIP(return, "not asked for");
+		SKIP(return, "only with LEAVE=1");
 	for (i = 0; i < VTDT_SLOTS; i++)
 		c[i] = page_request(vm, i, IOVA, VTDT_LAST | READ);
 	*reg(vm->dev, VTDT_DELAY) = 500000000;
@@ -507,7 +504,7 @@ TEST_F(requests, left_behind)
 	sleep_ms(1000000);
 }
 
-/* What was read from the queue, what was not, and what comes later */
+/* All are answered: one that was read, one that was not, and one that comes later. */
 TEST_F(requests, queue_is_closed)
 {
 	struct vm *vm = &self->vm;
@@ -552,27 +549,27 @@ TEST_F(requests, same_group_of_two_pasids)
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 }
 
-/* What is drained is what the PASID had, not the RID. */
-TEST_F(requests, drained_by_the_pasids_domain)
+/* Draining invalidates the domain of the PASID, not that of the RID. */
+TEST_F(requests, drained_with_pasids_domain_id)
 {
 	struct vm *vm = &self->vm;
 	int entry, iotlb;
 	char **events;
 
-	trace_anew();
+	start_tracing();
 	ASSERT_TRUE(detach(self->vmm, vm->pasid));
-	events = traced();
-	entry = event_with(events, 0, "pc_inv", "");
+	events = stop_tracing();
+	entry = find_event(events, 0, "pc_inv", "");
 	ASSERT_LE(0, entry);
-	/* the fence that draining begins with, and what is behind it */
-	iotlb = event_with(events, entry, "inv_wait", "") + 1;
+	/* draining begins with a wait descriptor; the invalidation follows */
+	iotlb = find_event(events, entry, "inv_wait", "") + 1;
 	ASSERT_LT(0, iotlb);
 	EXPECT_NE(NULL, strstr(events[iotlb], "p_iotlb_inv")) TH_LOG("%s", events[iotlb]);
 	EXPECT_EQ(domain_id(events[entry]), domain_id(events[iotlb]));
 }
 
-/* Memory is short for a group: the answer is a failure by PCIe's number. */
-TEST_F(requests, aborted)
+/* A group for which there is no memory is answered with Response Failure (1111b). */
+TEST_F(requests, failure_without_memory)
 {
 	struct vm *vm = &self->vm;
 	char **events;
@@ -580,20 +577,20 @@ TEST_F(requests, aborted)
 
 	ASSERT_TRUE(write_file("/sys/kernel/debug/failslab/times", "1"));
 	ASSERT_TRUE(write_file("/sys/kernel/debug/failslab/probability", "100"));
-	trace_anew();
+	start_tracing();
 	EXPECT_NE(SUCCESS, request(vm, 1, IOVA, READ));
 	write_file("/sys/kernel/debug/failslab/probability", "0");
-	events = traced();
-	response = event_with(events, 0, "page_grp_resp", "");
+	events = stop_tracing();
+	response = find_event(events, 0, "page_grp_resp", "");
 	ASSERT_LE(0, response);
 	EXPECT_EQ(15, first_word(events[response]) >> 12 & 15);
 }
 
-/* Requests go on while what they are reported to comes and goes. */
-TEST_F(requests, replaced_meanwhile)
+/* Page requests arrive while fault-capable domains are attached and detached. */
+TEST_F(requests, domain_replaced_during_requests)
 {
 	struct vm *vm = &self->vm;
-	int log = log_at_end(), i, j;
+	int log = open_log_at_end(), i, j;
 	struct vtdt_command c[32];
 	pid_t child;
 
@@ -616,14 +613,14 @@ TEST_F(requests, replaced_meanwhile)
 	}
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	EXPECT_FALSE(log_tells(log, "WARNING"));
+	EXPECT_FALSE(log_has_line(log, "WARNING"));
 }
 
-/* A nested domain takes over from one that had page requests; then the device goes. */
-TEST(nested_after_page_requests)
+/* A nested domain replaces a fault-capable one; then the device is removed. */
+TEST(nested_replaces_fault_capable)
 {
 	const char *device = getenv("TESTDEV2");
-	int log = log_at_end();
+	int log = open_log_at_end();
 	char path[100];
 	struct vm vm;
 
@@ -633,7 +630,7 @@ TEST(nested_after_page_requests)
 	close_vm(&vm);
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", device);
 	ASSERT_TRUE(write_file(path, "1"));
-	EXPECT_FALSE(log_tells(log, "WARNING"));
+	EXPECT_FALSE(log_has_line(log, "WARNING"));
 }
 
 TEST_HARNESS_MAIN

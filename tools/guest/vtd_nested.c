@@ -182,7 +182,7 @@ TEST_F(nested, hardware)
 	EXPECT_TRUE(vtd.ecap_reg & ECAP_NEST);
 }
 
-/* The second level alone */
+/* The nest parent alone, without a guest's table */
 TEST_F(nested, parent_on_rid)
 {
 	unsigned int data = new_data(&self->vmm);
@@ -192,7 +192,7 @@ TEST_F(nested, parent_on_rid)
 	EXPECT_TRUE(faults(self->dev, VTDT_READ, RID, GUEST_PAGES * PAGE, SECOND_RIGHTS));
 }
 
-/* Data arrives where both levels say, at the ends of the address space too. */
+/* Both levels translate, also at the ends of the address space. */
 TEST_F(space, data_arrives)
 {
 	unsigned int i, data;
@@ -206,7 +206,7 @@ TEST_F(space, data_arrives)
 	}
 }
 
-/* A page of data that lies in two, which are not neighbours in the guest */
+/* Data that crosses two pages, which are not contiguous in the guest */
 TEST_F(space, across_pages)
 {
 	unsigned int other, i;
@@ -226,7 +226,7 @@ TEST_F(space, across_pages)
 	}
 }
 
-/* All at the same time, with the same input address: none sees the data of another. */
+/* All PASIDs use the same address at the same time: none sees the data of another. */
 TEST_F(nested, pasids_side_by_side)
 {
 	struct space s[ARRAY_SIZE(pasids)], rid;
@@ -254,7 +254,7 @@ TEST_F(space, stale_until_invalidated)
 	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
 	map(&self->vmm, self->s.root, IOVA, other);
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
-	/* not by that of the page beside it */
+	/* invalidating the page beside it does not help */
 	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, IOVA + PAGE, 1,
 			       IOMMU_VTD_INV_FLAGS_LEAF));
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
@@ -266,7 +266,7 @@ TEST_F(space, stale_until_invalidated)
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
 }
 
-/* A table is replaced: that is more than a leaf. */
+/* A table is replaced: invalidating leaves is not enough. */
 TEST_F(space, stale_tables)
 {
 	unsigned int other = new_data(&self->vmm), table = new_page(&self->vmm);
@@ -294,7 +294,7 @@ TEST_F(space, replace)
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(other.data)));
 }
 
-/* The guest passes it through: its physical addresses come from the device. */
+/* Pass-through in the guest: the device uses guest-physical addresses. */
 TEST_F(space, pass_through)
 {
 	unsigned int data = new_data(&self->vmm);
@@ -493,7 +493,7 @@ static bool is_dirty(const uint64_t *bitmap, unsigned int page)
 	return bitmap[page / 64] >> page % 64 & 1;
 }
 
-/* The second level has A/D as well: what a live migration looks at. */
+/* Dirty tracking of the second level, for live migration */
 TEST_F(nested, dirty_tracking)
 {
 	struct iommu_hwpt_set_dirty_tracking set = {
@@ -621,7 +621,7 @@ TEST_F(space, detached_is_not_present)
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
 }
 
-/* Nobody handles page requests here: the device cannot even make one. */
+/* Without a fault queue, the device cannot make page requests. */
 TEST_F(space, page_requests_not_enabled)
 {
 	EXPECT_EQ(VTDT_NOT_SENT, execute(self->dev, VTDT_PAGE_REQUEST | VTDT_LAST |
@@ -658,7 +658,7 @@ FIXTURE_TEARDOWN(page_request)
 	close(self->vmm.iommufd);
 }
 
-/* The last one of a group, whose response the device waits for */
+/* Send the last request of a group, and wait for the response. */
 static void start_page_request(struct testdev *dev, unsigned int group, uint64_t addr)
 {
 	struct vtdt_command c = command(VTDT_PAGE_REQUEST | VTDT_LAST | VTDT_WANT_READ |
@@ -710,7 +710,7 @@ TEST_F(page_request, refused)
 	EXPECT_EQ(IOMMUFD_PAGE_RESP_INVALID, c.info);
 }
 
-/* Requests without PASID have no handler here, but get an answer, too. */
+/* Requests without PASID have no handler here, but are answered. */
 TEST_F(page_request, without_pasid)
 {
 	struct vtdt_command c;
@@ -722,7 +722,7 @@ TEST_F(page_request, without_pasid)
 	EXPECT_EQ(0, poll(&self->queue, 1, 50));
 }
 
-/* Open requests are answered when the table is detached. */
+/* Outstanding requests are answered when the table is detached. */
 TEST_F(page_request, detached_during_request)
 {
 	struct vtdt_command c;
@@ -858,7 +858,7 @@ static long charged(void)
 	return number_in(MEMCG "memory.stat", "kernel %ld");
 }
 
-/* Bytes in slabs that anybody has */
+/* Bytes in all slabs, charged or not */
 static long in_slabs(void)
 {
 	return number_in("/proc/meminfo", "SUnreclaim: %ld") * 1024;
@@ -881,7 +881,7 @@ FIXTURE(cost)
 	long before;
 };
 
-/* A cgroup of its own, and one PASID that has been in use */
+/* A separate cgroup, and a PASID that was in use once */
 FIXTURE_SETUP(cost)
 {
 	FILE *procs = fopen(MEMCG "cgroup.procs", "w");
@@ -902,7 +902,7 @@ FIXTURE_TEARDOWN(cost)
 	close(self->vmm.iommufd);
 }
 
-/* One CPU's stock of pages, and of objects, is all that is charged and not in use. */
+/* Each CPU may keep a stock of charged pages and objects. */
 #define STOCK		(512 * 1024L)
 
 /* A nested domain on each PASID takes the documented amount, and nothing afterwards */
@@ -922,7 +922,7 @@ TEST_F(cost, nested_domain_for_each)
 	/* With lockdep, locks are larger. */
 	EXPECT_TRUE(charged_between(self->before, MANY * 1024L,
 				    MANY * (access("/proc/lockdep", F_OK) ? 1792L : 3328L)));
-	/* nothing that is not charged; entries, of 64 bytes, are not in slabs */
+	/* everything in slabs is charged; PASID entries, of 64 bytes, are not in slabs */
 	EXPECT_LT(all - (charged() - self->before - MANY * 64L), all / 64);
 	for (i = 0; i < MANY; i++) {
 		ASSERT_TRUE(detach(&self->vmm, 1 + i));
@@ -931,7 +931,7 @@ TEST_F(cost, nested_domain_for_each)
 	EXPECT_TRUE(charged_between(self->before, -STOCK, STOCK));
 }
 
-/* One domain, on PASIDs that are as far apart as can be: a page for each entry */
+/* One domain on PASIDs that are far apart: a page for each PASID entry */
 TEST_F(cost, one_domain_far_apart)
 {
 	unsigned int i;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Translations, page requests and attachments of a device that is reset.  Prints TAP.
+ * Resets of a device: its translations, page requests and attachments.  Prints TAP.
  */
 #include <sys/wait.h>
 
@@ -22,7 +22,7 @@ FIXTURE_VARIANT(reset)
 FIXTURE_VARIANT_ADD(reset, rid) { RID };
 FIXTURE_VARIANT_ADD(reset, pasid) { 0x12345 };
 
-/* One level, that has a page, and a queue for page requests of the others */
+/* A domain without nesting that maps one page, and a queue for requests of other pages */
 FIXTURE_SETUP(reset)
 {
 	struct vm *vm = &self->vm;
@@ -45,7 +45,7 @@ static bool reset_device(struct vm *vm)
 	return !ioctl(vm->dev->fd, VFIO_DEVICE_RESET);
 }
 
-/* How a read of the test's page ends; with VTDT_ATS, the TLB has it then. */
+/* The status of a read of the test's page; with VTDT_ATS, the device's TLB caches it. */
 static unsigned int reads(struct vm *vm, unsigned int page, unsigned int how)
 {
 	struct vtdt_command c = execute(vm->dev, VTDT_READ | how, vm->pasid, ADDR(page), 0);
@@ -53,7 +53,7 @@ static unsigned int reads(struct vm *vm, unsigned int page, unsigned int how)
 	return c.status == VTDT_OK && c.data != mark(page) ? VTDT_PENDING : c.status;
 }
 
-/* DMA works in both directions, and the TLB is enabled and invalidated again. */
+/* After a reset DMA works, and the device's TLB is enabled and invalidated again. */
 TEST_F(reset, translates_as_before)
 {
 	struct vm *vm = &self->vm;
@@ -71,7 +71,7 @@ TEST_F(reset, translates_as_before)
 	EXPECT_EQ(VTDT_REFUSED, reads(vm, self->page, PLAIN));
 }
 
-/* An answer to a request from before the reset is not one to the same request after it. */
+/* A request from before the reset and the same one after it have separate answers. */
 TEST_F(reset, ignores_old_answers)
 {
 	struct part before, after;
@@ -83,13 +83,13 @@ TEST_F(reset, ignores_old_answers)
 	start_request(vm, 5, IOVA, READ);
 	ASSERT_TRUE(receive(vm, FIRST, &after, 1));
 	EXPECT_TRUE(reply(vm, FIRST, &before, INVALID));
-	EXPECT_TRUE(waits(vm, 0));
+	EXPECT_TRUE(is_pending(vm, 0));
 	EXPECT_TRUE(reply(vm, FIRST, &after, SUCCESS));
 	EXPECT_EQ(SUCCESS, answer(vm, 0));
 	EXPECT_EQ(0, *reg(vm->dev, VTDT_CREDITS));
 }
 
-/* Nor is what was not answered by then, and what was not read never will be. */
+/* A reset takes requests that were not read out of the fault queue. */
 TEST_F(reset, discards_open_requests)
 {
 	struct vm *vm = &self->vm;
@@ -111,10 +111,10 @@ TEST_F(reset, discards_open_requests)
 }
 
 #define GROUPS		60
-#define MAX_REQUESTS	512	/* that a device may have open */
+#define MAX_REQUESTS	512	/* that one device may have outstanding */
 
-/* Nor are requests kept without a limit that were read, but are not answered. */
-TEST_F(reset, keeps_few_page_requests)
+/* Of requests that were read, but never answered, only the latest are kept. */
+TEST_F(reset, limits_unanswered_requests)
 {
 	struct vtdt_command c[GROUPS];
 	struct vm *vm = &self->vm;
@@ -129,13 +129,13 @@ TEST_F(reset, keeps_few_page_requests)
 			ASSERT_TRUE(receive(vm, FIRST, n || i ? &part : &first, 1));
 		ASSERT_TRUE(reset_device(vm));
 	}
-	/* the first has been forgotten, the last has not */
+	/* the first was dropped, the last was kept */
 	EXPECT_FALSE(reply(vm, FIRST, &first, SUCCESS));
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_TRUE(reply(vm, FIRST, &part, SUCCESS));
 }
 
-/* Whether the IOMMU has a PASID entry of the device that it would find */
+/* Does the IOMMU have a PASID entry of the device? */
 static bool entry_is_visible(struct vm *vm)
 {
 	FILE *file = fopen("/sys/kernel/debug/iommu/intel/dmar_translation_struct", "r");
@@ -169,8 +169,8 @@ static bool has_passed(pid_t child)
 }
 
 /*
- * During the reset, which takes at least 0.1 s, there is no attach and no translation.
- * Domains that are detached meanwhile stay detached, and the others are restored.
+ * During the reset, which takes at least 0.1 s, nothing is attached or translated. A
+ * domain that is detached meanwhile stays detached; the others are restored.
  */
 TEST_F(reset, attach_during_reset)
 {
@@ -198,7 +198,7 @@ TEST_F(reset, attach_during_reset)
 		}
 		ASSERT_EQ(EBUSY, errno);
 		EXPECT_FALSE(visible);
-		/* nor a replace */
+		/* replacing a domain fails, too */
 		EXPECT_FALSE(attach(&vm->vmm, variant->pasid, vm->vmm.parent));
 		EXPECT_EQ(EBUSY, errno);
 		EXPECT_TRUE(detach(&vm->vmm, other));

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Random work on nested domains while the device does DMA by several PASIDs at
- * once: entries change, are invalidated or not yet, domains are attached,
- * replaced and detached, pages of the guest are mapped and unmapped, page requests are
- * answered at the level that stops them.  A model has the possible results of each
- * request.  Prints TAP.
+ * Random work on nested domains while the device does DMA by several PASIDs at once:
+ * entries change and are invalidated later, domains are attached, replaced and detached,
+ * pages of the guest are mapped and unmapped, and page requests are answered at the level
+ * that stops them.  A model knows the possible results of each request.  Prints TAP.
  *
  * SECONDS is the duration (20), SEED the seed of the random numbers (the time).
  */
@@ -16,7 +15,7 @@
 #define DATA_PAGES	32
 #define COMMANDS	VTDT_SLOTS
 #define IOVA		0x7f1234567000UL
-#define REFUSED		(1ULL << 63)	/* an outcome, beside those that are a page */
+#define REFUSED		(1ULL << 63)	/* an outcome; the others are pages */
 #define PAGES		((1ULL << DATA_PAGES) - 1)
 
 static const unsigned int pasid_of[SPACES] = { 1, 2, 0x12345, 0xfffff };
@@ -25,7 +24,7 @@ static const unsigned int pasid_of[SPACES] = { 1, 2, 0x12345, 0xfffff };
 struct slot {
 	uint64_t *leaf;
 	int page;		/* index of the page of data, or -1 */
-	uint64_t may;		/* outcomes, before the second level has its say */
+	uint64_t may;		/* possible outcomes of the first level alone */
 };
 
 struct table {
@@ -37,7 +36,7 @@ struct space {
 	struct table tables[TABLES];
 	int attached;			/* table, or -1 */
 	bool changed;			/* attached or detached since the list began */
-	uint64_t seen[SLOTS];		/* outcomes possible since the list began */
+	uint64_t seen[SLOTS];		/* possible outcomes since the list began */
 };
 
 struct soak {
@@ -47,7 +46,7 @@ struct soak {
 	unsigned int fault[2];
 	struct space spaces[SPACES];
 	unsigned int data[DATA_PAGES];		/* pages of the guest */
-	uint64_t absent;			/* those not in the second level */
+	uint64_t absent;			/* not in the second level: a mask */
 	uint64_t seen[DATA_PAGES];		/* by guest-physical address */
 	struct vtdt_command *list, sent[COMMANDS];
 	unsigned int list_page;
@@ -99,8 +98,8 @@ static uint64_t outcomes(struct soak *soak, struct space *space, unsigned int sl
 	return may;
 }
 
-/* The state of this moment may be what a command of the list has met. */
-static void note_moment(struct soak *soak)
+/* Commands of the list may have used the present state. */
+static void note_state(struct soak *soak)
 {
 	unsigned int i, slot;
 
@@ -113,7 +112,7 @@ static void note_moment(struct soak *soak)
 		soak->seen[i] |= page_outcome(i) & soak->absent ? REFUSED : page_outcome(i);
 }
 
-/* While this goes on, its requests may be refused. */
+/* Requests may be refused while an attachment changes. */
 static void note_change(struct space *space)
 {
 	unsigned int slot;
@@ -136,7 +135,7 @@ static void forget_table(struct table *table)
 		forget(&table->slots[slot]);
 }
 
-/* ---- what is done ---- */
+/* ---- operations ---- */
 
 static void set_leaf(struct soak *soak, struct slot *slot, int page)
 {
@@ -145,7 +144,7 @@ static void set_leaf(struct soak *soak, struct slot *slot, int page)
 	slot->page = page;
 	slot->may |= page_outcome(page);
 	__atomic_store_n(slot->leaf, leaf, __ATOMIC_RELEASE);
-	note_moment(soak);
+	note_state(soak);
 	count.changed++;
 }
 
@@ -197,18 +196,18 @@ static bool attach_or_detach(struct soak *soak)
 	if (space->attached >= 0)
 		forget_table(&space->tables[space->attached]);
 	space->attached = next;
-	note_moment(soak);
+	note_state(soak);
 	count.attached++;
 	return true;
 }
 
 /* Unmap a page of data from the second level, or map it again. */
-static bool flip_page(struct soak *soak, unsigned int page)
+static bool toggle_page(struct soak *soak, unsigned int page)
 {
 	uint64_t gpa = soak->data[page] * PAGE;
 
 	soak->absent ^= 1ULL << page;
-	note_moment(soak);
+	note_state(soak);
 	count.unmapped++;
 	if (soak->absent & 1ULL << page)
 		return unmap_area(&soak->vmm, gpa, PAGE) ||
@@ -221,13 +220,13 @@ static bool change_second_level(struct soak *soak)
 {
 	unsigned int page = random_below(DATA_PAGES);
 
-	/* most are there most of the time */
+	/* keep most pages mapped most of the time */
 	if (!(soak->absent & 1ULL << page) && random_below(4))
 		return true;
-	return flip_page(soak, page);
+	return toggle_page(soak, page);
 }
 
-/* The guest maps something where a PASID lacks it. */
+/* The guest maps a page where a PASID lacks one. */
 static bool map_first(struct soak *soak, const struct iommu_hwpt_pgfault *fault)
 {
 	unsigned int i, slot = (fault->addr - IOVA) / PAGE;
@@ -236,7 +235,7 @@ static bool map_first(struct soak *soak, const struct iommu_hwpt_pgfault *fault)
 	for (i = 0; i < SPACES && pasid_of[i] != fault->pasid; i++)
 		;
 	if (i == SPACES || slot >= SLOTS)
-		return fail(soak, "a page request that nobody made");
+		return fail(soak, "a page request for a wrong PASID or address");
 	space = &soak->spaces[i];
 	if (space->attached >= 0)
 		set_leaf(soak, &space->tables[space->attached].slots[slot],
@@ -244,19 +243,19 @@ static bool map_first(struct soak *soak, const struct iommu_hwpt_pgfault *fault)
 	return true;
 }
 
-/* The guest gets its page back, if it is not there again. */
+/* The host maps the page again, if it is still absent. */
 static bool map_second(struct soak *soak, const struct iommu_hwpt_pgfault *fault)
 {
 	unsigned int page;
 
 	for (page = 0; page < DATA_PAGES; page++) {
 		if (soak->data[page] * PAGE == fault->addr)
-			return !(soak->absent & 1ULL << page) || flip_page(soak, page);
+			return !(soak->absent & 1ULL << page) || toggle_page(soak, page);
 	}
-	return fail(soak, "a page request for what is always there");
+	return fail(soak, "a page request for a page that is always mapped");
 }
 
-/* Serve one page request of a level, if there is one: with a page, or by refusing it. */
+/* Answer one page request of a level, if there is one: map a page, or refuse it. */
 static bool serve_level(struct soak *soak, int level)
 {
 	struct pollfd *queue = &soak->queue[level];
@@ -268,7 +267,7 @@ static bool serve_level(struct soak *soak, int level)
 	if (read(queue->fd, &fault, sizeof(fault)) != sizeof(fault))
 		return true;	/* its PASID has been detached meanwhile */
 	if (fault.grpid >= COMMANDS || !(fault.flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE))
-		return fail(soak, "a page request that nobody made");
+		return fail(soak, "a page request of a group that was not sent");
 	if (code == IOMMUFD_PAGE_RESP_SUCCESS &&
 	    !(level ? map_second(soak, &fault) : map_first(soak, &fault)))
 		return false;
@@ -371,22 +370,22 @@ static bool check_access(struct soak *soak, unsigned int i)
 	else
 		count.writes++;
 	count.refused += was == REFUSED;
-	/* exactly one place, and one that is possible */
+	/* exactly one outcome, and a possible one */
 	if (was && !(was & (was - 1)) && was & may)
 		return true;
-	note("command %u, op %#x, PASID %#x, address %#lx: status %u, data %#lx, met %#lx, allowed %#lx\n",
+	note("command %u, op %#x, PASID %#x, address %#lx: status %u, data %#lx, outcome %#lx, allowed %#lx\n",
 	     i, c->op, c->pasid, c->addr, done->status, done->data, was, may);
-	return fail(soak, "a request has met what it must not");
+	return fail(soak, "a request had an outcome that is not allowed");
 }
 
-/* No request was reported: the page was mapped, or there was no translation at some moment. */
-static bool needed_nobody(struct soak *soak, const struct vtdt_command *c,
-			  const struct vtdt_command *done)
+/* Not reported: the page was mapped, or no domain was attached for a while. */
+static bool was_not_reported(struct soak *soak, const struct vtdt_command *c,
+			     const struct vtdt_command *done)
 {
 	bool success = done->status == VTDT_OK && !done->info;
 	unsigned int i;
 
-	/* Those without PASID are not looked up. */
+	/* Requests without PASID always go to a queue. */
 	if (!(c->op & VTDT_HAS_PASID))
 		return false;
 	count.not_needed += success;
@@ -404,11 +403,11 @@ static bool check_request(struct soak *soak, unsigned int i)
 
 	if (soak->answers[i] >= 0 ?
 	    done->status == VTDT_OK && (int)done->info == soak->answers[i] :
-	    needed_nobody(soak, &soak->sent[i], done))
+	    was_not_reported(soak, &soak->sent[i], done))
 		return true;
 	note("page request %u: status %u, response %u, answered %d\n", i, done->status,
 	     done->info, soak->answers[i]);
-	return fail(soak, "a page request has got another answer, or none");
+	return fail(soak, "the device got a wrong response to a page request, or none");
 }
 
 static void send_list(struct soak *soak)
@@ -420,7 +419,7 @@ static void send_list(struct soak *soak)
 		soak->spaces[i].changed = false;
 	}
 	memset(soak->seen, 0, sizeof(soak->seen));
-	note_moment(soak);
+	note_state(soak);
 	for (i = 0; i < COMMANDS; i++) {
 		soak->sent[i] = new_command(soak, i);
 		soak->list[i] = soak->sent[i];
@@ -430,7 +429,7 @@ static void send_list(struct soak *soak)
 	start_list(soak->dev, RID, soak->list_page * PAGE, COMMANDS);
 }
 
-/* One list, and whatever happens meanwhile */
+/* Send one list, change things until it is done, and check the results. */
 static bool do_list(struct soak *soak)
 {
 	unsigned int i, rounds = 0;
@@ -519,11 +518,11 @@ int main(void)
 	}
 	printf("# %lu lists: %lu reads, %lu writes, %lu refused\n",
 	       count.lists, count.reads, count.writes, count.refused);
-	printf("# page requests: %lu served at the first level, %lu at the second, %lu found all mapped\n",
+	printf("# page requests: %lu served at the first level, %lu at the second, %lu already mapped\n",
 	       count.requests[0], count.requests[1], count.not_needed);
 	printf("# meanwhile: %lu leaves changed, %lu invalidations, %lu PASIDs attached or detached, %lu pages mapped or unmapped\n",
 	       count.changed, count.invalidated, count.attached, count.unmapped);
-	/* lists that are refused completely prove nothing */
+	/* if everything was refused, nothing was tested */
 	if (!count.lists || !count.requests[0] || !count.requests[1] || !count.not_needed ||
 	    count.refused == count.reads + count.writes)
 		soak.failed = true;

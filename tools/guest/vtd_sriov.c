@@ -14,7 +14,7 @@
 
 enum { VF0, VF1, PF };
 
-/* Each function has a guest's memory of its own behind it. */
+/* Each function has a separate IOAS and memory. */
 FIXTURE(sriov)
 {
 	struct vmm vmm[FUNCTIONS];
@@ -48,7 +48,7 @@ FIXTURE_SETUP(sriov)
 	for (i = FUNCTIONS - 1; i >= 0; i--) {
 		ASSERT_TRUE(open_function(&self->vmm[i], variable[i], variant->pasid,
 					  &self->page[i]));
-		/* so that data tells which one it came from */
+		/* makes the data of each function different */
 		self->vmm[i].guest[self->page[i]][0] += i << 16;
 	}
 }
@@ -84,8 +84,8 @@ static unsigned int tlb(struct vmm *vmm)
 	return *reg(&vmm->dev, VTDT_TLB);
 }
 
-/* The same address, of the same PASID, is another page for each. */
-TEST_F(sriov, data_of_their_own)
+/* The same address of the same PASID is a different page for each function. */
+TEST_F(sriov, separate_data)
 {
 	static const unsigned int how[] = { PLAIN, BY_TLB, BY_TLB };
 	unsigned int i, j;
@@ -104,8 +104,8 @@ TEST_F(sriov, data_of_their_own)
 	}
 }
 
-/* Memory that is unmapped for one is still mapped for the others. */
-TEST_F(sriov, unmapped_for_one)
+/* Memory that is unmapped for one function stays mapped for the others. */
+TEST_F(sriov, unmap_affects_one_function)
 {
 	unsigned int i, gone;
 
@@ -125,8 +125,8 @@ TEST_F(sriov, unmapped_for_one)
 	}
 }
 
-/* Detaching one does not affect the others. */
-TEST_F(sriov, detached)
+/* Detaching one function does not affect the others. */
+TEST_F(sriov, detach_affects_one_function)
 {
 	struct vmm *vmm = &self->vmm[VF0];
 
@@ -141,8 +141,8 @@ TEST_F(sriov, detached)
 	EXPECT_TRUE(reads_own(self, VF0, variant->pasid, BY_TLB));
 }
 
-/* A function-level reset of a virtual one leaves the others' TLBs and commands. */
-TEST_F(sriov, reset_of_one)
+/* A reset of one VF does not affect TLBs and commands of the other functions. */
+TEST_F(sriov, reset_of_vf)
 {
 	struct vtdt_command c = command(VTDT_READ | BY_TLB, variant->pasid, IOVA);
 	unsigned int i, completions[FUNCTIONS];
@@ -164,7 +164,7 @@ TEST_F(sriov, reset_of_one)
 		if (i == VF0)
 			EXPECT_EQ(0, *reg(dev, VTDT_BUSY));
 		EXPECT_EQ(i != VF0 ? ~0u : 0, *reg(dev, VTDT_DELAY));
-		/* what was in flight goes on with the next one */
+		/* commands of the others end together with the next one */
 		*reg(dev, VTDT_DELAY) = 0;
 		EXPECT_TRUE(reads_own(self, i, variant->pasid, BY_TLB));
 		EXPECT_EQ(i != VF0 ? 2 : 1, *reg(dev, VTDT_COMPLETIONS) - completions[i]);
@@ -182,7 +182,7 @@ static unsigned int page_in(struct vmm *vmm, unsigned int pasid)
 	return await(&vmm->dev).status;
 }
 
-/* A queue of its own for what the function does not find. */
+/* Attach a domain with a fault queue. */
 static bool with_queue(struct vmm *vmm, unsigned int pasid, struct pollfd *queue)
 {
 	unsigned int fault, hwpt;
@@ -193,7 +193,7 @@ static bool with_queue(struct vmm *vmm, unsigned int pasid, struct pollfd *queue
 	return hwpt && attach(vmm, pasid, hwpt);
 }
 
-/* The function asks its own VMM for the page, which is there when that says so. */
+/* A page request of the function arrives in its own queue; the answer decides. */
 static bool served(FIXTURE_DATA(sriov) *self, int i, unsigned int pasid,
 		   struct pollfd *queue, unsigned int code)
 {
@@ -223,8 +223,8 @@ static bool served(FIXTURE_DATA(sriov) *self, int i, unsigned int pasid,
 }
 
 /*
- * All functions make page requests by the interface of the physical one, which is
- * enabled as long as one of them needs it. Only those that want it are listened to.
+ * All functions make page requests through the PRI capability of the PF, which is enabled
+ * while any of them needs it. Requests of a function without a fault queue are refused.
  */
 TEST_F(sriov, page_requests)
 {
@@ -246,7 +246,7 @@ TEST_F(sriov, page_requests)
 	EXPECT_TRUE(served(self, VF0, pasid, &queue[VF0], no));
 	EXPECT_TRUE(served(self, VF1, pasid, &queue[VF1], yes));
 
-	/* whichever of them is closed */
+	/* in any order of detaching */
 	ASSERT_TRUE(attach(&vmm[PF], pasid, vmm[PF].parent));
 	EXPECT_EQ(VTDT_NOT_SENT, page_in(&vmm[PF], pasid));
 	EXPECT_TRUE(served(self, VF0, pasid, &queue[VF0], yes));
@@ -264,10 +264,10 @@ TEST_F(sriov, page_requests)
 }
 
 /*
- * A reset of the physical function disables the virtual ones for a moment. They keep what
- * is attached, and can use and lose their TLBs, and make page requests, afterwards.
+ * A reset of the PF disables the VFs for a moment. Afterwards their domains are still
+ * attached, and device TLBs, invalidations and page requests work.
  */
-TEST_F(sriov, reset_of_all)
+TEST_F(sriov, reset_of_pf)
 {
 	struct pollfd queue;
 	int i;
@@ -292,7 +292,7 @@ TEST_F(sriov, reset_of_all)
 	}
 }
 
-/* ---- what PCIe says of capabilities of virtual functions ---- */
+/* ---- PCIe: extended capabilities of virtual functions ---- */
 
 /* Where an extended capability is, 0 if there is none, -1 if that cannot be read */
 static int find_capability(const char *name, unsigned int id)

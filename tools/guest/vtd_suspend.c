@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A VMM goes on after the machine has slept: its guest's tables, the device's TLB and
- * page requests at both levels.  Prints TAP.
+ * A VMM continues after suspend to RAM: its guest's tables, the device's TLB, and page
+ * requests at both levels.  Prints TAP.
  */
 #include "suspend.h"
 #include "vtd_iopf.h"
 
-static bool sees(struct vm *vm, unsigned int how, uint64_t addr, unsigned int page)
+static bool reads(struct vm *vm, unsigned int how, uint64_t addr, unsigned int page)
 {
 	struct vtdt_command c = execute(vm->dev, VTDT_READ | how, vm->pasid, addr, 0);
 
 	return c.status == VTDT_OK && c.data == mark(page);
 }
 
-/* The device's own TLB forgets, is filled again, and is told of what is unmapped. */
-TEST_F(iopf, translates_after)
+/* The device's TLB is empty after resume; it is filled and invalidated as before. */
+TEST_F(iopf, translation_after_resume)
 {
 	struct vm *vm = &self->vm;
 	unsigned int page = vm->pages[PRESENT][0], i;
 
 	map(&vm->vmm, vm->root, IOVA, page);
-	EXPECT_TRUE(sees(vm, BY_TLB, IOVA, page));
+	EXPECT_TRUE(reads(vm, BY_TLB, IOVA, page));
 	EXPECT_EQ(1, *reg(vm->dev, VTDT_TLB));
 	for (i = 0; i < 2; i++) {
 		ASSERT_TRUE(sleep_and_wake());
 		EXPECT_EQ(0, *reg(vm->dev, VTDT_TLB));
-		EXPECT_TRUE(sees(vm, PLAIN, IOVA, page));
-		EXPECT_TRUE(sees(vm, BY_TLB, IOVA, page));
+		EXPECT_TRUE(reads(vm, PLAIN, IOVA, page));
+		EXPECT_TRUE(reads(vm, BY_TLB, IOVA, page));
 		EXPECT_EQ(1, *reg(vm->dev, VTDT_TLB));
 	}
 	ASSERT_TRUE(unmap_area(&vm->vmm, page * PAGE, PAGE));
@@ -35,7 +35,7 @@ TEST_F(iopf, translates_after)
 		  execute(vm->dev, VTDT_READ | PLAIN, vm->pasid, IOVA, 0).status);
 }
 
-TEST_F(iopf, page_requests_after)
+TEST_F(iopf, page_requests_after_resume)
 {
 	struct vm *vm = &self->vm;
 
@@ -45,8 +45,8 @@ TEST_F(iopf, page_requests_after)
 	EXPECT_TRUE(is_served(vm, 3));
 }
 
-/* The first to want page requests attaches after it. */
-TEST_F(iopf, page_requests_on_after)
+/* The first domain with page requests is attached after resume. */
+TEST_F(iopf, page_requests_enabled_after_resume)
 {
 	struct vm *vm = &self->vm;
 
@@ -58,8 +58,8 @@ TEST_F(iopf, page_requests_on_after)
 	EXPECT_TRUE(is_served(vm, 1));
 }
 
-/* The device has forgotten a request that is answered after it. */
-TEST_F(iopf, answered_after)
+/* A response to a request from before suspend does not disturb later requests. */
+TEST_F(iopf, response_after_resume)
 {
 	struct vm *vm = &self->vm;
 	struct part part;

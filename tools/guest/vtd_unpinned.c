@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A VMM whose guest has eight GiB of memory, on a machine with two: nothing is pinned,
- * and the assigned device works at once.  The host reclaims and moves pages in all usual
- * ways while the device continues, with and without a guest's tables, and a "post-copied"
- * guest gets its memory late.  CPU and device each check the data of the other.
+ * A VMM whose guest has 8 GiB of memory, on a machine with 2 GiB: nothing is pinned, and
+ * the assigned device works at once.  The host reclaims and moves pages in all usual ways
+ * while the device continues, with and without a guest's tables, and a guest after
+ * post-copy migration gets its memory late.  CPU and device check each other's data.
  *
  * Prints TAP, and one row of a table for each test ("# | ..."; nested.sh prints its head).
- * The numbers are not counted here, but by the device (its requests), the kernel (smaps,
- * status, memory.stat of a separate cgroup, a tracepoint of the IOMMU core, and the
- * driver's statistics of tables), and userfaultfd.
+ * The numbers come from the device (its requests), the kernel (smaps, status, memory.stat
+ * of a separate cgroup, a tracepoint of the IOMMU core, and the driver's statistics of
+ * tables), and userfaultfd.
  *
  * The suite "unpinned" prepares cgroups, a swap device on zram and two nodes. TESTDEV is
- * a device whose driver says that it tolerates faults.
+ * a device whose driver declares it to be fault tolerant.
  */
 #include <linux/mempolicy.h>
 #include <pthread.h>
@@ -21,13 +21,13 @@
 #include "kselftest_harness.h"
 #include "vtd_demand.h"
 
-/* The guest's memory has a hole below 4 GiB, as that of a PC, where interrupts go. */
+/* Like a PC, the guest has a hole below 4 GiB, which includes the interrupt range. */
 #define LOW		SZ_1G
 #define HIGH		(4 * SZ_1G)
 #define GUEST_SIZE	(8 * SZ_1G)
 #define HIGH_SIZE	(GUEST_SIZE - LOW)
 
-/* The working set of the device, across a GiB, and the amount reclaimed at once */
+/* The working set of the device, which crosses a GiB, and the amount reclaimed at once */
 #define DATA		(6 * SZ_1G - WORK / 2)
 #define WORK		(8 * SZ_2M)
 #define CHUNK		(16 * PAGE)
@@ -36,27 +36,27 @@
 /* A page of the guest from which the device fetches commands */
 #define LIST		(SZ_2M / 2)
 
-/* Where a guest that has tables sees its memory: at this address, plus the physical one */
+/* A guest's tables map GVA + x to its physical address x. */
 #define GVA		0x7f0000000000UL
 
 #define CGROUP		"/sys/fs/cgroup/guest"
 #define MEMORY_STAT	CGROUP "/memory.stat"
 
-/* What counts on while the device works */
+/* Counted while the device works */
 struct counts {
-	long faults, major;		/* of the process's pages, by whomever */
+	long faults, major;		/* page faults of the process's memory */
 	long requests, served;		/* page requests, and groups answered with success */
 };
 
 struct vm {
 	struct demand d;
-	uint64_t base;			/* where the device sees the guest's memory */
+	uint64_t base;			/* of the guest's memory, for the device */
 	struct counts counts;
-	unsigned long resident, pinned, locked;	/* KiB, the most that was seen */
+	unsigned long resident, pinned, locked;	/* KiB, the highest values seen */
 	unsigned long compared;		/* bytes */
-	unsigned long late;		/* pages that userfaultfd was asked for */
+	unsigned long late;		/* faults that userfaultfd reported */
 
-	/* what takes pages away, again and again */
+	/* a thread that calls this repeatedly */
 	void (*take)(struct vm *vm, unsigned int turn);
 	volatile bool taking;
 	pthread_t taker;
@@ -65,13 +65,13 @@ struct vm {
 
 /* ---- the guest's memory ---- */
 
-/* Where the program has it */
+/* The host's address of a guest-physical address */
 static unsigned char *host(struct vm *vm, uint64_t gpa)
 {
 	return vm->d.memory + (gpa < HIGH ? gpa : gpa - HIGH + LOW);
 }
 
-/* What is resident of it, in KiB: the sum of its VMAs */
+/* KiB of the guest's memory that are resident: the sum of its VMAs */
 static unsigned long resident(struct vm *vm)
 {
 	unsigned long start = 0, end, kib, sum = 0;
@@ -98,12 +98,12 @@ static void most(unsigned long *most, unsigned long now)
 		*most = now;
 }
 
-/* Of the process's faults, those that its own threads did not make */
+/* Page faults of the process, except those of its own threads */
 static void count_faults(struct counts *now)
 {
 	struct rusage own;
 
-	/* the kernel adds up what its CPUs have counted */
+	/* this makes the kernel sum up its per-CPU counters */
 	number_in(CGROUP "/cpu.stat", "usage_usec");
 	now->faults = number_in(MEMORY_STAT, "pgfault");
 	now->major = number_in(MEMORY_STAT, "pgmajfault");
@@ -112,7 +112,7 @@ static void count_faults(struct counts *now)
 	now->major -= own.ru_majflt;
 }
 
-/* Called before the device works with -1, and behind it with 1 */
+/* Called with -1 before the device works, and with 1 afterwards */
 static void count(struct vm *vm, int sign)
 {
 	struct counts now;
@@ -128,7 +128,7 @@ static void count(struct vm *vm, int sign)
 	most(&vm->locked, status_kib("VmLck"));
 }
 
-/* Pages that were mapped and are not any more. (Who unmaps a range is told its size.) */
+/* Pages that were mapped and no longer are; there is no tracepoint for each unmapped page. */
 static unsigned long evicted(void)
 {
 	return pages_mapped() - pages_in_domain();
@@ -184,7 +184,7 @@ static bool cpu_compares(struct vm *vm, uint64_t gpa, size_t size, uint64_t seed
 
 /* ---- the machine ---- */
 
-/* A cgroup of its own has all that is counted, and can be short of memory. */
+/* In a separate cgroup, memory can be counted and limited. */
 static bool enter_cgroup(void)
 {
 	return (!mkdir(CGROUP, 0755) || errno == EEXIST) &&
@@ -299,7 +299,7 @@ static uint64_t place(unsigned int i)
 	return HIGH + i * (HIGH_SIZE / PLACES) + i * 7919 % 512 * CHUNK;
 }
 
-/* All over the guest's memory, which is there only where the device has been. */
+/* Only the pages that the device accesses become resident. */
 TEST_F(vm, sparse)
 {
 	struct vm *vm = &self->vm;
@@ -313,7 +313,7 @@ TEST_F(vm, sparse)
 		cpu_fills(vm, place(i), CHUNK, 2);
 		EXPECT_TRUE(device_compares(vm, place(i), CHUNK, 2));
 	}
-	/* and, of a guest that has them, its tables */
+	/* including the guest's tables */
 	EXPECT_GE((PLACES * CHUNK + CHUNK * 2) / 1024, vm->resident);
 }
 
@@ -348,7 +348,7 @@ static void *take_pages(void *data)
 	return NULL;
 }
 
-/* The chunks have their turns in an order of their own. */
+/* Visits the chunks in a scattered order. */
 static unsigned char *chunk_of(struct vm *vm, unsigned int turn)
 {
 	return host(vm, DATA + turn * 7919 % CHUNKS * CHUNK);
@@ -368,10 +368,9 @@ static void stop_taking(struct vm *vm)
 }
 
 /*
- * The device writes, checks its data and that of the CPU, and the CPU checks, until enough
- * has been reclaimed.
+ * Device and CPU write, and check each other's data, until enough pages were evicted.
  */
-static bool works_while(struct vm *vm, void (*take)(struct vm *vm, unsigned int turn))
+static bool works_while_taking(struct vm *vm, void (*take)(struct vm *vm, unsigned int turn))
 {
 	unsigned int seed;
 	bool right = true;
@@ -401,7 +400,7 @@ TEST_F(vm, swapped)
 {
 	struct vm *vm = &self->vm;
 
-	EXPECT_TRUE(works_while(vm, swap_out));
+	EXPECT_TRUE(works_while_taking(vm, swap_out));
 	EXPECT_LT(CHUNKS, vm->counts.major);
 	EXPECT_LE(4 * CHUNKS, evicted());
 }
@@ -427,19 +426,19 @@ TEST_F(vm, migrated)
 {
 	struct vm *vm = &self->vm;
 
-	EXPECT_TRUE(works_while(vm, migrate));
+	EXPECT_TRUE(works_while_taking(vm, migrate));
 	EXPECT_LT(CHUNKS, vm->taken);
 	EXPECT_LE(4 * CHUNKS, evicted());
 }
 
-/* The balloon takes every second chunk, from pages of 2 MiB if there are any. */
+/* The balloon takes every second chunk, even out of huge pages. */
 static void balloon(struct vm *vm, unsigned int turn)
 {
 	if (!madvise(chunk_of(vm, turn | 1), CHUNK, MADV_DONTNEED))
 		vm->taken += CHUNK / PAGE;
 }
 
-/* A page that the balloon may have taken has the device's data, or zeroes. */
+/* A page that the balloon may have taken holds zeroes, or else the device's data. */
 static bool empty_or_holds(struct vm *vm, uint64_t gpa, uint64_t seed, unsigned int *empty)
 {
 	static const unsigned char zeroes[PAGE];
@@ -473,24 +472,24 @@ TEST_F(vm, ballooned)
 	EXPECT_LT(0, evicted());
 }
 
-/* ---- a guest that has come from another machine ---- */
+/* ---- post-copy migration ---- */
 
 #define COMMANDS	32
 #define PART		(2 * CHUNK)
 #define COPIED		(COMMANDS * PART)
 #define HELD_BACK	64
 
-/* What it had there, by pages; tables and list are in the first 2 MiB. */
+/* The source's memory: the first 2 MiB with tables and list, and the data */
 struct copy {
 	struct vm *vm;
 	struct late late[2];
 	unsigned char *from[2];
 	size_t size[2];
-	unsigned long asked[HELD_BACK];	/* pages that are waited for */
+	unsigned long asked[HELD_BACK];	/* faults to be served */
 	unsigned int waiting, random;
-	unsigned long held;		/* a page that does not come before... */
-	long held_until;
-	unsigned int held_asked;	/* how often it has been asked for */
+	unsigned long held;		/* a page that is delivered late... */
+	long held_until;		/* ...not before this time */
+	unsigned int held_asked;	/* number of faults for it */
 	volatile bool going;
 	pthread_t thread;
 };
@@ -501,7 +500,7 @@ static unsigned int any(struct copy *copy, unsigned int n)
 	return (copy->random >> 16) % n;
 }
 
-/* Deliver a page, whichever area it is in. It may be there already. */
+/* Deliver a page of either area, which may be present already. */
 static bool deliver(struct copy *copy, unsigned long address)
 {
 	unsigned int i;
@@ -517,8 +516,8 @@ static bool deliver(struct copy *copy, unsigned long address)
 	return true;
 }
 
-/* One page, the first of the data, is later than the kernel waits: it is asked for again. */
-static void note_fault(struct copy *copy, int area, unsigned long address)
+/* Hold back the first page of the data longer than the kernel waits, so that it retries. */
+static void add_fault(struct copy *copy, int area, unsigned long address)
 {
 	copy->vm->late++;
 	copy->asked[copy->waiting++] = address;
@@ -529,19 +528,19 @@ static void note_fault(struct copy *copy, int area, unsigned long address)
 	copy->held_asked += address == copy->held;
 }
 
-static void hear(struct copy *copy, int area, int ms)
+static void receive_faults(struct copy *copy, int area, int ms)
 {
 	struct pollfd fd = { .fd = copy->late[area].fd, .events = POLLIN };
 	unsigned long address;
 
 	while (copy->waiting < HELD_BACK && poll(&fd, 1, ms) > 0 &&
 	       wait_for_fault(&copy->late[area], &address)) {
-		note_fault(copy, area, address);
+		add_fault(copy, area, address);
 		ms = 0;
 	}
 }
 
-/* Deliver any of those that are waited for: not in the order in which they were asked for. */
+/* Serve the faults in random order. */
 static void answer(struct copy *copy)
 {
 	unsigned int i = any(copy, copy->waiting);
@@ -550,14 +549,14 @@ static void answer(struct copy *copy)
 		copy->asked[i] = copy->asked[--copy->waiting];
 }
 
-/* Pages come when they are asked for, and some that nobody has asked for yet. */
+/* Deliver requested pages, and some others in advance. */
 static void *post_copy(void *data)
 {
 	struct copy *copy = data;
 
 	while (copy->going) {
-		hear(copy, 0, 0);
-		hear(copy, 1, 2);
+		receive_faults(copy, 0, 0);
+		receive_faults(copy, 1, 2);
 		if (copy->waiting)
 			answer(copy);
 		if (!any(copy, 4))
@@ -567,8 +566,8 @@ static void *post_copy(void *data)
 	return NULL;
 }
 
-/* The area becomes empty here, and its pages come from a copy. */
-static bool leave_behind(struct copy *copy, int area, uint64_t gpa, size_t size)
+/* Copy an area, empty it, and have its faults reported. */
+static bool leave_at_source(struct copy *copy, int area, uint64_t gpa, size_t size)
 {
 	unsigned char *memory = host(copy->vm, gpa);
 
@@ -581,7 +580,7 @@ static bool leave_behind(struct copy *copy, int area, uint64_t gpa, size_t size)
 	       catch_faults(&copy->late[area], memory, size);
 }
 
-/* The first half is read, and of the other one all but the ends of each part written. */
+/* The first half is read; of the second, each part is written except for its ends. */
 static void make_list(struct vm *vm, struct vtdt_command *list)
 {
 	unsigned int i;
@@ -597,7 +596,7 @@ static void make_list(struct vm *vm, struct vtdt_command *list)
 	}
 }
 
-/* What a list fetches and writes has to be there before. */
+/* The list's own page has to be present first: fetching it makes no page requests. */
 static bool run_list(struct vm *vm)
 {
 	struct testdev *dev = &vm->d.vmm.dev;
@@ -622,8 +621,8 @@ TEST_F(vm, post_copied)
 
 	cpu_fills(vm, DATA, COPIED, 1);
 	make_list(vm, list);
-	ASSERT_TRUE(leave_behind(&copy, 0, 0, SZ_2M));
-	ASSERT_TRUE(leave_behind(&copy, 1, DATA, COPIED));
+	ASSERT_TRUE(leave_at_source(&copy, 0, 0, SZ_2M));
+	ASSERT_TRUE(leave_at_source(&copy, 1, DATA, COPIED));
 	ASSERT_EQ(0, resident(vm));
 
 	ASSERT_EQ(0, pthread_create(&copy.thread, NULL, post_copy, &copy));

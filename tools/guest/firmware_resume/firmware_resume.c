@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What firmware has to do on the way back from S3, and SeaBIOS fails to do on QEMU's q35:
- * set up what reset has switched off, MMCONFIG and the registers of ACPI among it. SeaBIOS
- * means to, but writes by MMCONFIG. This does it before any device is resumed, by ports.
+ * On resume from S3, restores registers of QEMU's q35 that reset has cleared: those of
+ * MMCONFIG and of ACPI. This is the firmware's task, but SeaBIOS writes them by MMCONFIG,
+ * which is disabled then. This module writes them by ports, before any device is resumed.
  */
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -20,7 +20,7 @@ static struct {
 	{ PCI_DEVFN(31, 0), 0xf0 },	/* RCBA */
 };
 
-/* How often that was: a machine that does not sleep, but says so, resets nothing. */
+/* The number of resets: shows that the machine has really slept. */
 static unsigned int resets;
 module_param(resets, uint, 0444);
 
