@@ -49,6 +49,8 @@ run() {
 	# users of "attack" count on a TLB and PASIDs
 	[ "$suite" = attack ] ||
 		args+=' -device vtd-testdev,addr=9,ats=off,pri=off,pasid-bits=0'
+	[[ $suite != @(nested|reset) ]] ||
+		args+=' -device vtd-testdev,addr=0xa,pm=on'
 	log=$RESULTS/$suite-$1.console
 	[ "$1" != slow ] || args+=" $SLOWLY"
 	if [ "$1" = strict ]; then

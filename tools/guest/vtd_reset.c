@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Resets of a device: its translations, page requests and attachments.  Prints TAP.
+ * A device that is reset, or in a low power state: its translations, page requests and
+ * attachments.  Prints TAP.
  */
 #include <sys/wait.h>
 
@@ -214,6 +215,126 @@ TEST_F(reset, attach_during_reset)
 	ASSERT_TRUE(attach(&vm->vmm, other, vm->hwpt));
 	EXPECT_EQ(VTDT_OK, execute(vm->dev, VTDT_READ | BY_TLB, other, ADDR(self->page),
 				   0).status);
+}
+
+/* A device that has D3hot */
+FIXTURE(low_power)
+{
+	struct vm vm;
+	unsigned int page;
+};
+
+FIXTURE_VARIANT(low_power)
+{
+	unsigned int pasid;
+};
+
+FIXTURE_VARIANT_ADD(low_power, rid) { RID };
+FIXTURE_VARIANT_ADD(low_power, pasid) { 0x12345 };
+
+FIXTURE_SETUP(low_power)
+{
+	struct vm *vm = &self->vm;
+
+	ASSERT_TRUE(open_vm(vm, getenv("PMDEV"), variant->pasid));
+	self->page = new_data(&vm->vmm);
+	ASSERT_TRUE(map_page(&vm->vmm, self->page));
+	vm->hwpt = new_paging(&vm->vmm, 0, 0);
+	ASSERT_NE(0, vm->hwpt);
+	ASSERT_TRUE(attach_vm(vm, vm->hwpt));
+}
+
+FIXTURE_TEARDOWN(low_power)
+{
+	close_vm(&self->vm);
+}
+
+/* Where the configuration space of the device begins in its file */
+static off_t config_of(struct vm *vm)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info),
+		.index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+
+	return ioctl(vm->dev->fd, VFIO_DEVICE_GET_REGION_INFO, &info) ? -1 : info.offset;
+}
+
+static bool set_power_state(struct vm *vm, uint16_t state)
+{
+	off_t config = config_of(vm);
+	int fd = vm->dev->fd;
+	uint8_t pos, cap[2];	/* its ID, and where the next one is */
+
+	if (pread(fd, &pos, 1, config + PCI_CAPABILITY_LIST) != 1)
+		return false;
+	for (; pos && pread(fd, cap, 2, config + pos) == 2; pos = cap[1])
+		if (cap[0] == PCI_CAP_ID_PM)
+			return pwrite(fd, &state, 2, config + pos + PCI_PM_CTRL) == 2;
+
+	return false;
+}
+
+/* An invalidation that the device would drop is not sent, and the TLB is emptied. */
+TEST_F(low_power, unmap_in_d3hot)
+{
+	struct vm *vm = &self->vm;
+
+	EXPECT_EQ(VTDT_OK, reads(vm, self->page, BY_TLB));
+	EXPECT_EQ(1, *reg(vm->dev, VTDT_TLB));
+	ASSERT_TRUE(set_power_state(vm, 3));
+	EXPECT_FALSE(entry_is_visible(vm));
+	EXPECT_TRUE(unmap_area(&vm->vmm, ADDR(self->page), PAGE));
+	ASSERT_TRUE(set_power_state(vm, 0));
+	EXPECT_TRUE(entry_is_visible(vm));
+	EXPECT_EQ(0, *reg(vm->dev, VTDT_TLB));
+	EXPECT_EQ(VTDT_NOT_TRANSLATED, reads(vm, self->page, BY_TLB));
+	EXPECT_TRUE(map_page(&vm->vmm, self->page));
+	EXPECT_EQ(VTDT_OK, reads(vm, self->page, BY_TLB));
+}
+
+/* A guest attaches domains before its driver brings the device back to D0. */
+TEST_F(low_power, attach_in_d3hot)
+{
+	struct vm *vm = &self->vm;
+
+	ASSERT_TRUE(set_power_state(vm, 3));
+	EXPECT_TRUE(detach(&vm->vmm, variant->pasid));
+	EXPECT_TRUE(attach(&vm->vmm, variant->pasid, vm->hwpt));
+	ASSERT_TRUE(set_power_state(vm, 0));
+	EXPECT_EQ(VTDT_OK, reads(vm, self->page, BY_TLB));
+	EXPECT_TRUE(unmap_area(&vm->vmm, ADDR(self->page), PAGE));
+	EXPECT_EQ(0, *reg(vm->dev, VTDT_TLB));
+	EXPECT_EQ(VTDT_NOT_TRANSLATED, reads(vm, self->page, BY_TLB));
+}
+
+static bool reset_by_root(struct vm *vm)
+{
+	char path[100];
+	bool done;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", vm->dev->name);
+	fd = open(path, O_WRONLY);
+	done = fd >= 0 && write(fd, "1", 1) == 1;
+	close(fd);
+	return done;
+}
+
+/* A reset, which begins in D0, by the user and by somebody else */
+TEST_F(low_power, reset_in_d3hot)
+{
+	struct vm *vm = &self->vm;
+
+	ASSERT_TRUE(set_power_state(vm, 3));
+	ASSERT_TRUE(reset_device(vm));
+	EXPECT_EQ(VTDT_OK, reads(vm, self->page, BY_TLB));
+	ASSERT_TRUE(set_power_state(vm, 3));
+	ASSERT_TRUE(reset_by_root(vm));
+	EXPECT_FALSE(entry_is_visible(vm));
+	ASSERT_TRUE(set_power_state(vm, 0));
+	EXPECT_EQ(VTDT_OK, reads(vm, self->page, BY_TLB));
+	EXPECT_EQ(1, *reg(vm->dev, VTDT_TLB));
 }
 
 TEST_HARNESS_MAIN
