@@ -380,6 +380,42 @@ static void reset_and_first_user(struct kunit *test)
 	intel_iommu_disable_iopf(dev);
 }
 
+/*
+ * A function that is not there after its reset stays blocked, and the log says so. If it
+ * is after a later one, it translates as before.
+ */
+static void reset_and_not_present(struct kunit *test)
+{
+	const char *message = "not present after a reset, DMA stays blocked";
+	struct removal_test *ctx = test->priv;
+	struct device *dev = &ctx->pdev->dev;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+	unsigned int lines = vtd_fake_log_lines(message);
+
+	ctx->pdev->ats_cap = CONFIG_FREE;
+	ctx->pdev->ats_enabled = 1;
+	ctx->pdev->pri_enabled = 1;
+	info->pri_functions = 1;
+	removal_map(test);
+	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, dev));
+	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
+
+	intel_iommu_ops.reset_prepare(dev);
+	KUNIT_EXPECT_EQ(test, lines, vtd_fake_log_lines(message));
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_EQ(test, lines + 1, vtd_fake_log_lines(message));
+	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
+	KUNIT_EXPECT_FALSE(test, info->ats_enabled);
+
+	is_present(test, true);
+	intel_iommu_ops.reset_prepare(dev);
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_EQ(test, lines + 1, vtd_fake_log_lines(message));
+	KUNIT_EXPECT_TRUE(test, info->ats_enabled);
+	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
+	device_block_translation(dev);
+}
+
 /* Which PASID features are enabled is known while the function does not answer. */
 static void reset_hides_no_pasid(struct kunit *test)
 {
@@ -509,6 +545,7 @@ static struct kunit_case removal_cases[] = {
 	KUNIT_CASE_PARAM(reset_during_last_detach, when_gen_params),
 	KUNIT_CASE(reset_and_retry),
 	KUNIT_CASE(reset_and_first_user),
+	KUNIT_CASE(reset_and_not_present),
 	KUNIT_CASE(legacy_reset),
 	KUNIT_CASE(reset_hides_no_pasid),
 	KUNIT_CASE(table_freed_after_grace_period),
