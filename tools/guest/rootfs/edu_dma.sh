@@ -8,7 +8,12 @@ edu_dma() {
 }
 
 # The alias of devices behind a bridge has a context entry while one of them is there.
-bridged() { edu_devices | grep -v '^0000:00'; }
+bridged() {
+	for edu in $(edu_devices); do
+		bridge=$(readlink -f "/sys/bus/pci/devices/$edu/..")
+		[ "$(cat "$bridge/device" 2>/dev/null)" != 0x000e ] || echo "$edu"
+	done
+}
 has_alias() {
 	grep -q "^$1:00\.0" /sys/kernel/debug/iommu/intel/dmar_translation_struct
 }
