@@ -55,7 +55,7 @@ $(OUT)/bin/vtd_sriov: $(GUEST)/vtd_sriov.c $(VMM)
 IOPF := $(GUEST)/vtd_iopf.h $(VMM)
 $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
 $(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
-$(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF)
+$(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF) $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
 $(OUT)/bin/suspend: $(GUEST)/suspend.c $(GUEST)/suspend.h $(EDU)
 $(OUT)/bin/vtd_suspend: $(GUEST)/vtd_suspend.c $(GUEST)/suspend.h $(IOPF)
