@@ -14,7 +14,8 @@ PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_re
 	    pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-MODULES := edu_dma vtd_dma vtd_vfio external_port firmware_resume page_lock
+MODULES := edu_dma vtd_dma vtd_vfio external_port fault_creds firmware_resume \
+	   page_lock
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
 # A kernel without the series: what uses its own interfaces only.

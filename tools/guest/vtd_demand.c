@@ -969,6 +969,28 @@ TEST_F(flat, locked_neighbour)
 	EXPECT_TRUE(holds(d->memory, IOVA, 2 * PAGE, 2));
 }
 
+#define FAULT_CREDS	"/sys/module/fault_creds/parameters/"
+#define USER		1234
+
+/* Faults are those of the user that has mapped the area, not of the worker: quotas. */
+TEST_F(flat, credentials)
+{
+	struct demand *d = &self->d;
+	char uid[20];
+
+	sprintf(uid, "%u", USER);
+	ASSERT_TRUE(write_file(FAULT_CREDS "uid", uid));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(0, number_in(FAULT_CREDS "pages", ""));
+
+	ASSERT_EQ(0, seteuid(USER));
+	EXPECT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory + SZ_2M, SZ_2M));
+	ASSERT_EQ(0, seteuid(0));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SZ_2M, 1));
+	EXPECT_LE(SZ_2M / PAGE, number_in(FAULT_CREDS "pages", ""));
+	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
+}
+
 /* A page that userfaultfd has write-protected: reads go on, a write waits. */
 TEST_F(demand, write_protected)
 {
