@@ -1279,6 +1279,78 @@ static int unbind_sva(void *data)
 	return 0;
 }
 
+#define DIRECT_PAGES	4		/* of a region: each device has one more */
+
+static unsigned long direct_mapped;	/* pages, as bits */
+
+/* As a driver does that does not replace what is mapped */
+static int fake_map_pages(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
+			  size_t pgsize, size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
+{
+	unsigned long pages = GENMASK(pgcount - 1, 0) << (iova / pgsize);
+
+	if (direct_mapped & pages)
+		return -EADDRINUSE;
+	direct_mapped |= pages;
+	*mapped = pgcount * pgsize;
+	return 0;
+}
+
+static phys_addr_t fake_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
+{
+	return direct_mapped & BIT(iova / SZ_4K) ? iova : 0;
+}
+
+static phys_addr_t fake_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
+					    size_t size, size_t *length)
+{
+	*length = direct_mapped & BIT(iova / SZ_4K) ? SZ_4K : 0;
+	return *length ? iova : 0;
+}
+
+static struct iommu_domain fake_dma_domain = {
+	.type		= IOMMU_DOMAIN_DMA,
+	.pgsize_bitmap	= SZ_4K,
+	.ops		= &(const struct iommu_domain_ops) {
+		.attach_dev		= fake_blocked_attach_dev,
+		.map_pages		= fake_map_pages,
+		.iova_to_phys		= fake_iova_to_phys,
+		.iova_to_phys_length	= fake_iova_to_phys_length,
+	},
+};
+
+/* From page 0 on, for each device */
+static void fake_get_resv_regions(struct device *dev, struct list_head *list)
+{
+	size_t pages = DIRECT_PAGES + (to_fake_device(dev) - current_fake->devices);
+	struct iommu_resv_region *region;
+
+	region = iommu_alloc_resv_region(0, pages * SZ_4K, IOMMU_READ | IOMMU_WRITE,
+					 IOMMU_RESV_DIRECT, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(current_fake->test, region);
+	list_add_tail(&region->list, list);
+}
+
+/*
+ * Each device of a group has a direct region that begins with page 0, and is longer than
+ * the one before: each of the pages is mapped once, and all of them are.
+ */
+static void direct_regions_overlap(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	int i;
+
+	for (i = 0; i < DEVICES; i++)
+		remove_device(fake, i);
+	direct_mapped = 0;
+	fake->ops.default_domain = &fake_dma_domain;
+	fake->ops.get_resv_regions = fake_get_resv_regions;
+	for (i = 0; i < DEVICES; i++) {
+		add_device(fake, i, 0);
+		KUNIT_EXPECT_EQ(test, GENMASK(DIRECT_PAGES + i - 1, 0), direct_mapped);
+	}
+}
+
 /*
  * The work of a process's page request is blocked in the middle: it uses the domain and
  * the handle, so unbind has to wait for it, and for nothing else.
@@ -1429,6 +1501,7 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_stays_without_other_device),
 	KUNIT_CASE(pasids_leave_with_device),
 	KUNIT_CASE(pasids_come_with_device),
+	KUNIT_CASE(direct_regions_overlap),
 	KUNIT_CASE_PARAM(detach_waits_for_requests, taken_gen_params),
 	KUNIT_CASE_PARAM(partial_groups_discarded, taken_gen_params),
 	KUNIT_CASE(partial_groups_of_user_table_discarded),

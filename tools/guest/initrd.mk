@@ -14,7 +14,8 @@ PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_re
 	    pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
-MODULES := edu_dma vtd_dma vtd_vfio external_port firmware_resume
+MODULES := edu_dma vtd_dma vtd_vfio external_port fault_creds firmware_resume \
+	   page_lock
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
 # A kernel without the series: what uses its own interfaces only.
@@ -55,7 +56,7 @@ $(OUT)/bin/vtd_sriov: $(GUEST)/vtd_sriov.c $(VMM)
 IOPF := $(GUEST)/vtd_iopf.h $(VMM)
 $(OUT)/bin/vtd_iopf: $(GUEST)/vtd_iopf.c $(IOPF)
 $(OUT)/bin/vtd_iopf_abuse: $(GUEST)/vtd_iopf_abuse.c $(IOPF)
-$(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF)
+$(OUT)/bin/vtd_reset: $(GUEST)/vtd_reset.c $(IOPF) $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/vtd_field: $(GUEST)/vtd_field.c $(VMM)
 $(OUT)/bin/suspend: $(GUEST)/suspend.c $(GUEST)/suspend.h $(EDU)
 $(OUT)/bin/vtd_suspend: $(GUEST)/vtd_suspend.c $(GUEST)/suspend.h $(IOPF)

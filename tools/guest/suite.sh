@@ -82,10 +82,13 @@ above_1_tib() {
 		" -numa node,memdev=low,cpus=0-1 -numa node,memdev=high"
 }
 
-# Two more devices, behind a bridge that gives their requests an alias
+# Two more devices, behind a bridge that gives their requests an alias, and one behind a
+# conventional bridge, which gives them its own ID
 behind_a_bridge() {
 	printf ' -device %s' pcie-pci-bridge,id=bridge,addr=6 \
-		"$edu,bus=bridge,addr=1" "$edu,bus=bridge,addr=2"
+		"$edu,bus=bridge,addr=1" "$edu,bus=bridge,addr=2" \
+		pci-bridge,id=conventional,chassis_nr=9,shpc=off,addr=7 \
+		"$edu,bus=conventional,addr=1"
 }
 
 # What "kdump" does on purpose

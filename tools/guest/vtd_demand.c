@@ -906,6 +906,89 @@ TEST_F(flat, destroy_ends_waits)
 	close(late.fd);
 }
 
+/* Hold, lock or unlock a page, in the words of page_lock. */
+static bool tell_page_lock(const char *what, unsigned long pfn)
+{
+	char path[100], number[20];
+
+	snprintf(path, sizeof(path), "/sys/module/page_lock/parameters/%s", what);
+	snprintf(number, sizeof(number), "%lu", pfn);
+	return write_file(path, number);
+}
+
+/* Its entry is one of swap. */
+static bool swapped(const void *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGE * sizeof(entry)) < 0)
+		entry = 0;
+	close(fd);
+	return entry >> 62 & 1;
+}
+
+/*
+ * A page is locked, as by I/O, and so is its neighbour, for longer: nobody waits for the
+ * neighbour, which the device has not asked for.
+ */
+TEST_F(flat, locked_neighbour)
+{
+	struct demand *d = &self->d;
+	unsigned long pfn[2];
+	long start;
+	int i;
+
+	fill(d->memory, IOVA, 2 * PAGE, 1);
+	for (i = 0; i < 2; i++) {
+		pfn[i] = pfn_of(d->memory + i * PAGE);
+		ASSERT_TRUE(tell_page_lock("hold", pfn[i]));
+	}
+	/* they are held, and so stay in the swap cache */
+	ASSERT_EQ(0, madvise(d->memory, 2 * PAGE, MADV_PAGEOUT));
+	for (i = 0; i < 2; i++) {
+		EXPECT_TRUE(swapped(d->memory + i * PAGE));
+		ASSERT_TRUE(tell_page_lock("lock", pfn[i]));
+	}
+	start = now_ms();
+	start_transfer(d, VTDT_READ, IOVA, PAGE, 1);
+	sleep_ms(200);
+	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
+	ASSERT_TRUE(tell_page_lock("unlock", pfn[0]));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
+	EXPECT_GT(800, now_ms() - start);
+	/* by now a worker that waited would have been killed */
+	sleep_ms(1500);
+	ASSERT_TRUE(tell_page_lock("unlock", pfn[1]));
+	for (i = 0; i < 2; i++)
+		ASSERT_TRUE(tell_page_lock("drop", pfn[i]));
+	EXPECT_TRUE(holds(d->memory, IOVA, 2 * PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 2 * PAGE, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, 2 * PAGE, 2));
+}
+
+#define FAULT_CREDS	"/sys/module/fault_creds/parameters/"
+#define USER		1234
+
+/* Faults are those of the user that has mapped the area, not of the worker: quotas. */
+TEST_F(flat, credentials)
+{
+	struct demand *d = &self->d;
+	char uid[20];
+
+	sprintf(uid, "%u", USER);
+	ASSERT_TRUE(write_file(FAULT_CREDS "uid", uid));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(0, number_in(FAULT_CREDS "pages", ""));
+
+	ASSERT_EQ(0, seteuid(USER));
+	EXPECT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory + SZ_2M, SZ_2M));
+	ASSERT_EQ(0, seteuid(0));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SZ_2M, 1));
+	EXPECT_LE(SZ_2M / PAGE, number_in(FAULT_CREDS "pages", ""));
+	EXPECT_TRUE(holds(d->memory + SZ_2M, ELSEWHERE, SZ_2M, 1));
+}
+
 /* Pages are write-protected by userfaultfd: reads succeed, a write waits. */
 TEST_F(demand, write_protected)
 {

@@ -5,6 +5,7 @@
  */
 #include <sys/wait.h>
 
+#include "../../../drivers/iommu/iommufd/iommufd_test.h"
 #include "vtd_iopf.h"
 
 #define ADDR(page)	((page) * PAGE)
@@ -134,6 +135,38 @@ TEST_F(reset, limits_unanswered_requests)
 	EXPECT_FALSE(reply(vm, FIRST, &first, SUCCESS));
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_TRUE(reply(vm, FIRST, &part, SUCCESS));
+}
+
+/* How many groups a queue keeps, whether they are answered or not; -1 if it is not known */
+static int kept(struct vm *vm, int level)
+{
+	struct iommu_test_cmd cmd = {
+		.size = sizeof(cmd), .op = IOMMU_TEST_OP_FAULT_GROUPS, .id = vm->fault[level],
+	};
+
+	return ioctl(vm->vmm.iommufd, IOMMU_TEST_CMD, &cmd) ? -1 : (int)cmd.fault_groups.out_nr;
+}
+
+/* Nor are requests kept without a limit that nobody reads. */
+TEST_F(reset, limits_unread_requests)
+{
+	struct vtdt_command c[GROUPS];
+	long before = counter("flat");
+	struct vm *vm = &self->vm;
+	int i, n, most = 0;
+
+	for (n = GROUPS; n <= 3 * MAX_REQUESTS; n += GROUPS) {
+		for (i = 0; i < GROUPS; i++)
+			c[i] = page_request(vm, i, IOVA, VTDT_LAST | READ);
+		send_list(vm, c, GROUPS);
+		ASSERT_TRUE(counts("flat", before + n));
+		ASSERT_TRUE(reset_device(vm));
+		if (kept(vm, FIRST) > most)
+			most = kept(vm, FIRST);
+	}
+	/* those of the last reset, and what was made before since the limit was looked at */
+	EXPECT_LE(GROUPS, most);
+	EXPECT_GE(MAX_REQUESTS + GROUPS, most);
 }
 
 /* Does the IOMMU have a PASID entry of the device? */

@@ -9,6 +9,7 @@
 #include <kunit/test.h>
 #include <linux/bitmap.h>
 #include <linux/cred.h>
+#include <linux/dmar.h>
 #include <linux/iommu.h>
 #include <linux/iommu-gpasid.h>
 #include <linux/pci.h>
@@ -800,6 +801,59 @@ static void largest_pasid_table(struct kunit *test)
 	info->pasid_table = table;
 }
 
+#define AW_OF_PASID_ENTRY	GENMASK_ULL(4, 2)	/* in its first quadword */
+#define AW_OF_CONTEXT_ENTRY	GENMASK_ULL(2, 0)	/* in its second */
+
+/* How many entries of tables a fault dump prints for GUEST_DATA */
+static unsigned int attach_dump(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	const char *text = "pte level: ";
+	unsigned int before = vtd_fake_log_lines(text);
+
+	dmar_fault_dump_ptes(info->iommu, PCI_DEVID(info->bus, info->devfn), GUEST_DATA,
+			     IOMMU_PASID_INVALID);
+	return vtd_fake_log_lines(text) - before;
+}
+
+/* An entry with more levels than there are, in bits of @quadword, is not followed. */
+static void expect_bounded_dump(struct kunit *test, u64 *quadword, u64 levels)
+{
+	u64 was = *quadword;
+
+	KUNIT_EXPECT_EQ(test, 4, attach_dump(test));
+	*quadword |= levels;
+	KUNIT_EXPECT_EQ(test, 0, attach_dump(test));
+	*quadword = was;
+}
+
+static void fault_dump_is_bounded(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info;
+	struct context_entry *context;
+	struct dmar_domain *domain;
+
+	if (!IS_ENABLED(CONFIG_DMAR_DEBUG))
+		kunit_skip(test, "this kernel dumps no entries");
+
+	KUNIT_ASSERT_EQ(test, 0, attach_to(ctx->dev, ctx->parent));
+	expect_bounded_dump(test, intel_pasid_get_entry(ctx->dev, IOMMU_NO_PASID)->val,
+			    AW_OF_PASID_ENTRY);
+	device_block_translation(ctx->dev);
+
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_LEGACY, ECAP_LEGACY), false);
+	info = dev_iommu_priv_get(ctx->dev);
+	domain = vtd_fake_domain(test, ctx->dev, 0);
+	vtd_guest_map(test, domain, GUEST_DATA, HOST_DATA, SZ_4K);
+	KUNIT_ASSERT_EQ(test, 0, attach_to(ctx->dev, domain));
+	scoped_guard(spinlock, &info->iommu->lock)
+		context = iommu_context_addr(info->iommu, info->bus, info->devfn, 0);
+	KUNIT_ASSERT_NOT_NULL(test, context);
+	expect_bounded_dump(test, &context->hi, AW_OF_CONTEXT_ENTRY);
+}
+
 static int attach_test_init(struct kunit *test)
 {
 	struct attach_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -842,6 +896,7 @@ static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(rid_without_domain_id),
 	KUNIT_CASE(copied_context),
 	KUNIT_CASE(largest_pasid_table),
+	KUNIT_CASE(fault_dump_is_bounded),
 	{}
 };
 

@@ -5,7 +5,9 @@
  */
 
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
@@ -36,6 +38,7 @@ struct removal_test {
 	struct iopf_queue *queue;
 	struct iommu_domain *domain;
 	unsigned int submissions;	/* until the last user of page requests goes */
+	struct completion drains, goes_on, has_gone;	/* the first of two users */
 };
 
 static void removal_map(struct kunit *test)
@@ -203,6 +206,62 @@ static void enabled_during_drain(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, info->pri_enabled);
 }
 
+#define PATIENCE	(10 * HZ)
+
+/* Submissions: the first user clears PRE and drains; the second sets it, and the same. */
+static void two_users_leave(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+
+	ctx->fake.meanwhile = two_users_leave;
+	switch (++ctx->submissions) {
+	case 2:
+		complete(&ctx->drains);
+		wait_for_completion_timeout(&ctx->goes_on, PATIENCE);
+		break;
+	case 5:
+		complete(&ctx->goes_on);
+		wait_for_completion_timeout(&ctx->has_gone, PATIENCE);
+		KUNIT_EXPECT_FALSE(test, list_empty(&ctx->queue->devices));
+		break;
+	}
+}
+
+static int first_user_leaves(void *data)
+{
+	struct kunit *test = data;
+	struct removal_test *ctx = test->priv;
+
+	current->kunit_test = test;
+	removal_disable_iopf(test, two_users_leave);
+	complete(&ctx->has_gone);
+	return 0;
+}
+
+/*
+ * While the last user's drain takes long, another one comes and goes: what has arrived
+ * meanwhile is drained, too, before the device leaves the queue.
+ */
+static void second_user_during_drain(struct kunit *test)
+{
+	struct removal_test *ctx = test->priv;
+	struct device *dev = &ctx->pdev->dev;
+	struct task_struct *task;
+
+	init_completion(&ctx->drains);
+	init_completion(&ctx->goes_on);
+	init_completion(&ctx->has_gone);
+	task = kthread_run(first_user_leaves, test, "removal-kunit");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&ctx->drains, PATIENCE));
+	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
+	intel_iommu_disable_iopf(dev);
+	ctx->fake.meanwhile = NULL;
+	KUNIT_EXPECT_EQ(test, 5, ctx->submissions);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->queue->devices));
+	KUNIT_EXPECT_FALSE(test, ctx->pdev->pri_enabled);
+}
+
 static const struct when {
 	const char *name;
 	unsigned int submission;
@@ -319,6 +378,42 @@ static void reset_and_first_user(struct kunit *test)
 	intel_iommu_ops.reset_done(dev);
 	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
 	intel_iommu_disable_iopf(dev);
+}
+
+/*
+ * A function that is not there after its reset stays blocked, and the log says so. If it
+ * is after a later one, it translates as before.
+ */
+static void reset_and_not_present(struct kunit *test)
+{
+	const char *message = "not present after a reset, DMA stays blocked";
+	struct removal_test *ctx = test->priv;
+	struct device *dev = &ctx->pdev->dev;
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+	unsigned int lines = vtd_fake_log_lines(message);
+
+	ctx->pdev->ats_cap = CONFIG_FREE;
+	ctx->pdev->ats_enabled = 1;
+	ctx->pdev->pri_enabled = 1;
+	info->pri_functions = 1;
+	removal_map(test);
+	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, dev));
+	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
+
+	intel_iommu_ops.reset_prepare(dev);
+	KUNIT_EXPECT_EQ(test, lines, vtd_fake_log_lines(message));
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_EQ(test, lines + 1, vtd_fake_log_lines(message));
+	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
+	KUNIT_EXPECT_FALSE(test, info->ats_enabled);
+
+	is_present(test, true);
+	intel_iommu_ops.reset_prepare(dev);
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_EQ(test, lines + 1, vtd_fake_log_lines(message));
+	KUNIT_EXPECT_TRUE(test, info->ats_enabled);
+	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
+	device_block_translation(dev);
 }
 
 /* Which PASID features are enabled is known while the function does not answer. */
@@ -446,9 +541,11 @@ static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(lock_is_not_held),
 	KUNIT_CASE(disabled_after_drain),
 	KUNIT_CASE(enabled_during_drain),
+	KUNIT_CASE(second_user_during_drain),
 	KUNIT_CASE_PARAM(reset_during_last_detach, when_gen_params),
 	KUNIT_CASE(reset_and_retry),
 	KUNIT_CASE(reset_and_first_user),
+	KUNIT_CASE(reset_and_not_present),
 	KUNIT_CASE(legacy_reset),
 	KUNIT_CASE(reset_hides_no_pasid),
 	KUNIT_CASE(table_freed_after_grace_period),

@@ -14,10 +14,12 @@
 #include <linux/device.h>
 #include <linux/iommu.h>
 #include <linux/iommu-gpasid.h>
+#include <linux/kmsg_dump.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/string.h>
 
 #include "pgtable_test.h"
 #include "iommu.h"
@@ -637,6 +639,26 @@ void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, v
 		wake_up_process(threads[i].task);
 	for (i = 0; i < nr; i++)
 		wait_for_completion(&threads[i].done);
+}
+
+/**
+ * vtd_fake_log_lines() - count messages
+ * @text: what is looked for
+ *
+ * Return: how many lines of the kernel's log have it. Tests compare with the number from
+ * before.
+ */
+unsigned int vtd_fake_log_lines(const char *text)
+{
+	struct kmsg_dump_iter iter;
+	unsigned int lines = 0;
+	char line[160];
+
+	kmsg_dump_rewind(&iter);
+	while (kmsg_dump_get_line(&iter, false, line, sizeof(line), NULL))
+		lines += !!strstr(line, text);
+
+	return lines;
 }
 
 /**

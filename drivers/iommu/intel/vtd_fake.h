@@ -94,6 +94,7 @@ void vtd_fake_store(struct kunit *test, u64 *slot, u64 val);
 struct vtd_table vtd_fake_table(struct kunit *test, unsigned int levels, u64 base,
 				u64 addr, u64 pa);
 void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, void *data);
+unsigned int vtd_fake_log_lines(const char *text);
 
 void vtd_guest_map(struct kunit *test, struct dmar_domain *parent, u64 gpa, u64 pa,
 		   size_t size);

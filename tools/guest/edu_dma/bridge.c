@@ -31,7 +31,8 @@ static void unmap_page(struct edu *edu, u64 addr)
 	dma_unmap_page(&edu->pdev->dev, addr, PAGE_SIZE, DMA_BIDIRECTIONAL);
 }
 
-static void both_ways_then_refused(struct kunit *test, struct edu *edu)
+/* The device reads and writes a page while it is mapped, and does not read it afterwards. */
+void edu_expect_both_ways(struct kunit *test, struct edu *edu)
 {
 	void *page = (void *)get_zeroed_page(GFP_KERNEL);
 	u32 seed = edu_new_seed();
@@ -61,7 +62,7 @@ static void behind_a_bridge(struct kunit *test)
 		if (!is_behind_bridge(&edu_devices[i]))
 			continue;
 		found++;
-		both_ways_then_refused(test, &edu_devices[i]);
+		edu_expect_both_ways(test, &edu_devices[i]);
 	}
 	KUNIT_EXPECT_EQ(test, found, count);
 	KUNIT_EXPECT_EQ(test, edu_unexpected_faults(), 0);

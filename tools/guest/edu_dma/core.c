@@ -223,13 +223,17 @@ struct edu *edu_get(struct kunit *test, int index)
 	return &edu_devices[index];
 }
 
-/* A PCIe-to-PCI bridge puts function 0 of slot 0 of its secondary bus in the place. */
+/*
+ * A PCIe-to-PCI bridge puts function 0 of slot 0 of its secondary bus in the place, and a
+ * conventional bridge itself.
+ */
 static u16 requester_id(struct pci_dev *pdev)
 {
 	struct pci_dev *bridge = pdev->bus->self;
 
-	if (bridge && pci_is_pcie(bridge) &&
-	    pci_pcie_type(bridge) == PCI_EXP_TYPE_PCI_BRIDGE)
+	if (bridge && !pci_is_pcie(bridge))
+		return pci_dev_id(bridge);
+	if (bridge && pci_pcie_type(bridge) == PCI_EXP_TYPE_PCI_BRIDGE)
 		return PCI_DEVID(pdev->bus->number, 0);
 
 	return pci_dev_id(pdev);

@@ -14,7 +14,7 @@
 #include "../dma_test.h"
 #include "../edu.h"
 
-#define EDU_MAX		4
+#define EDU_MAX		5
 
 /**
  * struct edu - one device and the page through which its buffer is seen
@@ -51,6 +51,7 @@ void edu_expect_no_read(struct kunit *test, struct edu *edu, u64 iova,
 			u32 secret);
 void edu_expect_no_write(struct kunit *test, struct edu *edu, u64 iova,
 			 const void *page, u32 seed);
+void edu_expect_both_ways(struct kunit *test, struct edu *edu);
 int edu_unexpected_faults(void);
 
 #endif
