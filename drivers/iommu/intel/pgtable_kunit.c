@@ -2225,6 +2225,25 @@ static void dirty_neighbours(struct kunit *test)
 	must_unmap(lab, SZ_1G, 4 * SPEC_ENTRIES * SZ_4K);
 }
 
+/* The range begins inside of a large page; the next one is dirty, and reported as a whole. */
+static void dirty_behind_a_part(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 size;
+
+	lab->any_attributes = true;
+	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
+		u64 iova = 4 * size;
+
+		must_map(lab, iova, size, 2);
+		lab_dirty(lab, iova + size);
+		pgtable_expect_dirty(lab, iova + SZ_4K, iova + 2 * size - 1, 0, iova + size,
+				     iova + 2 * size);
+		KUNIT_EXPECT_EQ(test, *lab_entry(lab, iova + size) & DIRTY, 0);
+		must_unmap(lab, iova, 2 * size);
+	}
+}
+
 static unsigned int leaf_level(struct lab *lab, u64 iova)
 {
 	u64 path[VTD_PT_MAX_LEVELS + 1];
@@ -4317,6 +4336,7 @@ static struct kunit_case pgtable_test_cases[] = {
 #if SECOND_LEVEL
 	KUNIT_CASE_PARAM(dirty_leaves, all_gen_params),
 	KUNIT_CASE_PARAM(dirty_neighbours, all_gen_params),
+	KUNIT_CASE_PARAM(dirty_behind_a_part, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_splits, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_without_memory, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_during_split, large_gen_params),
