@@ -527,13 +527,13 @@ TEST_F(nested, dirty_tracking)
 	EXPECT_TRUE(is_dirty(bitmap, s.root));
 }
 
-/* How many of the pages of @size bytes at @gpa are reported dirty */
-static int count_dirty(struct vmm *vmm, uint64_t gpa, uint64_t size)
+/* How many of the units of @size bytes at @gpa are reported dirty */
+static int count_dirty_units(struct vmm *vmm, uint64_t gpa, uint64_t size, uint64_t unit)
 {
 	uint64_t bitmap[512 / 64] = {};
 	struct iommu_hwpt_get_dirty_bitmap get = {
 		.size = sizeof(get), .hwpt_id = vmm->parent,
-		.iova = gpa, .length = size, .page_size = PAGE,
+		.iova = gpa, .length = size, .page_size = unit,
 		.data = (uintptr_t)bitmap,
 	};
 	int i, sum = 0;
@@ -545,7 +545,15 @@ static int count_dirty(struct vmm *vmm, uint64_t gpa, uint64_t size)
 	return sum;
 }
 
-/* A large page is reported as a whole once, and then by its written parts. */
+static int count_dirty(struct vmm *vmm, uint64_t gpa, uint64_t size)
+{
+	return count_dirty_units(vmm, gpa, size, PAGE);
+}
+
+/*
+ * A large page is reported as a whole once, and then by its written parts. It stays large
+ * while one bit of the report covers it.
+ */
 TEST_F(nested, dirty_tracking_splits_pages)
 {
 	const uint64_t size = 2 << 20, far = 1 << 30;
@@ -575,12 +583,57 @@ TEST_F(nested, dirty_tracking_splits_pages)
 	ASSERT_EQ(0, ioctl(vmm->iommufd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
 
 	EXPECT_EQ(0, count_dirty(vmm, far, size));
+	for (round = 0; round < 2; round++) {
+		EXPECT_TRUE(writes(self->dev, 1, IOVA + PAGE, page));
+		EXPECT_EQ(1, count_dirty_units(vmm, far, size, size));
+		EXPECT_EQ(0, count_dirty(vmm, far, size));
+	}
 	for (round = 0; round < 3; round++) {
 		EXPECT_TRUE(writes(self->dev, 1, IOVA + PAGE, page));
 		EXPECT_EQ(round ? 1 : 512, count_dirty(vmm, far, size));
 		EXPECT_EQ(0, count_dirty(vmm, far, size));
 	}
 	EXPECT_TRUE(reads(self->dev, 1, IOVA + PAGE, *page));
+}
+
+/* A report that cannot be made is an error: it must not look as if nothing was dirty. */
+TEST_F(nested, dirty_tracking_errors)
+{
+	struct iommu_hwpt_set_dirty_tracking set = {
+		.size = sizeof(set), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .length = PAGE, .page_size = PAGE,
+	};
+	struct vmm *vmm = &self->vmm;
+	struct space s;
+
+	set.hwpt_id = new_parent(vmm, IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+	ASSERT_NE(0, set.hwpt_id);
+	vmm->parent = set.hwpt_id;
+	ASSERT_TRUE(attach(vmm, RID, vmm->parent));
+	ASSERT_TRUE(new_space(vmm, &s, 1, IOVA));
+	EXPECT_EQ(-1, count_dirty(vmm, 0, PAGE));
+	EXPECT_EQ(EINVAL, errno);
+	ASSERT_EQ(0, ioctl(vmm->iommufd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
+	EXPECT_LE(0, count_dirty(vmm, 0, PAGE));
+
+	/* nothing is mapped behind the guest's memory, */
+	EXPECT_EQ(-1, count_dirty(vmm, (GUEST_PAGES - 1) * PAGE, 2 * PAGE));
+	EXPECT_EQ(EINVAL, errno);
+
+	/* nor where the bitmap should be */
+	EXPECT_TRUE(writes(self->dev, 1, IOVA, vmm->guest[s.data]));
+	get.hwpt_id = vmm->parent;
+	get.iova = s.data * PAGE;
+	get.data = (uintptr_t)mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT_EQ(-1, ioctl(vmm->iommufd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get));
+	EXPECT_EQ(EFAULT, errno);
+
+	set.flags = 0;
+	ASSERT_EQ(0, ioctl(vmm->iommufd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
+	EXPECT_EQ(-1, count_dirty(vmm, 0, PAGE));
+	EXPECT_EQ(EINVAL, errno);
 }
 
 /* Supervisor requests reach supervisor pages, if the VMM allows them. */

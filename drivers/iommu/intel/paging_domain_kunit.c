@@ -678,6 +678,19 @@ static void caps_page_sizes(struct kunit *test)
 			sl_caps_of(test, CAP_SECOND, ECAP_SECOND).pgsize_bitmap);
 }
 
+/* Superpages are switched off on the command line. */
+static void caps_no_superpages(struct kunit *test)
+{
+	const int before = intel_iommu_superpage;
+
+	intel_iommu_superpage = 0;
+	KUNIT_EXPECT_EQ(test, SZ_4K,
+			caps_of(test, CAP_PLAIN | CAP_FS1GP, ECAP_PLAIN).pgsize_bitmap);
+	KUNIT_EXPECT_EQ(test, SZ_4K,
+			sl_caps_of(test, CAP_SECOND, ECAP_SECOND).pgsize_bitmap);
+	intel_iommu_superpage = before;
+}
+
 static void caps_coherency(struct kunit *test)
 {
 	KUNIT_EXPECT_TRUE(test, caps_of(test, CAP_PLAIN, ECAP_PLAIN).coherent);
@@ -1573,6 +1586,16 @@ static void inv_empty_gather(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iommu_unmap(domain,
 					     domain->geometry.aperture_end + 1, SZ_4K));
 	expect_no_more(test);
+
+	/* What cannot be unmapped adds nothing to what was gathered before. */
+	paging_map(test, domain, IOVA, SZ_4K);
+	iommu_unmap_fast(domain, IOVA, SZ_4K, &gather);
+	KUNIT_EXPECT_EQ(test, 0, iommu_unmap_fast(domain, domain->geometry.aperture_end + 1,
+						  SZ_4K, &gather));
+	expect_no_more(test);
+	iommu_iotlb_sync(domain, &gather);
+	expect_leaf_flush(test, IOVA, SZ_4K);
+	expect_no_more(test);
 }
 
 /* A table that hardware may have cached goes before the large page is used. */
@@ -1687,6 +1710,18 @@ static void free_empty_tables(struct kunit *test)
 	paging_unmap(test, &domain->domain, IOVA, SZ_4K);
 	iommu_free_empty_tables(&domain->domain);
 	KUNIT_EXPECT_EQ(test, 4, tables_of(domain));
+
+	/* These are kept, and one more is not. */
+	for (iova = IOVA; tables_of(domain) < 64; iova += SZ_2M) {
+		paging_map(test, &domain->domain, iova, SZ_4K);
+		paging_unmap(test, &domain->domain, iova, SZ_4K);
+	}
+	iommu_free_empty_tables(&domain->domain);
+	KUNIT_EXPECT_EQ(test, 64, tables_of(domain));
+	paging_map(test, &domain->domain, iova, SZ_4K);
+	paging_unmap(test, &domain->domain, iova, SZ_4K);
+	iommu_free_empty_tables(&domain->domain);
+	KUNIT_EXPECT_EQ(test, 1, tables_of(domain));
 
 	for (iova = IOVA; iova < IOVA + SZ_1G; iova += SZ_2M) {
 		paging_map(test, &domain->domain, iova, SZ_4K);
@@ -1901,6 +1936,25 @@ static void second_level_snoop_after_failure(struct kunit *test)
 	device_block_translation(dev);
 }
 
+/* A map that fails in the middle has mapped the first half. */
+static void second_level_snoop_after_half(struct kunit *test)
+{
+	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
+	struct dmar_domain *domain = sl_domain(test, dev);
+	struct iommu_domain *d = &domain->domain;
+	size_t mapped;
+
+	being_mapped = d;
+	KUNIT_ASSERT_EQ(test, 0, vtd_pt_sl_prealloc(domain->pgtable, IOVA, SZ_2M, GFP_KERNEL));
+	kunit_activate_static_stub(test, vtd_pt_sl_alloc_page, no_page_and_no_snoop);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, d->ops->map_pages(d, IOVA, PA, SZ_4K, 1024, RW,
+							 GFP_KERNEL, &mapped));
+	kunit_deactivate_static_stub(test, vtd_pt_sl_alloc_page);
+	KUNIT_EXPECT_EQ(test, SZ_2M, mapped);
+	KUNIT_EXPECT_FALSE(test, d->ops->enforce_cache_coherency(d));
+	paging_unmap(test, d, IOVA, SZ_2M);
+}
+
 static void second_level_snoop_after_map(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND);
@@ -1986,6 +2040,7 @@ static void paging_expect_dirty(struct kunit *test, struct iommu_domain *domain,
 static void second_level_dirty(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_SECOND | ECAP_SSADS);
+	struct device *cannot = fake_pair(test, CAP_SECOND, ECAP_SECOND);
 	u32 flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 	struct dmar_domain *domain;
 	struct iommu_domain *d;
@@ -1993,6 +2048,8 @@ static void second_level_dirty(struct kunit *test)
 
 	domain = keep_domain(test, intel_iommu_ops.domain_alloc_user(dev, flags, NULL, NULL));
 	d = &domain->domain;
+	/* Also before tracking is switched on */
+	KUNIT_EXPECT_EQ(test, -EINVAL, prepare_domain_attach_device(d, cannot));
 	paging_map(test, d, IOVA, SZ_16K);
 	paging_map(test, d, IOVA + SZ_2M, SZ_2M);
 	small = sl_slot(test, domain, IOVA + SZ_4K, 1);
@@ -2399,6 +2456,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(caps_second_level_depth),
 	KUNIT_CASE(caps_no_common_depth),
 	KUNIT_CASE(caps_page_sizes),
+	KUNIT_CASE(caps_no_superpages),
 	KUNIT_CASE(caps_coherency),
 	KUNIT_CASE(caps_intersection),
 	KUNIT_CASE_PARAM(alloc_fixes_features, alloc_gen_params),
@@ -2440,6 +2498,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(second_level_whole_superpages),
 	KUNIT_CASE(second_level_snoop),
 	KUNIT_CASE(second_level_snoop_after_failure),
+	KUNIT_CASE(second_level_snoop_after_half),
 	KUNIT_CASE(second_level_snoop_after_map),
 	KUNIT_CASE(second_level_context_entry),
 	KUNIT_CASE(second_level_nest_parent),

@@ -944,9 +944,8 @@ static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 {
 	unsigned int need = vtd_pt_split_tables_needed(pt, iova, end), deposited;
 
-	deposited = vtd_pt_split_has_deposit(pt, iova);
-	if (!deposited || (iova ^ end) >> vtd_pt_shift(2))
-		deposited += vtd_pt_split_has_deposit(pt, end);
+	/* In one page, both ends find the same table, and one is needed. */
+	deposited = vtd_pt_split_has_deposit(pt, iova) + vtd_pt_split_has_deposit(pt, end);
 
 	return need - min(need, deposited);
 }

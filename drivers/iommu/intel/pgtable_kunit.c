@@ -1792,7 +1792,10 @@ static void map_outside(struct kunit *test)
 	for (size = SZ_4K; size; size = next_size(lab, size)) {
 		KUNIT_EXPECT_EQ(test, 0, lab_map(lab, end - size, 0, size, 1, RW));
 		lab_map(lab, end - size, 0, size, 2, RW);
+		/* Behind the end of the second level, indexes are those of address 0. */
+		must_map(lab, size, size, 1);
 		lab_map(lab, end, 0, size, 1, RW);
+		must_unmap(lab, size, size);
 		lab_map(lab, spec_reach(6) - size, 0, size, 1, RW);
 		lab_map(lab, -size, 0, size, 1, RW);
 		lab_map(lab, -size, 0, size, 2, RW);
@@ -2220,6 +2223,25 @@ static void dirty_neighbours(struct kunit *test)
 		pgtable_expect_dirty(lab, SZ_1G, iova + SZ_4K - 1, 0, iova, iova + SZ_4K);
 	}
 	must_unmap(lab, SZ_1G, 4 * SPEC_ENTRIES * SZ_4K);
+}
+
+/* The range begins inside of a large page; the next one is dirty, and reported as a whole. */
+static void dirty_behind_a_part(struct kunit *test)
+{
+	struct lab *lab = test->priv;
+	u64 size;
+
+	lab->any_attributes = true;
+	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
+		u64 iova = 4 * size;
+
+		must_map(lab, iova, size, 2);
+		lab_dirty(lab, iova + size);
+		pgtable_expect_dirty(lab, iova + SZ_4K, iova + 2 * size - 1, 0, iova + size,
+				     iova + 2 * size);
+		KUNIT_EXPECT_EQ(test, *lab_entry(lab, iova + size) & DIRTY, 0);
+		must_unmap(lab, iova, 2 * size);
+	}
 }
 
 static unsigned int leaf_level(struct lab *lab, u64 iova)
@@ -2654,6 +2676,13 @@ static void preallocated_tables(struct kunit *test)
 	atomic_set(&lab->fail_in, -1);
 	KUNIT_EXPECT_EQ(test, pages, lab_pages(lab));
 
+	/* The last page of a table, and the first of the next */
+	iova = 7ULL * SZ_1G + SZ_2M;
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_prealloc(lab->pt, iova - SZ_4K, 2 * SZ_4K, GFP_KERNEL));
+	atomic_set(&lab->fail_in, 0);
+	must_map(lab, iova - SZ_4K, SZ_4K, 2);
+	atomic_set(&lab->fail_in, -1);
+
 	if (lab->param->pgsizes & SZ_1G) {
 		must_map(lab, 9ULL * SZ_1G, SZ_1G, 1);
 		KUNIT_EXPECT_EQ(test, -EADDRINUSE,
@@ -2821,6 +2850,14 @@ static void counts_a_gib(struct kunit *test)
 	stats.leaves[1] = 0;
 	KUNIT_EXPECT_FALSE(test, vtd_pt_count_leaves(lab->pt, &iova, &stats));
 	KUNIT_EXPECT_EQ(test, stats.leaves[1], 4);
+
+	/* Tables are freed between two calls: the second skips the rest of an empty entry. */
+	must_unmap(lab, 0, 4ULL * SZ_1G);
+	must_unmap(lab, last, SZ_1G);
+	KUNIT_ASSERT_EQ(test, 0, vtd_pt_free_empty_tables(lab->pt));
+	iova = SZ_1G;
+	vtd_pt_count_leaves(lab->pt, &iova, &stats);
+	KUNIT_EXPECT_EQ(test, iova, ALIGN(SZ_1G + 1ULL, spec_reach(lab->param->levels)));
 }
 
 /* Lookups */
@@ -2896,6 +2933,23 @@ static void check_length(struct lab *lab, u64 iova, u64 size)
 	KUNIT_EXPECT_EQ_MSG(lab->test, want, length, "%llx, %llx bytes", iova, size);
 }
 
+/* A page, and then a table that lies where the run would continue */
+static void check_length_before_table(struct lab *lab, u64 iova, u64 size)
+{
+	u64 path[VTD_PT_MAX_LEVELS + 1], table;
+	unsigned int level;
+
+	must_map(lab, iova + size, size / SPEC_ENTRIES, 1);
+	level = vtd_pt_path(vtd_pt_root(lab->pt), lab->param->levels, iova + size, path);
+	table = ALIGN_DOWN(path[level + 1] & GENMASK_ULL(51, 12), size);
+	/* Low memory */
+	if (table < size)
+		return;
+
+	KUNIT_EXPECT_EQ(lab->test, 0, lab_map(lab, iova, table - size, size, 1, RW));
+	check_length(lab, iova, 2 * size);
+}
+
 /* A lookup ends at a hole, at other memory, or at the end of the table. */
 static void lookup_length(struct kunit *test)
 {
@@ -2922,6 +2976,8 @@ static void lookup_length(struct kunit *test)
 				check_length(lab, iova + 11 * size + offsets[i], sizes[j]);
 			}
 		}
+		if (size > SZ_4K)
+			check_length_before_table(lab, iova + 14 * size, size);
 		must_unmap(lab, iova, 16 * size);
 	}
 
@@ -3561,6 +3617,7 @@ static void many_over_empty(struct kunit *test)
 
 static void neighbour_deposits(struct lab *lab, u64 start, u64 last)
 {
+	struct vtd_pt_stats stats;
 	size_t mapped;
 
 	lab->on_racing_invalidate = NULL;
@@ -3568,36 +3625,54 @@ static void neighbour_deposits(struct lab *lab, u64 start, u64 last)
 	KUNIT_EXPECT_EQ(lab->test, 0,
 			vtd_pt_map(lab->pt, intruder.iova, pa_of(intruder.iova),
 				   intruder.size, 1, RW, GFP_KERNEL, &mapped));
+	count_all(lab->pt, &stats);
+	deposited_before = stats.deposited;
 }
 
-/* Two deposit for the first time below the same table: neither is lost. */
+/*
+ * Two deposit for the first time below the same table: neither is lost, and each deposits
+ * its own, as the other's may not be invalidated.
+ */
+static void deposit_twice_at(struct lab *lab, u64 first, u64 second, u64 size)
+{
+	struct kunit *test = lab->test;
+	u64 iova = min(first, second);
+	struct vtd_pt_stats stats;
+	unsigned long before;
+	size_t mapped;
+
+	must_map(lab, iova, size / SPEC_ENTRIES, 2 * SPEC_ENTRIES);
+	must_unmap(lab, iova, 2 * size);
+	count_all(lab->pt, &stats);
+	before = stats.deposited;
+	lab->racing = true;	/* do not log the invalidations */
+	intruder = (struct intruder) { .iova = second, .size = size };
+	lab->on_racing_invalidate = neighbour_deposits;
+	KUNIT_EXPECT_EQ(test, 0, vtd_pt_map(lab->pt, first, pa_of(first), size, 1, RW,
+					    GFP_KERNEL, &mapped));
+	lab->racing = false;
+	KUNIT_EXPECT_TRUE(test, intruder.ran);
+	count_all(lab->pt, &stats);
+	KUNIT_EXPECT_EQ(test, stats.deposited - before, 2 * (deposited_before - before));
+
+	model_insert(&lab->before, iova, iova + 2 * size - 1, pa_of(iova), RW);
+	model_copy(&lab->after, &lab->before);
+	lab_check(lab);
+	must_unmap(lab, iova, 2 * size);
+	atomic_set(&lab->fail_in, 0);
+	must_map(lab, iova, size / SPEC_ENTRIES, 2 * SPEC_ENTRIES);
+	atomic_set(&lab->fail_in, -1);
+	must_unmap(lab, iova, 2 * size);
+}
+
 static void deposit_twice(struct kunit *test)
 {
 	struct lab *lab = test->priv;
-	size_t mapped;
 	u64 size;
 
 	for (size = next_size(lab, SZ_4K); size; size = next_size(lab, size)) {
-		u64 iova = 8 * size;
-
-		must_map(lab, iova, size / SPEC_ENTRIES, 2 * SPEC_ENTRIES);
-		must_unmap(lab, iova, 2 * size);
-		lab->racing = true;	/* do not log the invalidations */
-		intruder = (struct intruder) { .iova = iova + size, .size = size };
-		lab->on_racing_invalidate = neighbour_deposits;
-		KUNIT_EXPECT_EQ(test, 0, vtd_pt_map(lab->pt, iova, pa_of(iova), size,
-						    1, RW, GFP_KERNEL, &mapped));
-		lab->racing = false;
-		KUNIT_EXPECT_TRUE(test, intruder.ran);
-		model_insert(&lab->before, iova, iova + 2 * size - 1, pa_of(iova),
-			     RW);
-		model_copy(&lab->after, &lab->before);
-		lab_check(lab);
-		must_unmap(lab, iova, 2 * size);
-		atomic_set(&lab->fail_in, 0);
-		must_map(lab, iova, size / SPEC_ENTRIES, 2 * SPEC_ENTRIES);
-		atomic_set(&lab->fail_in, -1);
-		must_unmap(lab, iova, 2 * size);
+		deposit_twice_at(lab, 8 * size, 9 * size, size);
+		deposit_twice_at(lab, 11 * size, 10 * size, size);
 	}
 }
 
@@ -4261,6 +4336,7 @@ static struct kunit_case pgtable_test_cases[] = {
 #if SECOND_LEVEL
 	KUNIT_CASE_PARAM(dirty_leaves, all_gen_params),
 	KUNIT_CASE_PARAM(dirty_neighbours, all_gen_params),
+	KUNIT_CASE_PARAM(dirty_behind_a_part, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_splits, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_without_memory, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_during_split, large_gen_params),

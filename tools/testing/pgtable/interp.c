@@ -521,12 +521,14 @@ static void record(struct iova_bitmap *bitmap, unsigned long iova, size_t length
 
 static void read_dirty(struct op *op)
 {
+	long rescheds = atomic_long_read(&shim_rescheds);
 	struct iommu_dirty_bitmap dirty;
 
 	op->bitmap.record = record;
 	iommu_dirty_bitmap_init(&dirty, &op->bitmap, &op->gather);
 	vtd_pt_read_and_clear_dirty(t.pt, op->iova, op->end - 1, op->count ? 0 :
 				    IOMMU_DIRTY_NO_CLEAR, op->unit, &dirty);
+	BUG_ON(atomic_long_read(&shim_rescheds) == rescheds);
 }
 
 #else

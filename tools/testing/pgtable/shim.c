@@ -176,8 +176,10 @@ struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 
 	page = new_page(gfp);
 	addr = page_address(page);
-	memset(page, 0x5a, sizeof(*page));
+	/* The allocator leaves what its lists had, and sets these two. */
+	memset(page, 0xa5, sizeof(*page));
 	page->mapping = 0;
+	page->private = 0;
 	page->refs = 1;
 	page->state = SHIM_LIVE;
 	page->gfp = gfp;
