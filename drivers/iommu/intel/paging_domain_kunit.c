@@ -317,6 +317,7 @@ static struct intel_iommu *fake_iommu(struct kunit *test, u64 cap, u64 ecap)
 	iommu->agaw = iommu_calculate_agaw(iommu);
 	snprintf(iommu->name, sizeof(iommu->name), "fake-iommu%u", nr);
 	raw_spin_lock_init(&iommu->register_lock);
+	raw_spin_lock_init(&iommu->device_rbtree_lock);
 	spin_lock_init(&iommu->lock);
 	iommu->flush.flush_context = qi_flush_context;
 	iommu->flush.flush_iotlb = qi_flush_iotlb;

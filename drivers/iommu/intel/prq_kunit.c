@@ -1495,7 +1495,6 @@ static void make_queue(struct kunit *test)
 	iommu->prq = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, PRQ_ORDER);
 	KUNIT_ASSERT_NOT_NULL(test, iommu->prq);
 	init_waitqueue_head(&iommu->prq_handled);
-	raw_spin_lock_init(&iommu->device_rbtree_lock);
 	iommu->iopf_queue = iopf_queue_alloc("vtd-fake");
 	KUNIT_ASSERT_NOT_NULL(test, iommu->iopf_queue);
 	rb_link_node(&info->node, NULL, &iommu->device_rbtree.rb_node);

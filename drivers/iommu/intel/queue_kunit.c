@@ -8,17 +8,26 @@
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/console.h>
+#include <linux/delay.h>
 #include <linux/hrtimer.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/ktime.h>
 #include <linux/llist.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/rbtree.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/smp.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "../iommu-pages.h"
 #include "iommu.h"
 #include "paging_domain.h"
+#include "pasid.h"
+#include "pasid_entry.h"
 #include "vtd_caps.h"
 #include "vtd_fake.h"
 
@@ -35,9 +44,17 @@
 #define LOOK_US		10		/* between two reads of registers */
 #define OTHERS		10		/* submissions, more than one wait descriptor is for */
 #define NO_TYPE		0xf
+#define BLOCK_MS	10		/* for which a submitter waits until a device is blocked */
+#define BLOCKED_MS	2		/* until it is, as the test has it */
+#define PCI_ATS		(PCI_CFG_SPACE_SIZE + 0x40)
+#define LEGACY		(ECAP_NESTING & ~(ECAP_SMTS | ECAP_PASID | ECAP_FSTS | ECAP_SSTS))
+#define RW		(IOMMU_READ | IOMMU_WRITE)
+#define IOVA		(16ULL * SZ_1G)
+#define PA		0x1000000000ULL	/* never accessed */
 
 /*
  * SILENT: a device does not answer, and the IOMMU does not say which one.
+ * NAMED: the device does not answer, and the IOMMU says so.
  * LOCKED: it runs, while another CPU has the lock of the queue.
  * ABORTING: a device times out when only the first submission has been fetched; then
  *	it runs.
@@ -47,7 +64,7 @@
  * INVALID: it does not take a wait descriptor, but will when that is written again.
  */
 enum hardware {
-	STOPPED, RUNNING, SLOW, SILENT, LOCKED, ABORTING, REFUSING, HELD, MARKED, INVALID,
+	STOPPED, RUNNING, SLOW, SILENT, NAMED, LOCKED, ABORTING, REFUSING, HELD, MARKED, INVALID,
 };
 
 /*
@@ -68,6 +85,7 @@ enum others { NONE, BEHIND, IN_FRONT };
  * iotlb: executed descriptors for an IOTLB
  * devtlb: descriptors for a device's TLB that were executed since
  * descs: executed descriptors, without wait descriptors
+ * forgets: what hardware was told to forget for a device to be blocked
  * aborted: slots held by aborted submissions at the next time-out
  * both: how often both IOMMUs had something to do
  * looks: reads of the fault status register
@@ -97,7 +115,7 @@ struct queue_test {
 	ktime_t since, executed;
 	bool rescued;
 	unsigned int time_outs, refused;
-	unsigned int looks, iotlb, devtlb, descs, aborted, both, waits;
+	unsigned int looks, iotlb, devtlb, descs, aborted, both, waits, forgets;
 	enum others others;
 	bool busy;
 	unsigned int nr_others, tail;
@@ -126,6 +144,27 @@ static bool is_for_a_device(const struct qi_desc *desc)
 	return (desc->qw0 & 0xf) == QI_DIOTLB_TYPE || (desc->qw0 & 0xf) == QI_DEIOTLB_TYPE;
 }
 
+/* What a context entry in scalable mode takes before it no longer translates anything */
+#define FORGETS_CONTEXT	BIT(0)
+#define FORGETS_PASIDS	BIT(1)
+#define FORGETS_PAGES	BIT(2)
+
+static unsigned int forgets(const struct qi_desc *desc)
+{
+	switch (desc->qw0 & 0xf) {
+	case QI_CC_TYPE:
+		return FORGETS_CONTEXT;
+	case QI_PC_TYPE:
+		return (desc->qw0 & QI_PC_GRAN(3)) == QI_PC_GRAN(QI_PC_GLOBAL) ?
+		       FORGETS_PASIDS : 0;
+	case QI_IOTLB_TYPE:
+		return (desc->qw0 & QI_IOTLB_GRAN(3ULL << 60)) ==
+		       QI_IOTLB_GRAN(DMA_TLB_GLOBAL_FLUSH) ? FORGETS_PAGES : 0;
+	default:
+		return 0;
+	}
+}
+
 /* Fetch and execute up to @nr descriptors. Only wait descriptors have an effect. */
 static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsigned int nr)
 {
@@ -141,6 +180,7 @@ static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsign
 			ctx->devtlb = 0;
 		}
 		ctx->devtlb += is_for_a_device(desc);
+		ctx->forgets |= forgets(desc);
 		ctx->descs += (desc->qw0 & 0xf) != QI_IWD_TYPE;
 		if ((desc->qw0 & 0xf) == QI_IWD_TYPE && desc->qw0 & QI_IWD_STATUS_WRITE) {
 			ctx->waits++;
@@ -216,6 +256,44 @@ static void let_time_run_out(struct queue_test *ctx)
 	writel(reg(ctx, DMAR_IQT_REG) << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
 	ctx->time_outs++;
 	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
+}
+
+static u16 sid_of(struct device *dev)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	return PCI_DEVID(info->bus, info->devfn);
+}
+
+static bool is_for(const struct qi_desc *desc, u16 sid)
+{
+	if (!is_for_a_device(desc))
+		return false;
+
+	return (u16)(desc->qw0 >> ((desc->qw0 & 0xf) == QI_DIOTLB_TYPE ? 32 : 16)) == sid;
+}
+
+/* Likewise, from the first descriptor for the device on. */
+static void let_device_time_out(struct queue_test *ctx)
+{
+	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
+	u16 sid = sid_of(ctx->dev);
+	struct qi_desc *desc;
+
+	if (status == DMA_FSTS_ITE)
+		writel(0, ctx->iommu->reg + DMAR_FSTS_REG);
+	if (status)
+		return;
+	for (; !is_idle(ctx->iommu); execute(ctx, 1)) {
+		desc = ctx->iommu->qi->desc + (reg(ctx, DMAR_IQH_REG) << SHIFT);
+		if (!is_for(desc, sid))
+			continue;
+		writel(reg(ctx, DMAR_IQT_REG) << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
+		ctx->time_outs++;
+		writeq((u64)sid << 32, ctx->iommu->reg + DMAR_IQER_REG);
+		writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
+		return;
+	}
 }
 
 /* The first submission is fetched, and wait descriptors dropped. */
@@ -406,6 +484,8 @@ static enum hrtimer_restart hardware(struct hrtimer *timer)
 	}
 	if (READ_ONCE(ctx->hw) == SILENT)
 		let_time_run_out(ctx);
+	if (READ_ONCE(ctx->hw) == NAMED)
+		let_device_time_out(ctx);
 	if (READ_ONCE(ctx->hw) == ABORTING)
 		abort_first(ctx);
 	if (READ_ONCE(ctx->hw) == REFUSING)
@@ -1132,6 +1212,337 @@ static void prints_later(struct kunit *test)
 	expect_usable(test);
 }
 
+static long block(void *work)
+{
+	intel_iommu_block_work(work);
+
+	return 0;
+}
+
+/* The driver's work, on the test's CPU: it waits for hardware with interrupts disabled. */
+static void block_here(struct work_struct *work)
+{
+	work_on_cpu(cpumask_last(cpu_online_mask), block, work);
+}
+
+/* Let the driver find the device when hardware names it. */
+static void add_device(struct device_domain_info *info)
+{
+	rb_link_node(&info->node, NULL, &info->iommu->device_rbtree.rb_node);
+	rb_insert_color(&info->node, &info->iommu->device_rbtree);
+	INIT_WORK(&info->iommu->block_work, block_here);
+}
+
+/* The device becomes a PCI function that is present, with ATS. */
+static struct pci_dev *make_pci(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct pci_dev *pdev = vtd_fake_pci_dev(test, ctx->dev);
+
+	pci_write_config_dword(pdev, PCI_VENDOR_ID, 0x1de51234);
+	pdev->ats_cap = PCI_ATS;
+	pdev->ats_enabled = 1;
+	ctx->dev = &pdev->dev;
+
+	return pdev;
+}
+
+/* The IOMMU names the device, which does not answer. */
+static struct device_domain_info *be_silent(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info;
+
+	make_pci(test);
+	info = dev_iommu_priv_get(ctx->dev);
+	add_device(info);
+	ctx->iommu->qi->stall_ms = PATIENCE_MS;
+	WRITE_ONCE(ctx->hw, NAMED);
+
+	return info;
+}
+
+static bool is_blocked(struct queue_test *ctx)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	struct context_entry *table = phys_to_virt(ctx->iommu->root_entry[info->bus].lo &
+						   VTD_PAGE_MASK);
+
+	/* two for each device in scalable mode */
+	return !context_present(&table[2 * info->devfn]);
+}
+
+/* Give up the device, for the domain on both IOMMUs. */
+static void give_up(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+
+	ctx->time_outs = 0;
+	ctx->forgets = 0;
+	flush(test, true);
+	KUNIT_EXPECT_EQ(test, 2, ctx->time_outs);
+	flush_work(&ctx->iommu->block_work);
+}
+
+/* A device that has been given up is blocked, and costs nobody any time. */
+static void silent_device_is_blocked(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+	unsigned int tail;
+
+	KUNIT_EXPECT_FALSE(test, is_blocked(ctx));
+	give_up(test);
+	KUNIT_EXPECT_TRUE(test, is_blocked(ctx));
+	KUNIT_EXPECT_EQ(test, FORGETS_CONTEXT | FORGETS_PASIDS | FORGETS_PAGES, ctx->forgets);
+
+	flush(test, true);
+	KUNIT_EXPECT_EQ(test, 2, ctx->iotlb);
+	tail = reg(ctx, DMAR_IQT_REG);
+	intel_pasid_flush_devtlb(ctx->dev, IOMMU_NO_PASID);
+	intel_pasid_flush_devtlb(ctx->dev, 1);
+	KUNIT_EXPECT_EQ(test, tail, reg(ctx, DMAR_IQT_REG));
+
+	/* the IOMMU is still drained */
+	init_waitqueue_head(&ctx->iommu->prq_handled);
+	info->pri_enabled = true;
+	ctx->descs = 0;
+	intel_iommu_drain_pasid_prq(ctx->dev, IOMMU_NO_PASID, 1);
+	intel_iommu_drain_pasid_prq(ctx->dev, 1, 1);
+	info->pri_enabled = false;
+	KUNIT_EXPECT_EQ(test, 2, ctx->descs);
+	KUNIT_EXPECT_EQ(test, 2, ctx->time_outs);
+	expect_usable(test);
+}
+
+/* Somebody else has given it up meanwhile: the next time-out is the last. */
+static void silent_device_is_given_up_once(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+	struct qi_desc desc;
+
+	qi_desc_dev_iotlb(sid_of(ctx->dev), 0, 1, 0, MAX_AGAW_PFN_WIDTH, &desc);
+	give_up(test);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit_desc(test, &desc, 1));
+	KUNIT_EXPECT_EQ(test, 3, ctx->time_outs);
+	KUNIT_EXPECT_TRUE(test, info->given_up);
+	KUNIT_EXPECT_FALSE(test, info->block_pending);
+	expect_usable(test);
+}
+
+/* Others of the same domain answer, and are asked. */
+static void others_than_silent_are_asked(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device *other = vtd_fake_device(test, ctx->iommu, true);
+
+	be_silent(test);
+	KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain, other, 1));
+	flush(test, false);
+	KUNIT_EXPECT_EQ(test, 1, ctx->devtlb);
+	KUNIT_EXPECT_EQ(test, 2, ctx->time_outs);
+	flush_work(&ctx->iommu->block_work);
+	flush(test, false);
+	KUNIT_EXPECT_EQ(test, 1, ctx->devtlb);
+	KUNIT_EXPECT_EQ(test, 2, ctx->time_outs);
+	cache_tag_unassign_domain(ctx->domain, other, 1);
+	expect_usable(test);
+}
+
+/* A reset brings it back, with ATS; and if it is silent again, it is blocked again. */
+static void silent_device_is_reset(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+
+	give_up(test);
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	KUNIT_EXPECT_FALSE(test, to_pci_dev(ctx->dev)->ats_enabled);
+	intel_iommu_ops.reset_done(ctx->dev);
+	KUNIT_EXPECT_TRUE(test, to_pci_dev(ctx->dev)->ats_enabled);
+	KUNIT_EXPECT_TRUE(test, info->ats_enabled);
+	KUNIT_EXPECT_FALSE(test, is_blocked(ctx));
+	give_up(test);
+	KUNIT_EXPECT_TRUE(test, is_blocked(ctx));
+
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	intel_iommu_ops.reset_done(ctx->dev);
+	go_on(ctx);
+	flush(test, false);
+	KUNIT_EXPECT_EQ(test, 1, ctx->devtlb);
+	expect_usable(test);
+}
+
+static struct pci_dev *shares_entry(struct pci_dev *from, struct device *dev, u16 alias)
+{
+	struct queue_test *ctx = kunit_get_current_test()->priv;
+
+	return pci_dev_get(to_pci_dev(ctx->dev));
+}
+
+/* Another device makes requests by the same ID, and goes on. */
+static void silent_device_shares_entry(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+
+	kunit_activate_static_stub(test, next_user_of_alias, shares_entry);
+	info->block_pending = true;
+	info->given_up = true;
+	/* in the thread that has the stub */
+	intel_iommu_block_work(&ctx->iommu->block_work);
+	KUNIT_EXPECT_FALSE(test, info->block_pending);
+	KUNIT_EXPECT_FALSE(test, is_blocked(ctx));
+	flush(test, true);
+	KUNIT_EXPECT_EQ(test, 0, ctx->time_outs);
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	KUNIT_EXPECT_FALSE(test, is_blocked(ctx));
+	intel_iommu_ops.reset_done(ctx->dev);
+	KUNIT_EXPECT_FALSE(test, info->given_up);
+	expect_usable(test);
+}
+
+/* A reset ends while the work still blocks the device: it is unblocked after that. */
+static void silent_device_is_reset_meanwhile(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	info->block_pending = true;
+	info->given_up = true;
+	queue_work(system_unbound_wq, &ctx->iommu->block_work);
+	intel_iommu_ops.reset_done(ctx->dev);
+	KUNIT_EXPECT_FALSE(test, info->given_up);
+	flush_work(&ctx->iommu->block_work);
+	KUNIT_EXPECT_FALSE(test, is_blocked(ctx));
+	expect_usable(test);
+}
+
+/* The work is waiting for hardware: the device is not released before it is through. */
+static void silent_device_is_released(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+	struct device *dev = ctx->dev;
+	unsigned int tail;
+
+	/* The driver frees its data: a copy, without the test's PASID table */
+	rb_erase(&info->node, &ctx->iommu->device_rbtree);
+	info = kmemdup(info, sizeof(*info), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, info);
+	info->pasid_table = NULL;
+	info->pasid_enabled = 0;
+	info->ats_enabled = 0;
+	info->block_pending = true;
+	info->given_up = true;
+	scoped_guard(mutex, &iommu_probe_device_lock)
+		dev_iommu_priv_set(dev, info);
+	add_device(info);
+
+	WRITE_ONCE(ctx->hw, STOPPED);
+	WRITE_ONCE(ctx->since, ktime_get());
+	WRITE_ONCE(ctx->late, true);
+	tail = reg(ctx, DMAR_IQT_REG);
+	queue_work(system_unbound_wq, &ctx->iommu->block_work);
+	while (reg(ctx, DMAR_IQT_REG) == tail && !READ_ONCE(ctx->rescued))
+		usleep_range(100, 200);
+	intel_iommu_ops.release_device(dev);
+	KUNIT_EXPECT_FALSE(test, work_busy(&ctx->iommu->block_work));
+	KUNIT_EXPECT_EQ(test, RUNNING, READ_ONCE(ctx->hw));
+	WRITE_ONCE(ctx->since, 0);
+	flush_work(&ctx->iommu->block_work);
+	expect_usable(test);
+}
+
+static void block_later(struct work_struct *work)
+{
+	struct intel_iommu *iommu = container_of(work, struct intel_iommu, block_work);
+	struct device_domain_info *info = rb_entry(iommu->device_rbtree.rb_node,
+						   struct device_domain_info, node);
+
+	mdelay(BLOCKED_MS);
+	WRITE_ONCE(info->block_pending, false);
+}
+
+static void block_never(struct work_struct *work)
+{
+}
+
+/* Memory may be freed next: nobody goes on before the device is blocked, or too late. */
+static void waits_until_blocked(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+	ktime_t start = ktime_get();
+	bool pending;
+
+	INIT_WORK(&ctx->iommu->block_work, block_later);
+	KUNIT_EXPECT_TRUE(test, device_give_up(ctx->iommu, sid_of(ctx->dev), true));
+	pending = READ_ONCE(info->block_pending);
+	KUNIT_EXPECT_TRUE(test, !pending || ktime_ms_delta(ktime_get(), start) >= BLOCK_MS - 1);
+	flush_work(&ctx->iommu->block_work);
+
+	/* So does who sends it nothing. */
+	INIT_WORK(&ctx->iommu->block_work, block_never);
+	info->block_pending = true;
+	start = ktime_get();
+	flush(test, false);
+	KUNIT_EXPECT_GE(test, ktime_ms_delta(ktime_get(), start), BLOCK_MS - 1);
+	start = ktime_get();
+	qi_flush_dev_iotlb(ctx->iommu, sid_of(ctx->dev), 0, 1, 0, MAX_AGAW_PFN_WIDTH);
+	KUNIT_EXPECT_GE(test, ktime_ms_delta(ktime_get(), start), BLOCK_MS - 1);
+	KUNIT_EXPECT_EQ(test, 0, ctx->time_outs);
+	info->block_pending = false;
+	expect_usable(test);
+}
+
+/*
+ * What the model of the hardware has cached does not translate any more, and what is
+ * attached next does not before the end of a reset. In the model a device's TLB always
+ * hits: that an entry blocks translated requests, too, is tested on a machine.
+ */
+static void blocked_device_reaches_nothing(struct kunit *test, u64 ecap)
+{
+	struct intel_iommu *iommu = vtd_fake_iommu(test, CAP_NESTING, ecap);
+	struct device *dev = vtd_fake_device(test, iommu, false);
+	struct dmar_domain *domain = vtd_fake_domain(test, dev, 0);
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_map(&domain->domain, IOVA, PA, SZ_4K, RW, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, dev));
+	vtd_fake_watch(test, dev, IOMMU_NO_PASID, IOVA);
+	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
+
+	add_device(info);
+	info->block_pending = true;
+	info->given_up = true;
+	intel_iommu_block_work(&iommu->block_work);
+	KUNIT_EXPECT_FALSE(test, info->block_pending);
+	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
+	device_block_translation(dev);
+	KUNIT_EXPECT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, dev));
+	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
+
+	intel_iommu_ops.reset_prepare(dev);
+	intel_iommu_ops.reset_done(dev);
+	vtd_fake_expect(test, dev, IOMMU_NO_PASID, IOVA, PA);
+	KUNIT_EXPECT_EQ(test, SZ_4K, iommu_unmap(&domain->domain, IOVA, SZ_4K));
+	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
+	device_block_translation(dev);
+}
+
+static void blocked_in_scalable_mode(struct kunit *test)
+{
+	blocked_device_reaches_nothing(test, ECAP_NESTING);
+}
+
+static void blocked_in_legacy_mode(struct kunit *test)
+{
+	blocked_device_reaches_nothing(test, LEGACY);
+}
+
 static void free_queue(struct intel_iommu *iommu)
 {
 	if (!iommu || !iommu->qi)
@@ -1148,6 +1559,9 @@ static void queue_exit(struct kunit *test)
 
 	if (!ctx)
 		return;
+	/* It waits for hardware. */
+	if (ctx->iommu && ctx->iommu->block_work.func)
+		cancel_work_sync(&ctx->iommu->block_work);
 	if (ctx->timer.function)
 		hrtimer_cancel(&ctx->timer);
 	free_queue(ctx->iommu);
@@ -1232,6 +1646,16 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(aborted_is_locked),
 	KUNIT_CASE(wait_is_invalid),
 	KUNIT_CASE(prints_later),
+	KUNIT_CASE(silent_device_is_blocked),
+	KUNIT_CASE(silent_device_is_given_up_once),
+	KUNIT_CASE(others_than_silent_are_asked),
+	KUNIT_CASE(silent_device_is_reset),
+	KUNIT_CASE(silent_device_is_reset_meanwhile),
+	KUNIT_CASE(silent_device_shares_entry),
+	KUNIT_CASE(silent_device_is_released),
+	KUNIT_CASE(waits_until_blocked),
+	KUNIT_CASE(blocked_in_scalable_mode),
+	KUNIT_CASE(blocked_in_legacy_mode),
 	{}
 };
 

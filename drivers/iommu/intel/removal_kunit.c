@@ -520,7 +520,6 @@ static int removal_init(struct kunit *test)
 	/* no request in its queue: head is tail */
 	iommu->reg = (void __force __iomem *)vtd_fake_page(test);
 	init_waitqueue_head(&iommu->prq_handled);
-	raw_spin_lock_init(&iommu->device_rbtree_lock);
 	iommu->iommu.ops = &intel_iommu_ops;
 	ctx->queue = iopf_queue_alloc("vtd-fake");
 	KUNIT_ASSERT_NOT_NULL(test, ctx->queue);

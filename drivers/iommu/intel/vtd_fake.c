@@ -185,6 +185,7 @@ struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap)
 	iommu->flush.flush_iotlb = qi_flush_iotlb;
 	snprintf(iommu->name, sizeof(iommu->name), "vtd-fake%u", fake->nr_iommus++);
 	raw_spin_lock_init(&iommu->register_lock);
+	raw_spin_lock_init(&iommu->device_rbtree_lock);
 	spin_lock_init(&iommu->lock);
 	mutex_init(&iommu->iopf_lock);
 	iommu->iommu.dev = kunit_device_register(test, iommu->name);

@@ -273,27 +273,48 @@ static void silent_device_and_others(struct kunit *test)
 	expect_usable(test);
 }
 
+/* What has not answered is blocked until it is reset. */
+static void revive(struct queue *queue)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(&queue->dev->pdev->dev);
+
+	set_delay(queue, 0);
+	flush_work(&queue->iommu->block_work);
+	if (READ_ONCE(info->given_up))
+		pci_reset_function(queue->dev->pdev);
+}
+
+static void unmap_page(struct queue *queue)
+{
+	dma_unmap_single(&queue->dev->pdev->dev, queue->addr, PAGE_SIZE, DMA_BIDIRECTIONAL);
+}
+
+static void map_page(struct kunit *test, struct queue *queue)
+{
+	struct device *dev = &queue->dev->pdev->dev;
+
+	queue->addr = dma_map_single(dev, queue->page, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	KUNIT_ASSERT_EQ(test, 0, dma_mapping_error(dev, queue->addr));
+}
+
 static struct queue *queue_of(struct kunit *test, struct testdev *testdev)
 {
 	struct queue *queue = kunit_kzalloc(test, sizeof(*queue), GFP_KERNEL);
-	struct device *dev = &testdev->pdev->dev;
-	struct device_domain_info *info = dev_iommu_priv_get(dev);
+	struct device_domain_info *info = dev_iommu_priv_get(&testdev->pdev->dev);
 
 	KUNIT_ASSERT_NOT_NULL(test, queue);
 	queue->dev = testdev;
 	queue->iommu = info->iommu;
 	queue->sid = PCI_DEVID(info->bus, info->devfn);
 	queue->page = testdev_page(test);
-	queue->addr = dma_map_single(dev, queue->page, PAGE_SIZE, DMA_BIDIRECTIONAL);
-	KUNIT_ASSERT_EQ(test, 0, dma_mapping_error(dev, queue->addr));
+	map_page(test, queue);
 	return queue;
 }
 
 static void put_queue(struct queue *queue)
 {
-	set_delay(queue, 0);
-	dma_unmap_single(&queue->dev->pdev->dev, queue->addr, PAGE_SIZE,
-			 DMA_BIDIRECTIONAL);
+	revive(queue);
+	unmap_page(queue);
 }
 
 /*
@@ -324,9 +345,48 @@ static void silent_device_in_a_batch(struct kunit *test)
 		KUNIT_EXPECT_NE(test, 0, entries(silent));
 		KUNIT_EXPECT_EQ_MSG(test, 0, job.left, "%u in front", in_front[i]);
 		expect_usable(test);
-		set_delay(silent, 0);
+		revive(silent);
 	}
 	put_queue(other);
+}
+
+/*
+ * The page is unmapped, and the device's TLB still has it: the device cannot use it. Then
+ * the device costs no time, and a reset brings it back.
+ */
+static void silent_device_is_blocked(struct kunit *test)
+{
+	struct queue *queue = test->priv;
+	struct q_inval *qi = queue->iommu->qi;
+	struct vtdt_command c;
+	int head;
+
+	/* an entry that allows writes */
+	KUNIT_ASSERT_TRUE(test, testdev_writes(queue->dev, BY_TLB, RID, queue->addr,
+					       queue->page));
+	set_delay(queue, NEVER);
+	unmap_page(queue);
+	flush_work(&queue->iommu->block_work);
+	KUNIT_EXPECT_NE(test, 0, entries(queue));
+	WRITE_ONCE(*queue->page, 0);
+	c = testdev_execute(queue->dev, VTDT_WRITE | BY_TLB, RID, queue->addr,
+			    testdev_new_value());
+	KUNIT_EXPECT_EQ(test, VTDT_REFUSED, c.status);
+	KUNIT_EXPECT_EQ(test, 0, READ_ONCE(*queue->page));
+
+	/* an IOTLB's descriptor and one that waits */
+	map_page(test, queue);
+	KUNIT_EXPECT_TRUE(test, testdev_refused(queue->dev, RID, queue->addr));
+	head = READ_ONCE(qi->free_head);
+	unmap_page(queue);
+	KUNIT_EXPECT_EQ(test, 2, (READ_ONCE(qi->free_head) - head + QI_LENGTH) % QI_LENGTH);
+
+	map_page(test, queue);
+	revive(queue);
+	fill_tlb(test);
+	unmap_page(queue);
+	KUNIT_EXPECT_EQ(test, 0, entries(queue));
+	map_page(test, queue);
 }
 
 static int queue_init(struct kunit *test)
@@ -352,6 +412,7 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(silent_device_and_others),
 	KUNIT_CASE(silent_device_in_a_batch),
 	KUNIT_CASE(silent_device_many),
+	KUNIT_CASE(silent_device_is_blocked),
 	KUNIT_CASE(invalid_in_a_batch),
 	{ }
 };
