@@ -17,7 +17,8 @@
  *   demand::live
  *	Held for reading while a worker looks for an area, which keeps the IOAS alive.
  *   iopt::domains_rwsem, iopt::iova_rwsem
- *	The set of demand-paged HWPTs, the areas, and the slices of each.
+ *	The set of demand-paged HWPTs, the areas, and the slices of each. Users that pin
+ *	hold them while they fault in pages, so workers take both by killable waits.
  *   slice::live
  *	Held for reading while a worker uses the domain, which keeps the HWPT and the
  *	area alive. Memory is allocated under it, so no notifier takes it.
@@ -42,11 +43,12 @@
  * stale entries.
  *
  * Nobody waits for a worker, which may have to wait for the process: for a page that
- * userfaultfd has yet to deliver, for mmap_lock, and for other notifiers to end. It holds
- * none of the locks then, and uses neither HWPT nor IOAS. Detaching answers the request
- * without waiting for the worker, which notices later; DEMAND_TIMEOUT ends the first two
- * kinds of waits, and the device repeats its request. Both send the worker a signal, as
- * these waits are killable. A work item destroys the queue, so that closing a device does
+ * userfaultfd has yet to deliver, for mmap_lock, for pinning by another HWPT of the IOAS,
+ * and for other notifiers to end. It holds none of the locks then (except demand::live, for
+ * which only destroying the HWPT waits, after the detach), and uses neither HWPT nor IOAS.
+ * Detaching answers the request without waiting for the worker, which notices later;
+ * DEMAND_TIMEOUT ends all but the last kind of wait, and the device repeats its request.
+ * Both send the worker a signal, as these waits are killable. A work item destroys the queue, so that closing a device does
  * not wait, either.
  */
 
@@ -545,22 +547,15 @@ void iopt_demand_free_empty_tables(struct io_pagetable *iopt)
 		iommu_free_empty_tables(demand->domain);
 }
 
-/*
- * Return the slice for @iova, with a reference. -ENOENT if the user has mapped nothing
- * there, -EPERM if the mapping does not allow all of @prot, -EINTR if the HWPT has gone.
- */
-static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
-					     unsigned long iova, int prot)
+static struct demand_slice *demand_slice_find(struct iommufd_demand *demand,
+					      unsigned long iova, int prot)
 {
 	struct demand_area *darea;
 	struct iopt_area *area;
 	unsigned int i;
 
-	guard(rwsem_read)(&demand->live);
-	if (demand->dead)
-		return ERR_PTR(-EINTR);
+	lockdep_assert_held(&demand->iopt->iova_rwsem);
 
-	guard(rwsem_read)(&demand->iopt->iova_rwsem);
 	area = iopt_area_iter_first(demand->iopt, iova, iova);
 	if (!area || !area->pages)
 		return ERR_PTR(-ENOENT);
@@ -578,6 +573,27 @@ static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
 	return ERR_PTR(-ENOENT);
 }
 
+/*
+ * Return the slice for @iova, with a reference. -ENOENT if the user has mapped nothing
+ * there, -EPERM if the mapping does not allow all of @prot, -EINTR if the HWPT has gone, or
+ * if the wait was ended: whoever holds the locks may pin pages, and wait for user space.
+ */
+static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
+					     unsigned long iova, int prot)
+{
+	struct demand_slice *slice = ERR_PTR(-EINTR);
+
+	if (down_read_killable(&demand->live))
+		return slice;
+	if (!demand->dead && !down_read_killable(&demand->iopt->iova_rwsem)) {
+		slice = demand_slice_find(demand, iova, prot);
+		up_read(&demand->iopt->iova_rwsem);
+	}
+	up_read(&demand->live);
+
+	return slice;
+}
+
 /* Faults */
 
 static void demand_wake(struct demand_fault *fault)
@@ -591,8 +607,8 @@ static void demand_timeout(struct timer_list *timer)
 }
 
 /*
- * From here on the worker may wait for user space, and demand_wake() ends that. False if
- * the group has been answered before.
+ * From here on the worker may wait for user space, and demand_wake() ends that: all its
+ * waits are killable. False if the group has been answered before.
  */
 static bool demand_sleep_begin(struct demand_fault *fault)
 {
@@ -766,25 +782,17 @@ static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slic
 	return result & VM_FAULT_ERROR ? vm_fault_to_errno(result, 0) : 0;
 }
 
-/* Fault in the page at @va, with limits on the time and on the number of waiting workers. */
+/* Fault in the page at @va, with a limit on the number of waiting workers. */
 static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 			 unsigned long va, bool write)
 {
 	bool may_be_late;
 	int rc;
 
-	if (!demand_sleep_begin(fault))
-		return -EINTR;
-
 	may_be_late = atomic_add_unless(&fault->queue->nr_late, 1, DEMAND_LATE_WORKERS);
 	rc = demand_fault_in(fault, slice, va, write, may_be_late);
 	if (may_be_late)
 		atomic_dec(&fault->queue->nr_late);
-	/* Killed reads and charges return other errors. */
-	if (rc && fatal_signal_pending(current))
-		rc = -EINTR;
-
-	demand_sleep_end(fault);
 
 	return rc;
 }
@@ -1087,8 +1095,8 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 }
 
 /*
- * Map @iova for accesses by @prot. -EAGAIN if the process keeps changing the mapping,
- * -EINTR if user space does not deliver the page or the request was answered.
+ * Map @iova for accesses by @prot. -EINTR if that takes too long, as user space does not
+ * deliver the page or the process keeps changing the mapping, or the request was answered.
  */
 static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot)
 {
@@ -1097,17 +1105,26 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot
 	bool alone = false;
 	int rc;
 
+	if (!demand_sleep_begin(fault))
+		return -EINTR;
+
 	do {
 		slice = demand_slice_get(fault->demand, iova, prot);
-		if (IS_ERR(slice))
-			return PTR_ERR(slice);
-
+		if (IS_ERR(slice)) {
+			rc = PTR_ERR(slice);
+			break;
+		}
 		rc = demand_serve_slice(fault, slice, iova, write, alone);
 		demand_area_put(slice->area);
 		/* A single page takes less time, so that it succeeds before the next notifier. */
 		alone = true;
 		cond_resched();
-	} while (rc == -EAGAIN && time_before(jiffies, fault->deadline));
+	} while (rc == -EAGAIN && !fatal_signal_pending(current));
+
+	/* Killed reads and charges return other errors. */
+	if (rc && fatal_signal_pending(current))
+		rc = -EINTR;
+	demand_sleep_end(fault);
 
 	return rc;
 }
@@ -1156,7 +1173,6 @@ static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 		iopf->fault.prm.perm = stop->perm;
 		list_move_tail(&iopf->list, &fault->for_user);
 		return;
-	case -EAGAIN:
 	case -EINTR:
 	case -ENOMEM:
 		/* The device repeats it. */
