@@ -19,16 +19,15 @@
  *   iopt::domains_rwsem, iopt::iova_rwsem
  *	The set of demand-paged HWPTs, the areas, and the slices of each. Users that pin
  *	hold them while they fault in pages, so workers take both by killable waits.
- *   slice::live
- *	Held for reading while a worker uses the domain, which keeps the HWPT and the
- *	area alive. Memory is allocated under it, so no notifier takes it.
- *   mm::mmap_lock, for which a worker that holds slice::live uses trylock
- *   slice::tables
- *	One worker at a time preallocates tables, under slice::live.
+ *   mm::mmap_lock
+ *	While a worker faults in and looks up pages. It holds no other lock then.
  *   slice::lock
- *	Maps and notifiers. Reclaim calls notifiers, so nothing is allocated under it:
- *	tables are allocated before it is taken (iommu_domain_ops::prealloc_tables),
- *	and unmapping a part of a large page uses the table that was deposited for it.
+ *	Maps and notifiers. While a worker holds it, the area cannot be removed, which
+ *	keeps the HWPT and its domain. Reclaim calls notifiers, so nothing is reclaimed
+ *	under it: tables are allocated by GFP_NOWAIT, before the first map
+ *	(iommu_domain_ops::prealloc_tables), and unmapping a part of a large page uses
+ *	the table that was deposited for it. If there is no memory for a table, the
+ *	worker drops the lock, reclaims, and starts again.
  *
  *   demand::mutex
  *	Page requests that are being served. Under it, nothing waits for memory or for
@@ -92,6 +91,9 @@
 /* A page request may be stopped at each table of the guest, and at the page. */
 #define DEMAND_ROUNDS		8
 
+/* Tables of a domain that a block may lack: after so many, there is no memory. */
+#define DEMAND_LEVELS		5
+
 /*
  * Workers of a device. Only some of them may wait for userfaultfd, so that requests for
  * other pages are served meanwhile. Beyond that, the device repeats requests for late pages.
@@ -118,10 +120,8 @@ struct demand_slice {
 	struct demand_area *area;
 	unsigned long iova;
 	unsigned long last_iova;
-	struct rw_semaphore live;
-	bool going;			/* under @live */
-	struct mutex tables;		/* one worker preallocates */
 	struct mutex lock;		/* maps and notifiers */
+	bool going;			/* under @lock: nothing is mapped any more */
 	/* Blocks that may have something mapped, and read-only pages; under @lock */
 	DECLARE_BITMAP(used, DEMAND_SLICE_BLOCKS);
 	DECLARE_BITMAP(read_only, DEMAND_SLICE_BLOCKS);
@@ -326,11 +326,8 @@ static void demand_area_remove(struct demand_area *darea)
 		struct demand_slice *slice = &darea->slices[i];
 		size_t size = slice->last_iova - slice->iova + 1;
 
-		down_write(&slice->live);
-		slice->going = true;
-		up_write(&slice->live);
-
 		mutex_lock(&slice->lock);
+		slice->going = true;
 		if (!bitmap_empty(slice->used, DEMAND_SLICE_BLOCKS))
 			WARN_ON_ONCE(iommu_unmap_fast(domain, slice->iova, size,
 						      &gather) != size);
@@ -356,8 +353,6 @@ static int demand_slice_init(struct demand_area *darea, struct iopt_area *area,
 	slice->area = darea;
 	slice->iova = iova;
 	slice->last_iova = min(iopt_area_last_iova(area), iova | (DEMAND_SLICE_SIZE - 1));
-	init_rwsem(&slice->live);
-	mutex_init(&slice->tables);
 	mutex_init(&slice->lock);
 
 	rc = mmu_interval_notifier_insert(&slice->notifier, darea->pages->source_mm, va,
@@ -991,56 +986,56 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 }
 
 /*
- * Allocate the tables that the window may take. Two workers at the same time might
- * allocate a table too many for the block. Those who unmap wait for slice::live, so do not
- * wait for an OOM kill: without memory, the device repeats its request.
- */
-static int demand_prealloc(struct demand_slice *slice, const struct demand_window *window)
-{
-	struct iommu_domain *domain = slice->area->demand->domain;
-
-	guard(mutex)(&slice->tables);
-	return domain->ops->prealloc_tables(domain, window->iova,
-					    (size_t)window->nr << PAGE_SHIFT,
-					    GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
-					    __GFP_NOWARN);
-}
-
-/*
  * Map the page at @iova, which has been faulted in, and, unless @alone, present pages
- * around it.
+ * around it. -ENOMEM if there is no free memory for a table: see demand_make_room().
  */
 static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 		      unsigned long iova, bool write, bool alone)
 {
 	struct mm_struct *mm = slice->notifier.mm;
 	struct demand_window window;
+	struct iommu_domain *domain;
 	unsigned long seq;
 	int rc;
 
-	/* This may wait for a long time, so nobody may be waiting for this worker. */
 	seq = mmu_interval_read_begin(&slice->notifier);
 
-	guard(rwsem_read)(&slice->live);
-	if (slice->going)
-		return -EAGAIN;
-
-	if (!mmap_read_trylock(mm))
-		return -EAGAIN;
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
 	rc = demand_window_init(&window, slice, iova, write, alone);
 	if (!rc)
 		rc = demand_look_up(fault, slice, &window, write, seq);
 	mmap_read_unlock(mm);
-	if (!rc)
-		rc = demand_prealloc(slice, &window);
 	if (rc)
 		return rc;
 
 	guard(mutex)(&slice->lock);
-	if (mmu_interval_read_retry(&slice->notifier, seq))
+	if (slice->going || mmu_interval_read_retry(&slice->notifier, seq))
 		return -EAGAIN;
 
+	domain = slice->area->demand->domain;
+	rc = domain->ops->prealloc_tables(domain, window.iova,
+					  (size_t)window.nr << PAGE_SHIFT,
+					  GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
+	if (rc)
+		return rc;
+
 	return demand_map_window(slice, fault->pfns, &window, write);
+}
+
+/*
+ * Reclaim memory for a table, within the process's limits, and leave it to the next
+ * demand_map(). Do not wait for an OOM kill.
+ */
+static bool demand_make_room(void)
+{
+	unsigned long page = __get_free_page(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
+					     __GFP_NOWARN);
+
+	if (page)
+		free_page(page);
+
+	return page;
 }
 
 /*
@@ -1069,7 +1064,7 @@ static bool demand_mm_is_used(struct task_struct *task, struct mm_struct *mm)
  * to the root cgroup.
  */
 static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *slice,
-			      unsigned long iova, bool write, bool alone)
+			      unsigned long iova, bool write, bool alone, unsigned int *rooms)
 {
 	struct iopt_pages *pages = slice->area->pages;
 	struct mm_struct *mm = slice->notifier.mm;
@@ -1084,8 +1079,13 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 	old = set_active_memcg(memcg);
 	cred = override_creds(slice->area->cred);
 	rc = demand_fix_up(fault, slice, demand_slice_va(slice, iova), write);
-	if (!rc)
+	if (!rc) {
 		rc = demand_map(fault, slice, iova, write, alone);
+		if (rc == -ENOMEM && *rooms && demand_make_room()) {
+			--*rooms;
+			rc = -EAGAIN;
+		}
+	}
 	revert_creds(cred);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
@@ -1100,9 +1100,9 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
  */
 static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot)
 {
-	bool write = prot & IOMMU_WRITE;
+	bool write = prot & IOMMU_WRITE, alone = false;
+	unsigned int rooms = DEMAND_LEVELS;
 	struct demand_slice *slice;
-	bool alone = false;
 	int rc;
 
 	if (!demand_sleep_begin(fault))
@@ -1114,7 +1114,7 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot
 			rc = PTR_ERR(slice);
 			break;
 		}
-		rc = demand_serve_slice(fault, slice, iova, write, alone);
+		rc = demand_serve_slice(fault, slice, iova, write, alone, &rooms);
 		demand_area_put(slice->area);
 		/* A single page takes less time, so that it succeeds before the next notifier. */
 		alone = true;
