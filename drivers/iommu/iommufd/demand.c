@@ -184,11 +184,14 @@ struct demand_fault {
 	struct iopf_group *group;	/* NULL once it has been answered */
 	struct task_struct *sleeper;	/* the worker, while it may wait for user space */
 	struct timer_list timer;	/* ends the wait */
+	struct list_head late;		/* requests that the first pass has left */
+	struct list_head for_user;	/* requests where the user has mapped nothing */
 	/* Used by the worker only: */
-	unsigned long deadline;		/* in jiffies */
+	unsigned long deadline;		/* in jiffies, for the group */
+	unsigned long give_up;		/* the same for the request that is being served */
+	bool patient;			/* may wait for userfaultfd */
 	unsigned long *pfns;
 	enum iommu_page_response_code code;
-	struct list_head for_user;	/* requests where the user has mapped nothing */
 };
 
 /* Slices */
@@ -613,7 +616,7 @@ static bool demand_sleep_begin(struct demand_fault *fault)
 
 	allow_kernel_signal(SIGKILL);
 	fault->sleeper = current;
-	mod_timer(&fault->timer, fault->deadline);
+	mod_timer(&fault->timer, fault->give_up);
 	return true;
 }
 
@@ -727,12 +730,21 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	}
 }
 
+/* May the worker wait for userfaultfd? Then it counts in @nr_late until it has done so. */
+static bool demand_late_begin(struct demand_fault *fault)
+{
+	return fault->patient &&
+	       atomic_add_unless(&fault->queue->nr_late, 1, DEMAND_LATE_WORKERS);
+}
+
 /*
- * Fault in the page at @va, as an access by the CPU would. -EINTR if that takes too long.
- * fixup_user_fault() cannot be used: it takes mmap_lock again uninterruptibly.
+ * Fault in the page at @va, as an access by the CPU would. -EINTR if that takes too long,
+ * -EBUSY if it would have to wait for userfaultfd, but must not. Sets *@late, if not set, and
+ * counts the worker when userfaultfd may handle the fault. fixup_user_fault() cannot be
+ * used: it takes mmap_lock again uninterruptibly.
  */
 static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slice,
-			   unsigned long va, bool write, bool may_be_late)
+			   unsigned long va, bool write, bool *late)
 {
 	unsigned int flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY |
 			     FAULT_FLAG_KILLABLE | (write ? FAULT_FLAG_WRITE : 0);
@@ -748,8 +760,11 @@ static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slic
 		vma = vma_lookup(mm, va);
 		if (!demand_vma_ok(vma, write))
 			break;
-		if (userfaultfd_armed(vma) && !may_be_late)
-			flags = demand_nowait(flags);
+		if (userfaultfd_armed(vma) && !*late) {
+			*late = demand_late_begin(fault);
+			if (!*late)
+				flags = demand_nowait(flags);
+		}
 
 		result = handle_mm_fault(vma, va, flags, NULL);
 		/* A completed fault has dropped the lock, as faults of file pages may. */
@@ -773,20 +788,18 @@ static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slic
 	mmap_read_unlock(mm);
 
 	if (result & VM_FAULT_RETRY)
-		return -EINTR;
+		return -EBUSY;
 	return result & VM_FAULT_ERROR ? vm_fault_to_errno(result, 0) : 0;
 }
 
-/* Fault in the page at @va, with a limit on the number of waiting workers. */
 static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 			 unsigned long va, bool write)
 {
-	bool may_be_late;
+	bool late = false;
 	int rc;
 
-	may_be_late = atomic_add_unless(&fault->queue->nr_late, 1, DEMAND_LATE_WORKERS);
-	rc = demand_fault_in(fault, slice, va, write, may_be_late);
-	if (may_be_late)
+	rc = demand_fault_in(fault, slice, va, write, &late);
+	if (late)
 		atomic_dec(&fault->queue->nr_late);
 
 	return rc;
@@ -1095,8 +1108,9 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 }
 
 /*
- * Map @iova for accesses by @prot. -EINTR if that takes too long, as user space does not
- * deliver the page or the process keeps changing the mapping, or the request was answered.
+ * Map @iova for accesses by @prot. -EBUSY if the page is late and the worker must not wait
+ * for it. -EINTR if that takes too long, as user space does not deliver the page or the
+ * process keeps changing the mapping, or the request was answered.
  */
 static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot)
 {
@@ -1173,6 +1187,12 @@ static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 		iopf->fault.prm.perm = stop->perm;
 		list_move_tail(&iopf->list, &fault->for_user);
 		return;
+	case -EBUSY:
+		if (!fault->patient) {
+			list_move_tail(&iopf->list, &fault->late);
+			return;
+		}
+		break;
 	case -EINTR:
 	case -ENOMEM:
 		/* The device repeats it. */
@@ -1182,6 +1202,24 @@ static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 	}
 
 	iopf_group_drop(fault->group, iopf);
+}
+
+/*
+ * When to give up the next request. Those that may wait for userfaultfd share the time that
+ * is left, so that userfaultfd learns of all of them.
+ */
+static unsigned long demand_give_up(struct demand_fault *fault)
+{
+	unsigned long now = jiffies, nr = 1;
+
+	lockdep_assert_held(&fault->demand->mutex);
+
+	if (fault->patient)
+		nr = list_count_nodes(&fault->group->faults);
+	if (time_before(now, fault->deadline))
+		return now + DIV_ROUND_UP(fault->deadline - now, nr);
+
+	return now;
 }
 
 /*
@@ -1201,6 +1239,7 @@ static bool demand_round(struct demand_fault *fault)
 		iopf = demand_next(fault, &stop);
 		if (!iopf)
 			return false;
+		fault->give_up = demand_give_up(fault);
 	}
 
 	if (stop.perm & ~IOMMU_FAULT_PERM_WRITE)
@@ -1217,6 +1256,34 @@ static bool demand_round(struct demand_fault *fault)
 		return false;
 	demand_result(fault, iopf, &stop, rc);
 	return time_before(jiffies, fault->deadline);
+}
+
+/* Serve all requests of the group. */
+static void demand_pass(struct demand_fault *fault)
+{
+	unsigned int rounds = 0, most;
+
+	scoped_guard(mutex, &fault->demand->mutex)
+		most = fault->group ? fault->group->fault_count * DEMAND_ROUNDS : 0;
+	while (rounds++ < most && demand_round(fault))
+		;
+}
+
+/*
+ * Serve the group in two passes: late pages must not delay others, so only the second pass
+ * waits for userfaultfd.
+ */
+static void demand_serve_group(struct demand_fault *fault)
+{
+	demand_pass(fault);
+	scoped_guard(mutex, &fault->demand->mutex) {
+		if (!fault->group || list_empty(&fault->late))
+			return;
+		list_splice_tail_init(&fault->late, &fault->group->faults);
+	}
+	fault->patient = true;
+	if (time_before(jiffies, fault->deadline))
+		demand_pass(fault);
 }
 
 /* Answer the group, or pass what only the user can serve to the user's queue. */
@@ -1255,16 +1322,11 @@ static void demand_work(struct work_struct *work)
 {
 	struct demand_fault *fault = container_of(work, struct demand_fault, work);
 	struct iommufd_demand *demand = fault->demand;
-	unsigned int rounds = 0, most;
-
-	scoped_guard(mutex, &demand->mutex)
-		most = fault->group ? fault->group->fault_count * DEMAND_ROUNDS : 0;
 
 	fault->deadline = jiffies + DEMAND_TIMEOUT;
 	fault->pfns = kmalloc_array(DEMAND_BLOCK_PAGES, sizeof(*fault->pfns), GFP_KERNEL);
 	if (fault->pfns)
-		while (rounds++ < most && demand_round(fault))
-			;
+		demand_serve_group(fault);
 	demand_finish(fault);
 	atomic_dec(&fault->queue->nr_faults);
 	kfree(fault->pfns);
@@ -1327,9 +1389,11 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 
 	INIT_WORK(&fault->work, demand_work);
 	timer_setup(&fault->timer, demand_timeout, 0);
+	INIT_LIST_HEAD(&fault->late);
 	INIT_LIST_HEAD(&fault->for_user);
 	fault->demand = demand;
 	fault->group = group;
+	fault->patient = list_is_singular(&group->faults);
 	fault->code = IOMMU_PAGE_RESP_SUCCESS;
 	rc = demand_enqueue(demand, fault);
 	if (rc)
@@ -1346,6 +1410,7 @@ static void demand_fault_forget(struct demand_fault *fault)
 {
 	lockdep_assert_held(&fault->demand->mutex);
 
+	list_splice_init(&fault->late, &fault->group->faults);
 	list_splice_init(&fault->for_user, &fault->group->faults);
 	iopf_group_response(fault->group, IOMMU_PAGE_RESP_INVALID);
 	iopf_free_group(fault->group);
