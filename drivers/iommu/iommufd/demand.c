@@ -88,6 +88,12 @@
  */
 #define DEMAND_TIMEOUT		HZ
 
+/*
+ * How long the answer to a request is delayed that the device repeats for lack of memory or
+ * of workers: short, as it keeps a worker from requests for other pages.
+ */
+#define DEMAND_PAUSE		max(HZ / 100, 1)
+
 /* A page request may be stopped at each table of the guest, and at the page. */
 #define DEMAND_ROUNDS		8
 
@@ -1135,6 +1141,8 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot
 		cond_resched();
 	} while (rc == -EAGAIN && !fatal_signal_pending(current));
 
+	if (rc == -ENOMEM || (rc == -EBUSY && fault->patient))
+		schedule_timeout_killable(DEMAND_PAUSE);
 	/* Killed reads and charges return other errors. */
 	if (rc && fatal_signal_pending(current))
 		rc = -EINTR;
@@ -1197,6 +1205,10 @@ static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 	case -ENOMEM:
 		/* The device repeats it. */
 		break;
+	case -ENOSPC:
+		dev_warn_ratelimited(fault->queue->dev,
+				     "page request refused: the domain has too many page tables\n");
+		fallthrough;
 	default:
 		fault->code = IOMMU_PAGE_RESP_INVALID;
 	}
@@ -1327,6 +1339,8 @@ static void demand_work(struct work_struct *work)
 	fault->pfns = kmalloc_array(DEMAND_BLOCK_PAGES, sizeof(*fault->pfns), GFP_KERNEL);
 	if (fault->pfns)
 		demand_serve_group(fault);
+	else
+		schedule_timeout_uninterruptible(DEMAND_PAUSE);
 	demand_finish(fault);
 	atomic_dec(&fault->queue->nr_faults);
 	kfree(fault->pfns);
