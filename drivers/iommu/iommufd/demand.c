@@ -709,12 +709,12 @@ static void demand_present(struct demand_fault *fault, struct demand_slice *slic
 
 /*
  * Fault in pages around @va that are not present: otherwise, a device would make a request
- * for each page. Next to a page that was @swapped, they most likely are, too; fresh ones
- * must leave a margin. Skipped if userfaultfd may handle the fault.
+ * for each page. They must leave a margin of memory, and take no time that the worker does
+ * not have. Skipped if userfaultfd may handle the fault.
  */
 static void demand_fault_around(struct demand_fault *fault, struct demand_slice *slice,
 				struct vm_area_struct *vma, unsigned long va,
-				unsigned int flags, bool swapped)
+				unsigned int flags)
 {
 	unsigned long start = ALIGN_DOWN(va, DEMAND_AROUND), end = start + DEMAND_AROUND;
 	DECLARE_BITMAP(present, DEMAND_AROUND / PAGE_SIZE);
@@ -722,7 +722,7 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 
 	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma))
 		return;
-	if (!swapped && !demand_has_margin(DEMAND_AROUND / PAGE_SIZE))
+	if (!demand_has_margin(DEMAND_AROUND / PAGE_SIZE))
 		return;
 
 	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
@@ -730,6 +730,8 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	nr = (end - start) >> PAGE_SHIFT;
 	demand_present(fault, slice, start, nr, present);
 	for_each_clear_bit(i, present, nr) {
+		if (fatal_signal_pending(current))
+			return;
 		if (handle_mm_fault(vma, start + i * PAGE_SIZE, demand_nowait(flags), NULL) &
 		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
 			return;
@@ -790,7 +792,7 @@ static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slic
 	if (!(flags & FAULT_FLAG_RETRY_NOWAIT) && (result & VM_FAULT_RETRY))
 		return -EINTR;
 	if (!(result & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
-		demand_fault_around(fault, slice, vma, va, flags, result & VM_FAULT_MAJOR);
+		demand_fault_around(fault, slice, vma, va, flags);
 	mmap_read_unlock(mm);
 
 	if (result & VM_FAULT_RETRY)
