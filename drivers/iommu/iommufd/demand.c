@@ -118,7 +118,6 @@
 
 /* How many there are, by the address of the process's mm */
 static DEFINE_XARRAY(demand_areas);
-static DEFINE_MUTEX(demand_areas_mutex);
 
 /* At most one GiB of an area, in one demand-paged HWPT */
 struct demand_slice {
@@ -275,31 +274,40 @@ static const struct mmu_interval_notifier_ops demand_notifier_ops = {
 	.invalidate = demand_invalidate,
 };
 
-/* Count an area of @mm. */
+/*
+ * Count an area of @mm. The allocation may wait, even for other processes of the cgroup, so
+ * no lock is held over it.
+ */
 static int demand_charge_area(struct mm_struct *mm)
 {
+	void *old, *entry;
 	unsigned long nr;
 
-	guard(mutex)(&demand_areas_mutex);
-	nr = xa_to_value(xa_load(&demand_areas, (unsigned long)mm) ?: xa_mk_value(0));
-	if (nr >= DEMAND_MAX_AREAS)
-		return -ENOSPC;
+	do {
+		old = xa_load(&demand_areas, (unsigned long)mm);
+		nr = old ? xa_to_value(old) : 0;
+		if (nr >= DEMAND_MAX_AREAS)
+			return -ENOSPC;
+		entry = xa_cmpxchg(&demand_areas, (unsigned long)mm, old,
+				   xa_mk_value(nr + 1), GFP_KERNEL_ACCOUNT);
+		if (xa_is_err(entry))
+			return xa_err(entry);
+	} while (entry != old);
 
-	return xa_err(xa_store(&demand_areas, (unsigned long)mm, xa_mk_value(nr + 1),
-			       GFP_KERNEL_ACCOUNT));
+	return 0;
 }
 
 static void demand_uncharge_area(struct mm_struct *mm)
 {
 	unsigned long nr;
+	void *old;
 
-	guard(mutex)(&demand_areas_mutex);
-	nr = xa_to_value(xa_load(&demand_areas, (unsigned long)mm)) - 1;
-	if (nr)
+	do {
+		old = xa_load(&demand_areas, (unsigned long)mm);
+		nr = xa_to_value(old) - 1;
 		/* Allocates nothing, as there is an entry. */
-		xa_store(&demand_areas, (unsigned long)mm, xa_mk_value(nr), 0);
-	else
-		xa_erase(&demand_areas, (unsigned long)mm);
+	} while (xa_cmpxchg(&demand_areas, (unsigned long)mm, old,
+			    nr ? xa_mk_value(nr) : NULL, 0) != old);
 }
 
 static void demand_area_release(struct kref *kref)
