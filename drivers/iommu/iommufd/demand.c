@@ -138,7 +138,6 @@ struct demand_area {
 	struct list_head node;		/* of iopt_area::demand_areas */
 	struct iommufd_demand *demand;	/* until it is removed */
 	struct iopt_pages *pages;
-	const struct cred *cred;	/* of the user: quotas and reserves depend on it */
 	int prot;
 	unsigned int nr_slices;		/* that have a notifier */
 	struct demand_slice slices[];
@@ -314,7 +313,6 @@ static void demand_area_release(struct kref *kref)
 {
 	struct demand_area *darea = container_of(kref, struct demand_area, kref);
 
-	put_cred(darea->cred);
 	iopt_put_pages(darea->pages);
 	kvfree(darea);
 }
@@ -424,7 +422,6 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 	kref_init(&darea->kref);
 	darea->demand = demand;
 	darea->prot = area->iommu_prot;
-	darea->cred = get_current_cred();
 	darea->pages = pages;
 	kref_get(&pages->kref);
 
@@ -1106,7 +1103,7 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 
 	memcg = get_mem_cgroup_from_mm(mm);
 	old = set_active_memcg(memcg);
-	cred = override_creds(slice->area->cred);
+	cred = override_creds(pages->source_cred);
 	rc = demand_fix_up(fault, slice, demand_slice_va(slice, iova), write);
 	if (!rc) {
 		rc = demand_map(fault, slice, iova, write, alone);
