@@ -690,9 +690,13 @@ static bool demand_has_margin(unsigned long pages)
 }
 #endif
 
-/* Which of the @nr pages from @va on are present? A hint: nobody keeps them there. */
+/*
+ * Which of the @nr pages from @va on are present? For a @write, the zero page is not. A
+ * hint: nobody keeps them there.
+ */
 static void demand_present(struct demand_fault *fault, struct demand_slice *slice,
-			   unsigned long va, unsigned int nr, unsigned long *present)
+			   unsigned long va, unsigned int nr, bool write,
+			   unsigned long *present)
 {
 	struct hmm_range range = {
 		.notifier = &slice->notifier,
@@ -707,9 +711,13 @@ static void demand_present(struct demand_fault *fault, struct demand_slice *slic
 	bitmap_fill(present, nr);
 	if (hmm_range_fault(&range))
 		return;
-	for (i = 0; i < nr; i++)
-		if (!(fault->pfns[i] & (HMM_PFN_VALID | HMM_PFN_ERROR)))
+	for (i = 0; i < nr; i++) {
+		unsigned long pfn = fault->pfns[i];
+
+		if (!(pfn & (HMM_PFN_VALID | HMM_PFN_ERROR)) ||
+		    (write && is_zero_pfn(pfn & ~HMM_PFN_FLAGS)))
 			__clear_bit(i, present);
+	}
 }
 
 /*
@@ -733,7 +741,7 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
 	end = min3(end, vma->vm_end, slice->notifier.interval_tree.last + 1);
 	nr = (end - start) >> PAGE_SHIFT;
-	demand_present(fault, slice, start, nr, present);
+	demand_present(fault, slice, start, nr, flags & FAULT_FLAG_WRITE, present);
 	for_each_clear_bit(i, present, nr) {
 		if (fatal_signal_pending(current))
 			return;
@@ -976,10 +984,24 @@ static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
 }
 
 /*
- * Map the pages that were looked up, except those that are mapped already. The requested
- * page may already be mapped read-only: if the process can write to it since then, no
- * notifier was called.
+ * The process can write to a page that is mapped read-only, and no notifier was called:
+ * unmap the window, so that all such pages are mapped writable, with one invalidation. A
+ * device that uses one of them in between repeats its access.
  */
+static bool demand_unmap_read_only(struct demand_slice *slice,
+				   const struct demand_window *window)
+{
+	size_t size = (size_t)window->nr << PAGE_SHIFT;
+
+	if (iommu_unmap(slice->area->demand->domain, window->iova, size) != size)
+		return false;
+	if (size == DEMAND_BLOCK_SIZE)
+		clear_bit(demand_block(slice, window->iova), slice->read_only);
+
+	return true;
+}
+
+/* Map the pages that were looked up, except those that are mapped already. */
 static int demand_map_window(struct demand_slice *slice, const unsigned long *pfns,
 			     const struct demand_window *window, bool write)
 {
@@ -994,7 +1016,7 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 		/* Another worker has mapped it already. */
 		if (!write || !test_bit(block, slice->read_only))
 			return 0;
-		if (iommu_unmap(domain, asked, PAGE_SIZE) != PAGE_SIZE)
+		if (!demand_unmap_read_only(slice, window))
 			return -EAGAIN;
 	}
 
