@@ -937,6 +937,27 @@ static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 }
 
 /*
+ * Pages that the process has marked by MADV_FREE are discarded if they are clean. Map them
+ * read-only for a read. A write makes all pages of the window dirty, or each page of a buffer
+ * would take a request; so does a read with other pages, for a device that reads and then
+ * writes.
+ */
+static void demand_keep_clean(unsigned long *pfns, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct folio *folio;
+
+		if (!(pfns[i] & HMM_PFN_VALID) || !(pfns[i] & HMM_PFN_WRITE))
+			continue;
+		folio = page_folio(hmm_pfn_to_page(pfns[i]));
+		if (folio_test_anon(folio) && !folio_test_swapbacked(folio))
+			pfns[i] &= ~HMM_PFN_WRITE;
+	}
+}
+
+/*
  * How a page may be mapped. 0 if not at all: a read-only page of a write-only area, or
  * a read-only page under a nest parent.
  */
@@ -1068,6 +1089,8 @@ static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 	if (rc)
 		return rc;
 
+	if (!write)
+		demand_keep_clean(fault->pfns, window.nr);
 	return demand_map_window(slice, fault->pfns, &window, write);
 }
 
