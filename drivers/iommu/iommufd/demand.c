@@ -1576,6 +1576,14 @@ static int demand_check_tolerance(struct device *dev, void *unused)
 	return iommu_dev_fault_tolerant(dev) ? 0 : -EPERM;
 }
 
+static int demand_check_device(struct iommufd_device *idev)
+{
+	if (!device_iommu_capable(idev->dev, IOMMU_CAP_IOPF_FLAT))
+		return -EOPNOTSUPP;
+
+	return iommu_group_for_each_dev(idev->igroup->group, NULL, demand_check_tolerance);
+}
+
 /**
  * iommufd_demand_capable() - may all memory of a device be paged on demand?
  * @idev: the device
@@ -1588,9 +1596,7 @@ static int demand_check_tolerance(struct device *dev, void *unused)
  */
 bool iommufd_demand_capable(struct iommufd_device *idev)
 {
-	return device_iommu_capable(idev->dev, IOMMU_CAP_IOPF_FLAT) &&
-	       !iommu_group_for_each_dev(idev->igroup->group, NULL,
-					 demand_check_tolerance);
+	return !demand_check_device(idev);
 }
 
 static void demand_queue_free_work(struct work_struct *work)
@@ -1649,17 +1655,21 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
  *
  * Context: may sleep; the group's lock is held.
  *
- * Return: 0; -EPERM if memory that @hwpt translates to is paged on demand, and the
- * device, or another one of its group, does not tolerate faults; -EBUSY if workers of
- * former users of the device still wait for their processes; -ENOMEM.
+ * Return: 0; if memory that @hwpt translates to is paged on demand: -EOPNOTSUPP if page
+ * requests of the device cannot be reported, -EPERM if it, or another one of its group, does
+ * not tolerate faults; -EBUSY if workers of former users of the device still wait for their
+ * processes; -ENOMEM.
  */
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev)
 {
+	int rc;
+
 	if (!hwpt_demand(hwpt))
 		return 0;
-	if (!iommufd_demand_capable(idev))
-		return -EPERM;
+	rc = demand_check_device(idev);
+	if (rc)
+		return rc;
 	if (!idev->demand_queue) {
 		struct demand_queue *queue = demand_queue_alloc(idev->dev);
 
