@@ -47,8 +47,11 @@
  * which only destroying the HWPT waits, after the detach), and uses neither HWPT nor IOAS.
  * Detaching answers the request without waiting for the worker, which notices later;
  * DEMAND_TIMEOUT ends all but the last kind of wait, and the device repeats its request.
- * Both send the worker a signal, as these waits are killable. A work item destroys the queue, so that closing a device does
- * not wait, either.
+ * Both send the worker a signal, as these waits are killable. A work item destroys the
+ * queue, so that closing a device does not wait, either.
+ *
+ * Removing a notifier waits for all other notifiers of the process: who unmaps an area or
+ * destroys a HWPT does so after it has dropped the locks of the IOAS.
  */
 
 #include <linux/hmm.h>
@@ -221,8 +224,8 @@ static unsigned int demand_block(const struct demand_slice *slice, unsigned long
  */
 static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigned long last)
 {
-	struct iommu_domain *domain = slice->area->demand->domain;
 	unsigned int first = demand_block(slice, iova), end = demand_block(slice, last) + 1;
+	struct iommu_domain *domain;
 
 	lockdep_assert_held(&slice->lock);
 
@@ -233,6 +236,7 @@ static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigne
 	 * Splitting a large page takes the table that was deposited for it. If that fails
 	 * nevertheless, unmap everything that the page may cover: the device asks again.
 	 */
+	domain = slice->area->demand->domain;
 	if (iommu_unmap(domain, iova, last - iova + 1) != last - iova + 1) {
 		iova = max(slice->iova, ALIGN_DOWN(iova, DEMAND_BLOCK_SIZE));
 		last = min(slice->last_iova, last | (DEMAND_BLOCK_SIZE - 1));
@@ -323,14 +327,14 @@ static void demand_area_put(struct demand_area *darea)
 }
 
 /*
- * Unmap @darea, remove its notifiers, and drop the list's reference. No worker can find it
- * any more. Workers that wait for user space hold none of the locks.
+ * Unmap @darea. No worker can find it any more. Workers that wait for user space hold none
+ * of the locks.
  *
  * All slices share an invalidation. Until it is complete, the process may lose pages that
- * hardware has still cached: the notifiers stay until then, and so do the marks of used
- * blocks, by which they unmap and invalidate as ever.
+ * hardware has still cached: so the marks of used blocks stay until then, by which the
+ * notifiers unmap and invalidate as ever. Afterwards, notifiers do nothing.
  */
-static void demand_area_remove(struct demand_area *darea)
+static void demand_area_unmap(struct demand_area *darea)
 {
 	struct iommu_domain *domain = darea->demand->domain;
 	struct iommu_iotlb_gather gather;
@@ -350,6 +354,23 @@ static void demand_area_remove(struct demand_area *darea)
 		cond_resched();
 	}
 	iommu_iotlb_sync(domain, &gather);
+
+	for (i = 0; i < darea->nr_slices; i++) {
+		struct demand_slice *slice = &darea->slices[i];
+
+		guard(mutex)(&slice->lock);
+		bitmap_zero(slice->used, DEMAND_SLICE_BLOCKS);
+	}
+}
+
+/*
+ * Remove the notifiers of @darea, which has been unmapped, and drop the list's reference.
+ * Waits for other notifiers of the process, such as those of a fork, which may take long.
+ * The HWPT may be gone.
+ */
+static void demand_area_free(struct demand_area *darea)
+{
+	unsigned int i;
 
 	for (i = 0; i < darea->nr_slices; i++)
 		mmu_interval_notifier_remove(&darea->slices[i].notifier);
@@ -432,7 +453,8 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 		mmput_async(pages->source_mm);
 	}
 	if (rc) {
-		demand_area_remove(darea);
+		demand_area_unmap(darea);
+		demand_area_free(darea);
 		return ERR_PTR(rc);
 	}
 
@@ -469,22 +491,52 @@ int iopt_demand_add_area(struct iopt_area *area, struct iopt_pages *pages)
 }
 
 /**
- * iopt_demand_remove_area() - unmap an area from all demand-paged HWPTs
+ * iopt_demand_unmap_area() - unmap an area from all demand-paged HWPTs
  * @area: the area, which has lost its pages: no worker can find it
+ * @unmapped: list of what iopt_demand_free_areas() has to free
+ *
+ * Context: may sleep; iopt::domains_rwsem is held for reading.
+ */
+void iopt_demand_unmap_area(struct iopt_area *area, struct list_head *unmapped)
+{
+	struct demand_area *darea;
+
+	list_for_each_entry(darea, &area->demand_areas, node)
+		demand_area_unmap(darea);
+	list_splice_init(&area->demand_areas, unmapped);
+}
+
+/**
+ * iopt_demand_free_areas() - remove the notifiers of areas that have been unmapped
+ * @unmapped: list of these
+ *
+ * Context: may sleep, and waits for other notifiers of the process, so that no lock of the
+ * IOAS should be held.
+ */
+void iopt_demand_free_areas(struct list_head *unmapped)
+{
+	struct demand_area *darea, *next;
+
+	list_for_each_entry_safe(darea, next, unmapped, node)
+		demand_area_free(darea);
+}
+
+/**
+ * iopt_demand_remove_area() - undo iopt_demand_add_area()
+ * @area: the area
  *
  * Context: may sleep; iopt::domains_rwsem is held for reading.
  */
 void iopt_demand_remove_area(struct iopt_area *area)
 {
-	struct demand_area *darea, *next;
+	LIST_HEAD(unmapped);
 
-	list_for_each_entry_safe(darea, next, &area->demand_areas, node) {
-		list_del(&darea->node);
-		demand_area_remove(darea);
-	}
+	iopt_demand_unmap_area(area, &unmapped);
+	iopt_demand_free_areas(&unmapped);
 }
 
-static void demand_remove_areas(struct io_pagetable *iopt, struct iommufd_demand *demand)
+static void demand_unmap_areas(struct io_pagetable *iopt, struct iommufd_demand *demand,
+			       struct list_head *unmapped)
 {
 	struct demand_area *darea, *next;
 	struct iopt_area *area;
@@ -494,8 +546,8 @@ static void demand_remove_areas(struct io_pagetable *iopt, struct iommufd_demand
 		list_for_each_entry_safe(darea, next, &area->demand_areas, node) {
 			if (darea->demand != demand)
 				continue;
-			list_del(&darea->node);
-			demand_area_remove(darea);
+			demand_area_unmap(darea);
+			list_move(&darea->node, unmapped);
 		}
 	}
 }
@@ -513,6 +565,7 @@ int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand)
 {
 	struct demand_area *darea;
 	struct iopt_area *area;
+	LIST_HEAD(unmapped);
 
 	lockdep_assert_held_write(&iopt->domains_rwsem);
 
@@ -522,7 +575,8 @@ int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand)
 			continue;
 		darea = demand_area_create(demand, area, area->pages);
 		if (IS_ERR(darea)) {
-			demand_remove_areas(iopt, demand);
+			demand_unmap_areas(iopt, demand, &unmapped);
+			iopt_demand_free_areas(&unmapped);
 			return PTR_ERR(darea);
 		}
 		list_add(&darea->node, &area->demand_areas);
@@ -536,15 +590,17 @@ int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand)
  * iopt_demand_remove() - undo iopt_demand_add()
  * @iopt: the IOAS
  * @demand: the HWPT's demand paging; nothing is attached to the HWPT
+ * @unmapped: list of what iopt_demand_free_areas() has to free
  *
  * Context: may sleep; iopt's two semaphores are held for writing.
  */
-void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand)
+void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand,
+			struct list_head *unmapped)
 {
 	lockdep_assert_held_write(&iopt->domains_rwsem);
 
 	list_del(&demand->node);
-	demand_remove_areas(iopt, demand);
+	demand_unmap_areas(iopt, demand, unmapped);
 }
 
 /* With all areas gone, nobody uses the domains' tables; see iopt_free_empty_tables(). */
