@@ -958,7 +958,8 @@ TEST_F(demand, present_pages_before_late_ones)
 	start_transfer(d, VTDT_WRITE, IOVA, 32 * PAGE, 1);
 	for (faults = 0; seen != 0xffff && faults < 64; faults++) {
 		ASSERT_TRUE(wait_for_fault(&late, &address));
-		EXPECT_TRUE(present(d->memory + 31 * PAGE));
+		if (!faults)
+			EXPECT_TRUE(present(d->memory + 31 * PAGE));
 		seen |= 1U << (address - (unsigned long)d->memory) / PAGE;
 	}
 	EXPECT_EQ(0xffff, seen);

@@ -139,7 +139,7 @@ struct demand_slice {
 struct demand_area {
 	struct kref kref;
 	struct list_head node;		/* of iopt_area::demand_areas */
-	struct iommufd_demand *demand;	/* until it is removed */
+	struct iommufd_demand *demand;	/* until it is unmapped */
 	struct iopt_pages *pages;
 	int prot;
 	unsigned int nr_slices;		/* that have a notifier */
