@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # "make mainline": the fixes of series/mainline on the newest kernel source that Debian's
-# mirrors have.  They apply with "git am", checkpatch --strict, sparse and W=1 have
-# nothing new to say, and the kernel runs those of the guest's suites that need no more
-# than its own interfaces, before and after.  What shows a fault is to fail before and to
-# pass after; everything else is to pass after if it did before.  KTAP on stdout, and a
-# table of all tests on stderr.  SUITE="NAME..." runs only these suites.
+# mirrors have.  They apply with "git am"; checkpatch --strict, sparse and W=1 find
+# nothing new; and the kernel runs, before and after, those of the guest's suites that use
+# only mainline's ABI.  Tests of the fixes must fail before and pass after; all others must
+# pass after if they did before.  KTAP on stdout, and a table of all tests on stderr.
+# SUITE="NAME..." runs only these suites.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$LAB/apt.sh"
@@ -222,9 +222,9 @@ runs() {
 	[ -s "$RESULTS/$1.after" ]
 }
 
-# What was there before and is not any more, and what was right and is not. The kernel
-# has nothing to complain of after.
-nothing_is_lost() {
+# nothing_regresses SUITE...: tests that passed before pass after, and the kernel's log
+# has no warnings after.
+nothing_regresses() {
 	local suite lost=0
 	for suite; do
 		awk 'NR == FNR { after[$1] = $2; next }
@@ -236,9 +236,9 @@ nothing_is_lost() {
 	return $lost
 }
 
-# faults_are_shown SUITE...: each test that series/mainline/tests lists for a patch has
-# not passed before and passes after.
-faults_are_shown() {
+# fixes_make_tests_pass SUITE...: each test in series/mainline/tests fails before and passes
+# after.
+fixes_make_tests_pass() {
 	local patch test before after wrong=0
 	while read -r patch test; do
 		[[ " $* " == *" ${test%%.*} "* ]] || continue
@@ -290,7 +290,7 @@ done
 configure_mainline
 status=0
 ktap git_am checkpatch spelling before_builds after_builds compiler_and_sparse \
-	initrd_builds "${suites[@]/#/runs }" "nothing_is_lost ${suites[*]}" \
-	"faults_are_shown ${suites[*]}" || status=1
+	initrd_builds "${suites[@]/#/runs }" "nothing_regresses ${suites[*]}" \
+	"fixes_make_tests_pass ${suites[*]}" || status=1
 table "${suites[@]}" >&2
 exit $status

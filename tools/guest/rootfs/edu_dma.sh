@@ -7,7 +7,7 @@ edu_dma() {
 	insmod /edu_dma.ko arena=0x100000000 $2
 }
 
-# The alias of devices behind a bridge has a context entry while one of them is there.
+# The alias has a context entry as long as a device behind the bridge exists.
 bridged() { edu_devices | grep -v '^0000:00'; }
 has_alias() {
 	grep -q "^$1:00\.0" /sys/kernel/debug/iommu/intel/dmar_translation_struct
@@ -15,8 +15,8 @@ has_alias() {
 
 bridge_works() { edu_dma edu_bridge bridged=$1 && kunit_passed edu_bridge && rmmod edu_dma; }
 
-# Their group goes over to another domain and back; then one of them goes, then the other.
-devices_behind_a_bridge_go() {
+# The group changes its domain and changes back. Then both devices are removed, one by one.
+removal_behind_a_bridge() {
 	set -- $(bridged)
 	[ $# = 2 ] || return
 	bus=${1#*:}

@@ -20,8 +20,8 @@ bind() {
 	[ "$(basename "$(readlink "$dev/driver")")" = "$2" ]
 }
 
-# memory_can_go: cgroups that can be short of memory, and swap on zram
-memory_can_go() {
+# setup_reclaim: cgroups that can limit memory, and swap on zram
+setup_reclaim() {
 	! grep -q zram0 /proc/swaps || return 0
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup &&
 		echo +memory >/sys/fs/cgroup/cgroup.subtree_control &&
@@ -36,8 +36,7 @@ show() {
 	dmesg -n 7
 }
 
-# tap COMMAND...: runs a program that prints TAP; fails when it has a failure
-# or has not got to its end.
+# tap COMMAND...: runs a program that prints TAP; fails if a test fails or is missing.
 tap() {
 	"$@" >/tmp/tap 2>&1
 	status=$?
@@ -65,8 +64,8 @@ check() {
 	fi
 }
 
-# in_time COMMAND...: whether it succeeds within two minutes. It may be stuck in the
-# kernel and not to be killed.
+# in_time COMMAND...: whether it succeeds within two minutes. It may hang in the kernel,
+# where it cannot be killed.
 in_time() {
 	"$@" >/tmp/in_time 2>&1 &
 	for try in $(seq 120); do
@@ -80,7 +79,7 @@ in_time() {
 # choose_kunit GLOB: the KUnit suites that run when their module is loaded
 choose_kunit() { printf %s "$1" >/sys/module/kunit/parameters/filter_glob; }
 
-# kunit_passed SUITE...: what the kernel kept of the suites' results is good
+# kunit_passed SUITE...: whether these suites have passed, by the kernel's debugfs
 kunit_passed() {
 	for suite in "$@"; do
 		results=/sys/kernel/debug/kunit/$suite/results
@@ -92,7 +91,7 @@ kunit_passed() {
 # Every descriptor that goes into the invalidation queue passes this tracepoint.
 INVALIDATIONS=/sys/kernel/tracing/events/intel_iommu/qi_submit
 
-# snapshot DIR: what the IOMMU is told and what the driver counts, as of now
+# snapshot DIR: the present entries of the IOMMU, and the driver's counters
 snapshot() {
 	mkdir -p "$1"
 	cat /sys/kernel/debug/iommu/intel/dmar_translation_struct >"$1/entries"
