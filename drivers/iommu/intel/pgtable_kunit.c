@@ -2713,6 +2713,7 @@ static void memory_limit(struct kunit *test)
 	/* Failed allocations do not count. */
 	atomic_set(&lab->fail_in, 0);
 	KUNIT_EXPECT_EQ(test, touch(lab, iova), -ENOMEM);
+	atomic_set(&lab->fail_in, 0);
 	KUNIT_EXPECT_EQ(test, vtd_pt_prealloc(lab->pt, iova, 1, GFP_KERNEL), -ENOMEM);
 	atomic_set(&lab->fail_in, -1);
 
