@@ -58,7 +58,13 @@ run() {
 		# there, domains of user space that nothing is nested on are first-level
 		more=intel_iommu=fl_user
 	fi
-	more+=" vfio_pci.fault_tolerant=0000:00:04.0 ${3:-}"
+	# The domain may be left out.
+	if [ "$1" = strict ]; then
+		more+=' vfio_pci.fault_tolerant=0000:00:04.0'
+	else
+		more+=' vfio_pci.fault_tolerant=00:04.0'
+	fi
+	more+=" ${3:-}"
 	if [ "$suite" = demand ] || [ "$suite" = demand-soak ] || [ "$suite" = unpinned ]; then
 		export NODES=2
 		more+=' hugepages=4'

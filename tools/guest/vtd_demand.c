@@ -5,7 +5,7 @@
  *
  * The suite "demand" prepares a swap device on zram, two nodes and huge pages.  TESTDEV is
  * a device that the administrator has named as fault tolerant, TESTDEV2 one that is not
- * named.
+ * named, TESTDEV3 one without page requests.
  */
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
@@ -127,6 +127,49 @@ TEST_F(flat, few_requests)
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 4 * SZ_2M, SZ_2M, 3));
 	EXPECT_GE(SZ_2M >> 16, page_requests(d) - requests);
 	EXPECT_TRUE(holds(d->memory + 2 * SZ_2M, IOVA + 2 * SZ_2M, 2 * SZ_2M, 2));
+}
+
+static pid_t fork_sleeper(void)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return child;
+}
+
+/* A device that reads and then writes makes a request for each 64 KiB at most. */
+TEST_F(flat, few_requests_to_write_after_read)
+{
+	struct demand *d = &self->d;
+	unsigned int requests = page_requests(d);
+	pid_t child;
+	int status;
+
+	/* zero pages */
+	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA, SZ_2M, 1));
+	EXPECT_GE(SZ_2M >> 16, page_requests(d) - requests);
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	EXPECT_GE(SZ_2M >> 16, page_requests(d) - requests);
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 1));
+
+	/* pages that were shared, and that the process has written to since */
+	fill(d->memory + SZ_2M, IOVA + SZ_2M, SZ_2M, 2);
+	child = fork_sleeper();
+	ASSERT_LT(0, child);
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + SZ_2M, SZ_2M, 2));
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	fill(d->memory + SZ_2M, IOVA + SZ_2M, SZ_2M, 3);
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + SZ_2M, SZ_2M, 3));
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + SZ_2M, SZ_2M, 4));
+	EXPECT_GE(2, page_requests(d) - requests);
+	EXPECT_TRUE(holds(d->memory + SZ_2M, IOVA + SZ_2M, SZ_2M, 4));
 }
 
 /* A number from the device's line in pgtable_stats; -1 if there is none */
@@ -281,6 +324,24 @@ TEST_F(demand, madv_free)
 	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_FREE));
 	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
 	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_PAGEOUT));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
+}
+
+/* A read does not keep the pages beside it from being discarded as clean. */
+TEST_F(flat, madv_free_beside_read)
+{
+	struct demand *d = &self->d;
+	unsigned int i, discarded = 0;
+
+	fill(d->memory, IOVA, SZ_2M, 1);
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_FREE));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + 7 * PAGE, PAGE, 1));
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_PAGEOUT));
+	for (i = 0; i < 512; i++)
+		discarded += !*(volatile uint64_t *)(d->memory + i * PAGE);
+	/* a few are still about to be marked */
+	EXPECT_LT(400, discarded);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 }
 
@@ -881,6 +942,80 @@ TEST_F(demand, late_group)
 	close(late.fd);
 }
 
+/*
+ * Late pages of a group delay neither its other pages nor each other: userfaultfd learns of
+ * all of them.
+ */
+TEST_F(demand, present_pages_before_late_ones)
+{
+	struct demand *d = &self->d;
+	unsigned int seen = 0, faults;
+	unsigned long address;
+	struct late late;
+
+	*reg(&d->vmm.dev, VTDT_GROUP_SIZE) = 32;
+	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
+	start_transfer(d, VTDT_WRITE, IOVA, 32 * PAGE, 1);
+	for (faults = 0; seen != 0xffff && faults < 64; faults++) {
+		ASSERT_TRUE(wait_for_fault(&late, &address));
+		if (!faults)
+			EXPECT_TRUE(present(d->memory + 31 * PAGE));
+		seen |= 1U << (address - (unsigned long)d->memory) / PAGE;
+	}
+	EXPECT_EQ(0xffff, seen);
+	ASSERT_TRUE(detach(&d->vmm, d->pasid));
+	finish_transfer(d);
+	close(late.fd);
+}
+
+#define MANY	40
+
+/*
+ * More pages are late than workers may wait for: pages that are there are served at once,
+ * and the device does not repeat requests as fast as it can.
+ */
+TEST_F(demand, many_late_pages)
+{
+	unsigned char *from = new_memory(PAGE, MADV_NOHUGEPAGE);
+	struct demand *d = &self->d;
+	unsigned int i, requests;
+	struct late late;
+
+	fill(d->memory + SZ_2M, IOVA + SZ_2M, PAGE, 1);
+	ASSERT_TRUE(catch_faults(&late, d->memory, MANY * PAGE));
+	for (i = 0; i < MANY; i++)
+		start_transfer(d, VTDT_WRITE, IOVA + i * PAGE, PAGE, 2);
+	ASSERT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_GROUPS) >= MANY));
+	start_transfer(d, VTDT_WRITE, IOVA + SZ_2M, PAGE, 3);
+	EXPECT_TRUE(wait_until(*(volatile uint64_t *)(d->memory + SZ_2M) ==
+			       pattern_at(3, IOVA + SZ_2M)));
+	requests = page_requests(d);
+	sleep_ms(500);
+	EXPECT_GT(600, page_requests(d) - requests);
+	EXPECT_EQ(MANY, *reg(&d->vmm.dev, VTDT_BUSY));
+	for (i = 0; i < MANY; i++)
+		ASSERT_TRUE(deliver_page(&late, (unsigned long)d->memory + i * PAGE, from));
+	EXPECT_TRUE(wait_until(!*reg(&d->vmm.dev, VTDT_BUSY)));
+	EXPECT_TRUE(holds(d->memory, IOVA, MANY * PAGE, 2));
+	close(late.fd);
+	munmap(from, PAGE);
+}
+
+/* userfaultfd is closed while a page is late: the device gets an empty page. */
+TEST_F(demand, userfaultfd_closed)
+{
+	struct demand *d = &self->d;
+	unsigned long address;
+	struct late late;
+
+	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
+	start_transfer(d, VTDT_WRITE, IOVA, 16 * PAGE, 1);
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	close(late.fd);
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
+	EXPECT_TRUE(holds(d->memory, IOVA, 16 * PAGE, 1));
+}
+
 /* Destroying a HWPT ends its waits: each would otherwise last a second. */
 TEST_F(flat, destroy_ends_waits)
 {
@@ -1070,6 +1205,110 @@ TEST_F(flat, beside_pinned_hwpt)
 	EXPECT_EQ(0, status_kib("VmPin"));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 3));
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 3));
+}
+
+/* A thread that allocates a HWPT which pins */
+struct pinning {
+	struct demand *d;
+	pthread_t thread;
+	unsigned int hwpt;
+};
+
+static void *allocate_pinned(void *data)
+{
+	struct pinning *pinning = data;
+	struct vmm *vmm = &pinning->d->vmm;
+
+	pinning->hwpt = pinning->d->nested ? new_parent(vmm, 0) : new_paging(vmm, 0, 0);
+	return NULL;
+}
+
+static bool start_pinning(struct pinning *pinning, struct demand *d)
+{
+	*pinning = (struct pinning) { d };
+	return !pthread_create(&pinning->thread, NULL, allocate_pinned, pinning);
+}
+
+/*
+ * A HWPT of the same IOAS pins late pages, and holds locks of the IOAS meanwhile: requests
+ * for other pages are answered in time, and their worker can be ended.
+ */
+TEST_F(flat, answered_while_another_hwpt_pins)
+{
+	struct demand *d = &self->d;
+	struct pinning pinning;
+	unsigned int answers;
+	struct late late;
+	unsigned long address;
+	long start;
+
+	ASSERT_TRUE(catch_faults(&late, d->memory + SZ_2M, 16 * PAGE));
+	ASSERT_TRUE(start_pinning(&pinning, d));
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	answers = *reg(&d->vmm.dev, VTDT_SUCCESSES);
+	start_transfer(d, VTDT_WRITE, IOVA, PAGE, 1);
+	EXPECT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_SUCCESSES) - answers >= 2));
+	/* To detach the device itself takes the lock that is held. */
+	if (d->pasid != RID) {
+		start = now_ms();
+		ASSERT_TRUE(detach(&d->vmm, d->pasid));
+		EXPECT_NE(VTDT_OK, finish_transfer(d));
+		EXPECT_GT(800, now_ms() - start);
+	}
+	close(late.fd);
+	pthread_join(pinning.thread, NULL);
+	ASSERT_NE(0, pinning.hwpt);
+	if (d->pasid == RID) {
+		EXPECT_EQ(VTDT_OK, finish_transfer(d));
+		EXPECT_TRUE(holds(d->memory, IOVA, PAGE, 1));
+	}
+	ASSERT_TRUE(destroy(&d->vmm, pinning.hwpt));
+}
+
+/*
+ * The device waits for late pages while another HWPT pins them; then that HWPT, or one nested
+ * on it, replaces the demand-paged one.
+ */
+TEST_F(demand, replaced_by_pinned_hwpt)
+{
+	unsigned char *from = new_memory(PAGE, MADV_NOHUGEPAGE);
+	struct demand *d = &self->d;
+	unsigned int requests, hwpt, i;
+	struct vmm pinned = d->vmm;
+	struct pinning pinning;
+	unsigned long address;
+	struct late late;
+
+	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
+	start_transfer(d, VTDT_WRITE, IOVA, 16 * PAGE, 1);
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	ASSERT_TRUE(start_pinning(&pinning, d));
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	for (i = 0; i < 16; i++)
+		ASSERT_TRUE(deliver_page(&late, (unsigned long)d->memory + i * PAGE, from));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
+	pthread_join(pinning.thread, NULL);
+	ASSERT_NE(0, pinning.hwpt);
+	EXPECT_TRUE(holds(d->memory, IOVA, 16 * PAGE, 1));
+
+	pinned.parent = hwpt = pinning.hwpt;
+	if (d->nested)
+		hwpt = nest(&pinned, d->root, 0);
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, hwpt));
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 2));
+	EXPECT_EQ(requests, page_requests(d));
+	EXPECT_TRUE(holds(d->memory, IOVA, SIZE, 2));
+
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SIZE, 2));
+	if (d->nested)
+		ASSERT_TRUE(destroy(&d->vmm, hwpt));
+	ASSERT_TRUE(destroy(&d->vmm, pinning.hwpt));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 3));
+	EXPECT_TRUE(holds(d->memory, IOVA, SIZE, 3));
+	close(late.fd);
+	munmap(from, PAGE);
 }
 
 /* IOMMU_IOAS_COPY within the IOAS, and to one whose HWPT pins */
@@ -1339,6 +1578,13 @@ TEST_F(flat, attach_needs_fault_tolerance)
 	EXPECT_EQ(EPERM, errno);
 	EXPECT_TRUE(detach(&other, RID));
 	close(other.dev.fd);
+
+	/* one without PRI */
+	ASSERT_TRUE(open_device(&other.dev, getenv("TESTDEV3"), other.iommufd));
+	EXPECT_EQ(0, capabilities(&other, other.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
+	EXPECT_FALSE(attach(&other, RID, d->hwpt));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	close(other.dev.fd);
 }
 
 static bool bind_driver(const char *device, const char *driver)
@@ -1400,6 +1646,41 @@ TEST_F(flat, dirty_tracking_is_refused)
 	EXPECT_EQ(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND |
 				IOMMU_HWPT_ALLOC_DIRTY_TRACKING, 0));
 	EXPECT_EQ(EOPNOTSUPP, errno);
+}
+
+/*
+ * The domain has as many tables as it may have: a request that needs more is refused, not
+ * repeated for ever. Only zero pages are used, one in each 2 MiB.
+ */
+TEST_F_TIMEOUT(flat, too_many_tables, 300)
+{
+	unsigned long size = 128 * SZ_1G, offset = 0;
+	struct demand *d = &self->d;
+	unsigned char *memory;
+
+	if (d->pasid != RID)
+		return;
+	memory = new_memory(size, MADV_NOHUGEPAGE);
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 1));
+	ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE, memory, size));
+	while (offset < size) {
+		start_transfer(d, VTDT_READ, ELSEWHERE + offset, 8, 0);
+		ASSERT_TRUE(wait_until(!*reg(&d->vmm.dev, VTDT_BUSY)));
+		if (*reg(&d->vmm.dev, VTDT_STATUS) == VTDT_DENIED)
+			break;
+		offset += SZ_2M;
+	}
+	note("%lu MiB have tables\n", offset >> 20);
+	EXPECT_GT(size, offset);
+	/* what has tables works, and with all areas unmapped, everything */
+	ASSERT_EQ(0, madvise(d->memory, SIZE, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SIZE, 2));
+	ASSERT_TRUE(unmap_area(&d->vmm, 0, ALL));
+	ASSERT_TRUE(map_area(&d->vmm, 2 * ELSEWHERE, d->memory, SIZE));
+	EXPECT_EQ(VTDT_OK, device_writes(d, 2 * ELSEWHERE, SIZE, 3));
+	munmap(memory, size);
 }
 
 static void *reclaim_pages(void *data)
@@ -1464,6 +1745,38 @@ TEST_F(cgroup, memory_limit)
 	EXPECT_EQ(0, rmdir(CGROUP));
 }
 
+/* At the limit, only the page that the device accesses is swapped in. */
+TEST_F(cgroup, swaps_in_no_neighbours_at_limit)
+{
+	char pid[20], limit[20];
+	unsigned int i, tries, there;
+	struct demand d;
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	sprintf(pid, "%d", getpid());
+	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
+	ASSERT_TRUE(open_demand(&d, RID, false));
+	fill(d.memory, IOVA, SZ_2M, 1);
+	there = 16;
+	for (tries = 0; there && tries < 10; tries++) {
+		ASSERT_EQ(0, madvise(d.memory, SZ_2M, MADV_PAGEOUT));
+		for (i = there = 0; i < 16; i++)
+			there += present(d.memory + i * PAGE);
+	}
+	ASSERT_EQ(0, there);
+	sprintf(limit, "%ld", number_in(CGROUP "/memory.current", "") + 8 * PAGE);
+	ASSERT_TRUE(write_file(CGROUP "/memory.max", limit));
+	EXPECT_EQ(VTDT_OK, device_reads(&d, IOVA + 5 * PAGE, PAGE, 1));
+	for (i = 0; i < 16; i++)
+		there += present(d.memory + i * PAGE);
+	EXPECT_EQ(1, there);
+	ASSERT_TRUE(write_file(CGROUP "/memory.max", "max"));
+	EXPECT_EQ(VTDT_OK, device_reads(&d, IOVA, SZ_2M, 1));
+	close_demand(&d);
+	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
+	EXPECT_EQ(0, rmdir(CGROUP));
+}
+
 /* The child of "out_of_memory": has the device use more than its cgroup's memory, no swap */
 static void use_too_much(void)
 {
@@ -1516,6 +1829,28 @@ TEST_F(demand, pages_reclaimed_during_transfers)
 		EXPECT_EQ(VTDT_OK, finish_transfer(d));
 		pthread_join(thread, NULL);
 	}
+}
+
+/* The device is reset while it works: it works again, and no other data changes. */
+TEST_F(demand, reset_during_transfers)
+{
+	struct demand *d = &self->d;
+	unsigned int i;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA + SIZE / 2, SIZE / 2, 1));
+	for (i = 2; i < 12; i++) {
+		ASSERT_EQ(0, madvise(d->memory, SIZE / 2, MADV_DONTNEED));
+		start_transfer(d, VTDT_WRITE, IOVA, SIZE / 2, i);
+		sleep_ms(i);
+		ASSERT_EQ(0, ioctl(d->vmm.dev.fd, VFIO_DEVICE_RESET));
+		EXPECT_EQ(0, *reg(&d->vmm.dev, VTDT_BUSY));
+		ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_PAGEOUT));
+		EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE / 2, i + 100));
+		EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SIZE / 2, i + 100));
+		EXPECT_TRUE(holds(d->memory, IOVA, SIZE / 2, i + 100));
+	}
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + SIZE / 2, SIZE / 2, 1));
+	EXPECT_TRUE(holds(d->memory + SIZE / 2, IOVA + SIZE / 2, SIZE / 2, 1));
 }
 
 /*

@@ -208,6 +208,12 @@ static bool vtd_pt_charge(struct vtd_pt *pt)
 	return false;
 }
 
+/* Would vtd_pt_charge() fail? */
+static bool vtd_pt_is_full(struct vtd_pt *pt)
+{
+	return pt->cfg.max_pages && atomic_long_read(&pt->nr_pages) >= pt->cfg.max_pages;
+}
+
 static void vtd_pt_uncharge(struct vtd_pt *pt)
 {
 	atomic_long_dec(&pt->nr_pages);
@@ -1387,31 +1393,27 @@ static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
  * that preallocate the same range may allocate a table more than needed. Two that split the
  * same page at the same time may each take a table, of which one is returned.
  *
- * Return: 0; -ERANGE if the range is outside of the aperture; -ENOMEM; -EADDRINUSE
- * where a page of 1 GiB is mapped.
+ * Return: 0; -ERANGE if the range is outside of the aperture; -ENOMEM; -ENOSPC if
+ * &vtd_pt_cfg.max_pages is reached, which waiting does not change; -EADDRINUSE where a page
+ * of 1 GiB is mapped.
  */
 int vtd_pt_prealloc(struct vtd_pt *pt, u64 iova, size_t size, gfp_t gfp)
 {
 	u64 last = iova + size - 1;
 	unsigned int level;
+	int ret = 0;
 	u64 *slot;
-	int ret;
 
 	if (!vtd_pt_in_aperture(pt, iova, size))
 		return -ERANGE;
 
-	for (iova = ALIGN_DOWN(iova, SZ_2M); iova <= last; iova += SZ_2M) {
+	for (iova = ALIGN_DOWN(iova, SZ_2M); !ret && iova <= last; iova += SZ_2M) {
 		slot = vtd_pt_walk(pt, iova, 2, &level);
 		slot = vtd_pt_walk_alloc(pt, slot, level, iova, 2, gfp);
-		if (IS_ERR(slot))
-			return PTR_ERR(slot);
-
-		ret = vtd_pt_prealloc_slot(pt, slot, gfp);
-		if (ret)
-			return ret;
+		ret = IS_ERR(slot) ? PTR_ERR(slot) : vtd_pt_prealloc_slot(pt, slot, gfp);
 	}
 
-	return 0;
+	return ret == -ENOMEM && vtd_pt_is_full(pt) ? -ENOSPC : ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_prealloc);
 

@@ -2742,6 +2742,8 @@ static void memory_limit(struct kunit *test)
 	/* Failed allocations do not count. */
 	atomic_set(&lab->fail_in, 0);
 	KUNIT_EXPECT_EQ(test, touch(lab, iova), -ENOMEM);
+	atomic_set(&lab->fail_in, 0);
+	KUNIT_EXPECT_EQ(test, vtd_pt_prealloc(lab->pt, iova, 1, GFP_KERNEL), -ENOMEM);
 	atomic_set(&lab->fail_in, -1);
 
 	while (!(ret = touch(lab, iova)) && iova < 4ULL * SZ_1G)
@@ -2749,6 +2751,7 @@ static void memory_limit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ret, -ENOMEM);
 	KUNIT_EXPECT_EQ(test, lab_pages(lab), 600);
 	KUNIT_EXPECT_EQ(test, touch(lab, iova), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, vtd_pt_prealloc(lab->pt, iova, 1, GFP_KERNEL), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, touch(lab, iova - SZ_2M), 0);
 	KUNIT_EXPECT_EQ(test, touch(lab, 0), 0);
 

@@ -17,17 +17,17 @@
  *   demand::live
  *	Held for reading while a worker looks for an area, which keeps the IOAS alive.
  *   iopt::domains_rwsem, iopt::iova_rwsem
- *	The set of demand-paged HWPTs, the areas, and the slices of each.
- *   slice::live
- *	Held for reading while a worker uses the domain, which keeps the HWPT and the
- *	area alive. Memory is allocated under it, so no notifier takes it.
- *   mm::mmap_lock, for which a worker that holds slice::live uses trylock
- *   slice::tables
- *	One worker at a time preallocates tables, under slice::live.
+ *	The set of demand-paged HWPTs, the areas, and the slices of each. Users that pin
+ *	hold them while they fault in pages, so workers take both by killable waits.
+ *   mm::mmap_lock
+ *	While a worker faults in and looks up pages. It holds no other lock then.
  *   slice::lock
- *	Maps and notifiers. Reclaim calls notifiers, so nothing is allocated under it:
- *	tables are allocated before it is taken (iommu_domain_ops::prealloc_tables),
- *	and unmapping a part of a large page uses the table that was deposited for it.
+ *	Maps and notifiers. While a worker holds it, the area cannot be removed, which
+ *	keeps the HWPT and its domain. Reclaim calls notifiers, so nothing is reclaimed
+ *	under it: tables are allocated by GFP_NOWAIT, before the first map
+ *	(iommu_domain_ops::prealloc_tables), and unmapping a part of a large page uses
+ *	the table that was deposited for it. If there is no memory for a table, the
+ *	worker drops the lock, reclaims, and starts again.
  *
  *   demand::mutex
  *	Page requests that are being served. Under it, nothing waits for memory or for
@@ -42,12 +42,16 @@
  * stale entries.
  *
  * Nobody waits for a worker, which may have to wait for the process: for a page that
- * userfaultfd has yet to deliver, for mmap_lock, and for other notifiers to end. It holds
- * none of the locks then, and uses neither HWPT nor IOAS. Detaching answers the request
- * without waiting for the worker, which notices later; DEMAND_TIMEOUT ends the first two
- * kinds of waits, and the device repeats its request. Both send the worker a signal, as
- * these waits are killable. A work item destroys the queue, so that closing a device does
- * not wait, either.
+ * userfaultfd has yet to deliver, for mmap_lock, for pinning by another HWPT of the IOAS,
+ * and for other notifiers to end. It holds none of the locks then (except demand::live, for
+ * which only destroying the HWPT waits, after the detach), and uses neither HWPT nor IOAS.
+ * Detaching answers the request without waiting for the worker, which notices later;
+ * DEMAND_TIMEOUT ends all but the last kind of wait, and the device repeats its request.
+ * Both send the worker a signal, as these waits are killable. A work item destroys the
+ * queue, so that closing a device does not wait, either.
+ *
+ * Removing a notifier waits for all other notifiers of the process: who unmaps an area or
+ * destroys a HWPT does so after it has dropped the locks of the IOAS.
  */
 
 #include <linux/hmm.h>
@@ -87,8 +91,17 @@
  */
 #define DEMAND_TIMEOUT		HZ
 
+/*
+ * How long the answer to a request is delayed that the device repeats for lack of memory or
+ * of workers: short, as it keeps a worker from requests for other pages.
+ */
+#define DEMAND_PAUSE		max(HZ / 100, 1)
+
 /* A page request may be stopped at each table of the guest, and at the page. */
 #define DEMAND_ROUNDS		8
+
+/* Tables of a domain that a block may lack: after so many, there is no memory. */
+#define DEMAND_LEVELS		5
 
 /*
  * Workers of a device. Only some of them may wait for userfaultfd, so that requests for
@@ -108,7 +121,6 @@
 
 /* How many there are, by the address of the process's mm */
 static DEFINE_XARRAY(demand_areas);
-static DEFINE_MUTEX(demand_areas_mutex);
 
 /* At most one GiB of an area, in one demand-paged HWPT */
 struct demand_slice {
@@ -116,10 +128,8 @@ struct demand_slice {
 	struct demand_area *area;
 	unsigned long iova;
 	unsigned long last_iova;
-	struct rw_semaphore live;
-	bool going;			/* under @live */
-	struct mutex tables;		/* one worker preallocates */
 	struct mutex lock;		/* maps and notifiers */
+	bool going;			/* under @lock: nothing is mapped any more */
 	/* Blocks that may have something mapped, and read-only pages; under @lock */
 	DECLARE_BITMAP(used, DEMAND_SLICE_BLOCKS);
 	DECLARE_BITMAP(read_only, DEMAND_SLICE_BLOCKS);
@@ -129,9 +139,8 @@ struct demand_slice {
 struct demand_area {
 	struct kref kref;
 	struct list_head node;		/* of iopt_area::demand_areas */
-	struct iommufd_demand *demand;	/* until it is removed */
+	struct iommufd_demand *demand;	/* until it is unmapped */
 	struct iopt_pages *pages;
-	const struct cred *cred;	/* of the user: quotas and reserves depend on it */
 	int prot;
 	unsigned int nr_slices;		/* that have a notifier */
 	struct demand_slice slices[];
@@ -182,11 +191,14 @@ struct demand_fault {
 	struct iopf_group *group;	/* NULL once it has been answered */
 	struct task_struct *sleeper;	/* the worker, while it may wait for user space */
 	struct timer_list timer;	/* ends the wait */
+	struct list_head late;		/* requests that the first pass has left */
+	struct list_head for_user;	/* requests where the user has mapped nothing */
 	/* Used by the worker only: */
-	unsigned long deadline;		/* in jiffies */
+	unsigned long deadline;		/* in jiffies, for the group */
+	unsigned long give_up;		/* the same for the request that is being served */
+	bool patient;			/* may wait for userfaultfd */
 	unsigned long *pfns;
 	enum iommu_page_response_code code;
-	struct list_head for_user;	/* requests where the user has mapped nothing */
 };
 
 /* Slices */
@@ -212,8 +224,8 @@ static unsigned int demand_block(const struct demand_slice *slice, unsigned long
  */
 static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigned long last)
 {
-	struct iommu_domain *domain = slice->area->demand->domain;
 	unsigned int first = demand_block(slice, iova), end = demand_block(slice, last) + 1;
+	struct iommu_domain *domain;
 
 	lockdep_assert_held(&slice->lock);
 
@@ -224,6 +236,7 @@ static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigne
 	 * Splitting a large page takes the table that was deposited for it. If that fails
 	 * nevertheless, unmap everything that the page may cover: the device asks again.
 	 */
+	domain = slice->area->demand->domain;
 	if (iommu_unmap(domain, iova, last - iova + 1) != last - iova + 1) {
 		iova = max(slice->iova, ALIGN_DOWN(iova, DEMAND_BLOCK_SIZE));
 		last = min(slice->last_iova, last | (DEMAND_BLOCK_SIZE - 1));
@@ -264,38 +277,46 @@ static const struct mmu_interval_notifier_ops demand_notifier_ops = {
 	.invalidate = demand_invalidate,
 };
 
-/* Count an area of @mm. */
+/*
+ * Count an area of @mm. The allocation may wait, even for other processes of the cgroup, so
+ * no lock is held over it.
+ */
 static int demand_charge_area(struct mm_struct *mm)
 {
+	void *old, *entry;
 	unsigned long nr;
 
-	guard(mutex)(&demand_areas_mutex);
-	nr = xa_to_value(xa_load(&demand_areas, (unsigned long)mm) ?: xa_mk_value(0));
-	if (nr >= DEMAND_MAX_AREAS)
-		return -ENOSPC;
+	do {
+		old = xa_load(&demand_areas, (unsigned long)mm);
+		nr = old ? xa_to_value(old) : 0;
+		if (nr >= DEMAND_MAX_AREAS)
+			return -ENOSPC;
+		entry = xa_cmpxchg(&demand_areas, (unsigned long)mm, old,
+				   xa_mk_value(nr + 1), GFP_KERNEL_ACCOUNT);
+		if (xa_is_err(entry))
+			return xa_err(entry);
+	} while (entry != old);
 
-	return xa_err(xa_store(&demand_areas, (unsigned long)mm, xa_mk_value(nr + 1),
-			       GFP_KERNEL_ACCOUNT));
+	return 0;
 }
 
 static void demand_uncharge_area(struct mm_struct *mm)
 {
 	unsigned long nr;
+	void *old;
 
-	guard(mutex)(&demand_areas_mutex);
-	nr = xa_to_value(xa_load(&demand_areas, (unsigned long)mm)) - 1;
-	if (nr)
+	do {
+		old = xa_load(&demand_areas, (unsigned long)mm);
+		nr = xa_to_value(old) - 1;
 		/* Allocates nothing, as there is an entry. */
-		xa_store(&demand_areas, (unsigned long)mm, xa_mk_value(nr), 0);
-	else
-		xa_erase(&demand_areas, (unsigned long)mm);
+	} while (xa_cmpxchg(&demand_areas, (unsigned long)mm, old,
+			    nr ? xa_mk_value(nr) : NULL, 0) != old);
 }
 
 static void demand_area_release(struct kref *kref)
 {
 	struct demand_area *darea = container_of(kref, struct demand_area, kref);
 
-	put_cred(darea->cred);
 	iopt_put_pages(darea->pages);
 	kvfree(darea);
 }
@@ -306,14 +327,14 @@ static void demand_area_put(struct demand_area *darea)
 }
 
 /*
- * Unmap @darea, remove its notifiers, and drop the list's reference. No worker can find it
- * any more. Workers that wait for user space hold none of the locks.
+ * Unmap @darea. No worker can find it any more. Workers that wait for user space hold none
+ * of the locks.
  *
  * All slices share an invalidation. Until it is complete, the process may lose pages that
- * hardware has still cached: the notifiers stay until then, and so do the marks of used
- * blocks, by which they unmap and invalidate as ever.
+ * hardware has still cached: so the marks of used blocks stay until then, by which the
+ * notifiers unmap and invalidate as ever. Afterwards, notifiers do nothing.
  */
-static void demand_area_remove(struct demand_area *darea)
+static void demand_area_unmap(struct demand_area *darea)
 {
 	struct iommu_domain *domain = darea->demand->domain;
 	struct iommu_iotlb_gather gather;
@@ -324,11 +345,8 @@ static void demand_area_remove(struct demand_area *darea)
 		struct demand_slice *slice = &darea->slices[i];
 		size_t size = slice->last_iova - slice->iova + 1;
 
-		down_write(&slice->live);
-		slice->going = true;
-		up_write(&slice->live);
-
 		mutex_lock(&slice->lock);
+		slice->going = true;
 		if (!bitmap_empty(slice->used, DEMAND_SLICE_BLOCKS))
 			WARN_ON_ONCE(iommu_unmap_fast(domain, slice->iova, size,
 						      &gather) != size);
@@ -336,6 +354,23 @@ static void demand_area_remove(struct demand_area *darea)
 		cond_resched();
 	}
 	iommu_iotlb_sync(domain, &gather);
+
+	for (i = 0; i < darea->nr_slices; i++) {
+		struct demand_slice *slice = &darea->slices[i];
+
+		guard(mutex)(&slice->lock);
+		bitmap_zero(slice->used, DEMAND_SLICE_BLOCKS);
+	}
+}
+
+/*
+ * Remove the notifiers of @darea, which has been unmapped, and drop the list's reference.
+ * Waits for other notifiers of the process, such as those of a fork, which may take long.
+ * The HWPT may be gone.
+ */
+static void demand_area_free(struct demand_area *darea)
+{
+	unsigned int i;
 
 	for (i = 0; i < darea->nr_slices; i++)
 		mmu_interval_notifier_remove(&darea->slices[i].notifier);
@@ -354,8 +389,6 @@ static int demand_slice_init(struct demand_area *darea, struct iopt_area *area,
 	slice->area = darea;
 	slice->iova = iova;
 	slice->last_iova = min(iopt_area_last_iova(area), iova | (DEMAND_SLICE_SIZE - 1));
-	init_rwsem(&slice->live);
-	mutex_init(&slice->tables);
 	mutex_init(&slice->lock);
 
 	rc = mmu_interval_notifier_insert(&slice->notifier, darea->pages->source_mm, va,
@@ -410,7 +443,6 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 	kref_init(&darea->kref);
 	darea->demand = demand;
 	darea->prot = area->iommu_prot;
-	darea->cred = get_current_cred();
 	darea->pages = pages;
 	kref_get(&pages->kref);
 
@@ -421,7 +453,8 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 		mmput_async(pages->source_mm);
 	}
 	if (rc) {
-		demand_area_remove(darea);
+		demand_area_unmap(darea);
+		demand_area_free(darea);
 		return ERR_PTR(rc);
 	}
 
@@ -458,22 +491,52 @@ int iopt_demand_add_area(struct iopt_area *area, struct iopt_pages *pages)
 }
 
 /**
- * iopt_demand_remove_area() - unmap an area from all demand-paged HWPTs
+ * iopt_demand_unmap_area() - unmap an area from all demand-paged HWPTs
  * @area: the area, which has lost its pages: no worker can find it
+ * @unmapped: list of what iopt_demand_free_areas() has to free
+ *
+ * Context: may sleep; iopt::domains_rwsem is held for reading.
+ */
+void iopt_demand_unmap_area(struct iopt_area *area, struct list_head *unmapped)
+{
+	struct demand_area *darea;
+
+	list_for_each_entry(darea, &area->demand_areas, node)
+		demand_area_unmap(darea);
+	list_splice_init(&area->demand_areas, unmapped);
+}
+
+/**
+ * iopt_demand_free_areas() - remove the notifiers of areas that have been unmapped
+ * @unmapped: list of these
+ *
+ * Context: may sleep, and waits for other notifiers of the process, so that no lock of the
+ * IOAS should be held.
+ */
+void iopt_demand_free_areas(struct list_head *unmapped)
+{
+	struct demand_area *darea, *next;
+
+	list_for_each_entry_safe(darea, next, unmapped, node)
+		demand_area_free(darea);
+}
+
+/**
+ * iopt_demand_remove_area() - undo iopt_demand_add_area()
+ * @area: the area
  *
  * Context: may sleep; iopt::domains_rwsem is held for reading.
  */
 void iopt_demand_remove_area(struct iopt_area *area)
 {
-	struct demand_area *darea, *next;
+	LIST_HEAD(unmapped);
 
-	list_for_each_entry_safe(darea, next, &area->demand_areas, node) {
-		list_del(&darea->node);
-		demand_area_remove(darea);
-	}
+	iopt_demand_unmap_area(area, &unmapped);
+	iopt_demand_free_areas(&unmapped);
 }
 
-static void demand_remove_areas(struct io_pagetable *iopt, struct iommufd_demand *demand)
+static void demand_unmap_areas(struct io_pagetable *iopt, struct iommufd_demand *demand,
+			       struct list_head *unmapped)
 {
 	struct demand_area *darea, *next;
 	struct iopt_area *area;
@@ -483,8 +546,8 @@ static void demand_remove_areas(struct io_pagetable *iopt, struct iommufd_demand
 		list_for_each_entry_safe(darea, next, &area->demand_areas, node) {
 			if (darea->demand != demand)
 				continue;
-			list_del(&darea->node);
-			demand_area_remove(darea);
+			demand_area_unmap(darea);
+			list_move(&darea->node, unmapped);
 		}
 	}
 }
@@ -502,6 +565,7 @@ int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand)
 {
 	struct demand_area *darea;
 	struct iopt_area *area;
+	LIST_HEAD(unmapped);
 
 	lockdep_assert_held_write(&iopt->domains_rwsem);
 
@@ -511,7 +575,8 @@ int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand)
 			continue;
 		darea = demand_area_create(demand, area, area->pages);
 		if (IS_ERR(darea)) {
-			demand_remove_areas(iopt, demand);
+			demand_unmap_areas(iopt, demand, &unmapped);
+			iopt_demand_free_areas(&unmapped);
 			return PTR_ERR(darea);
 		}
 		list_add(&darea->node, &area->demand_areas);
@@ -525,15 +590,17 @@ int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand)
  * iopt_demand_remove() - undo iopt_demand_add()
  * @iopt: the IOAS
  * @demand: the HWPT's demand paging; nothing is attached to the HWPT
+ * @unmapped: list of what iopt_demand_free_areas() has to free
  *
  * Context: may sleep; iopt's two semaphores are held for writing.
  */
-void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand)
+void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand,
+			struct list_head *unmapped)
 {
 	lockdep_assert_held_write(&iopt->domains_rwsem);
 
 	list_del(&demand->node);
-	demand_remove_areas(iopt, demand);
+	demand_unmap_areas(iopt, demand, unmapped);
 }
 
 /* With all areas gone, nobody uses the domains' tables; see iopt_free_empty_tables(). */
@@ -545,22 +612,15 @@ void iopt_demand_free_empty_tables(struct io_pagetable *iopt)
 		iommu_free_empty_tables(demand->domain);
 }
 
-/*
- * Return the slice for @iova, with a reference. -ENOENT if the user has mapped nothing
- * there, -EPERM if the mapping does not allow all of @prot, -EINTR if the HWPT has gone.
- */
-static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
-					     unsigned long iova, int prot)
+static struct demand_slice *demand_slice_find(struct iommufd_demand *demand,
+					      unsigned long iova, int prot)
 {
 	struct demand_area *darea;
 	struct iopt_area *area;
 	unsigned int i;
 
-	guard(rwsem_read)(&demand->live);
-	if (demand->dead)
-		return ERR_PTR(-EINTR);
+	lockdep_assert_held(&demand->iopt->iova_rwsem);
 
-	guard(rwsem_read)(&demand->iopt->iova_rwsem);
 	area = iopt_area_iter_first(demand->iopt, iova, iova);
 	if (!area || !area->pages)
 		return ERR_PTR(-ENOENT);
@@ -578,6 +638,27 @@ static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
 	return ERR_PTR(-ENOENT);
 }
 
+/*
+ * Return the slice for @iova, with a reference. -ENOENT if the user has mapped nothing
+ * there, -EPERM if the mapping does not allow all of @prot, -EINTR if the HWPT has gone, or
+ * if the wait was ended: whoever holds the locks may pin pages, and wait for user space.
+ */
+static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
+					     unsigned long iova, int prot)
+{
+	struct demand_slice *slice = ERR_PTR(-EINTR);
+
+	if (down_read_killable(&demand->live))
+		return slice;
+	if (!demand->dead && !down_read_killable(&demand->iopt->iova_rwsem)) {
+		slice = demand_slice_find(demand, iova, prot);
+		up_read(&demand->iopt->iova_rwsem);
+	}
+	up_read(&demand->live);
+
+	return slice;
+}
+
 /* Faults */
 
 static void demand_wake(struct demand_fault *fault)
@@ -591,8 +672,8 @@ static void demand_timeout(struct timer_list *timer)
 }
 
 /*
- * From here on the worker may wait for user space, and demand_wake() ends that. False if
- * the group has been answered before.
+ * From here on the worker may wait for user space, and demand_wake() ends that: all its
+ * waits are killable. False if the group has been answered before.
  */
 static bool demand_sleep_begin(struct demand_fault *fault)
 {
@@ -602,7 +683,7 @@ static bool demand_sleep_begin(struct demand_fault *fault)
 
 	allow_kernel_signal(SIGKILL);
 	fault->sleeper = current;
-	mod_timer(&fault->timer, fault->deadline);
+	mod_timer(&fault->timer, fault->give_up);
 	return true;
 }
 
@@ -665,9 +746,13 @@ static bool demand_has_margin(unsigned long pages)
 }
 #endif
 
-/* Which of the @nr pages from @va on are present? A hint: nobody keeps them there. */
+/*
+ * Which of the @nr pages from @va on are present? For a @write, the zero page is not. A
+ * hint: nobody keeps them there.
+ */
 static void demand_present(struct demand_fault *fault, struct demand_slice *slice,
-			   unsigned long va, unsigned int nr, unsigned long *present)
+			   unsigned long va, unsigned int nr, bool write,
+			   unsigned long *present)
 {
 	struct hmm_range range = {
 		.notifier = &slice->notifier,
@@ -682,19 +767,23 @@ static void demand_present(struct demand_fault *fault, struct demand_slice *slic
 	bitmap_fill(present, nr);
 	if (hmm_range_fault(&range))
 		return;
-	for (i = 0; i < nr; i++)
-		if (!(fault->pfns[i] & (HMM_PFN_VALID | HMM_PFN_ERROR)))
+	for (i = 0; i < nr; i++) {
+		unsigned long pfn = fault->pfns[i];
+
+		if (!(pfn & (HMM_PFN_VALID | HMM_PFN_ERROR)) ||
+		    (write && is_zero_pfn(pfn & ~HMM_PFN_FLAGS)))
 			__clear_bit(i, present);
+	}
 }
 
 /*
  * Fault in pages around @va that are not present: otherwise, a device would make a request
- * for each page. Next to a page that was @swapped, they most likely are, too; fresh ones
- * must leave a margin. Skipped if userfaultfd may handle the fault.
+ * for each page. They must leave a margin of memory, and take no time that the worker does
+ * not have. Skipped if userfaultfd may handle the fault.
  */
 static void demand_fault_around(struct demand_fault *fault, struct demand_slice *slice,
 				struct vm_area_struct *vma, unsigned long va,
-				unsigned int flags, bool swapped)
+				unsigned int flags)
 {
 	unsigned long start = ALIGN_DOWN(va, DEMAND_AROUND), end = start + DEMAND_AROUND;
 	DECLARE_BITMAP(present, DEMAND_AROUND / PAGE_SIZE);
@@ -702,26 +791,37 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 
 	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma))
 		return;
-	if (!swapped && !demand_has_margin(DEMAND_AROUND / PAGE_SIZE))
+	if (!demand_has_margin(DEMAND_AROUND / PAGE_SIZE))
 		return;
 
 	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
 	end = min3(end, vma->vm_end, slice->notifier.interval_tree.last + 1);
 	nr = (end - start) >> PAGE_SHIFT;
-	demand_present(fault, slice, start, nr, present);
+	demand_present(fault, slice, start, nr, flags & FAULT_FLAG_WRITE, present);
 	for_each_clear_bit(i, present, nr) {
+		if (fatal_signal_pending(current))
+			return;
 		if (handle_mm_fault(vma, start + i * PAGE_SIZE, demand_nowait(flags), NULL) &
 		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
 			return;
 	}
 }
 
+/* May the worker wait for userfaultfd? Then it counts in @nr_late until it has done so. */
+static bool demand_late_begin(struct demand_fault *fault)
+{
+	return fault->patient &&
+	       atomic_add_unless(&fault->queue->nr_late, 1, DEMAND_LATE_WORKERS);
+}
+
 /*
- * Fault in the page at @va, as an access by the CPU would. -EINTR if that takes too long.
- * fixup_user_fault() cannot be used: it takes mmap_lock again uninterruptibly.
+ * Fault in the page at @va, as an access by the CPU would. -EINTR if that takes too long,
+ * -EBUSY if it would have to wait for userfaultfd, but must not. Sets *@late, if not set, and
+ * counts the worker when userfaultfd may handle the fault. fixup_user_fault() cannot be
+ * used: it takes mmap_lock again uninterruptibly.
  */
 static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slice,
-			   unsigned long va, bool write, bool may_be_late)
+			   unsigned long va, bool write, bool *late)
 {
 	unsigned int flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY |
 			     FAULT_FLAG_KILLABLE | (write ? FAULT_FLAG_WRITE : 0);
@@ -737,8 +837,11 @@ static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slic
 		vma = vma_lookup(mm, va);
 		if (!demand_vma_ok(vma, write))
 			break;
-		if (userfaultfd_armed(vma) && !may_be_late)
-			flags = demand_nowait(flags);
+		if (userfaultfd_armed(vma) && !*late) {
+			*late = demand_late_begin(fault);
+			if (!*late)
+				flags = demand_nowait(flags);
+		}
 
 		result = handle_mm_fault(vma, va, flags, NULL);
 		/* A completed fault has dropped the lock, as faults of file pages may. */
@@ -758,33 +861,23 @@ static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slic
 	if (!(flags & FAULT_FLAG_RETRY_NOWAIT) && (result & VM_FAULT_RETRY))
 		return -EINTR;
 	if (!(result & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
-		demand_fault_around(fault, slice, vma, va, flags, result & VM_FAULT_MAJOR);
+		demand_fault_around(fault, slice, vma, va, flags);
 	mmap_read_unlock(mm);
 
 	if (result & VM_FAULT_RETRY)
-		return -EINTR;
+		return -EBUSY;
 	return result & VM_FAULT_ERROR ? vm_fault_to_errno(result, 0) : 0;
 }
 
-/* Fault in the page at @va, with limits on the time and on the number of waiting workers. */
 static int demand_fix_up(struct demand_fault *fault, struct demand_slice *slice,
 			 unsigned long va, bool write)
 {
-	bool may_be_late;
+	bool late = false;
 	int rc;
 
-	if (!demand_sleep_begin(fault))
-		return -EINTR;
-
-	may_be_late = atomic_add_unless(&fault->queue->nr_late, 1, DEMAND_LATE_WORKERS);
-	rc = demand_fault_in(fault, slice, va, write, may_be_late);
-	if (may_be_late)
+	rc = demand_fault_in(fault, slice, va, write, &late);
+	if (late)
 		atomic_dec(&fault->queue->nr_late);
-	/* Killed reads and charges return other errors. */
-	if (rc && fatal_signal_pending(current))
-		rc = -EINTR;
-
-	demand_sleep_end(fault);
 
 	return rc;
 }
@@ -900,6 +993,27 @@ static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 }
 
 /*
+ * Pages that the process has marked by MADV_FREE are discarded if they are clean. Map them
+ * read-only for a read. A write makes all pages of the window dirty, or each page of a buffer
+ * would take a request; so does a read with other pages, for a device that reads and then
+ * writes.
+ */
+static void demand_keep_clean(unsigned long *pfns, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct folio *folio;
+
+		if (!(pfns[i] & HMM_PFN_VALID) || !(pfns[i] & HMM_PFN_WRITE))
+			continue;
+		folio = page_folio(hmm_pfn_to_page(pfns[i]));
+		if (folio_test_anon(folio) && !folio_test_swapbacked(folio))
+			pfns[i] &= ~HMM_PFN_WRITE;
+	}
+}
+
+/*
  * How a page may be mapped. 0 if not at all: a read-only page of a write-only area, or
  * a read-only page under a nest parent.
  */
@@ -947,10 +1061,24 @@ static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
 }
 
 /*
- * Map the pages that were looked up, except those that are mapped already. The requested
- * page may already be mapped read-only: if the process can write to it since then, no
- * notifier was called.
+ * The process can write to a page that is mapped read-only, and no notifier was called:
+ * unmap the window, so that all such pages are mapped writable, with one invalidation. A
+ * device that uses one of them in between repeats its access.
  */
+static bool demand_unmap_read_only(struct demand_slice *slice,
+				   const struct demand_window *window)
+{
+	size_t size = (size_t)window->nr << PAGE_SHIFT;
+
+	if (iommu_unmap(slice->area->demand->domain, window->iova, size) != size)
+		return false;
+	if (size == DEMAND_BLOCK_SIZE)
+		clear_bit(demand_block(slice, window->iova), slice->read_only);
+
+	return true;
+}
+
+/* Map the pages that were looked up, except those that are mapped already. */
 static int demand_map_window(struct demand_slice *slice, const unsigned long *pfns,
 			     const struct demand_window *window, bool write)
 {
@@ -965,7 +1093,7 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 		/* Another worker has mapped it already. */
 		if (!write || !test_bit(block, slice->read_only))
 			return 0;
-		if (iommu_unmap(domain, asked, PAGE_SIZE) != PAGE_SIZE)
+		if (!demand_unmap_read_only(slice, window))
 			return -EAGAIN;
 	}
 
@@ -983,56 +1111,58 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 }
 
 /*
- * Allocate the tables that the window may take. Two workers at the same time might
- * allocate a table too many for the block. Those who unmap wait for slice::live, so do not
- * wait for an OOM kill: without memory, the device repeats its request.
- */
-static int demand_prealloc(struct demand_slice *slice, const struct demand_window *window)
-{
-	struct iommu_domain *domain = slice->area->demand->domain;
-
-	guard(mutex)(&slice->tables);
-	return domain->ops->prealloc_tables(domain, window->iova,
-					    (size_t)window->nr << PAGE_SHIFT,
-					    GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
-					    __GFP_NOWARN);
-}
-
-/*
  * Map the page at @iova, which has been faulted in, and, unless @alone, present pages
- * around it.
+ * around it. -ENOMEM if there is no free memory for a table: see demand_make_room().
  */
 static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 		      unsigned long iova, bool write, bool alone)
 {
 	struct mm_struct *mm = slice->notifier.mm;
 	struct demand_window window;
+	struct iommu_domain *domain;
 	unsigned long seq;
 	int rc;
 
-	/* This may wait for a long time, so nobody may be waiting for this worker. */
 	seq = mmu_interval_read_begin(&slice->notifier);
 
-	guard(rwsem_read)(&slice->live);
-	if (slice->going)
-		return -EAGAIN;
-
-	if (!mmap_read_trylock(mm))
-		return -EAGAIN;
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
 	rc = demand_window_init(&window, slice, iova, write, alone);
 	if (!rc)
 		rc = demand_look_up(fault, slice, &window, write, seq);
 	mmap_read_unlock(mm);
-	if (!rc)
-		rc = demand_prealloc(slice, &window);
 	if (rc)
 		return rc;
 
 	guard(mutex)(&slice->lock);
-	if (mmu_interval_read_retry(&slice->notifier, seq))
+	if (slice->going || mmu_interval_read_retry(&slice->notifier, seq))
 		return -EAGAIN;
 
+	domain = slice->area->demand->domain;
+	rc = domain->ops->prealloc_tables(domain, window.iova,
+					  (size_t)window.nr << PAGE_SHIFT,
+					  GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
+	if (rc)
+		return rc;
+
+	if (!write)
+		demand_keep_clean(fault->pfns, window.nr);
 	return demand_map_window(slice, fault->pfns, &window, write);
+}
+
+/*
+ * Reclaim memory for a table, within the process's limits, and leave it to the next
+ * demand_map(). Do not wait for an OOM kill.
+ */
+static bool demand_make_room(void)
+{
+	unsigned long page = __get_free_page(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
+					     __GFP_NOWARN);
+
+	if (page)
+		free_page(page);
+
+	return page;
 }
 
 /*
@@ -1061,7 +1191,7 @@ static bool demand_mm_is_used(struct task_struct *task, struct mm_struct *mm)
  * to the root cgroup.
  */
 static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *slice,
-			      unsigned long iova, bool write, bool alone)
+			      unsigned long iova, bool write, bool alone, unsigned int *rooms)
 {
 	struct iopt_pages *pages = slice->area->pages;
 	struct mm_struct *mm = slice->notifier.mm;
@@ -1074,10 +1204,15 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 
 	memcg = get_mem_cgroup_from_mm(mm);
 	old = set_active_memcg(memcg);
-	cred = override_creds(slice->area->cred);
+	cred = override_creds(pages->source_cred);
 	rc = demand_fix_up(fault, slice, demand_slice_va(slice, iova), write);
-	if (!rc)
+	if (!rc) {
 		rc = demand_map(fault, slice, iova, write, alone);
+		if (rc == -ENOMEM && *rooms && demand_make_room()) {
+			--*rooms;
+			rc = -EAGAIN;
+		}
+	}
 	revert_creds(cred);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
@@ -1087,27 +1222,39 @@ static int demand_serve_slice(struct demand_fault *fault, struct demand_slice *s
 }
 
 /*
- * Map @iova for accesses by @prot. -EAGAIN if the process keeps changing the mapping,
- * -EINTR if user space does not deliver the page or the request was answered.
+ * Map @iova for accesses by @prot. -EBUSY if the page is late and the worker must not wait
+ * for it. -EINTR if that takes too long, as user space does not deliver the page or the
+ * process keeps changing the mapping, or the request was answered.
  */
 static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot)
 {
-	bool write = prot & IOMMU_WRITE;
+	bool write = prot & IOMMU_WRITE, alone = false;
+	unsigned int rooms = DEMAND_LEVELS;
 	struct demand_slice *slice;
-	bool alone = false;
 	int rc;
+
+	if (!demand_sleep_begin(fault))
+		return -EINTR;
 
 	do {
 		slice = demand_slice_get(fault->demand, iova, prot);
-		if (IS_ERR(slice))
-			return PTR_ERR(slice);
-
-		rc = demand_serve_slice(fault, slice, iova, write, alone);
+		if (IS_ERR(slice)) {
+			rc = PTR_ERR(slice);
+			break;
+		}
+		rc = demand_serve_slice(fault, slice, iova, write, alone, &rooms);
 		demand_area_put(slice->area);
 		/* A single page takes less time, so that it succeeds before the next notifier. */
 		alone = true;
 		cond_resched();
-	} while (rc == -EAGAIN && time_before(jiffies, fault->deadline));
+	} while (rc == -EAGAIN && !fatal_signal_pending(current));
+
+	if (rc == -ENOMEM || (rc == -EBUSY && fault->patient))
+		schedule_timeout_killable(DEMAND_PAUSE);
+	/* Killed reads and charges return other errors. */
+	if (rc && fatal_signal_pending(current))
+		rc = -EINTR;
+	demand_sleep_end(fault);
 
 	return rc;
 }
@@ -1156,16 +1303,43 @@ static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 		iopf->fault.prm.perm = stop->perm;
 		list_move_tail(&iopf->list, &fault->for_user);
 		return;
-	case -EAGAIN:
+	case -EBUSY:
+		if (!fault->patient) {
+			list_move_tail(&iopf->list, &fault->late);
+			return;
+		}
+		break;
 	case -EINTR:
 	case -ENOMEM:
 		/* The device repeats it. */
 		break;
+	case -ENOSPC:
+		dev_warn_ratelimited(fault->queue->dev,
+				     "page request refused: the domain has too many page tables\n");
+		fallthrough;
 	default:
 		fault->code = IOMMU_PAGE_RESP_INVALID;
 	}
 
 	iopf_group_drop(fault->group, iopf);
+}
+
+/*
+ * When to give up the next request. Those that may wait for userfaultfd share the time that
+ * is left, so that userfaultfd learns of all of them.
+ */
+static unsigned long demand_give_up(struct demand_fault *fault)
+{
+	unsigned long now = jiffies, nr = 1;
+
+	lockdep_assert_held(&fault->demand->mutex);
+
+	if (fault->patient)
+		nr = list_count_nodes(&fault->group->faults);
+	if (time_before(now, fault->deadline))
+		return now + DIV_ROUND_UP(fault->deadline - now, nr);
+
+	return now;
 }
 
 /*
@@ -1185,6 +1359,7 @@ static bool demand_round(struct demand_fault *fault)
 		iopf = demand_next(fault, &stop);
 		if (!iopf)
 			return false;
+		fault->give_up = demand_give_up(fault);
 	}
 
 	if (stop.perm & ~IOMMU_FAULT_PERM_WRITE)
@@ -1201,6 +1376,34 @@ static bool demand_round(struct demand_fault *fault)
 		return false;
 	demand_result(fault, iopf, &stop, rc);
 	return time_before(jiffies, fault->deadline);
+}
+
+/* Serve all requests of the group. */
+static void demand_pass(struct demand_fault *fault)
+{
+	unsigned int rounds = 0, most;
+
+	scoped_guard(mutex, &fault->demand->mutex)
+		most = fault->group ? fault->group->fault_count * DEMAND_ROUNDS : 0;
+	while (rounds++ < most && demand_round(fault))
+		;
+}
+
+/*
+ * Serve the group in two passes: late pages must not delay others, so only the second pass
+ * waits for userfaultfd.
+ */
+static void demand_serve_group(struct demand_fault *fault)
+{
+	demand_pass(fault);
+	scoped_guard(mutex, &fault->demand->mutex) {
+		if (!fault->group || list_empty(&fault->late))
+			return;
+		list_splice_tail_init(&fault->late, &fault->group->faults);
+	}
+	fault->patient = true;
+	if (time_before(jiffies, fault->deadline))
+		demand_pass(fault);
 }
 
 /* Answer the group, or pass what only the user can serve to the user's queue. */
@@ -1239,16 +1442,13 @@ static void demand_work(struct work_struct *work)
 {
 	struct demand_fault *fault = container_of(work, struct demand_fault, work);
 	struct iommufd_demand *demand = fault->demand;
-	unsigned int rounds = 0, most;
-
-	scoped_guard(mutex, &demand->mutex)
-		most = fault->group ? fault->group->fault_count * DEMAND_ROUNDS : 0;
 
 	fault->deadline = jiffies + DEMAND_TIMEOUT;
 	fault->pfns = kmalloc_array(DEMAND_BLOCK_PAGES, sizeof(*fault->pfns), GFP_KERNEL);
 	if (fault->pfns)
-		while (rounds++ < most && demand_round(fault))
-			;
+		demand_serve_group(fault);
+	else
+		schedule_timeout_uninterruptible(DEMAND_PAUSE);
 	demand_finish(fault);
 	atomic_dec(&fault->queue->nr_faults);
 	kfree(fault->pfns);
@@ -1311,9 +1511,11 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 
 	INIT_WORK(&fault->work, demand_work);
 	timer_setup(&fault->timer, demand_timeout, 0);
+	INIT_LIST_HEAD(&fault->late);
 	INIT_LIST_HEAD(&fault->for_user);
 	fault->demand = demand;
 	fault->group = group;
+	fault->patient = list_is_singular(&group->faults);
 	fault->code = IOMMU_PAGE_RESP_SUCCESS;
 	rc = demand_enqueue(demand, fault);
 	if (rc)
@@ -1330,6 +1532,7 @@ static void demand_fault_forget(struct demand_fault *fault)
 {
 	lockdep_assert_held(&fault->demand->mutex);
 
+	list_splice_init(&fault->late, &fault->group->faults);
 	list_splice_init(&fault->for_user, &fault->group->faults);
 	iopf_group_response(fault->group, IOMMU_PAGE_RESP_INVALID);
 	iopf_free_group(fault->group);
@@ -1429,6 +1632,14 @@ static int demand_check_tolerance(struct device *dev, void *unused)
 	return iommu_dev_fault_tolerant(dev) ? 0 : -EPERM;
 }
 
+static int demand_check_device(struct iommufd_device *idev)
+{
+	if (!device_iommu_capable(idev->dev, IOMMU_CAP_IOPF_FLAT))
+		return -EOPNOTSUPP;
+
+	return iommu_group_for_each_dev(idev->igroup->group, NULL, demand_check_tolerance);
+}
+
 /**
  * iommufd_demand_capable() - may all memory of a device be paged on demand?
  * @idev: the device
@@ -1441,9 +1652,7 @@ static int demand_check_tolerance(struct device *dev, void *unused)
  */
 bool iommufd_demand_capable(struct iommufd_device *idev)
 {
-	return device_iommu_capable(idev->dev, IOMMU_CAP_IOPF_FLAT) &&
-	       !iommu_group_for_each_dev(idev->igroup->group, NULL,
-					 demand_check_tolerance);
+	return !demand_check_device(idev);
 }
 
 static void demand_queue_free_work(struct work_struct *work)
@@ -1502,17 +1711,21 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
  *
  * Context: may sleep; the group's lock is held.
  *
- * Return: 0; -EPERM if memory that @hwpt translates to is paged on demand, and the
- * device, or another one of its group, does not tolerate faults; -EBUSY if workers of
- * former users of the device still wait for their processes; -ENOMEM.
+ * Return: 0; if memory that @hwpt translates to is paged on demand: -EOPNOTSUPP if page
+ * requests of the device cannot be reported, -EPERM if it, or another one of its group, does
+ * not tolerate faults; -EBUSY if workers of former users of the device still wait for their
+ * processes; -ENOMEM.
  */
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev)
 {
+	int rc;
+
 	if (!hwpt_demand(hwpt))
 		return 0;
-	if (!iommufd_demand_capable(idev))
-		return -EPERM;
+	rc = demand_check_device(idev);
+	if (rc)
+		return rc;
 	if (!idev->demand_queue) {
 		struct demand_queue *queue = demand_queue_alloc(idev->dev);
 

@@ -32,9 +32,12 @@ void iommufd_demand_drop_faults(struct iommufd_demand *demand,
 				struct iommufd_device *idev);
 
 int iopt_demand_add(struct io_pagetable *iopt, struct iommufd_demand *demand);
-void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand);
+void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand,
+			struct list_head *unmapped);
 int iopt_demand_add_area(struct iopt_area *area, struct iopt_pages *pages);
 void iopt_demand_remove_area(struct iopt_area *area);
+void iopt_demand_unmap_area(struct iopt_area *area, struct list_head *unmapped);
+void iopt_demand_free_areas(struct list_head *unmapped);
 void iopt_demand_free_empty_tables(struct io_pagetable *iopt);
 #else
 static inline int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
@@ -77,7 +80,8 @@ static inline int iopt_demand_add(struct io_pagetable *iopt,
 }
 
 static inline void iopt_demand_remove(struct io_pagetable *iopt,
-				      struct iommufd_demand *demand)
+				      struct iommufd_demand *demand,
+				      struct list_head *unmapped)
 {
 }
 
@@ -88,6 +92,13 @@ static inline int iopt_demand_add_area(struct iopt_area *area,
 }
 
 static inline void iopt_demand_remove_area(struct iopt_area *area) {}
+
+static inline void iopt_demand_unmap_area(struct iopt_area *area,
+					  struct list_head *unmapped)
+{
+}
+
+static inline void iopt_demand_free_areas(struct list_head *unmapped) {}
 static inline void iopt_demand_free_empty_tables(struct io_pagetable *iopt) {}
 #endif
 

@@ -739,6 +739,8 @@ static void finish_prealloc(struct op *op)
 {
 	if (op->ret == -ENOMEM)
 		BUG_ON(!op->failed && !near_bound());
+	else if (op->ret == -ENOSPC)
+		BUG_ON(!near_bound());
 	else
 		BUG_ON(op->ret && op->ret != -EADDRINUSE);
 }
