@@ -811,6 +811,43 @@ static unsigned int in_order(unsigned int i, unsigned int n)
 	return i % 2 ? n - 1 - i / 2 : i / 2;
 }
 
+struct replacing {
+	struct space s[2];
+	uint64_t data[2];
+	struct vtdt_command *list;
+	unsigned int page;		/* of the list */
+};
+
+/*
+ * Replace the domain of PASID 1, while the device executes a list, which takes @delay ns
+ * a command. How often that was done, the one before it included; 0 if it failed.
+ */
+static unsigned int replace_during_list(struct vmm *vmm, struct replacing *r, unsigned int delay,
+					uint64_t *expected)
+{
+	unsigned int first, done, turns;
+	const unsigned int n = VTDT_SLOTS;
+
+	if (!attach(vmm, 1, r->s[0].hwpt))
+		return 0;
+	*reg(&vmm->dev, VTDT_DELAY) = delay;
+	first = *reg(&vmm->dev, VTDT_COMPLETIONS);
+	start_list(&vmm->dev, RID, r->page * PAGE, n);
+	for (turns = 1;; turns++) {
+		if (!attach(vmm, 1, r->s[turns % 2].hwpt))
+			return 0;
+		done = *reg(&vmm->dev, VTDT_COMPLETIONS) - first;
+		if (done + 2 > n)
+			break;
+		if (!wait_until(*reg(&vmm->dev, VTDT_COMPLETIONS) - first >= done + 2))
+			return 0;
+		expected[in_order(done + 1, n)] = r->data[turns % 2];
+	}
+	await(&vmm->dev);
+
+	return turns;
+}
+
 /*
  * A list is executed while the table that it reads by is replaced.  Between two
  * replacements it always makes progress: of two commands that complete then, the
@@ -818,39 +855,29 @@ static unsigned int in_order(unsigned int i, unsigned int n)
  */
 TEST_F(nested, list_while_replacing)
 {
-	const unsigned int n = VTDT_SLOTS;
-	unsigned int i, page, first, done, turns;
-	uint64_t data[2], expected[VTDT_SLOTS] = {};
-	struct vtdt_command *list;
-	struct space s[2];
+	uint64_t expected[VTDT_SLOTS];
+	unsigned int i, delay, turns;
+	struct replacing r;
 
 	for (i = 0; i < 2; i++) {
-		ASSERT_TRUE(new_space(&self->vmm, &s[i], 1, IOVA));
-		data[i] = mark(s[i].data);
+		ASSERT_TRUE(new_space(&self->vmm, &r.s[i], 1, IOVA));
+		r.data[i] = mark(r.s[i].data);
 	}
-	list = new_list(&self->vmm, n, &page);
-	ASSERT_TRUE(attach(&self->vmm, 1, s[0].hwpt));
-	*reg(self->dev, VTDT_DELAY) = 2000000;
-	first = *reg(self->dev, VTDT_COMPLETIONS);
-	start_list(self->dev, RID, page * PAGE, n);
-	for (turns = 1;; turns++) {
-		ASSERT_TRUE(attach(&self->vmm, 1, s[turns % 2].hwpt));
-		done = *reg(self->dev, VTDT_COMPLETIONS) - first;
-		if (done + 2 > n)
-			break;
-		ASSERT_TRUE(wait_until(*reg(self->dev, VTDT_COMPLETIONS) - first >= done + 2));
-		expected[in_order(done + 1, n)] = data[turns % 2];
+	r.list = new_list(&self->vmm, VTDT_SLOTS, &r.page);
+	/* until the list takes longer than a replacement on this machine */
+	for (delay = 2000000, turns = 1; turns == 1 && delay < 1000000000; delay *= 4) {
+		memset(expected, 0, sizeof(expected));
+		turns = replace_during_list(&self->vmm, &r, delay, expected);
 	}
-	await(self->dev);
 	EXPECT_LT(1, turns);
 	EXPECT_EQ(VTDT_LIST_DONE, *reg(self->dev, VTDT_LIST_STATUS));
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < VTDT_SLOTS; i++) {
 		if (expected[i]) {
-			EXPECT_EQ(VTDT_OK, list[i].status);
-			EXPECT_EQ(expected[i], list[i].data);
-		} else if (list[i].status != VTDT_REFUSED) {	/* while not present */
-			EXPECT_EQ(VTDT_OK, list[i].status);
-			EXPECT_TRUE(list[i].data == data[0] || list[i].data == data[1]);
+			EXPECT_EQ(VTDT_OK, r.list[i].status);
+			EXPECT_EQ(expected[i], r.list[i].data);
+		} else if (r.list[i].status != VTDT_REFUSED) {	/* while not present */
+			EXPECT_EQ(VTDT_OK, r.list[i].status);
+			EXPECT_TRUE(r.list[i].data == r.data[0] || r.list[i].data == r.data[1]);
 		}
 	}
 }
@@ -975,8 +1002,12 @@ TEST_F(cost, nested_domain_for_each)
 	/* With lockdep, locks are larger. */
 	EXPECT_TRUE(charged_between(self->before, MANY * 1024L,
 				    MANY * (access("/proc/lockdep", F_OK) ? 1792L : 3328L)));
-	/* everything in slabs is charged; PASID entries, of 64 bytes, are not in slabs */
-	EXPECT_LT(all - (charged() - self->before - MANY * 64L), all / 64);
+	/*
+	 * Everything in slabs is charged; PASID entries, of 64 bytes, are not in slabs. On a
+	 * slow kernel others take more slabs meanwhile.
+	 */
+	EXPECT_LT(all - (charged() - self->before - MANY * 64L),
+		  all / (access("/proc/lockdep", F_OK) ? 64 : 32));
 	for (i = 0; i < MANY; i++) {
 		ASSERT_TRUE(detach(&self->vmm, 1 + i));
 		ASSERT_TRUE(destroy(&self->vmm, hwpt[i]));
