@@ -356,11 +356,12 @@ static void first_user_comes(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
 
-	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_iopf(&ctx->pdev->dev));
+	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(&ctx->pdev->dev));
+	KUNIT_EXPECT_FALSE(test, ctx->pdev->pri_enabled);
 	ctx->submissions++;
 }
 
-/* Nobody enables page requests from the moment on when a reset begins. */
+/* Page requests that somebody enables after the reset has begun wait for its end. */
 static void reset_and_first_user(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
@@ -375,9 +376,11 @@ static void reset_and_first_user(struct kunit *test)
 	ctx->fake.meanwhile = first_user_comes;
 	intel_iommu_ops.reset_prepare(dev);
 	KUNIT_EXPECT_EQ(test, 1, ctx->submissions);
+	KUNIT_EXPECT_FALSE(test, ctx->pdev->pri_enabled);
 	intel_iommu_ops.reset_done(dev);
-	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
+	KUNIT_EXPECT_TRUE(test, ctx->pdev->pri_enabled);
 	intel_iommu_disable_iopf(dev);
+	KUNIT_EXPECT_FALSE(test, ctx->pdev->pri_enabled);
 }
 
 /*

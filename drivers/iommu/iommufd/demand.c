@@ -18,7 +18,7 @@
  *	Held for reading while a worker looks for an area, which keeps the IOAS alive.
  *   iopt::domains_rwsem, iopt::iova_rwsem
  *	The set of demand-paged HWPTs, the areas, and the slices of each. Users that pin
- *	hold them while they fault in pages, so workers take both by killable waits.
+ *	hold them while they fault in pages, so workers wait for both killably.
  *   mm::mmap_lock
  *	While a worker faults in and looks up pages. It holds no other lock then.
  *   slice::lock
@@ -50,8 +50,9 @@
  * Both send the worker a signal, as these waits are killable. A work item destroys the
  * queue, so that closing a device does not wait, either.
  *
- * Removing a notifier waits for all other notifiers of the process: who unmaps an area or
- * destroys a HWPT does so after it has dropped the locks of the IOAS.
+ * Removing a notifier waits for all other notifiers of the process. Unmapping an area and
+ * destroying a HWPT therefore drop the locks of the IOAS first. Only if a map or the
+ * allocation of a HWPT fails, its notifiers are removed with the locks held.
  */
 
 #include <linux/hmm.h>
@@ -279,7 +280,7 @@ static const struct mmu_interval_notifier_ops demand_notifier_ops = {
 
 /*
  * Count an area of @mm. The allocation may wait, even for other processes of the cgroup, so
- * no lock is held over it.
+ * no lock of all processes is held over it.
  */
 static int demand_charge_area(struct mm_struct *mm)
 {

@@ -7,10 +7,6 @@ edu_dma() {
 	insmod /edu_dma.ko arena=0x100000000 $2
 }
 
-<<<<<<< HEAD
-# The alias has a context entry as long as a device behind the bridge exists.
-bridged() { edu_devices | grep -v '^0000:00'; }
-=======
 # The alias of devices behind a bridge has a context entry while one of them is there.
 bridged() {
 	for edu in $(edu_devices); do
@@ -18,7 +14,7 @@ bridged() {
 		[ "$(cat "$bridge/device" 2>/dev/null)" != 0x000e ] || echo "$edu"
 	done
 }
->>>>>>> h-t14
+
 has_alias() {
 	grep -q "^$1:00\.0" /sys/kernel/debug/iommu/intel/dmar_translation_struct
 }
