@@ -1212,17 +1212,12 @@ static void prints_later(struct kunit *test)
 	expect_usable(test);
 }
 
-static long block(void *work)
-{
-	intel_iommu_block_work(work);
-
-	return 0;
-}
-
 /* The driver's work, on the test's CPU: it waits for hardware with interrupts disabled. */
 static void block_here(struct work_struct *work)
 {
-	work_on_cpu(cpumask_last(cpu_online_mask), block, work);
+	set_cpus_allowed_ptr(current, cpumask_of(cpumask_last(cpu_online_mask)));
+	intel_iommu_block_work(work);
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
 }
 
 /* Let the driver find the device when hardware names it. */
@@ -1328,6 +1323,27 @@ static void silent_device_is_given_up_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, ctx->time_outs);
 	KUNIT_EXPECT_TRUE(test, info->given_up);
 	KUNIT_EXPECT_FALSE(test, info->block_pending);
+	expect_usable(test);
+}
+
+/* A device that cannot answer now would not be reset: it is not blocked, and asked again. */
+static void device_without_power_is_not_blocked(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+	struct pci_dev *pdev = to_pci_dev(ctx->dev);
+
+	ctx->time_outs = 0;
+	pdev->current_state = PCI_D3hot;
+	flush(test, true);
+	KUNIT_EXPECT_EQ(test, 1, ctx->time_outs);
+	pdev->current_state = PCI_D0;
+	pdev->error_state = pci_channel_io_frozen;
+	flush(test, true);
+	KUNIT_EXPECT_EQ(test, 2, ctx->time_outs);
+	pdev->error_state = pci_channel_io_normal;
+	KUNIT_EXPECT_FALSE(test, info->given_up);
+	KUNIT_EXPECT_FALSE(test, is_blocked(ctx));
 	expect_usable(test);
 }
 
@@ -1646,6 +1662,7 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(prints_later),
 	KUNIT_CASE(silent_device_is_blocked),
 	KUNIT_CASE(silent_device_is_given_up_once),
+	KUNIT_CASE(device_without_power_is_not_blocked),
 	KUNIT_CASE(others_than_silent_are_asked),
 	KUNIT_CASE(silent_device_is_reset),
 	KUNIT_CASE(silent_device_is_reset_meanwhile),
