@@ -15,7 +15,7 @@ set -euo pipefail
 # name          machine  guest's suite    memory  further kernel arguments
 SUITES='
 nested          nested   mainline-nested  2G      iommu.strict=1
-kdump           nested   mainline-kdump   2G      iommu.strict=1 crashkernel=640M watchdog_thresh=60
+kdump           nested   mainline-kdump   2G      iommu.strict=1 crashkernel=640M watchdog_thresh=60 sysctl.kernel.hung_task_panic=1
 edu-first       first    mainline-edu     4G      iommu.strict=1
 edu-second      second   mainline-edu     4G      iommu.strict=1
 edu-caching     caching  mainline-edu     4G      iommu.strict=1
