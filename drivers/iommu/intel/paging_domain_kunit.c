@@ -1588,7 +1588,7 @@ static void inv_empty_gather(struct kunit *test)
 					     domain->geometry.aperture_end + 1, SZ_4K));
 	expect_no_more(test);
 
-	/* What cannot be unmapped adds nothing to what was gathered before. */
+	/* An unmap that fails leaves the gathered range alone. */
 	paging_map(test, domain, IOVA, SZ_4K);
 	iommu_unmap_fast(domain, IOVA, SZ_4K, &gather);
 	KUNIT_EXPECT_EQ(test, 0, iommu_unmap_fast(domain, domain->geometry.aperture_end + 1,

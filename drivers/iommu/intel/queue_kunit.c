@@ -144,7 +144,7 @@ static bool is_for_a_device(const struct qi_desc *desc)
 	return (desc->qw0 & 0xf) == QI_DIOTLB_TYPE || (desc->qw0 & 0xf) == QI_DEIOTLB_TYPE;
 }
 
-/* What a context entry in scalable mode takes before it no longer translates anything */
+/* The invalidations after which a context entry in scalable mode translates nothing */
 #define FORGETS_CONTEXT	BIT(0)
 #define FORGETS_PASIDS	BIT(1)
 #define FORGETS_PAGES	BIT(2)
@@ -1498,7 +1498,7 @@ static void waits_until_blocked(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, !pending || ktime_ms_delta(ktime_get(), start) >= BLOCK_MS - 1);
 	flush_work(&ctx->iommu->block_work);
 
-	/* So does who sends it nothing. */
+	/* A caller that skips the device waits as well. */
 	INIT_WORK(&ctx->iommu->block_work, block_never);
 	info->block_pending = true;
 	start = ktime_get();
@@ -1513,9 +1513,9 @@ static void waits_until_blocked(struct kunit *test)
 }
 
 /*
- * What the model of the hardware has cached does not translate any more, and what is
- * attached next does not before the end of a reset. In the model a device's TLB always
- * hits: that an entry blocks translated requests, too, is tested on a machine.
+ * Entries that the model of the hardware has cached translate nothing any more, and a domain
+ * that is attached next translates only after a reset. The model does not block translated
+ * requests by the context entry: a guest's test does that.
  */
 static void blocked_device_reaches_nothing(struct kunit *test, u64 ecap)
 {

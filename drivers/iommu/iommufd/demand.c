@@ -642,7 +642,7 @@ static struct demand_slice *demand_slice_find(struct iommufd_demand *demand,
 /*
  * Return the slice for @iova, with a reference. -ENOENT if the user has mapped nothing
  * there, -EPERM if the mapping does not allow all of @prot, -EINTR if the HWPT has gone, or
- * if the wait was ended: whoever holds the locks may pin pages, and wait for user space.
+ * if the wait was ended: the holder of the locks may pin pages, and wait for user space.
  */
 static struct demand_slice *demand_slice_get(struct iommufd_demand *demand,
 					     unsigned long iova, int prot)
