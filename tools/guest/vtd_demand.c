@@ -1745,11 +1745,36 @@ TEST_F(cgroup, memory_limit)
 	EXPECT_EQ(0, rmdir(CGROUP));
 }
 
-/* At the limit, only the page that the device accesses is swapped in. */
-TEST_F(cgroup, swaps_in_no_neighbours_at_limit)
+static unsigned int nr_present(const unsigned char *memory, unsigned int nr)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < nr; i++)
+		n += present(memory + i * PAGE);
+	return n;
+}
+
+/* Reclaim skips pages that are on their way to a list of the LRU. */
+static bool page_out(unsigned char *memory, unsigned int nr)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < 10; tries++) {
+		if (madvise(memory, nr * PAGE, MADV_PAGEOUT))
+			return false;
+		if (!nr_present(memory, nr))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * At the limit, pages next to one that is swapped in come with it, but only while there is
+ * swap space for the pages that they evict.
+ */
+TEST_F(cgroup, swaps_in_neighbours_at_limit)
 {
 	char pid[20], limit[20];
-	unsigned int i, tries, there;
 	struct demand d;
 
 	ASSERT_EQ(0, mkdir(CGROUP, 0755));
@@ -1757,19 +1782,17 @@ TEST_F(cgroup, swaps_in_no_neighbours_at_limit)
 	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
 	ASSERT_TRUE(open_demand(&d, RID, false));
 	fill(d.memory, IOVA, SZ_2M, 1);
-	there = 16;
-	for (tries = 0; there && tries < 10; tries++) {
-		ASSERT_EQ(0, madvise(d.memory, SZ_2M, MADV_PAGEOUT));
-		for (i = there = 0; i < 16; i++)
-			there += present(d.memory + i * PAGE);
-	}
-	ASSERT_EQ(0, there);
+	ASSERT_TRUE(page_out(d.memory, 32));
 	sprintf(limit, "%ld", number_in(CGROUP "/memory.current", "") + 8 * PAGE);
 	ASSERT_TRUE(write_file(CGROUP "/memory.max", limit));
+	sprintf(limit, "%ld", number_in(CGROUP "/memory.swap.current", ""));
+	ASSERT_TRUE(write_file(CGROUP "/memory.swap.max", limit));
 	EXPECT_EQ(VTDT_OK, device_reads(&d, IOVA + 5 * PAGE, PAGE, 1));
-	for (i = 0; i < 16; i++)
-		there += present(d.memory + i * PAGE);
-	EXPECT_EQ(1, there);
+	EXPECT_EQ(1, nr_present(d.memory, 16));
+
+	ASSERT_TRUE(write_file(CGROUP "/memory.swap.max", "max"));
+	EXPECT_EQ(VTDT_OK, device_reads(&d, IOVA + 21 * PAGE, PAGE, 1));
+	EXPECT_LT(1, nr_present(d.memory + 16 * PAGE, 16));
 	ASSERT_TRUE(write_file(CGROUP "/memory.max", "max"));
 	EXPECT_EQ(VTDT_OK, device_reads(&d, IOVA, SZ_2M, 1));
 	close_demand(&d);

@@ -67,6 +67,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 #include <linux/userfaultfd_k.h>
 #include <linux/workqueue.h>
 
@@ -724,24 +725,32 @@ static unsigned int demand_nowait(unsigned int flags)
 	return (flags & ~FAULT_FLAG_TRIED) | FAULT_FLAG_RETRY_NOWAIT;
 }
 
+/*
+ * May @pages be faulted in that no device has asked for? No process is killed or throttled
+ * for them. Next to a page that was @swapped in, they may evict others, like the pages of
+ * swap readahead, while there is swap space for these.
+ */
 #ifdef CONFIG_MEMCG
-/* Nothing is reclaimed, and nobody killed, for pages that no device has asked for. */
-static bool demand_has_margin(unsigned long pages)
+static bool demand_has_margin(unsigned long pages, bool swapped)
 {
 	struct mem_cgroup *memcg;
 
 	for (memcg = current->active_memcg; memcg; memcg = parent_mem_cgroup(memcg)) {
-		unsigned long limit = min(READ_ONCE(memcg->memory.max),
-					  READ_ONCE(memcg->memory.high));
+		unsigned long used = page_counter_read(&memcg->memory) + pages;
 
-		if (page_counter_read(&memcg->memory) + pages > limit)
+		if (used > READ_ONCE(memcg->memory.high))
+			return false;
+		if (used <= READ_ONCE(memcg->memory.max))
+			continue;
+		if (!swapped || get_nr_swap_pages() < pages ||
+		    page_counter_read(&memcg->swap) + pages > READ_ONCE(memcg->swap.max))
 			return false;
 	}
 
 	return true;
 }
 #else
-static bool demand_has_margin(unsigned long pages)
+static bool demand_has_margin(unsigned long pages, bool swapped)
 {
 	return true;
 }
@@ -779,12 +788,12 @@ static void demand_present(struct demand_fault *fault, struct demand_slice *slic
 
 /*
  * Fault in pages around @va that are not present: otherwise, a device would make a request
- * for each page. They must leave a margin of memory, and take no time that the worker does
- * not have. Skipped if userfaultfd may handle the fault.
+ * for each page. They need a margin, and take no time that the worker does not have.
+ * Skipped if userfaultfd may handle the fault.
  */
 static void demand_fault_around(struct demand_fault *fault, struct demand_slice *slice,
 				struct vm_area_struct *vma, unsigned long va,
-				unsigned int flags)
+				unsigned int flags, bool swapped)
 {
 	unsigned long start = ALIGN_DOWN(va, DEMAND_AROUND), end = start + DEMAND_AROUND;
 	DECLARE_BITMAP(present, DEMAND_AROUND / PAGE_SIZE);
@@ -792,7 +801,7 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 
 	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma))
 		return;
-	if (!demand_has_margin(DEMAND_AROUND / PAGE_SIZE))
+	if (!demand_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
 		return;
 
 	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
@@ -862,7 +871,7 @@ static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slic
 	if (!(flags & FAULT_FLAG_RETRY_NOWAIT) && (result & VM_FAULT_RETRY))
 		return -EINTR;
 	if (!(result & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
-		demand_fault_around(fault, slice, vma, va, flags);
+		demand_fault_around(fault, slice, vma, va, flags, result & VM_FAULT_MAJOR);
 	mmap_read_unlock(mm);
 
 	if (result & VM_FAULT_RETRY)
