@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# "make bench": our page-table library and its peers, natively and side by side, in
-# user-mode Linux. The results are a table, a CSV and a plot in build/bench/results;
-# with "record", in tools/bench/results as well. SUITE= narrows to the cases that have it in
-# their names (kernel/cases.c); there is no plot then. The status tells whether it ran, not whether anything
-# was fast; 77: there is no source of the peers.
+# "make bench": measures our page-table library and its peers, natively and side by side,
+# in user-mode Linux. The results are a table, a CSV and a plot in build/bench/results;
+# with "record", in tools/bench/results as well. SUITE= selects the cases whose names
+# (kernel/cases.c) contain it; there is no plot then. The status says whether it ran, not
+# whether targets are met; 77: the source of the peers is not available.
 set -euo pipefail
 BENCH=$(cd "$(dirname "$0")" && pwd)
 . "$BENCH/../lab/lib.sh"
@@ -18,7 +18,7 @@ ZEROED_BOOTS=3
 STEP=()
 say() { printf 'bench: %s\n' "$*" >&2; }
 
-# boot NAME LOG CPUS ARGUMENT...: by the command STEP, if there is one
+# boot NAME LOG CPUS ARGUMENT...: under the command STEP, if it is set
 boot() {
 	local name=$1 log=$2 cpus=$3
 	shift 3
@@ -30,7 +30,7 @@ boot() {
 	die "the kernel $name did not finish; its output is in $log"
 }
 
-# User-mode Linux has its memory in a file, in /dev/shm if nobody says otherwise.
+# User-mode Linux keeps its memory in a file, by default in /dev/shm.
 find_memory() {
 	[ "$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -ge 4096 ] ||
 		export TMPDIR=$WORK
@@ -58,7 +58,7 @@ measure() {
 	done
 }
 
-# Once is enough: a count does not vary.
+# Once is enough: the counts do not vary.
 count_instructions() {
 	local name address
 	say "counting instructions"
@@ -81,23 +81,23 @@ report() {
 
 record() {
 	cp "$RESULTS"/bench.{txt,csv,svg} "$BENCH/results"
-	# without blanks at the ends of lines
+	# strip trailing blanks
 	sed -i 's/ *$//' "$BENCH/results/bench.svg"
 }
 
 choose_source
 only=bench_only=${SUITE:-}
 core=bench_only=${SUITE:-core}	# of the second level
-[ -z "${SUITE:-}" ] || [ "${1:-}" != record ] || die "only all of it is recorded"
+[ -z "${SUITE:-}" ] || [ "${1:-}" != record ] || die "only a run of all cases can be recorded"
 WORK=$BUILD/bench RAW=$BUILD/bench/raw RESULTS=$BUILD/bench/results
 mkdir -p "$WORK" "$RESULTS"
 lock "$WORK/.lock"
 install_packages gnuplot-nox
 if ! PEERS_SOURCE=$(peers_source); then
-	say "no $PEERS can be had"
+	say "the source of $PEERS is not available"
 	exit 77
 fi
-# shellcheck disable=SC2034 # for kernels.sh: what drivers did
+# shellcheck disable=SC2034 # for kernels.sh
 PATTERNS=("$BENCH"/patterns/*.txt)
 bench_kernel peers peers "$PEERS_SOURCE" "$BENCH"/configs/{common,peers}.config
 bench_kernel dma_pte dma_pte "$PRISTINE" "$BENCH"/configs/{common,dma_pte}.config

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# "make bench-demand": what demand paging costs and what it saves, in instructions, which
-# the guest's clock counts; guest/demand_bench.c does the work in the guest. The tables are
-# what it prints. MEMORY=: of the guest, which decides how much of it can be pinned
-# (default: 3G). KERNEL= is as for tools/lab/boot.sh. Status 77: there is no QEMU for it.
+# "make bench-demand": costs and savings of demand paging, in instructions, which the
+# guest's clock counts. guest/demand_bench.c runs in the guest and prints the tables.
+# MEMORY= is the size of the guest, which limits how much can be pinned (default: 3G).
+# KERNEL= is as for tools/lab/boot.sh. Status 77: the lab's QEMU is not available.
 set -euo pipefail
 BENCH=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$BENCH/../.." && pwd)
 WORK=$ROOT/build/bench
-# a nanosecond for each instruction
+# Each instruction takes a nanosecond.
 export ICOUNT=0
 
 say() { printf 'bench: %s\n' "$*" >&2; }
@@ -22,7 +22,7 @@ exec {lock}>"$WORK/.lock-demand"
 flock "$lock"
 log=$WORK/demand.console
 say "booting, log in $log"
-# Without these two features the kernel clears a page by 512 instructions, not by 4096.
+# Without these two features the kernel clears a page with 512 instructions instead of 4096.
 ACCEL=icount MACHINE=nested MEMORY=${MEMORY:-3G} LOG=$log \
 ARGS="quiet guest=bench-demand iommu.strict=1 hugepages=4" \
 QEMU_ARGS="-device vtd-testdev,addr=4 -cpu max,la57=off,erms=off,fsrm=off" \

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# "make bench-dirty": what dirty tracking reports for what a device writes, round by
-# round, by the patched and by the unpatched kernel, and by the newest one if "make
-# mainline" has built it; guest/vtd_dirty.c does the work in the guest. KERNEL= is as for
-# tools/lab/boot.sh. Status 77: there is no QEMU for it.
+# "make bench-dirty": compares the amount of memory that dirty tracking reports with the
+# amount that a device writes, round by round, for the patched and the unpatched kernel, and
+# for the newest one if "make mainline" has built it. guest/vtd_dirty.c runs in the guest.
+# KERNEL= is as for tools/lab/boot.sh. Status 77: the lab's QEMU is not available.
 set -euo pipefail
 BENCH=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$BENCH/../.." && pwd)
@@ -12,7 +12,7 @@ NEWEST=$ROOT/build/mainline/before.bzImage
 
 say() { printf 'bench: %s\n' "$*" >&2; }
 
-# measure NAME BZIMAGE: lines of it, with the name in front
+# measure NAME BZIMAGE: prints the guest's lines, prefixed with NAME
 measure() {
 	local log=$WORK/dirty-$1.console
 	say "$1 kernel, log in $log"
@@ -26,7 +26,7 @@ measure() {
 QEMU=$("$ROOT/tools/qemu/build.sh" | tail -1) || exit
 patched=${KERNEL:-$("$ROOT/tools/lab/kernel.sh" | tail -1)}
 unpatched=$("$ROOT/tools/lab/stock.sh" | tail -1)
-# Its modules are the patched kernel's; its programs do not care.
+# The initrd has the modules of the patched kernel. The unpatched kernel loads none.
 INITRD=$(KERNEL=$patched "$ROOT/tools/guest/mkinitrd.sh" | tail -1)
 export QEMU INITRD
 mkdir -p "$WORK"

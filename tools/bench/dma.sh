@@ -1,17 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# "make bench-dma": what dma_map_single() and dma_unmap_single() cost on the
-# first-stage machine, by the patched and by the unpatched kernel: instructions, and
-# descriptors in the invalidation queue.  The guest's clock counts the instructions,
-# QEMU's trace the descriptors; rootfs/suites/bench-dma does the work in the guest.
+# "make bench-dma": costs of dma_map_single() and dma_unmap_single() on the first-stage
+# machine, in the patched and in the unpatched kernel: instructions, and descriptors in
+# the invalidation queue.  The guest's clock counts the instructions, QEMU's trace the
+# descriptors; rootfs/suites/bench-dma runs in the guest.
 # KERNEL= is as for tools/lab/boot.sh.
 set -euo pipefail
 BENCH=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$BENCH/../.." && pwd)
 GUEST=$ROOT/tools/guest
 WORK=$ROOT/build/bench
-# The benchmark rounds to 100 ns, which are 3 instructions of 2^5 ns; with still
-# slower ones, the timer's interrupts would be a larger part of what is measured.
+# The benchmark rounds to 100 ns, which are 3 instructions of 2^5 ns. If instructions
+# took longer, timer interrupts would take a larger part of the measured time.
 export ICOUNT=5 LC_ALL=C
 
 say() { printf 'bench: %s\n' "$*" >&2; }
@@ -30,7 +30,7 @@ measure() {
 
 patched=${KERNEL:-$("$ROOT/tools/lab/kernel.sh" | tail -1)}
 unpatched=$("$ROOT/tools/lab/stock.sh" | tail -1)
-# Its modules are the patched kernel's; its programs do not care.
+# The initrd has the modules of the patched kernel. The unpatched kernel loads none.
 INITRD=$(KERNEL=$patched "$GUEST/mkinitrd.sh" | tail -1)
 export INITRD
 mkdir -p "$WORK"

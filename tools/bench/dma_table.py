@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Makes a table of what dma.sh has measured, from the consoles and QEMU's traces in
-the current folder, and the same as CSV: ICOUNT=shift dma_table.py CSV"""
+"""Prints a table of the results of dma.sh, from the consoles and QEMU's traces in the
+current folder, and writes a CSV file: ICOUNT=shift dma_table.py CSV"""
 
 import collections
 import csv
@@ -27,7 +27,7 @@ def kind(name, high, low):
 
 
 def descriptors(trace):
-    """What was counted between the guest's marks f1 and f2, for each pair."""
+    """Count descriptors between each pair of the guest's marks f1 and f2."""
     found, counts = [], None
     with open(trace, encoding="ascii") as lines:
         for line in lines:
@@ -44,7 +44,7 @@ def descriptors(trace):
 
 
 def measured(console):
-    """The guest's words: its clock, and a row for each number of pages."""
+    """Parse the guest's output: its clock, and a row for each number of pages."""
     words = []
     with open(console, encoding="utf-8", errors="replace") as lines:
         for line in lines:

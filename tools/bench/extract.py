@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Prints definitions out of C files of the kernel, as they are, in the order asked
-for: extract.py FILE NAME... [-- FILE NAME...].  A name is that of a function, of a
-struct, or of a macro."""
+"""Extracts definitions from C files of the kernel, unmodified, in the order of the
+arguments: extract.py FILE NAME... [-- FILE NAME...].  A name is that of a function, of
+a struct, or of a macro."""
 
 import re
 import sys
 
 
 def block(lines, first, last):
-    """From line first to the first one that is last."""
+    """From line number first to the next line that equals last."""
     for end in range(first, len(lines)):
         if lines[end] in last:
             return lines[first:end + 1]
@@ -21,7 +21,7 @@ def function(lines, name):
     for i, line in enumerate(lines):
         if not start.match(line):
             continue
-        # up to the opening brace; what ends before it was a declaration
+        # up to the opening brace; a declaration ends before
         for end in range(i, len(lines)):
             if lines[end].endswith(";"):
                 break

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# The benchmark's kernels: user-mode Linux of 7.3, with the peers that it has, and
-# of 6.12, with its VT-d driver's own path; our library in both.
+# The benchmark's kernels: user-mode Linux 7.3 with its page-table libraries, and 6.12 with
+# the page-table code of its VT-d driver. Our library is in both.
 # shellcheck shell=bash
 
 PEERS=linux-source-7.3
@@ -28,14 +28,14 @@ DMA_PTE_C=(
 	intel_iommu_unmap_pages intel_iommu_iova_to_phys
 )
 
-# What the series does to the iommu core for speed, and what that needs.
+# The series' optimizations of the iommu core, and the patches that they need
 CORE_FILES=(drivers/iommu/iommu.c include/linux/iommu.h)
 CORE_PATCHES=(04-page-tables/07-let-the-owner-of-an-empty-address-space-free-its-tables.patch
 	04-page-tables/11-skip-the-page-size-search-for-single-pages.patch
 	04-page-tables/12-add-iommu_iova_to_phys_length.patch)
 
-# peers_source: prints the folder of the newest 7.3, or of one that is there already
-# if the mirror has none any more; status 1 if none can be had.
+# peers_source: prints the folder of the newest 7.3, or of an already unpacked one if the
+# mirror no longer has any; status 1 if there is none.
 peers_source() {
 	local version dir deb
 	version=$(private_apt $PEERS_SUITE apt-cache \
@@ -55,15 +55,15 @@ peers_source() {
 	echo "$dir"
 }
 
-# add_lines FILE LINE...: the file as it is in SOURCE, and lines behind it
+# add_lines FILE LINE...: writes the file of SOURCE with the lines appended
 add_lines() {
 	local file=$1
 	shift
 	{ cat "$SOURCE/$file"; printf '%s\n' "$@"; } | write_if_changed "$TREE/$file"
 }
 
-# What both kernels get: the benchmark, our library as it is, and the header that
-# it includes as 6.12 has it.
+# Both kernels get the benchmark, our library unmodified, and 6.12's version of the header
+# that it includes.
 add_bench() {
 	local to=$TREE/drivers/iommu/bench ours=$ROOT/drivers/iommu/intel file
 	mkdir -p "$to/pgtable"
@@ -79,9 +79,9 @@ add_bench() {
 	add_lines drivers/iommu/Kconfig 'source "drivers/iommu/bench/Kconfig"'
 }
 
-# gcc 12 copies struct pt_range by a load of 8 bytes just after it stored two of them,
-# each a member; the processor cannot forward that, and waits. With members that
-# fill the 8 bytes it keeps them in registers.
+# gcc 12 copies struct pt_range by a load of 8 bytes just after it has stored two members
+# of one byte each. The processor cannot forward these stores to the load, and stalls. If
+# the members fill the 8 bytes, gcc keeps them in registers.
 add_generic_alt() {
 	local from=$SOURCE/drivers/iommu/generic_pt to=$TREE/drivers/iommu/generic_alt
 	local file
@@ -91,11 +91,11 @@ add_generic_alt() {
 			write_if_changed "$to/${file#"$from/"}"
 	done
 	[ "$(diff -rq "$from" "$to" | grep -c '\.h differ$')" = 1 ] ||
-		die "generic_pt's struct pt_range is not what it was"
+		die "generic_pt's struct pt_range has changed"
 }
 
-# On x86, generic_pt writes entries back by flushing cache lines; the processor
-# is one here, too.
+# On x86, generic_pt writes entries back by flushing cache lines. Do the same in user-mode
+# Linux on x86.
 add_peers() {
 	sed -e 's/^#ifdef CONFIG_X86$/#ifdef CONFIG_UML_X86/' -e \
 	    's/^#include <linux.cacheflush.h>/#include "bench\/clflush.h"/' \
@@ -114,7 +114,7 @@ add_core() {
 	mkdir -p "$to"
 	(cd "$SOURCE" && cp --parents "${CORE_FILES[@]}" "$to")
 	for patch in "${CORE_PATCHES[@]}"; do
-		# not as a part of the repository that it is in
+		# not relative to the repository that contains the folder
 		GIT_CEILING_DIRECTORIES=$WORK git -C "$to" apply \
 			"${CORE_FILES[@]/#/--include=}" "$ROOT/series/$patch" ||
 			die "$patch does not apply"
@@ -134,7 +134,7 @@ add_dma_pte() {
 	add_lines drivers/iommu/Makefile 'obj-$(CONFIG_IOMMU_BENCH) += bench/'
 }
 
-# bench_configure OBJ FRAGMENT...: nothing but what the fragments ask for
+# bench_configure OBJ FRAGMENT...: allnoconfig plus the fragments
 bench_configure() {
 	local obj=$1 state
 	shift

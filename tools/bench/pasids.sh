@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# "make bench-pasids": what many PASIDs of one domain cost: instructions, which the guest's
-# clock counts, and what the queue is given for an unmap, by QEMU's trace.
-# guest/pasid_bench.c does the work in the guest. KERNEL= is as for tools/lab/boot.sh.
-# Status 77: there is no QEMU for it.
+# "make bench-pasids": costs of many PASIDs of one domain: instructions, which the guest's
+# clock counts, and descriptors for each unmap, by QEMU's trace.
+# guest/pasid_bench.c runs in the guest. KERNEL= is as for tools/lab/boot.sh.
+# Status 77: the lab's QEMU is not available.
 set -euo pipefail
 BENCH=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$BENCH/../.." && pwd)
 WORK=$ROOT/build/bench
-# a nanosecond for each instruction
+# Each instruction takes a nanosecond.
 export ICOUNT=0
 
 say() { printf 'bench: %s\n' "$*" >&2; }
@@ -36,7 +36,7 @@ measure() {
 	tr -d '\r' <"$log" | rows "$trace"
 }
 
-# rows TRACE: what the guest says, with what was done between the marks of the trace
+# rows TRACE: adds counts from between the marks of the trace to the guest's rows
 rows() {
 	awk 'FILENAME == "-" && sub(/^bench: /, "") { line[++lines] = $0; next }
 		FILENAME == "-" && sub(/^detach: /, "") {

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Takes the recorded operations out of a console log, checks that from an empty
-table only what is free is mapped and only what is mapped is unmapped, and prints
-the pattern file: pattern.py LOG OPERATIONS"""
+"""Extracts the recorded operations from a console log and prints the pattern file.
+Checks, beginning with an empty table, that only unmapped pages are mapped, and only
+mapped ones unmapped: pattern.py LOG OPERATIONS"""
 
 import sys
 
 
 def recorded(log, count):
-    """The guest's words on what it ran, and its first operations."""
+    """The guest's comments on its workload, and its first operations."""
     notes, operations = [], []
     with open(log, encoding="utf-8", errors="replace") as console:
         for line in console:
@@ -25,7 +25,7 @@ def recorded(log, count):
 
 
 def replay(operations):
-    """What becomes of an empty table, as a comment."""
+    """Apply the operations to an empty table; return a summary as a comment."""
     mapped, most, maps = set(), 0, 0
     for line in operations:
         what, first, pages = line.split()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Peers' times as multiples of ours, a line for each operation;
+# Plots the peers' times as multiples of ours, one line for each operation:
 # gnuplot -e "data='...'; svg='...'"
 set terminal svg size 900,1000 font "sans,12" noenhanced background "white"
 set output svg

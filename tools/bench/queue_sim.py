@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What strict unmaps get from an invalidation queue that many CPUs share.
+"""Simulates the rate of strict unmaps on many CPUs that share an invalidation queue.
 
-An event model: each CPU unmaps a page and invalidates it, again and again, by one of
-these schemes:
+Each CPU repeatedly unmaps a page and invalidates it, by one of these schemes:
 
-  before    the domain's lock is held while hardware works, and q_lock is taken and the
-            fault status register read for each look at the status
-  poll      the status is polled in memory, and the register looked at once in 10 us by
-            each CPU; the domain's lock is held still
-  rcu       no lock of the domain, and q_lock is taken twice for each unmap
-  free      slots are freed without q_lock
-  one       one CPU looks at the register for all
-  combine   of those who find q_lock taken, one waits for it and writes for all, with one
-            tail, and a wait descriptor for each eight: what the driver does
-  smmu      slots are taken by an atomic operation, and each submission has its own
-            command to wait for: SMMUv3's driver
+  before    A CPU holds the domain's lock while hardware works. For each poll of the
+            status, it takes q_lock and reads the fault status register.
+  poll      The status is polled in memory, and each CPU reads the register once in 10 us.
+            The domain's lock is still held.
+  rcu       The domain has no lock. q_lock is taken twice for each unmap.
+  free      Slots are freed without q_lock.
+  one       One CPU reads the register for all.
+  combine   If q_lock is taken, one of the waiting CPUs writes the descriptors of all of
+            them, with one write of the tail, and a wait descriptor for every eight
+            submissions: the driver's scheme.
+  smmu      Slots are allocated by an atomic operation, and each submission has its own
+            command to wait for: the scheme of SMMUv3's driver.
 
-The queue has room for all. All times are in nanoseconds. The defaults are guesses at a
-server, of which the ratios of the schemes depend little; with --first 20000 --further
-1000 --work and what an unmap takes beside, it is the machine of "make bench-queue".
+The queue never fills up. All times are in nanoseconds. The defaults are guesses at a
+server; the ratios of the schemes depend little on them. The machine of "make
+bench-queue" has --first 20000 --further 1000, and --work as measured there.
 """
 import argparse
 import heapq
@@ -35,7 +35,7 @@ class Machine:
     def __init__(self, opt):
         self.opt, self.now, self.events, self.count = opt, 0, [], 0
         self.random = random.Random(opt.seed)
-        self.idle_at = 0                # when hardware has executed all
+        self.idle_at = 0                # when hardware has executed all descriptors
 
     def at(self, when, process):
         self.count += 1
@@ -44,7 +44,7 @@ class Machine:
     def post(self, descriptors):
         """When the last of these descriptors is complete"""
         start = max(self.idle_at, self.now)
-        if self.idle_at <= self.now:    # it has to fetch the first
+        if self.idle_at <= self.now:    # it has to fetch the first one
             start += self.opt.first - self.opt.further
         self.idle_at = start + descriptors * self.opt.further
         return self.idle_at
@@ -62,7 +62,7 @@ class Machine:
 
 
 class Lock:
-    """A queued lock, whose line has to come from the CPU that had it last"""
+    """A queued lock, whose cache line has to be fetched from its last owner"""
 
     def __init__(self, machine):
         self.machine, self.taken, self.waiting = machine, False, []
@@ -88,11 +88,12 @@ class Domain:
 
 
 class Queue:
-    """One IOMMU's, with those who wait for one CPU to write for them, if there is one"""
+    """The queue of one IOMMU; waiting lists the CPUs for which another one, the leader,
+    writes descriptors"""
 
     def __init__(self, machine):
         self.lock, self.leader, self.waiting = Lock(machine), False, []
-        self.looked = 0                 # when somebody has looked for errors
+        self.looked = 0                 # when a CPU last looked for errors
 
 
 def locked(machine, lock, time):
@@ -117,7 +118,7 @@ def before(machine, queue, domain):
 
 
 def posted(machine, queue, one=False):
-    """Post, and poll memory; look for errors, or let one look for all."""
+    """Post, and poll memory. Each CPU looks for errors, or one for all."""
     yield queue.lock
     yield machine.opt.write
     done = machine.post(machine.opt.descriptors + 1)
@@ -153,8 +154,8 @@ def one(machine, queue, domain):
 
 
 def combine(machine, queue, domain):
-    """Who finds the lock taken and nobody on the list waits for the lock, and writes for
-    all who have come to the list until then, with a wait descriptor for each --group."""
+    """If the lock is taken, the first CPU that waits becomes the leader. When it gets the
+    lock, it writes for all CPUs on the list, with a wait descriptor for each --group."""
     opt, size = machine.opt, int(machine.opt.group)
     if not queue.lock.taken:
         yield from posted(machine, queue, True)
@@ -201,7 +202,7 @@ def cpu(machine, scheme, queue, domain, counts, index):
 
 
 def simulate(opt, name, cpus, domains):
-    """Unmaps in a second, in millions, and the longest time that one took in us"""
+    """Millions of unmaps per second, and the longest time of an unmap in us"""
     machine = Machine(opt)
     queue = Queue(machine)
     shared = Domain(machine)
@@ -218,20 +219,20 @@ def main():
     parser = argparse.ArgumentParser()
     for name, value, text in (
             ("first", 800, "latency until the first descriptor"),
-            ("further", 100, "of each further one"),
-            ("register", 400, "to read a register"),
-            ("lock", 60, "for a lock to change hands"),
-            ("atomic", 30, "an atomic operation"),
-            ("write", 100, "to write descriptors and the tail"),
-            ("copy", 15, "to write another one's descriptors"),
-            ("free", 30, "to free slots"),
+            ("further", 100, "latency of each further one"),
+            ("register", 400, "time to read a register"),
+            ("lock", 60, "time to hand over a lock"),
+            ("atomic", 30, "time of an atomic operation"),
+            ("write", 100, "time to write descriptors and the tail"),
+            ("copy", 15, "time to write another CPU's descriptors"),
+            ("free", 30, "time to free slots"),
             ("group", 8, "submissions for each wait descriptor"),
-            ("work", 1000, "of an unmap beside the invalidation"),
-            ("time", 2000000, "to simulate")):
+            ("work", 1000, "time of an unmap without the invalidation"),
+            ("time", 2000000, "simulated time")):
         parser.add_argument("--" + name, type=float, default=value, help=text)
-    parser.add_argument("--jitter", type=float, default=0.8, help="part of the work that varies")
+    parser.add_argument("--jitter", type=float, default=0.8, help="varying part of the work")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--descriptors", type=int, default=1, help="for each unmap")
+    parser.add_argument("--descriptors", type=int, default=1, help="descriptors for each unmap")
     parser.add_argument("--cpus", type=int, nargs="*", default=[1, 2, 16, 64, 256])
     opt = parser.parse_args()
 

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# "make record": what real I/O asks of a page table, as patterns/{nvme,net}.txt.
-# Each machine has one device that does DMA, so that everything which is mapped and
-# unmapped is for this device; rootfs/suites/record gives it work.  KERNEL= and
-# ACCEL= are as for tools/lab/boot.sh.
+# "make record": records the maps and unmaps of real I/O in patterns/{nvme,net}.txt.
+# Each machine has one device that does DMA, so that all maps and unmaps are for this
+# device; rootfs/suites/record generates its I/O.  KERNEL= and ACCEL= are as for
+# tools/lab/boot.sh.
 set -euo pipefail
 BENCH=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$BENCH/../.." && pwd)
@@ -34,9 +34,9 @@ initrd=$("$GUEST/mkinitrd.sh" | tail -1)
 mkdir -p "$WORK"
 exec {lock}>"$WORK/.lock"
 flock "$lock"
-# Relative names from here on: QEMU_ARGS cannot carry spaces.
+# Use relative names from here on: QEMU_ARGS is split at spaces.
 cd "$WORK"
-# fio travels in a second archive behind the initrd, so that the disk is free of it.
+# fio is in a second archive appended to the initrd: reading it causes no I/O on the disk.
 rm -rf files
 "$GUEST/with_libs.sh" fio files
 { cat "$initrd"; (cd files && find . | cpio --quiet -o -H newc); } >initrd

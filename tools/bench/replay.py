@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Makes C of recorded patterns: replay.py FILE.txt...
+"""Converts recorded patterns to C: replay.py FILE.txt...
 
 A line is "+ PFN PAGES" (map; the page frame number of the IOVA in hexadecimal)
-or "- PFN PAGES" (unmap, of one map or several). An unmap of what was mapped before
-the recording began is left out, and what is mapped when it ends is unmapped behind
-it."""
+or "- PFN PAGES" (unmap, of one map or several). Unmaps of pages that were mapped before
+the recording began are left out. Pages that are mapped when it ends are unmapped at
+the end."""
 
 import os
 import sys
 
 
 def take(mapped, pfn, pages):
-    """The maps that make up a range, taken out of mapped; none if there is a gap."""
+    """Remove the maps that make up a range from mapped and return them; none if there is
+    a gap."""
     parts, end = [], pfn + pages
     while pfn < end and pfn in mapped:
         parts.append(pfn)
@@ -25,7 +26,7 @@ def take(mapped, pfn, pages):
 
 
 def read(path):
-    """The operations, as (pfn, pages), and what is left mapped."""
+    """The operations, as (pfn, pages), and the maps that are left."""
     done, mapped = [], {}
     with open(path, encoding="ascii") as file:
         for number, line in enumerate(file, 1):

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Makes a table, a CSV and a plot's data of what the kernels printed:
+"""Makes a table, a CSV and the data of a plot from the kernels' output:
 report.py RAW RESULTS, two folders.
 
-A time is what an operation takes, less what the empty library takes in the same boot,
-the median over the boots. A ratio is that of two libraries' times in one boot, the
-median over the boots. 6.12's own path runs in another kernel than the other peers: the
-table shows it as its ratio to our library there, times what ours takes here.
+A time is the time of an operation minus that of the empty library in the same boot;
+the table has the median over the boots. A ratio is that of two libraries' times in one
+boot, again the median. 6.12's own code runs in another kernel than the other peers: its
+time is its ratio to our library there, times the time of our library here.
 
 Through the core, 6.12's core with our library is compared with 7.3's core with its own
-libraries: there the times of either kernel are multiples of what our library takes
-there for the same by a direct call, the harness included. Where time goes into cache
-misses, both run in the same core instead.
+libraries. There, times of either kernel are multiples of the time of the same direct
+call of our library in that kernel, including the harness. If cache misses dominate,
+both run in the same core instead.
 """
 
 import collections
@@ -26,8 +26,8 @@ FLOORS = ["chase", "store", "checked"]
 PEERS = ["generic", "generic-alt", "lpae", "dma_pte"]
 HEAD = ["operation", HARNESS, *FLOORS, OURS, "generic", "g-alt", "lpae", "dma_pte"]
 
-# case: what it is called, the target for its map and for its unmap (or for all it
-# does, if the second is None); how often faster than the best peer it is to be
+# case: its title, and the targets for map and unmap (for the whole case if the second is
+# None), as speedup over the best peer
 CASES = {
     "4k": ("4K", 2, 2.5),
     "16x4k": ("16 x 4K", 2.2, 2.2),
@@ -54,7 +54,7 @@ CASES = {
     "2m-written-back": ("2M, written back", 1, 1),
     "cold-512x4k-written-back": ("cold 512 x 4K, written back", 1, 1),
 }
-# through the core: its name, and targets as above
+# through the core: title and targets as above
 CORE_CASES = {
     "core-4k": ("4K", 1.5, 2),
     "core-16x4k": ("16 x 4K", 1.5, 2),
@@ -72,7 +72,7 @@ CORE_CASES = {
 }
 SPREAD = "core-look-up-64g", "core-8g", "core-64g", "core-256g", "core-domains"
 CORE_HEAD = ["through the core", "core", OURS, *PEERS]
-# these are also to stay near the floor that looks before it stores
+# cases that also have to stay near the lower bound "checked"
 NEAR_FLOOR, NEAR = ("512x4k", "512x2m"), 1.6
 TWO_THREADS = 1.9
 
@@ -81,8 +81,7 @@ Row = collections.namedtuple(
 
 
 def read_boot(path, pages, counted=False):
-    """Nanoseconds, or instructions, of an operation: {(case, unmap, library): ns},
-    all net."""
+    """Net nanoseconds, or instructions, of each operation: {(case, unmap, library): ns}."""
     samples, khz = collections.defaultdict(list), None
     with open(path, encoding="ascii", errors="replace") as file:
         for line in file:
@@ -111,7 +110,7 @@ def read_boot(path, pages, counted=False):
 
 
 def read(raw, kernel):
-    """What was measured in each boot of a kernel, and table pages."""
+    """The results of each boot of a kernel, and table pages."""
     pages = collections.defaultdict(dict)
     boots = [read_boot(os.path.join(raw, name), pages)
              for name in sorted(os.listdir(raw))
@@ -120,7 +119,7 @@ def read(raw, kernel):
 
 
 def read_threads(raw):
-    """What two threads get done in the time in which one does one, {library: ratio}.
+    """The throughput of two threads relative to one, {library: ratio}.
     The best of all samples count, for both have to be of a moment in which both
     processors were there."""
     best = collections.defaultdict(float)
@@ -158,7 +157,7 @@ def median_ratio(above, below):
 
 
 def make_row(case, operation, keys, target, here, there):
-    """A row of the sum of keys."""
+    """A row with the sum of keys."""
     ours, ours_there = times(here, keys, OURS), times(there, keys, OURS)
     net = {OURS: statistics.median(ours)}
     ratios = {}
@@ -187,7 +186,7 @@ def make_row(case, operation, keys, target, here, there):
 
 
 def make_rows(here, there):
-    """Of the cases that were measured."""
+    """Rows of the measured cases."""
     rows = []
     cases = dict(CASES)
     measured = {case for case, _, _ in here[0]}
@@ -218,13 +217,13 @@ def multiples(boots, case, unmap, library):
 
 
 def unit(boot, case, unmap):
-    """What the library takes for the same by a direct call, with the harness."""
+    """The time of the same direct call of the library, including the harness."""
     case = case.removeprefix("core-").removeprefix("vfio-")
     return boot[case, unmap, OURS] + boot[case, unmap, HARNESS]
 
 
 def same_core(here, there, case, unmap):
-    """What takes its time in memory differs too much from kernel to kernel: there our
+    """If cache misses dominate, times differ too much from kernel to kernel: then our
     library is measured beside each peer, in 7.3's core and in 6.12's."""
     keys = [(case, unmap)]
     ours, ours_there = times(here, keys, OURS), times(there, keys, OURS)
@@ -272,7 +271,7 @@ def number(value):
 
 
 def print_lines(lines, out):
-    """In columns."""
+    """Print lines in columns."""
     widths = [max(map(len, column)) for column in zip(*lines)]
     for cells in lines:
         text = [cells[0].ljust(widths[0])]
@@ -312,7 +311,7 @@ def print_table(rows, out):
 
 
 def print_core(rows, level, out):
-    """With the core's own time, which the empty library tells."""
+    """Print the table, with the core's own time, which is that of the empty library."""
     if not rows:
         return
     lines = [[*CORE_HEAD, "best peer", "ratio", "target", "met"]]
@@ -326,7 +325,7 @@ def print_core(rows, level, out):
 
 
 def print_zeroed(raw, out):
-    """The cold operations where the page allocator zeroes all that it gives."""
+    """Print the cold operations with a page allocator that zeroes every page."""
     here, there = read(raw, "zeroed-peers")[0], read(raw, "zeroed-dma_pte")[0]
     if here:
         print("\nThe same where the allocator zeroes every page (init_on_alloc=1)\n",
@@ -349,12 +348,12 @@ def print_pages(pages_here, pages_there, out):
 
 
 def print_threads(ratios, out):
-    """Returns whether the target is met, or None where nothing was measured."""
+    """Returns whether the target is met, or None if nothing was measured."""
     if not ratios:
         print("\nTwo threads were not measured.", file=out)
         return None
-    print("\nTwo threads, 4K map and unmap in ranges of their own; what they do "
-          "while one does one:", file=out)
+    print("\nTwo threads, 4K map and unmap in separate ranges; throughput relative to "
+          "one thread:", file=out)
     for library in [EMPTY, *FLOORS, OURS, *PEERS]:
         if library in ratios:
             print(f"  {library:12} {ratios[library]:5.2f}", file=out)
@@ -394,7 +393,7 @@ def write_csv(rows, path):
 
 
 def write_plot(rows, path):
-    """Peers' times as multiples of ours, and those of the floor that looks."""
+    """Write the times of the peers and of "checked" as multiples of ours."""
     with open(path, "w", encoding="ascii") as file:
         print("operation checked generic lpae dma_pte", file=file)
         for row in rows:

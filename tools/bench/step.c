@@ -91,7 +91,7 @@ static int next_stop(int signal)
 	return WSTOPSIG(status);
 }
 
-/* An instruction that repeats itself stops each time it does, and is one. */
+/* A repeated instruction stops at each repetition, but counts as one. */
 static void count_step(void)
 {
 	static unsigned long last;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# What the guest's initrd is made of, and from what: called by mkinitrd.sh with
-# OBJ (the kernel's object folder) and OUT (where to build).
+# Builds the guest's initrd: called by mkinitrd.sh with OBJ (the kernel's object folder)
+# and OUT (where to build).
 GUEST := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SRC   := $(realpath $(OBJ)/source)
 SELF  := $(SRC)/tools/testing/selftests
@@ -18,7 +18,7 @@ MODULES := edu_dma vtd_dma vtd_vfio external_port fault_creds firmware_resume \
 	   page_lock
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
-# A kernel without the series: what uses its own interfaces only.
+# For a kernel without the series: programs that use only its interfaces
 ifeq ($(GUEST_FOR),mainline)
 PROGRAMS := vfio_edu vtd_mainline vtd_nested next_kernel
 MODULES := edu_dma
@@ -80,13 +80,13 @@ $(OUT)/bin/iommufd: $(SELF)/iommu/iommufd.c $(SELF)/iommu/iommufd_utils.h \
 $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SELF)/iommu/iommufd_utils.h \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
-# Those that use the harness.
+# Programs that use the kselftest harness
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
 	       vtd_demand vtd_demand_fail vtd_demand_reset vtd_field vtd_suspend suspend vtd_mainline vtd_sriov vtd_unpinned iommufd \
 	       iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
-# Only where the selftests are ahead of the kernel's interface.
+# Only if the selftests are newer than the kernel's interface
 HW_INFO := IOMMU_HW_INFO_FLAG_INPUT_TYPE
 ifneq ($(shell grep -l $(HW_INFO) $(SELF)/iommu/iommufd_utils.h),)
 ifeq ($(shell grep -l $(HW_INFO) $(SRC)/include/uapi/linux/iommufd.h),)
@@ -95,7 +95,7 @@ $(OUT)/bin/iommufd $(OUT)/bin/iommufd_fail_nth: $(GUEST)/selftest_compat.h
 endif
 endif
 $(OUT)/bin/pasid_example: $(SRC)/Documentation/arch/x86/intel-iommu-pasid-example.c
-# This one's interface is in the kernel's inner headers.
+# The interface of this module is in private headers of the kernel.
 $(OUT)/bin/dma_map_benchmark: $(SELF)/dma/dma_map_benchmark.c
 $(OUT)/bin/dma_map_benchmark: CFLAGS += -idirafter $(SRC)/include
 
@@ -103,7 +103,7 @@ $(PROGRAMS:%=$(OUT)/bin/%): $(OUT)/include.stamp
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(filter %.c,$^) -o $@
 
-# kbuild knows itself what has to be done; it builds where the sources are.
+# Always call kbuild, which finds out what is out of date. It builds beside the sources.
 $(MODULES:%=$(OUT)/%.ko): $(OUT)/%.ko: FORCE
 	mkdir -p $(OUT)/$*
 	cp -u $(addprefix $(GUEST)/,dma_test.h edu.h vtd_testdev.h) $(OUT)

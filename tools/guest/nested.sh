@@ -4,28 +4,28 @@
 # a kernel driver (vtd_dma/), and page requests (vtd_iopf.c, vtd_iopf_abuse.c), on the
 # QEMU of tools/qemu, whose IOMMU acts once as QEMU's do and once strictly,
 # and slowly; then what the driver does when its invalidation queue has errors.
-# Prints a table of both, and one of page requests; the status tells.
-# Status 77: there is no such QEMU.  With "ktap normal", "ktap strict" or "ktap queue":
-# one of them, as KTAP, which says that it is skipped if there is no such QEMU; "ktap
-# strict SUITE" is a suite of the guest by itself, and what follows is for it
-# ("tests=NAME").  With "soak SECONDS": random work (vtd_soak.c, vtd_demand_soak.c) and
-# random calls of hostile users (vtd_attack.c), each for that long, on the strict one,
-# from SEED= on.  With "demand": a VMM none of whose memory is pinned (vtd_unpinned.c)
-# there, and a table of that.  With "bench": the cost of strict unmaps while invalidations
-# take time, by the unpatched kernel and by the patched one; LATENCY= is the time until the
-# first descriptor is executed, in ns, UNPATCHED= another kernel to compare with.  KERNEL=,
-# ACCEL=, ARGS= and TIMEOUT= are as for tools/lab/boot.sh.
+# Prints a table of both, and one of page requests; the status is 0 if all tests passed,
+# and 77 if this QEMU is not available.  "ktap normal", "ktap strict" or "ktap queue" runs
+# one of them and prints KTAP, with SKIP if this QEMU is not available; "ktap strict SUITE"
+# runs one suite of the guest, to which further arguments are passed ("tests=NAME").  "soak
+# SECONDS" runs random work (vtd_soak.c, vtd_demand_soak.c) and random calls of hostile
+# users (vtd_attack.c), each for that long, on the strict IOMMU; SEED= repeats a run.
+# "demand" runs a VMM that pins no memory (vtd_unpinned.c) there, and prints its table.
+# "bench" measures strict unmaps while invalidations take time, with the unpatched and the
+# patched kernel; LATENCY= is the time until the first descriptor is executed, in ns,
+# UNPATCHED= another kernel to compare with.  KERNEL=, ACCEL=, ARGS= and TIMEOUT= are as for
+# tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
 RESULTS=$ROOT/build/results
 
-# How long invalidations take, in ns: the first, each further one, a device's own
-# TLB, and until it is given up
+# Latency of invalidations, in ns: the first, each further one, the device TLB, and the
+# time-out
 SLOWLY="-global intel-iommu.x-inv-latency-ns=${LATENCY:-20000}"
 SLOWLY+=' -global intel-iommu.x-inv-further-ns=1000'
 SLOWLY+=' -global intel-iommu.x-inv-device-ns=50000 -global intel-iommu.x-inv-timeout-ns=100000000'
-# What the kernel has to say of the errors that are made on purpose
+# The kernel's messages about the provoked errors
 QUEUE_ERRORS='VT-d detected Invalidation (Queue|Time-out) Error'
 
 say() { printf 'nested: %s\n' "$*" >&2; }
@@ -46,7 +46,7 @@ run() {
 	local suite=${2:-nested} log args=${QEMU_ARGS:-} expected="" more=""
 	args+=' -device vtd-testdev,addr=4,pri-capacity=4096 -device vtd-testdev,addr=5'
 	args+=' -device vtd-testdev,addr=6,pri=off -device vtd-testdev,addr=7,vfs=2'
-	# users of "attack" count on a TLB and PASIDs
+	# users of "attack" need a device TLB and PASIDs
 	[ "$suite" = attack ] ||
 		args+=' -device vtd-testdev,addr=9,ats=off,pri=off,pasid-bits=0'
 	[[ $suite != @(nested|reset) ]] ||
@@ -80,7 +80,7 @@ run() {
 }
 
 # results CONSOLE: "name result" of each test, in the order of the tests; KUnit's lines
-# have the time before them, and are indented by how deep they are
+# begin with a time stamp, and are indented by depth
 results() {
 	tr -d '\r' <"$RESULTS/$1.console" | sed 's/^\[ *[0-9.]*\] //' | awk '
 		/^    # Subtest: / { suite = $3 "." }
@@ -101,13 +101,13 @@ table() {
 	awk '{ printf "%-50s %-8s %s\n", $1, "-", $2 }' <(results queue-strict)
 }
 
-# What vtd_iopf tells of page requests
+# The table of page requests, from vtd_iopf
 faults() {
 	printf '\n'
 	tr -d '\r' <"$RESULTS/nested-$1.console" | sed -n 's/^# | //p' | awk '!told[$0]++'
 }
 
-# Each row of vtd_unpinned, with the result that comes behind it
+# Each row of vtd_unpinned, with the result that follows it
 unpinned_table() {
 	printf '%-11s %-7s %8s %6s %6s %8s %7s %7s %8s %5s %7s %8s %8s  %s\n' \
 		'' '' MiB KiB KiB page '' faults: '' '' pages: '' MiB '' \
@@ -121,9 +121,8 @@ unpinned_table() {
 		}'
 }
 
-# queue_costs KERNEL: what was unmapped between two marks of bench-queue, what the queue had
-# to do meanwhile, and how often registers were read: in the guest's words, and in QEMU's
-# trace.
+# queue_costs KERNEL: counts unmaps, descriptors and register reads between two marks of
+# bench-queue, from the guest's output and QEMU's trace.
 queue_costs() {
 	tr -d '\r' <"$RESULTS/bench-queue-slow.console" |
 		awk -v kernel="$1" 'FILENAME == "-" {
@@ -146,9 +145,9 @@ queue_costs() {
 		}' - "$RESULTS/bench-queue.trace"
 }
 
-# hardware_first: invalidations are executed by QEMU's main thread.  Two CPUs that wait for
-# them keep this machine's two cores busy, so it goes before them, as hardware would.  If
-# there are very many invalidations, it costs more than it saves.
+# hardware_first: QEMU's main thread executes invalidations.  Two virtual CPUs that wait for
+# them keep both cores of this machine busy, so give that thread a real-time priority.  With
+# very many invalidations, this costs more than it saves.
 hardware_first() {
 	local wrapper=$RESULTS/bench-queue.qemu
 	[ "${LATENCY:-20000}" -ge 1000000 ] || return 0

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Writes the DMAR table of the lab's machine with an RMRR for one device:
-rmrr.py FILE ADDRESS BYTES WIDTH SLOT, the device being in that slot of the root bus and
-WIDTH that of the IOMMU's addresses.  Linux takes it from its initrd, in place of QEMU's,
-since its revision is higher (Documentation/admin-guide/acpi/initrd_table_override.rst)."""
+rmrr.py FILE ADDRESS BYTES WIDTH SLOT.  The device is in that slot of the root bus; WIDTH is
+the IOMMU's address width.  Linux finds the table in its initrd and prefers it to QEMU's, as
+its revision is higher (Documentation/admin-guide/acpi/initrd_table_override.rst)."""
 
 import struct
 import sys

@@ -3,8 +3,8 @@
 # "make run": real DMA through first-level tables, on the first-stage-only
 # machine, or through those of MACHINE= second, caching or legacy.  Makes the disks,
 # boots the guest (rootfs/suites/run does the work there), checks what it has written,
-# and prints one table.  KTAP on stdout; the status tells.  KERNEL= and ACCEL= are as
-# for tools/lab/boot.sh.
+# and prints one table.  KTAP on stdout; the status is 0 if all tests passed.  KERNEL= and
+# ACCEL= are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$GUEST/../.." && pwd)
@@ -19,7 +19,7 @@ first | second | caching | legacy) ;;
 *) say "MACHINE=$machine: there are first, second, caching and legacy"; exit 2 ;;
 esac
 
-# What every run starts from: made once, in a folder that is renamed when whole.
+# The disks that every run starts from: made once, in a folder that is renamed when complete.
 make_pristine() {
 	local to=$WORK/pristine.part
 	say "making the disks, once"
@@ -64,7 +64,7 @@ virtio_has_the_guests_data() {
 	cmp -n 2097152 -i 0:12582912 pristine/tftp/download virtio.img
 }
 
-# The machine, too: QEMU may have aborted behind the guest's last word.
+# Check QEMU's status, too: it may have aborted after the guest's last output.
 guest_passed() { [ "$booted" = 0 ] && grep -ax $'guest: status 0\r*' console.log; }
 
 export KERNEL=${KERNEL:-$("$ROOT/tools/lab/kernel.sh" | tail -1)}
@@ -72,12 +72,12 @@ initrd=$("$GUEST/mkinitrd.sh" | tail -1)
 mkdir -p "$WORK"
 exec {lock}>"$WORK/.lock"
 flock "$lock"
-# Relative names from here on: QEMU_ARGS cannot carry spaces.
+# Use relative names from here on: QEMU_ARGS is split at spaces.
 cd "$WORK"
 [ -d pristine ] || make_pristine
 cp --sparse=always pristine/nvme.img pristine/virtio.img .
 rm -f uploaded console.log
-# The lists travel in a second archive behind the initrd.
+# The lists are in a second archive appended to the initrd.
 { cat "$initrd"; (cd pristine && find host | cpio --quiet -o -H newc); } >initrd
 
 nvme='-drive file=nvme.img,if=none,id=nvme,format=raw,cache=unsafe'

@@ -49,14 +49,14 @@ bench-first       first   bench          2G      iommu.strict=1
 bench-second      second  bench          2G      iommu.strict=1
 '
 
-# What no kernel may say while it is tested.
+# Messages that no kernel may print during a test
 SPLAT='BUG:|WARNING:|Oops|KASAN:|UBSAN:|KCSAN:|general protection fault'
 SPLAT+='|INFO: .*(lockdep|blocked for more than|detected stall)|possible .*deadlock'
 SPLAT+='|Kernel panic|kernel BUG at|unreferenced object|VT-d detected .*(Error|Fault)'
 
 list() { awk 'NF { print $1 }' <<<"$SUITES"; }
 
-# clean LOG [EXPECTED]: no splat in this console but those that match
+# clean LOG [EXPECTED]: this console has no splats except those that match EXPECTED
 clean() {
 	! grep -aE "$SPLAT" "$1" | grep -avE "${2:-^$}" >&2 || {
 		echo "guest: the kernel complained (see above)" >&2
@@ -73,8 +73,8 @@ disk() {
 		" -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
 }
 
-# A second node, whose memory is above 1 TiB: QEMU puts RAM there that it cannot have
-# below 4 GiB, if there may be so many DIMMs, for an AMD CPU, which this is.
+# A second node with memory above 1 TiB.  QEMU puts RAM there if it does not fit below
+# 4 GiB, maxmem is large enough, and the CPU is AMD's, as here.
 above_1_tib() {
 	printf '%s' " -cpu max,la57=off,phys-bits=46 -m 4G,slots=1,maxmem=2T" \
 		" -object memory-backend-ram,id=low,size=2G" \
@@ -91,11 +91,11 @@ behind_a_bridge() {
 		"$edu,bus=conventional,addr=1"
 }
 
-# What "kdump" does on purpose
+# The panic that "kdump" provokes
 CRASH='Kernel panic - not syncing: sysrq triggered crash'
 
-# with_rmrr INITRD: in front of it, a DMAR table by which the first edu device, in slot
-# 4, has the region of the suite "rmrr"
+# with_rmrr INITRD: prepends a DMAR table with an RMRR for the first edu device, in slot 4:
+# the region of the suite "rmrr"
 with_rmrr() {
 	local dir=$1.rmrr
 	rm -rf "$dir"
@@ -110,7 +110,7 @@ run() {
 	read -r _ stage suite memory args < <(awk -v n="$name" '$1 == n' <<<"$SUITES") ||
 		{ echo "guest: no suite '$name'" >&2; return 2; }
 	[ "$suite" != - ] || MACHINE=$stage exec "$GUEST/run.sh"
-	# No built-in test at boot; the module's own are chosen when it is loaded.
+	# Run no built-in tests at boot; those of a module are selected when it is loaded.
 	[[ $suite != dma* && $suite != rmrr ]] || args+=' kunit.enable=1 kunit.filter_glob=none'
 	# The arena of edu_dma: the third GiB, which this machine has at 4 GiB.
 	[ "$suite" != dma ] || args+=' memmap=1G$0x100000000'
@@ -138,7 +138,7 @@ run() {
 	QEMU_ARGS=$devices \
 		${waker:+"$waker"} "$LAB/boot.sh" || [ "$?$expected" = "1$CRASH" ] || return
 	clean "$log" "$expected"
-	# no pipe: its writer must not die of a reader that has seen enough
+	# no pipe: SIGPIPE would kill the writer when grep exits early
 	grep -aqx $'guest: status 0\r*' "$log"
 }
 

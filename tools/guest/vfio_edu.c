@@ -348,7 +348,7 @@ TEST_F(iommufd, old_structures)
 	detach->argsz = detach_size;
 	detach->flags = 0;
 	ASSERT_EQ(0, ioctl(self->edu.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, detach));
-	/* a PASID is wanted, and there is no room for it, or only said to be */
+	/* PASID requested, but argsz has no room for it, or claims room that is unreadable */
 	detach->flags = VFIO_DEVICE_DETACH_PASID;
 	EXPECT_NE(0, ioctl(self->edu.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, detach));
 	EXPECT_EQ(EINVAL, errno);
@@ -411,7 +411,7 @@ TEST_F(iommufd, two_devices)
 	close(second.fd);
 }
 
-/* Everything is closed with mappings in place; the next user finds nothing of them. */
+/* Close everything with mappings in place: the next user cannot access them. */
 TEST_F(iommufd, closed_with_live_mappings)
 {
 	void *memory = new_memory(SZ_2M, SZ_2M);

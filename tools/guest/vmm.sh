@@ -4,10 +4,10 @@
 # lab's machine (on the QEMU of tools/qemu, whose IOMMU is the strict one) and
 # assigns vtd-testdev to a guest of its own, through vfio-pci, iommufd and a first-
 # stage vIOMMU. That guest's kernel does DMA through its own tables, on the RID and
-# on PASIDs. Another guest counts what maps and unmaps cost it, by this vIOMMU and by one
-# that has to be shadowed, but not with "ktap", as that takes two more guests. The result is
-# a table; the status tells. Status 77: one of the two
-# QEMUs cannot be had. With "ktap": KTAP instead, which says then that it is skipped.
+# on PASIDs. Two more guests count the costs of maps and unmaps, with this vIOMMU and with
+# one that has to be shadowed; "ktap" leaves them out. The result is a table; the status is
+# 0 if all tests passed, and 77 if one of the two QEMUs is not available. "ktap" prints KTAP
+# instead, with SKIP in the latter case.
 # KERNEL=, ACCEL= and TIMEOUT= are as for tools/lab/boot.sh.
 set -euo pipefail
 GUEST=$(cd "$(dirname "$0")" && pwd)
@@ -31,14 +31,14 @@ skip() {
 
 # ---- Debian's QEMU ----
 
-# debian_apt TOOL ARGUMENTS...: as for a machine that has no package installed
+# debian_apt TOOL ARGUMENTS...: runs apt as on a machine without installed packages
 debian_apt() {
 	local tool=$1
 	shift
 	private_apt $RELEASE "$tool" -o Dir::State::status=/dev/null -t $RELEASE "$@"
 }
 
-# fetch DIR: not by "whole", as it may fail
+# fetch DIR: does not use "whole", which dies on errors
 fetch() {
 	say "fetching QEMU $VERSION and what it needs"
 	rm -rf "$1.part"
@@ -49,15 +49,15 @@ fetch() {
 	mv -T "$1.part" "$1"
 }
 
-# fill DIR: the packages unpacked, and as a disk; "run" there runs QEMU on this
-# machine, whose libraries may be too old for it.
+# fill DIR: unpacks the packages, and makes a disk of them; DIR/run runs QEMU on this
+# machine, whose own libraries may be too old for it.
 fill() {
 	local deb
 	mkdir "$1/root"
 	for deb in "$DEBS"/*.deb; do
 		dpkg-deb -x "$deb" "$1/root"
 	done
-	# these are no package's
+	# these belong to no package
 	ln -s usr/lib usr/lib64 "$1/root"
 	mkdir "$1/root"/{dev,proc,sys,tmp}
 	PATH=$PATH:/sbin mkfs.ext4 -q -F -L vmm -d "$1/root" "$1/disk" 320m
@@ -97,10 +97,9 @@ setup_lab() {
 	export QEMU KERNEL
 }
 
-# make_initrd: the guest's, and behind it what it needs for a guest of its own:
-# the same kernel and initrd.  The soft lockup detector there counts the seconds of a clock
-# that goes on while an emulated CPU, which itself is emulated, does not: it gets six times
-# as long (2 * watchdog_thresh).
+# make_initrd: appends kernel and initrd of the nested guest to the guest's initrd.  The
+# clock of the nested guest advances while its CPU, which is emulated twice, does not run:
+# its soft lockup detector gets six times the usual time (2 * watchdog_thresh).
 make_initrd() {
 	local initrd
 	initrd=$("$GUEST/mkinitrd.sh" | tail -1)
@@ -120,7 +119,7 @@ make_initrd() {
 boot() {
 	local args
 	args="-device vtd-testdev,addr=4 -global intel-iommu.x-strict=on"
-	# relative names from here on, as QEMU_ARGS cannot carry spaces
+	# use relative names from here on: QEMU_ARGS is split at spaces
 	args+=" -drive file=${DEBIAN#"$WORK/"}/disk,if=none,id=disk,format=raw,readonly=on"
 	args+=" -device virtio-blk-pci,drive=disk,disable-legacy=on"
 	say "booting, log in $LOG"

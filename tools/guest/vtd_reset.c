@@ -147,7 +147,7 @@ static int kept(struct vm *vm, int level)
 	return ioctl(vm->vmm.iommufd, IOMMU_TEST_CMD, &cmd) ? -1 : (int)cmd.fault_groups.out_nr;
 }
 
-/* Nor are requests kept without a limit that nobody reads. */
+/* Requests that user space does not read are kept up to a limit, too. */
 TEST_F(reset, limits_unread_requests)
 {
 	struct vtdt_command c[GROUPS];
@@ -164,7 +164,7 @@ TEST_F(reset, limits_unread_requests)
 		if (kept(vm, FIRST) > most)
 			most = kept(vm, FIRST);
 	}
-	/* those of the last reset, and what was made before since the limit was looked at */
+	/* requests of the last reset, and those made since the limit was last checked */
 	EXPECT_LE(GROUPS, most);
 	EXPECT_GE(MAX_REQUESTS + GROUPS, most);
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Run a command that boots a machine, and wake that whenever it has gone to sleep.
+"""Run a command that boots a machine, and wake the machine whenever it suspends.
 
 	wake.py COMMAND...
 
-COMMAND finds one more argument of QEMU in QEMU_ARGS; its status is ours. No clock is
-involved, so that a machine that takes long to go to sleep is not woken before.
+QEMU_ARGS gets one more argument for QEMU; the exit status is that of COMMAND. The machine
+is woken after QEMU's SUSPEND event, not by a clock, so a slow machine is not woken early.
 """
 import json
 import os
@@ -19,7 +19,7 @@ import time
 
 
 def wake(path):
-    """Connect to QEMU's monitor as soon as there is one, and wait for what it tells."""
+    """Connect to QEMU's monitor as soon as it exists, and wake the machine on SUSPEND."""
     while not path.exists():
         time.sleep(0.1)
     with socket.socket(socket.AF_UNIX) as monitor:

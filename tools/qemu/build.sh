@@ -3,7 +3,7 @@
 # Builds the lab's own QEMU: Debian's source with the patches of tools/qemu/series,
 # in build/qemu.  The last line on stdout is the path of its qemu-system-x86_64.
 # Arguments are more targets of ninja.
-# Status 77: none of the sources in tools/qemu/versions can be had.
+# Status 77: none of the sources in tools/qemu/versions is available.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lab/lib.sh"
@@ -32,7 +32,7 @@ unpack_meson() {
 	dpkg-deb -x "$deb" "$3"
 }
 
-# Makes "meson" the right one for the commands that follow.
+# Puts the required meson into PATH for the following commands.
 setup_meson() {
 	local suite version dir
 	if dpkg --compare-versions "$(candidate env)" ge "$MESON"; then
@@ -69,7 +69,7 @@ patched_source() {
 
 checksum() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
-# assemble_source: $WORK/src, of which only what differs is written.
+# assemble_source: updates $WORK/src, writing only files that differ.
 assemble_source() {
 	local state
 	# shellcheck disable=SC2046 # no spaces in their names
@@ -111,7 +111,7 @@ ninja_qemu() {
 	fi
 }
 
-# The firmware is that of the QEMU that the lab has anyway.
+# The firmware is that of the distribution's QEMU.
 write_wrapper() {
 	write_if_changed "$WORK/qemu-system-x86_64" <<-EOF
 		#!/bin/sh

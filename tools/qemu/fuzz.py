@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Have a hostile guest at QEMU's intel-iommu and vtd-testdev, without a guest.
+"""Fuzz QEMU's intel-iommu and vtd-testdev as a hostile guest, by qtest.
 
 	fuzz.py QEMU SEED COUNT
 
@@ -53,11 +53,11 @@ GCMD, RTADDR, FSTS, IQH, IQT, IQA, PQH, PQT, PQA = (
 
 
 class Dead(Exception):
-    """QEMU does not answer any more"""
+    """QEMU no longer answers"""
 
 
 class Machine:
-    """QEMU with random properties, spoken to by the qtest protocol"""
+    """QEMU with random properties, controlled by the qtest protocol"""
     def __init__(self, qemu, rng):
         self.arguments = [qemu] + arguments(rng)
         self.log = collections.deque(maxlen=BATCH)
@@ -92,7 +92,7 @@ class Machine:
         self.answers += data
 
     def post(self, words):
-        """Have QEMU do it, sooner or later"""
+        """Queue a qtest command; it is sent with the next batch"""
         self.posted.append(words)
         if len(self.posted) == BATCH:
             self.flush()
@@ -167,7 +167,7 @@ def arguments(rng):
 
 
 class Guest:
-    """Does anything that it may"""
+    """Performs random accesses"""
     def __init__(self, machine, rng):
         self.m = machine
         self.rng = rng

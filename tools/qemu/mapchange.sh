@@ -3,7 +3,7 @@
 # Does QEMU lose accesses of one CPU while another changes the memory map?  Runs
 # mapchange.c for TIME= seconds (default 60), with two busy loops beside, on the QEMU
 # that "make qemu" builds, or on QEMU=.  The last line has the guest's counts.
-# Status 77: there is no QEMU to run it on.
+# Status 77: no QEMU is available.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lab/lib.sh"
@@ -40,7 +40,7 @@ run_guest() {
 	rm -f "$WORK/go"
 	mkfifo "$WORK/go"
 	exec {go}<>"$WORK/go"
-	# ends the sleep, too, when it is stopped: nothing is left behind
+	# a signal also ends the sleep, so that no process is left behind
 	{ sleep "$seconds" & trap 'kill $!; exit' TERM; wait $!; echo >&"$go"; } &
 	beside+=($!)
 	timeout $((seconds + 120)) "$QEMU" -machine q35,kernel-irqchip=split \

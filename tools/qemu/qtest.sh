@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # "make qtest": the tests of the patched QEMU that need no guest, as KTAP.
-# Status 77: there is no source of it.  With "ktap": that is a skipped test instead.
+# Status 77: its source is not available.  With "ktap", that is a skipped test instead.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lab/lib.sh"
 . "$HERE/source.sh"
 
 PROGRAMS=(intel-iommu-test intel-iommu-nested-test intel-iommu-queue-test vtd-testdev-test)
-# A QEMU that hangs does not end: seconds of CPU time for each process, which a busy
-# host does not use up, and far away by the clock, for one that waits for ever.
+# Limits for a QEMU that hangs: CPU time for each process, which does not depend on the load
+# of the host, and a long time by the clock for a process that waits for ever.
 CPU_LIMIT=60
 TIME_LIMIT=1200
 

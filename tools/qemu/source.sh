@@ -6,7 +6,7 @@
 WORK=$BUILD/qemu
 NO_SOURCE=77
 
-# fetch_source VERSION SUITE DIR: not by "whole", as it may fail
+# fetch_source VERSION SUITE DIR: does not use "whole", which dies on errors
 fetch_source() {
 	local version=$1 suite=$2 dir=$3
 	say "fetching the source of QEMU $version"
@@ -17,7 +17,7 @@ fetch_source() {
 	mv -T "$dir.part" "$dir"
 }
 
-# find_source: sets DSC to the first source package that can be had.
+# find_source: sets DSC to the first source package that is available.
 find_source() {
 	local version suite dir
 	while read -r version suite; do
@@ -30,7 +30,7 @@ find_source() {
 	exit $NO_SOURCE
 }
 
-# unpack_source DIR.  apt has checked the files; this key ring lacks who signed them.
+# unpack_source DIR.  apt has checked the files; this key ring lacks the signer's key.
 unpack_source() {
 	rmdir "$1"
 	dpkg-source --no-check -x "$DSC" "$1" >"$WORK/unpack.log" 2>&1 ||

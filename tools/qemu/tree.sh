@@ -11,7 +11,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 
 TREE=$BUILD/qemu-tree
 
-# The user's git configuration does not count, but for what rebases the tree.
+# Ignore the user's git configuration, except for commands that rebase the tree.
 tree_git() {
 	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 \
 		git -C "$TREE" -c user.name=vtd-lab -c user.email=vtd-lab@localhost "$@"

@@ -329,7 +329,7 @@ static void flush_meanwhile(struct ats_bus *ats)
 	ats->descs += ctx->fake.descs;
 }
 
-/* A device whose ATS is being switched off for a reset is asked nothing: see pasid_change_bit() */
+/* No TLB invalidation while ATS is being disabled for a reset: see pasid_change_bit() */
 static void no_flush_during_reset(struct kunit *test)
 {
 	struct ats_bus *ats = ats_bus(test);
@@ -499,7 +499,7 @@ static void restore_page_requests_without_memory(struct kunit *test)
 	attach_remove_pasid(ctx->dev, PASID, old);
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
 
-	/* The same of the RID, from which the default domain takes over in the end. */
+	/* The same for the RID, which gets the default domain in the end. */
 	home = vtd_fake_domain(test, ctx->dev, 0);
 	home->domain.type = IOMMU_DOMAIN_DMA;
 	KUNIT_ASSERT_EQ(test, 0, cache_tag_fill(&info->rid_tags));

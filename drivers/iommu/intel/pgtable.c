@@ -886,7 +886,7 @@ static unsigned int vtd_pt_split_tables_needed(struct vtd_pt *pt, u64 iova, u64 
 /*
  * Split leaves until none crosses @iova. A leaf that does is partly owned by the caller,
  * whether @iova is the start or the end of its range, and so are the entries above it. After
- * somebody else has split it, the entries below may belong to a neighbour only.
+ * another owner has split it, the entries below may belong to a neighbour only.
  */
 static int vtd_pt_split_until_aligned(struct vtd_pt *pt, u64 iova,
 				      struct vtd_pt_spares *spares)
@@ -1099,7 +1099,7 @@ static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned in
 
 /*
  * Map the whole range of @slot, an empty entry of @level for @iova, by a table that is
- * filled before anybody sees it. Returns the number of leaves mapped: 0 if somebody else
+ * filled before it is visible. Returns the number of leaves mapped: 0 if another CPU
  * has just populated the slot.
  */
 static int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,

@@ -565,7 +565,7 @@ static void expect_usable(struct kunit *test)
 	unsigned int i;
 
 	go_on(ctx);
-	/* each slot once more, and some twice */
+	/* each slot again, and some twice */
 	for (i = 0; i < QI_LENGTH / 2; i++)
 		KUNIT_ASSERT_EQ(test, 0, submit(test, 3, 9));
 	expect_free(test, 0);
@@ -1005,7 +1005,7 @@ static void others_wait_together(struct kunit *test)
 	expect_usable(test);
 }
 
-/* What is aborted is so for all who wait together, and this CPU repeats its own. */
+/* A combined submission is aborted for all its CPUs, and this CPU repeats its own. */
 static void others_are_aborted(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1024,7 +1024,7 @@ static void others_are_aborted(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Who finds no room is told so, and does not keep others from theirs. */
+/* A submission without room fails, and does not hold up the others. */
 static void others_have_no_room(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1035,7 +1035,7 @@ static void others_have_no_room(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1 + 2 * ALMOST_HALF, ctx->iotlb);
 	KUNIT_EXPECT_EQ(test, 1, ctx->waits);
 	expect_free(test, 0);
-	/* This CPU neither: it waits for room. */
+	/* Nor does this CPU's: it waits for room. */
 	flush_with_others(test, IN_FRONT, 3, HALF);
 	KUNIT_EXPECT_EQ(test, 1, others_end(ctx, QI_NO_ROOM));
 	KUNIT_EXPECT_EQ(test, 1 + 2 * HALF, ctx->iotlb);
@@ -1043,7 +1043,7 @@ static void others_have_no_room(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Hardware stops: what was given up is so for all, and nobody waits for ever. */
+/* Hardware stops: all submissions are given up, and no CPU waits for ever. */
 static void others_are_given_up(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1055,7 +1055,7 @@ static void others_are_given_up(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Who waits for the one IOMMU does not hold slots of the other one. */
+/* A CPU that waits for one IOMMU does not hold slots of the other one. */
 static void second_is_free_meanwhile(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1121,7 +1121,7 @@ static void waits_for_room_of_busy_queue(struct kunit *test)
 	expect_usable(test);
 }
 
-/* What was complete before a device's time was up is not repeated. */
+/* A submission that was complete before a device timed out is not repeated. */
 static void complete_is_not_aborted(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1136,7 +1136,7 @@ static void complete_is_not_aborted(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Who is aborted goes on while the one that aborts still has the lock. */
+/* An aborted submission continues while the CPU that aborted it still holds the lock. */
 static void aborted_is_locked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1161,7 +1161,7 @@ static void aborted_is_locked(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A wait descriptor that hardware does not take is written again. */
+/* A wait descriptor that hardware does not fetch is written again. */
 static void wait_is_invalid(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1279,7 +1279,7 @@ static void give_up(struct kunit *test)
 	flush_work(&ctx->iommu->block_work);
 }
 
-/* A device that has been given up is blocked, and costs nobody any time. */
+/* A device that has been given up is blocked, and delays no further submission. */
 static void silent_device_is_blocked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1310,7 +1310,7 @@ static void silent_device_is_blocked(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Somebody else has given it up meanwhile: the next time-out is the last. */
+/* Another CPU has given up the device meanwhile: the next time-out is the last. */
 static void silent_device_is_given_up_once(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1326,7 +1326,7 @@ static void silent_device_is_given_up_once(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A device that cannot answer now would not be reset: it is not blocked, and asked again. */
+/* A device in D3hot or behind a frozen channel cannot answer: it is not blocked. */
 static void device_without_power_is_not_blocked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1347,7 +1347,7 @@ static void device_without_power_is_not_blocked(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Others of the same domain answer, and are asked. */
+/* Other devices of the same domain answer, and are still invalidated. */
 static void others_than_silent_are_asked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1397,7 +1397,7 @@ static struct pci_dev *shares_entry(struct pci_dev *from, struct device *dev, u1
 	return pci_dev_get(to_pci_dev(ctx->dev));
 }
 
-/* Another device makes requests by the same ID, and goes on. */
+/* Another device uses the same requester ID: its DMA continues. */
 static void silent_device_shares_entry(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1434,7 +1434,7 @@ static void silent_device_is_reset_meanwhile(struct kunit *test)
 	expect_usable(test);
 }
 
-/* The work is waiting for hardware: the device is not released before it is through. */
+/* The work waits for hardware: the device is not released before the work is done. */
 static void silent_device_is_released(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1484,7 +1484,7 @@ static void block_never(struct work_struct *work)
 {
 }
 
-/* Memory may be freed next: nobody goes on before the device is blocked, or too late. */
+/* Memory may be freed next: submitters wait until the device is blocked, but not too long. */
 static void waits_until_blocked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;

@@ -149,7 +149,7 @@ static void lock_is_free(struct kunit *test)
 	ctx->submissions++;
 }
 
-/* PRE is cleared: nobody else waits for the invalidations, which may take long. */
+/* PRE is cleared, and iommu->lock is not held during invalidations, which may take long. */
 static void lock_is_not_held(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
@@ -191,7 +191,7 @@ static void user_comes_back(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(&ctx->pdev->dev));
 }
 
-/* Somebody needs them again meanwhile: they stay enabled. */
+/* A user enables page requests again meanwhile: they stay enabled. */
 static void enabled_during_drain(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
@@ -334,7 +334,7 @@ static void reset_and_retry(struct kunit *test)
 	info->iopf_users = 1;
 	info->pri_functions = 1;
 	intel_iommu_ops.reset_prepare(dev);
-	/* what they take is there */
+	/* the memory that enabling takes is still reserved */
 	KUNIT_EXPECT_NOT_NULL(test, dev->iommu->fault_param_reserve);
 	intel_iommu_ops.reset_done(dev);
 	KUNIT_EXPECT_FALSE(test, info->pri_enabled);
@@ -361,7 +361,7 @@ static void first_user_comes(struct kunit *test)
 	ctx->submissions++;
 }
 
-/* Page requests that somebody enables after the reset has begun wait for its end. */
+/* Page requests that are enabled during a reset take effect at its end. */
 static void reset_and_first_user(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;

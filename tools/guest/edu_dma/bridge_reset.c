@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A bridge that is reset: a device behind it makes its requests by the bridge's own ID, and
- * goes on.
+ * Reset of a conventional bridge whose requester ID is also that of a device behind it:
+ * the device's DMA goes on.
  */
 #include <linux/iommu.h>
 

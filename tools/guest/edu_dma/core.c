@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Driver for QEMU's edu device that exists to test DMA remapping with real
- * DMA: this file binds the devices, runs their DMA engine and checks the
- * results.  The KUnit suites are in dma_api.c and iommu_api.c.
+ * Driver that tests DMA remapping with the DMA of QEMU's edu device: this file
+ * binds the devices, runs their DMA engine and checks the results.  The KUnit
+ * suites are in the other files.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -25,8 +25,8 @@ u64 edu_arena_phys;
 void *edu_arena;
 
 /*
- * Faults: the driver that reports them has no interface but the log, so the
- * log is watched, as KFENCE's and KASAN's tests do.
+ * The VT-d driver reports faults only in the log, so the log is watched, as the
+ * tests of KFENCE and KASAN do.
  */
 #define MAX_FAULTS	64
 
@@ -78,7 +78,7 @@ static bool take_fault(struct edu *edu, u64 iova, bool write)
 	return found;
 }
 
-/* Faults that no test asked for, forgotten by asking. */
+/* Print, count and forget the faults that no test expected. */
 int edu_unexpected_faults(void)
 {
 	int i, count;
@@ -95,8 +95,8 @@ int edu_unexpected_faults(void)
 }
 
 /*
- * The driver prints ten messages in 5 s, of which a fault's report takes three
- * (one is not printed): a fourth fault in 5 s would be lost.
+ * The VT-d driver prints at most ten messages in 5 s, and a fault takes three of
+ * them (one is not printed): the report of a fourth fault in 5 s would be lost.
  */
 static unsigned long last_faults[3];
 
@@ -224,8 +224,8 @@ struct edu *edu_get(struct kunit *test, int index)
 }
 
 /*
- * A PCIe-to-PCI bridge puts function 0 of slot 0 of its secondary bus in the place, and a
- * conventional bridge itself.
+ * A PCIe-to-PCI bridge replaces the requester ID by function 0 of slot 0 of its secondary
+ * bus, a conventional bridge by its own ID.
  */
 static u16 requester_id(struct pci_dev *pdev)
 {
@@ -266,7 +266,7 @@ static const struct pci_device_id edu_ids[] = {
 };
 MODULE_DEVICE_TABLE(pci, edu_ids);
 
-/* Devices are taken when the module is loaded and given back with it. */
+/* Devices are bound when the module is loaded, and unbound when it is removed. */
 static struct pci_driver edu_driver = {
 	.name = KBUILD_MODNAME,
 	.id_table = edu_ids,
@@ -278,7 +278,7 @@ static int __init edu_init(void)
 {
 	int ret, i;
 
-	/* There may have been faults just now, before the module was loaded again. */
+	/* A module loaded earlier may just have caused faults. */
 	for (i = 0; i < ARRAY_SIZE(last_faults); i++)
 		last_faults[i] = jiffies;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device behind the kernel's DMA API: what every driver does.  Run with
- * iommu.strict=1 and 0; the device's 100 ms before each copy are longer than
- * the 10 ms that a deferred flush may take.
+ * DMA through the kernel's DMA API, as in any driver.  Run with iommu.strict=1
+ * and 0: the device waits 100 ms before each copy, and a deferred flush takes
+ * at most 10 ms.
  */
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
@@ -85,7 +85,7 @@ static void coherent_both_ways(struct kunit *test)
 	dma_free_coherent(dev, SZ_64K, buffer, addr);
 }
 
-/* Eight pages in reverse order become one range of I/O addresses. */
+/* Eight pages in reverse order are mapped to one range of IOVAs. */
 static void scatterlist(struct kunit *test)
 {
 	struct edu *edu = test->priv;
@@ -110,7 +110,7 @@ static void scatterlist(struct kunit *test)
 	edu_expect_reads(test, edu, addr, seed);
 	edu_expect_reads(test, edu, addr + 7 * PAGE_SIZE, seed + 7);
 
-	/* One copy across a border: the halves come from two pages. */
+	/* One copy across a page boundary: the halves come from two pages. */
 	KUNIT_EXPECT_EQ(test, edu_copy_in(edu, addr + PAGE_SIZE / 2, PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, edu_copy_out(edu, edu->iova, PAGE_SIZE), 0);
 	KUNIT_EXPECT_MEMEQ(test, edu->page, sg_virt(&sgl[0]) + PAGE_SIZE / 2,
@@ -153,7 +153,7 @@ static void direction_is_kept(struct kunit *test)
 	free_page((ulong)page);
 }
 
-/* The translation is in the IOTLB when the mapping goes. */
+/* The translation is in the IOTLB when the page is unmapped. */
 static void refused_after_unmap(struct kunit *test)
 {
 	struct edu *edu = test->priv;
@@ -171,9 +171,9 @@ static void refused_after_unmap(struct kunit *test)
 }
 
 /*
- * I/O addresses are used again at once: an old translation would show.  Each CPU
- * has a store of addresses, so the test stays on one; a deferred flush may put
- * them into another's.
+ * IOVAs are reused at once: a stale translation would be noticed.  Each CPU has a
+ * cache of IOVAs, so the test stays on one CPU; a deferred flush may free an IOVA
+ * on another CPU.
  */
 static void addresses_are_reused(struct kunit *test)
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Helpers of the KUnit suites of the edu driver: the devices, some reserved
- * memory, DMA with checks, and the DMA faults that the kernel
- * has reported.
+ * memory, DMA with checks, and the DMA faults that the kernel has reported.
  */
 #ifndef EDU_DMA_H
 #define EDU_DMA_H
@@ -17,13 +16,13 @@
 #define EDU_MAX		5
 
 /**
- * struct edu - one device and the page through which its buffer is seen
+ * struct edu - one device and the page through which its buffer is accessed
  * @pdev: the PCI device
  * @regs: BAR 0
  * @rid: the requester ID that its DMA reaches the IOMMU with: its own, or that of a
  *	bridge in front of it
  * @page: a page of RAM, bounce buffer between the CPU and the device's buffer
- * @iova: where the device finds @page: valid only while somebody maps it there
+ * @iova: the IOVA of @page, valid only while a test maps it there
  */
 struct edu {
 	struct pci_dev *pdev;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device in domains of our own, through the IOMMU API: every page size,
+ * Paging domains that the tests attach, through the IOMMU API: every page size,
  * unmapping parts of superpages, several domains and devices, races.
  *
- * The memory mapped is the arena, 1 GiB that Linux does not use: a 1 GiB page
- * fits, and a bug only destroys test patterns.
+ * They map the arena, 1 GiB of RAM that Linux does not use: a 1 GiB page fits,
+ * and a bug only destroys test patterns.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -90,7 +90,7 @@ static void env_exit(struct kunit *test)
 	iommu_domain_free(env->domain);
 }
 
-/* Addresses at the bottom, above 4 GiB and at the top of what there is. */
+/* Addresses at the bottom, above 4 GiB and at the top of the aperture. */
 static void domain_places(struct iommu_domain *domain, u64 places[3])
 {
 	u64 top = min(domain->geometry.aperture_end, BIT_ULL(47) - 1);
@@ -155,7 +155,7 @@ static void leaf_both_ways(struct kunit *test)
 struct cut_param {
 	const char *name;
 	size_t mapped;		/* at LOW_IOVA, from the arena's start */
-	u64 start;		/* what is unmapped of it */
+	u64 start;		/* the part that is unmapped */
 	size_t size;
 };
 
@@ -177,7 +177,7 @@ static void cut_desc(const struct cut_param *param, char *desc)
 
 KUNIT_ARRAY_PARAM(cut, cut_params, cut_desc);
 
-/* Translates, or does not, as it should: seen by the CPU. */
+/* iommu_iova_to_phys() finds the page, or finds that it is not mapped. */
 static void expect_mapped(struct kunit *test, struct iommu_domain *domain,
 			  u64 offset, bool mapped)
 {
@@ -196,7 +196,7 @@ static void cut_superpage(struct kunit *test)
 {
 	const struct cut_param *cut = test->param_value;
 	u64 end = cut->start + cut->size;
-	/* The neighbours of the cut and the far ends, where they stay. */
+	/* The neighbours of the cut and the far ends, if they stay mapped. */
 	u64 looked_at[] = { 0, cut->start - SZ_4K, end, cut->mapped - SZ_4K };
 	struct env *env = test->priv;
 	u32 seeds[ARRAY_SIZE(looked_at)], gone;
@@ -230,14 +230,14 @@ static void cut_superpage(struct kunit *test)
 			      "memory of the cut has changed");
 	edu_expect_no_read(test, env->edu, LOW_IOVA + cut->start, gone);
 
-	/* What is left goes from leaf to leaf: a piece each side. */
+	/* Unmap the rest, a piece on each side. */
 	iommu_unmap(env->domain, LOW_IOVA, cut->start);
 	iommu_unmap(env->domain, LOW_IOVA + end, cut->mapped - end);
 	expect_mapped(test, env->domain, 0, false);
 	expect_mapped(test, env->domain, cut->mapped - SZ_4K, false);
 }
 
-/* The device reads one end of superpages that a thread is cutting meanwhile. */
+/* The device reads the first page of superpages while a thread splits them. */
 #define SPLIT_LEAVES	(SZ_256M / SZ_2M)
 
 struct splitter {
@@ -275,7 +275,7 @@ static void cut_under_dma(struct kunit *test)
 	init_completion(&splitter.done);
 	task = kthread_run(split_all, &splitter, "edu-split");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
-	/* About where the thread is: a leaf before, during or after its cut. */
+	/* Leaves that the thread has not split yet, is splitting, or has split */
 	for (i = 0; !completion_done(&splitter.done); i = (i + 37) % SPLIT_LEAVES)
 		edu_expect_reads(test, env->edu, LOW_IOVA + i * SZ_2M, seeds[i]);
 	KUNIT_EXPECT_EQ(test, splitter.refused, 0);
@@ -288,7 +288,7 @@ static void cut_under_dma(struct kunit *test)
 	iommu_unmap(env->domain, LOW_IOVA, SZ_256M);
 }
 
-/* One range is a superpage and a table of pages in turn. */
+/* One range is mapped by a superpage and by 4 KiB pages in turn. */
 static void sizes_in_turn(struct kunit *test)
 {
 	struct env *env = test->priv;
@@ -427,7 +427,7 @@ static void domains_in_turn(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, map_arena(domains[i], LOW_IOVA, i * SZ_2M,
 						i % 2 ? SZ_2M : SZ_4K, RW), 0);
 	}
-	/* Every one twice: nothing of the one before is left in the IOTLB. */
+	/* Each domain twice: no entry of the previous one is left in the IOTLB. */
 	for (i = 0; i < 2 * DOMAINS; i++) {
 		attach(test, domains[i % DOMAINS], edu);
 		edu_expect_reads(test, edu, LOW_IOVA, seeds[i % DOMAINS]);
@@ -461,7 +461,7 @@ static void domain_on_two_devices(struct kunit *test)
 	edu_expect_no_read(test, first, LOW_IOVA + SZ_1M, seed);
 	edu_expect_no_read(test, second, LOW_IOVA + SZ_1M, seed);
 
-	/* What one keeps, the other has lost. */
+	/* Detached from the first device, still attached to the second. */
 	KUNIT_ASSERT_EQ(test, map_arena(env->domain, LOW_IOVA, 0, SZ_4K, RW), 0);
 	seed = fill_arena(0);
 	edu_expect_reads(test, first, LOW_IOVA, seed);
@@ -545,11 +545,11 @@ static void neighbours_race(struct kunit *test)
 
 static bool enough = true;
 module_param(enough, bool, 0644);
-MODULE_PARM_DESC(enough, "tables_come_and_go goes on until this is set");
+MODULE_PARM_DESC(enough, "tables_come_and_go runs until this is set");
 
 /*
- * Tables are allocated and freed, if the page-table code does that, while they are
- * dumped (rootfs/suites/dma).
+ * Populate and clear tables while rootfs/suites/dma dumps them; the page-table code may
+ * free and allocate them.
  */
 static void tables_come_and_go(struct kunit *test)
 {

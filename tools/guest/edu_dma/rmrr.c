@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory that firmware reserves for a device (RMRR): DMA to it works at all times, at the
- * memory's own address, without a map.
+ * Memory that firmware reserves for a device (RMRR): DMA to it always works, at its physical
+ * address, without a call of the DMA API.
  */
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
@@ -35,7 +35,7 @@ static void firmware_region(struct kunit *test)
 		edu_expect_writes(test, edu, pages[i], page);
 		memunmap(page);
 	}
-	/* beside it, there is nothing */
+	/* the pages beside it are not mapped */
 	edu_expect_no_read(test, edu, LAST_PAGE + PAGE_SIZE, edu_new_seed());
 	edu_expect_no_read(test, edu, region - PAGE_SIZE, edu_new_seed());
 

@@ -56,5 +56,5 @@ static void __exit fault_creds_exit(void)
 }
 module_exit(fault_creds_exit);
 
-MODULE_DESCRIPTION("Who allocates pages in kernel threads, for tests");
+MODULE_DESCRIPTION("Count pages that kernel threads allocate for a user, for tests");
 MODULE_LICENSE("GPL");

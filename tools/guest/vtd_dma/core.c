@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Driver for the vtd-testdev device of tools/qemu (see its data sheet there):
- * this file binds the device and lets it make requests. The KUnit suites are in
- * dma_api.c, pasid.c and gpasid.c; vmm.c is for the guest of a VMM.
+ * this file binds the device and makes it issue requests. The KUnit suites are in
+ * dma_api.c, pasid.c, gpasid.c and queue.c; vmm.c is for the guest of a VMM.
  */
 #include <linux/atomic.h>
 #include <linux/completion.h>
@@ -17,9 +17,9 @@
 
 bool vtd_strict;
 module_param_named(strict, vtd_strict, bool, 0444);
-MODULE_PARM_DESC(strict, "the IOMMU remembers all that it may: expect stale entries");
+MODULE_PARM_DESC(strict, "the IOMMU caches everything that it may cache: expect stale entries");
 
-/* The second one is for tests of two. */
+/* Most tests use only the first one. */
 static struct testdev testdevs[2];
 
 /* The device, or NULL if there is none */
@@ -73,7 +73,7 @@ struct vtdt_command testdev_execute(struct testdev *dev, u32 op, u32 pasid, u64 
 	return c;
 }
 
-/* Copy a page to the device's buffer, or from there; returns the status. */
+/* Copy a page from memory to the device's buffer or back; returns the status. */
 u32 testdev_copies(struct testdev *dev, u32 op, u32 pasid, u64 addr)
 {
 	struct vtdt_command c = { .op = op, .addr = addr, .length = PAGE_SIZE };
@@ -82,7 +82,7 @@ u32 testdev_copies(struct testdev *dev, u32 op, u32 pasid, u64 addr)
 	return c.status;
 }
 
-/* A new value in memory at @where is what the device reads. */
+/* Write a new value to @where: does the device read it at @addr? */
 bool testdev_reads(struct testdev *dev, u32 how, u32 pasid, u64 addr, u64 *where)
 {
 	u64 value = testdev_new_value();
@@ -102,14 +102,14 @@ bool testdev_writes(struct testdev *dev, u32 how, u32 pasid, u64 addr, u64 *wher
 	return c.status == VTDT_OK && READ_ONCE(*where) == value;
 }
 
-/* Neither a read nor a write is completed. */
+/* Both a read and a write are refused. */
 bool testdev_refused(struct testdev *dev, u32 pasid, u64 addr)
 {
 	return testdev_execute(dev, VTDT_READ, pasid, addr, 0).status == VTDT_REFUSED &&
 	       testdev_execute(dev, VTDT_WRITE, pasid, addr, 0).status == VTDT_REFUSED;
 }
 
-/* A page request that is a group of its own: the answer's code, or -1 for none */
+/* Issue a page request, alone in its group; returns its response code, -1 if none came. */
 int testdev_asks(struct testdev *dev, u32 wants, u32 pasid, u64 addr)
 {
 	struct vtdt_command c;
@@ -124,7 +124,7 @@ static void put_page_of(void *page)
 	free_page((unsigned long)page);
 }
 
-/* A page of zeros, freed after the test and what it has attached */
+/* A zeroed page, freed after the test's domains are detached */
 u64 *testdev_page(struct kunit *test)
 {
 	u64 *page = (u64 *)get_zeroed_page(GFP_KERNEL);
@@ -134,7 +134,7 @@ u64 *testdev_page(struct kunit *test)
 	return page;
 }
 
-/* A domain to map pages in; or one that guests' tables can be nested on as well */
+/* A paging domain, or with @parent a nest parent */
 struct iommu_domain *testdev_domain(struct testdev *dev, bool parent)
 {
 	const struct iommu_ops *ops = dev->pdev->dev.iommu->iommu_dev->ops;

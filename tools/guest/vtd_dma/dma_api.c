@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device behind the kernel's DMA API, without PASID: what every driver does.
+ * DMA through the kernel's DMA API, without PASID, as in any driver.
  * Needs strict invalidation (iommu.strict=1).
  */
 #include <linux/dma-mapping.h>
@@ -15,7 +15,7 @@ static int dma_api_init(struct kunit *test)
 	return 0;
 }
 
-/* A page is mapped, read, written, unmapped, and out of reach. */
+/* The device can access a page while it is mapped, and not after it is unmapped. */
 static void streaming(struct kunit *test, u32 how)
 {
 	struct testdev *dev = test->priv;
@@ -47,8 +47,8 @@ static void streaming_by_tlb(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, readl(dev->regs + VTDT_TLB));
 }
 
-/* What may only be read is not written. */
-static void one_way(struct kunit *test)
+/* The device cannot write to a page that is mapped read-only. */
+static void read_only(struct kunit *test)
 {
 	struct testdev *dev = test->priv;
 	struct device *device = &dev->pdev->dev;
@@ -61,8 +61,8 @@ static void one_way(struct kunit *test)
 	dma_unmap_single(device, addr, PAGE_SIZE, DMA_TO_DEVICE);
 }
 
-/* 64 commands at once from a list in memory, and an interrupt when all are done */
-static void list(struct kunit *test)
+/* The device executes a list of 64 commands in memory, then raises an interrupt. */
+static void command_list(struct kunit *test)
 {
 	struct testdev *dev = test->priv;
 	struct device *device = &dev->pdev->dev;
@@ -101,8 +101,8 @@ static void list(struct kunit *test)
 static struct kunit_case dma_api_cases[] = {
 	KUNIT_CASE(streaming_untranslated),
 	KUNIT_CASE(streaming_by_tlb),
-	KUNIT_CASE(one_way),
-	KUNIT_CASE(list),
+	KUNIT_CASE(read_only),
+	KUNIT_CASE(command_list),
 	{ }
 };
 

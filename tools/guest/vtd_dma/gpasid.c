@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest PASIDs by iommu_bind_gpasid(): the "guest" is some pages in a domain on
- * the device's RID, at guest-physical addresses from 0 on, with first-level tables
- * in them that the tests write themselves.
+ * Guest PASIDs by iommu_bind_gpasid(). The "guest" is a set of pages that a domain on
+ * the device's RID maps at guest-physical addresses from 0 on. The tests write
+ * first-level tables into them.
  */
 #include <linux/iommu-gpasid.h>
 
@@ -24,7 +24,7 @@ struct guest {
 	struct iommu_domain *parent;
 	u64 *pages[GUEST_PAGES];	/* by page of guest-physical address */
 	unsigned int used;
-	/* page requests: what is to be asked for at each level, and how often it was */
+	/* page requests: the expected page, its entry, and the requests at each level */
 	u64 wanted, *leaf;
 	unsigned int first, second;
 };
@@ -41,7 +41,7 @@ static u64 *at(struct guest *guest, u64 gpa)
 	return guest->pages[gpa / PAGE_SIZE % GUEST_PAGES];
 }
 
-/* The last-level entry for @iova below @root, tables made on the way */
+/* The last-level entry for @iova below @root; adds missing tables. */
 static u64 *entry(struct kunit *test, struct guest *guest, u64 root, u64 iova)
 {
 	u64 *e = at(guest, root) + (iova >> 39 & 511);
@@ -55,7 +55,7 @@ static u64 *entry(struct kunit *test, struct guest *guest, u64 root, u64 iova)
 	return e;
 }
 
-/* A table of the guest that has a page of data at IOVA */
+/* A guest table that maps a page of data at IOVA */
 struct table {
 	u64 root, data;
 	u64 *leaf;
@@ -134,7 +134,7 @@ static int served(struct iopf_group *group, bool well)
 	return 0;
 }
 
-/* The guest's part: its table gets the page. */
+/* The guest serves the request: it maps the page in its first-level table. */
 static int serve_first(struct iopf_group *group)
 {
 	struct guest *guest = group->domain->fault_data;
@@ -144,7 +144,7 @@ static int serve_first(struct iopf_group *group)
 	return served(group, asked_for(group) == IOVA);
 }
 
-/* The host's part: the guest gets the memory. */
+/* The host serves the request: it maps the page in the second level. */
 static int serve_second(struct iopf_group *group)
 {
 	struct guest *guest = group->domain->fault_data;
@@ -189,7 +189,7 @@ static int gpasid_init(struct kunit *test)
 	return 0;
 }
 
-/* Both levels are used, on this PASID only; the RID keeps the second level. */
+/* The PASID uses both levels, the RID the second level only, other PASIDs none. */
 static void bound_and_unbound(struct kunit *test)
 {
 	struct guest *guest = test->priv;
@@ -209,7 +209,7 @@ static void bound_and_unbound(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, unbind(guest, PASID));
 }
 
-/* Every PASID has its own table; one goes, the others stay. */
+/* Every PASID has its own table; unbinding one does not affect the others. */
 static void side_by_side(struct kunit *test)
 {
 	struct guest *guest = test->priv;
@@ -233,8 +233,8 @@ static void side_by_side(struct kunit *test)
 }
 
 /*
- * The guest changes an entry and invalidates it. Until then the old page may be
- * used, and is used if the IOMMU caches everything that it may cache.
+ * The guest changes an entry and invalidates it. Before the invalidation the device
+ * may use the old page, and does so if the IOMMU caches everything that it may cache.
  */
 static void invalidated(struct kunit *test, u32 how, u64 addr, u64 npages)
 {
@@ -278,7 +278,7 @@ static void invalidate_all_of_tlb(struct kunit *test)
 	invalidated(test, BY_TLB, 0, U64_MAX);
 }
 
-/* What one of the two levels does not allow is refused. */
+/* An access needs the permission of both levels. */
 static void both_levels_must_allow(struct kunit *test)
 {
 	struct guest *guest = test->priv;
@@ -305,8 +305,8 @@ static void both_levels_must_allow(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, unbind(guest, PASID));
 }
 
-/* Another table for the same PASID: nothing of the old one is still cached. */
-static void bound_again(struct kunit *test)
+/* Bind another table to the same PASID: no entry of the old one is still cached. */
+static void rebind(struct kunit *test)
 {
 	struct guest *guest = test->priv;
 	struct table table = new_table(test, guest), other = new_table(test, guest);
@@ -323,8 +323,8 @@ static void bound_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, readl(guest->dev->regs + VTDT_TLB));
 }
 
-/* The second level is detached from the RID: so are the guest's tables. */
-static void gone_with_the_parent(struct kunit *test)
+/* Detaching the second level from the RID also unbinds the guest's tables. */
+static void unbound_with_parent(struct kunit *test)
 {
 	struct guest *guest = test->priv;
 	struct table table = new_table(test, guest);
@@ -336,8 +336,8 @@ static void gone_with_the_parent(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, unbind(guest, PASID));
 }
 
-/* A page that neither level maps is requested from both, one after the other. */
-static void asked_for_by_level(struct kunit *test)
+/* If neither level maps a page, the guest serves the first request, the host the second. */
+static void page_requests_by_level(struct kunit *test)
 {
 	struct guest *guest = test->priv;
 	struct table table = new_table(test, guest);
@@ -385,9 +385,9 @@ static struct kunit_case gpasid_cases[] = {
 	KUNIT_CASE(invalidate_page_of_tlb),
 	KUNIT_CASE(invalidate_all_of_tlb),
 	KUNIT_CASE(both_levels_must_allow),
-	KUNIT_CASE(bound_again),
-	KUNIT_CASE(gone_with_the_parent),
-	KUNIT_CASE(asked_for_by_level),
+	KUNIT_CASE(rebind),
+	KUNIT_CASE(unbound_with_parent),
+	KUNIT_CASE(page_requests_by_level),
 	{ }
 };
 

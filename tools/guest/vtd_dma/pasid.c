@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Domains of our own on PASIDs of the device, through the IOMMU API: first-level
- * ones, and second-level ones (those that guest tables can be nested on).
+ * Paging domains on PASIDs of the device, through the IOMMU API: first-level domains,
+ * and nest parents, which are second-level domains.
  */
 #include "vtd_dma.h"
 
@@ -10,7 +10,7 @@
 
 static const u32 pasids[] = { 1, 0x12345, 0xfffff };
 
-/* A domain with one page at IOVA, which may be on one PASID */
+/* A domain with one page at IOVA, attached to at most one PASID */
 struct space {
 	struct testdev *dev;
 	struct iommu_domain *domain;
@@ -115,7 +115,7 @@ static void attach_and_detach(struct kunit *test)
 	}
 }
 
-/* Each PASID has the same address in another page. */
+/* The same IOVA is a different page for each PASID. */
 static void side_by_side(struct kunit *test)
 {
 	struct space *spaces[ARRAY_SIZE(pasids)];
@@ -135,7 +135,7 @@ static void side_by_side(struct kunit *test)
 						      spaces[i]->page));
 }
 
-/* Map and unmap under an attached PASID: the page is not cached afterwards. */
+/* Map and unmap while a PASID is attached: no stale entry is left in a cache. */
 static void unmapped(struct kunit *test, u32 how)
 {
 	struct space *space = new_space_of(test);
@@ -166,8 +166,8 @@ static void unmapped_by_tlb(struct kunit *test)
 	unmapped(test, BY_TLB);
 }
 
-/* A client that maps what the device asks for */
-static int map_what_is_asked_for(struct iopf_group *group)
+/* A client that maps the requested page */
+static int map_requested_page(struct iopf_group *group)
 {
 	struct space *space = group->domain->fault_data;
 	struct iopf_fault *iopf = list_first_entry(&group->faults, struct iopf_fault, list);
@@ -181,14 +181,14 @@ static int map_what_is_asked_for(struct iopf_group *group)
 	return 0;
 }
 
-static void asked_for(struct kunit *test)
+static void page_requests(struct kunit *test)
 {
 	struct space *space = new_space(test, *(const bool *)test->param_value);
 	struct device *dev = &space->dev->pdev->dev;
 	struct iommu_attach_handle handle;
 	struct iopf_client client = {
 		.reports = IOPF_REPORT_FLAT,
-		.handler = map_what_is_asked_for,
+		.handler = map_requested_page,
 		.data = space,
 	};
 
@@ -205,7 +205,7 @@ static void asked_for(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_SUCCESS,
 			testdev_asks(space->dev, VTDT_WANT_WRITE, 5, IOVA));
 	KUNIT_EXPECT_TRUE(test, testdev_writes(space->dev, BY_TLB, 5, IOVA, space->page));
-	/* nobody has asked for those without PASID, nor for another one */
+	/* no client is registered for the RID or for another PASID */
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
 			testdev_asks(space->dev, VTDT_WANT_READ, RID, IOVA));
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
@@ -221,7 +221,7 @@ static struct kunit_case pasid_cases[] = {
 	KUNIT_CASE_PARAM(side_by_side, parent_gen_params),
 	KUNIT_CASE_PARAM(unmapped_untranslated, parent_gen_params),
 	KUNIT_CASE_PARAM(unmapped_by_tlb, parent_gen_params),
-	KUNIT_CASE_PARAM(asked_for, parent_gen_params),
+	KUNIT_CASE_PARAM(page_requests, parent_gen_params),
 	{ }
 };
 

@@ -13,7 +13,7 @@
 #include "vtd_dma.h"
 
 #define NEVER		(~0u)			/* of ATC_DELAY */
-#define SLOW		(50 * USEC_PER_MSEC)	/* us, half of what makes it silent */
+#define SLOW		(50 * USEC_PER_MSEC)	/* us, half of the device's time-out */
 #define MOST_PENDING	32			/* fetched by QEMU and not complete */
 
 struct queue {
@@ -30,13 +30,13 @@ static u32 entries(struct queue *queue)
 	return readl(queue->dev->regs + VTDT_TLB);
 }
 
-/* A submission on the other CPU, as it may never return */
+/* A submission in a thread on CPU 1: it may never return. */
 struct job {
 	struct queue *queue;
 	struct qi_desc *desc;
 	unsigned int count, times;
-	struct queue *other;	/* a device whose TLB is looked at at once */
-	u32 left;		/* what it has then */
+	struct queue *other;	/* a device whose TLB is read right after the submission */
+	u32 left;		/* its number of entries */
 	int ret;
 	struct completion done;
 };
@@ -75,7 +75,7 @@ static int end_job(struct kunit *test, struct job *job)
 
 static int submit(struct kunit *test, struct qi_desc *desc, unsigned int count)
 {
-	/* not on the stack: if it is stuck, it is used for ever */
+	/* not on the stack: a stuck thread uses it for ever */
 	struct job *job = kmemdup(&(struct job) {
 		.queue = test->priv, .count = count, .times = 1,
 	}, sizeof(*job), GFP_KERNEL);
@@ -126,7 +126,7 @@ static void set_delay(struct queue *queue, u32 ns)
 	writel(ns, queue->dev->regs + VTDT_ATC_DELAY);
 }
 
-/* The queue works, and no slot is lost, even if hardware has written late. */
+/* The queue works and all slots are free, even if hardware wrote a status late. */
 static void expect_usable(struct kunit *test)
 {
 	struct qi_desc desc = flush_iotlb();
@@ -171,7 +171,7 @@ static void behind_an_invalid_descriptor(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Start a submission that takes long; false if it was over before that was seen. */
+/* Start a slow submission; false if it returned before it was seen in progress. */
 static bool start_slow(struct kunit *test, struct job *job, struct qi_desc *desc)
 {
 	struct queue *queue = test->priv;
@@ -188,7 +188,7 @@ static bool start_slow(struct kunit *test, struct job *job, struct qi_desc *desc
 	return false;
 }
 
-/* Its slots are freed while earlier ones are not, and not before hardware is through. */
+/* Its slots are freed before those of the earlier submission, but not before hardware is done. */
 static void invalid_behind_a_slow_one(struct kunit *test)
 {
 	struct queue *queue = test->priv;
@@ -197,7 +197,7 @@ static void invalid_behind_a_slow_one(struct kunit *test)
 	static struct job job;
 	int tries, met = 0;
 
-	/* the slow one may be over too early, on a host that is slow */
+	/* on a slow host, the slow submission may return too early */
 	for (tries = 0; tries < 5 || (!met && tries < 100); tries++) {
 		set_delay(queue, SLOW * NSEC_PER_USEC);
 		if (!start_slow(test, &job, &slow))
@@ -208,10 +208,10 @@ static void invalid_behind_a_slow_one(struct kunit *test)
 		expect_usable(test);
 	}
 	if (!met)
-		kunit_skip(test, "the slow one was over each time");
+		kunit_skip(test, "the slow submission always returned too early");
 }
 
-/* Nobody measures the time: the guest's clock may stand while interrupts are off. */
+/* The time is not measured: the guest's clock may stop while interrupts are off. */
 static void slow_device(struct kunit *test)
 {
 	struct queue *queue = test->priv;
@@ -253,7 +253,7 @@ static void silent_device_many(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Submissions for others are not given up. */
+/* Submissions of other CPUs do not fail. */
 static void silent_device_and_others(struct kunit *test)
 {
 	struct queue *queue = test->priv;
@@ -273,7 +273,7 @@ static void silent_device_and_others(struct kunit *test)
 	expect_usable(test);
 }
 
-/* What has not answered is blocked until it is reset. */
+/* A device that has not answered is blocked until it is reset. */
 static void revive(struct queue *queue)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(&queue->dev->pdev->dev);
@@ -318,8 +318,9 @@ static void put_queue(struct queue *queue)
 }
 
 /*
- * Nor is another device in the same submission: before it, after it, or so far after it
- * that its descriptor has not been fetched at the time-out.
+ * Another device in the same submission is invalidated: its descriptor is before that of
+ * the silent device, after it, or so far after it that it has not been fetched at the
+ * time-out.
  */
 static void silent_device_in_a_batch(struct kunit *test)
 {
@@ -351,8 +352,8 @@ static void silent_device_in_a_batch(struct kunit *test)
 }
 
 /*
- * The page is unmapped, and the device's TLB still has it: the device cannot use it. Then
- * the device costs no time, and a reset brings it back.
+ * The device's TLB still has an unmapped page, but the device cannot use it. Later unmaps
+ * send the device no invalidation. After a reset the device works again.
  */
 static void silent_device_is_blocked(struct kunit *test)
 {
@@ -374,7 +375,7 @@ static void silent_device_is_blocked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, VTDT_REFUSED, c.status);
 	KUNIT_EXPECT_EQ(test, 0, READ_ONCE(*queue->page));
 
-	/* an IOTLB's descriptor and one that waits */
+	/* two descriptors: IOTLB invalidation and wait */
 	map_page(test, queue);
 	KUNIT_EXPECT_TRUE(test, testdev_refused(queue->dev, RID, queue->addr));
 	head = READ_ONCE(qi->free_head);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DMA of a device that a VMM has assigned to this guest ("make vmm"), through tables
- * of the guest's kernel: the RID's by the DMA API, those of PASIDs by the IOMMU API.
+ * DMA of a device that a VMM has assigned to this guest ("make vmm"), through page tables
+ * of the guest's kernel: that of the RID by the DMA API, those of PASIDs by the IOMMU API.
  * The PASIDs use the same addresses; only the tables differ.
  *
- * Writing the name of a step to the parameter "step" runs it. Steps come in the order
- * of the table below, and print lines of KTAP.
+ * Writing the name of a step to the parameter "step" runs it. Steps must be run in the
+ * order of the table below. They print KTAP lines.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -22,14 +22,14 @@
 #define FROM		0			/* what the device reads */
 #define TO		(SIZE - PAGE_SIZE)	/* where it writes to */
 
-/* What the device sees with a PASID, or without */
+/* The address space of a PASID, or of requests without PASID */
 struct space {
 	const char *name;
 	u32 pasid;
-	struct iommu_domain *domain;		/* of a PASID */
+	struct iommu_domain *domain;		/* PASIDs only */
 	void *memory;
 	u64 addr;
-	bool failed;				/* no further step makes sense */
+	bool failed;				/* and so do all further steps */
 };
 
 static struct testdev *testdev;
@@ -39,7 +39,7 @@ static struct space spaces[] = {
 
 /* ---- DMA ---- */
 
-/* @how is PLAIN or BY_TLB: a page is read at FROM, and written at TO. */
+/* Read a page at FROM and write one at TO; @how is PLAIN or BY_TLB. */
 static bool moves(struct space *s, u32 how, u32 expected)
 {
 	u32 read, written;
@@ -53,7 +53,7 @@ static bool moves(struct space *s, u32 how, u32 expected)
 	return false;
 }
 
-/* The device reads a page that was never there before, and writes it elsewhere. */
+/* The device reads a page with a new pattern and writes it elsewhere. */
 static bool copies(struct space *s, u32 how)
 {
 	static u32 seed;
@@ -63,7 +63,7 @@ static bool copies(struct space *s, u32 how)
 	return moves(s, how, VTDT_OK) && page_holds(s->memory + TO, seed);
 }
 
-/* Neither is possible, and the memory stays as it is. */
+/* Both are refused, and the memory does not change. */
 static bool is_refused(struct space *s, u32 how)
 {
 	fill_page(s->memory + TO, 0);
@@ -134,13 +134,13 @@ static bool mapped(struct space *s)
 	return !ret && copies_both(s);
 }
 
-/* The memory is kept, so that it can be seen that nothing writes to it. */
+/* The memory is not freed yet: refused_both() checks that it does not change. */
 static bool unmapped(struct space *s)
 {
 	return unmap(s) && refused_both(s);
 }
 
-/* Other memory at the same address: nothing of the old memory is still cached. */
+/* Other memory at the same address: no entry of the old memory is still cached. */
 static bool mapped_again(struct space *s)
 {
 	void *old = s->memory;

@@ -73,7 +73,7 @@ struct op {
 	unsigned int level;
 	size_t count;
 	int prot;
-	u64 own, own_end;	/* what no other operation may own meanwhile */
+	u64 own, own_end;	/* the range that no other operation may own meanwhile */
 
 	bool active, done, stored;
 	bool must_split;	/* at any time since memory was last refused */
@@ -119,7 +119,7 @@ static struct test {
 	/* Entries stay until an invalidation covers all of them. */
 	struct cached cached[CACHED];
 	unsigned int nr_cached, oldest;
-	/* Operations that are over, and when: whoever owns the range next knows. */
+	/* Completed operations, and when: the next owner of the range relies on them. */
 	struct { u64 own, own_end, time; } finished[FINISHED];
 	unsigned int nr_finished;
 	u64 all_finished;	/* of those that are forgotten */
@@ -205,7 +205,7 @@ static void invalidate(void *unused, u64 start, u64 last,
 	shim_step(SHIM_LOAD);
 	weak_mb();
 	BUG_ON(start > last || last > t.last);
-	/* A split is all that these invalidate for; nobody runs to free tables. */
+	/* These invalidate for splits only; no operation that frees tables is running. */
 	BUG_ON(t.running && t.running->kind != MAP && change != VTD_PT_STRUCTURE);
 	t.forgotten = !start && last == t.last && change == VTD_PT_STRUCTURE;
 	forget(start, last, change == VTD_PT_STRUCTURE);
@@ -745,7 +745,7 @@ static void finish_prealloc(struct op *op)
 		BUG_ON(op->ret && op->ret != -EADDRINUSE);
 }
 
-/* Who owns a range knows all that its owners have done before, and no more. */
+/* The owner of a range sees everything that its previous owners have done, and no more. */
 static void begin_order(const struct op *op)
 {
 	u64 bound = t.all_finished;
@@ -756,7 +756,7 @@ static void begin_order(const struct op *op)
 		    t.finished[i].time > bound)
 			bound = t.finished[i].time;
 	}
-	/* A lookup owns nothing, but does not look into the past. */
+	/* A lookup owns nothing, but does not find old states. */
 	if (op->own >= op->own_end)
 		bound = weak_now();
 	weak_begin(op - t.cpus, bound);
@@ -776,7 +776,7 @@ static void end_order(const struct op *op)
 	t.finished[n].time = time;
 }
 
-/* Does somebody read Dirty bits where @op has worked? */
+/* Does an operation read Dirty bits in the range of @op? */
 static bool is_read(const struct op *op)
 {
 	unsigned int i;
@@ -862,7 +862,7 @@ static unsigned int get_steps(void)
 	return n < 224 ? n - 191 : (n - 223) * 32;
 }
 
-/* Whoever owns a part of what @op is going to own has to be through. */
+/* The owners of any part of the range that @op will own have to finish first. */
 static void wait_for_owners(struct op *op)
 {
 	unsigned int i;
@@ -1228,7 +1228,7 @@ static void do_touch(void)
 	t.touched[t.nr_touched++].map = e->map;
 }
 
-/* A cache line goes to memory when it likes. */
+/* A cache line may be written back at any time. */
 static void do_evict(void)
 {
 	u64 iova = get_iova(), slot;
@@ -1348,7 +1348,7 @@ static void do_free_empty_tables(void)
 	model_check(&t.model);
 }
 
-/* There is just as much memory as there may be. */
+/* Maps succeed until the table has exactly as many pages as its limit. */
 static void check_bound(void)
 {
 	size_t mapped;
@@ -1528,7 +1528,7 @@ int LLVMFuzzerTestOneInput(const u8 *bytes, size_t size)
 static u8 input[INPUT];
 static size_t input_size;
 
-/* What it was, as a line for the corpus. */
+/* Print the input as a line for the corpus. */
 static void on_abort(int signal)
 {
 	size_t i;

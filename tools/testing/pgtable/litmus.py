@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Exhaustive checker for the litmus tests of pgtable.c and nested_walk.c.
 
-The tests have the form of tools/memory-model, for herd7 where it can be had;
-but sync_entries() and hw() are of this checker only. It knows what the tests use:
+The tests have the format of tools/memory-model, for herd7 where it is available, but only
+this checker knows sync_entries() and hw(). It supports what the tests use:
 READ_ONCE, WRITE_ONCE, smp_load_acquire, smp_store_release, smp_wmb, smp_rmb, smp_mb,
 cmpxchg, cmpxchg_relaxed, spin_lock, spin_unlock, if (rN), if (rN == value), if (rN != value).
 
@@ -21,10 +21,10 @@ there, so it is a full fence. hw(x) is a device's load from memory; a device run
 in program order.
 
 Usage: litmus.py FILE...   The "exists" of a *.weak*.litmus, which is a weakened
-copy, must be found, that of any other must not.
-       litmus.py --known FILE...   The same for tests of the kernel's, which say
-what herd7 makes of them ("Result: Never"); those that need more than the above are
-left out, which may not be most. This is how the checker itself is checked.
+copy, must be reachable, that of any other must not.
+       litmus.py --known FILE...   The same for the kernel's own tests, which state
+herd7's result ("Result: Never"). Tests that need more than the above are skipped; most
+must not be. This checks the checker.
 """
 import re
 import sys
@@ -61,7 +61,7 @@ class Op:
         self.var, *self.values = [a.strip("*& ") for a in args] or [""]
 
     def registers(self):
-        """Those that address, data or an enclosing if come from."""
+        """The registers that address, data or an enclosing if depend on."""
         by_if = {reg for reg, _, _ in self.guards}
         return ({a for a in [self.var, *self.values] if is_register(a)} |
                 (set() if self.op == "READ_ONCE" else by_if))
@@ -115,7 +115,7 @@ def stores(op):
 
 
 def ordered(before, after):
-    """Must before, earlier in program order, have happened before after?"""
+    """Must before, which is earlier in program order, run before after?"""
     kinds = {before.op, after.op}
     if kinds & {"smp_mb", "sync_entries"} or kinds == {"hw"}:
         return True
@@ -165,7 +165,7 @@ class Search:
             return done == (1 << i) - 1
         if taken and op.op == "spin_lock" and cpu[op.var] != "0":
             return False
-        # What is within an if may be passed, and can then no longer be taken.
+        # Operations within an if may be skipped, and can then no longer run.
         if taken and any(done >> j & 1 and self.ordered(t, i, j)
                          for j in range(i + 1, len(ops))):
             return False

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Break pgtable.c in one place after the other, and see a test fail each time.
+"""Break pgtable.c in one place at a time, and check that a test fails each time.
 
 Usage: mutate.py LIBRARY-DIR TEST-DIR OUTPUT-DIR FORMAT
 
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 
-# What is broken, where, and what stands there then.
+# Title, original code, and replacement
 MUTATIONS = (
     ("install: no smp_wmb()",
      "	smp_wmb();	/* the table's content before the table */\n", ""),
@@ -51,7 +51,7 @@ def main(library, tests, output, fmt):
         program = os.path.join(top, "test-weak")
         subprocess.run(["make", "-s", "-C", to_tests, f"O={top}", f"FMT={fmt}", program], check=True,
                        stdout=subprocess.DEVNULL)
-        # What passes what depends on addresses, which differ from run to run.
+        # Which stores are reordered depends on addresses, which differ from run to run.
         for _ in range(3):
             run = subprocess.run([program, "corpus", os.path.join(to_tests, "corpus.txt")],
                                  stderr=subprocess.PIPE, text=True, check=False,

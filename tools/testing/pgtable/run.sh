@@ -27,16 +27,16 @@ kunit_tsan() {
 	(ulimit -t 300; TSAN_OPTIONS=halt_on_error=1 \
 		"$O/kunit-tsan" "seed=$SEED" 'filter_glob=race_*')
 }
-# the memory-order claims, and that a weakened copy of each is seen to fail
+# the memory-order claims, and that a weakened copy of each fails
 litmus() { python3 -B "$NATIVE/litmus.py" "$NATIVE"/litmus/*.litmus; }
-# what the checker says of the kernel's own tests, which tell what herd7 does
+# the checker's verdicts on the kernel's own tests, which state herd7's result
 litmus_known() {
 	local tests=("$BUILD"/src/tools/memory-model/litmus-tests/*.litmus
 		     "$BUILD"/src/Documentation/litmus-tests/*/*.litmus)
 	[ -e "${tests[0]}" ] || { echo "no kernel source yet"; return 4; }
 	python3 -B "$NATIVE/litmus.py" --known "${tests[@]}"
 }
-# what was found once, under AddressSanitizer and UndefinedBehaviorSanitizer
+# the corpus, under AddressSanitizer and UndefinedBehaviorSanitizer
 corpus() { "$O/test-asan" corpus "$NATIVE/corpus.txt"; }
 # operations that are interrupted by others, hardware looking on
 interleaved_asan() { "$O/test-asan" random 12; }
@@ -44,7 +44,7 @@ interleaved() { "$O/test-gcc" random 12; }
 # the same, with stores that pass each other and loads that find what was
 weak_corpus() { "$O/test-weak" corpus "$NATIVE/corpus.txt"; }
 weak() { "$O/test-weak" random 20; }
-# that a barrier, a release or an invalidation that is left out is seen
+# that a missing barrier, release or invalidation is detected
 mutations() { python3 -B "$NATIVE/mutate.py" "$ROOT/drivers/iommu/intel" "$NATIVE" "$O/mutations" "$FMT"; }
 # two threads at full speed, for many operations
 marathon() { "$O/marathon" 20000000; }

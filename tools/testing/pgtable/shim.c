@@ -45,7 +45,7 @@ static char *reserve(void)
 	return p;
 }
 
-/* Make all pages new again. Nobody else may be running. */
+/* Make all pages new again. No other thread may be running. */
 void shim_reset(void)
 {
 	if (!arena) {
@@ -67,7 +67,7 @@ unsigned long shim_pages(void)
 	return __atomic_load_n(&live, __ATOMIC_RELAXED);
 }
 
-/* Free whatever somebody has left. Nobody else may be running. */
+/* Free all pages that are left. No other thread may be running. */
 unsigned long shim_reclaim(void)
 {
 	unsigned long nr, left = live;
@@ -214,7 +214,7 @@ void __iommu_alloc_account(struct page *page, int order)
 	(void)atomic_long_inc_return(&shim_accounted);
 }
 
-/* Whoever has a reference left may look at @page, and at nothing that is in it. */
+/* Users that still have a reference may read the struct page, but not its contents. */
 void __iommu_free_pages(struct page *page, int order)
 {
 	BUG_ON(order);

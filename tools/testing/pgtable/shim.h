@@ -299,13 +299,13 @@ struct page {
 /* Bit 0 says whether the next allocation of this thread fails, and so on. */
 extern _Thread_local u64 shim_fail;
 extern _Thread_local unsigned long shim_failed;
-/* Nobody may ever have more. */
+/* Limit for the number of allocated pages */
 extern unsigned long shim_max_pages;
 /* This thread must not sleep. */
 extern _Thread_local bool shim_atomic;
 /* Pages that are accounted as page tables. */
 extern atomic_long_t shim_accounted;
-/* How often the library has let others go ahead. */
+/* Number of calls of cond_resched() */
 extern atomic_long_t shim_rescheds;
 
 void shim_reset(void);

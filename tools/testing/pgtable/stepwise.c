@@ -197,7 +197,7 @@ static void create(void)
 }
 
 /*
- * Whatever two calls have made of a GiB that both had, it can be unmapped, and is then
+ * Whatever two calls have done to a GiB that both own, it can be unmapped, and is then
  * like any other.
  */
 static void legal_again(void)

@@ -110,7 +110,7 @@ static void *owner(void *arg)
 	return NULL;
 }
 
-/* One of two who own the halves of both large pages. */
+/* One of two threads that own the halves of both large pages */
 static void *splitter(void *arg)
 {
 	u64 half = SZ_1G / 2, mine = SPLIT_BASE + (long)arg * half;
@@ -228,7 +228,7 @@ static void *write_dirty(void *arg)
 	return NULL;
 }
 
-/* Nobody runs: what was written last is reported, or dirty. Begin anew. */
+/* No thread runs: the last writes are reported, or dirty. Begin anew. */
 static void check_reports(void)
 {
 	struct spec_walk walk;

@@ -90,7 +90,7 @@ static void saw(u64 *addr, u64 time)
 {
 	unsigned int slot = (uintptr_t)addr / 8 % READ;
 
-	/* If there is no room to know of both, then nothing older of anything. */
+	/* If there is no room for both places, exclude older values of all places. */
 	if (cpu->read[slot].addr && cpu->read[slot].addr != addr &&
 	    cpu->read[slot].time > cpu->bound)
 		cpu->bound = cpu->read[slot].time;
@@ -176,7 +176,7 @@ void weak_reset(u64 seed)
 	cpu = NULL;
 }
 
-/* CPU @nr goes on; NULL order: it is nobody's. */
+/* CPU @nr continues; -1: no CPU does. */
 void weak_switch(int nr)
 {
 	cpu = nr < 0 ? NULL : cpus + nr;
@@ -196,7 +196,7 @@ void weak_begin(int nr, u64 bound)
 	memset(c->read, 0, sizeof(c->read));
 }
 
-/* CPU @nr is through: what it has done is seen by whoever comes after it. */
+/* CPU @nr has finished: later operations see its stores. */
 u64 weak_end(int nr)
 {
 	struct cpu *old = cpu;
