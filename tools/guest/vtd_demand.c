@@ -408,14 +408,15 @@ TEST_F(demand, fork_keeps_neighbours_shared)
 	EXPECT_EQ(0, status);
 }
 
-TEST_F(flat, mprotect)
+TEST_F(demand, mprotect)
 {
 	struct demand *d = &self->d;
 
 	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 1));
 	ASSERT_EQ(0, mprotect(d->memory, 16 * PAGE, PROT_READ));
 	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 2));
-	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 16 * PAGE, 1));
+	/* A nest parent maps nothing that must not be written to. */
+	EXPECT_EQ(d->nested ? VTDT_DENIED : VTDT_OK, device_reads(d, IOVA, 16 * PAGE, 1));
 	ASSERT_EQ(0, mprotect(d->memory, 16 * PAGE, PROT_NONE));
 	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
 	ASSERT_EQ(0, mprotect(d->memory, 16 * PAGE, PROT_READ | PROT_WRITE));
@@ -969,6 +970,16 @@ TEST_F(demand, present_pages_before_late_ones)
 }
 
 #define MANY	40
+#define MOST_LATE	32	/* DEMAND_LATE_WORKERS */
+
+/* How many threads wait for the userfaultfd */
+static long late_faults(struct late *late)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", late->fd);
+	return number_in(path, "total");
+}
 
 /*
  * More pages are late than workers may wait for: pages that are there are served at once,
@@ -986,6 +997,11 @@ TEST_F(demand, many_late_pages)
 	for (i = 0; i < MANY; i++)
 		start_transfer(d, VTDT_WRITE, IOVA + i * PAGE, PAGE, 2);
 	ASSERT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_GROUPS) >= MANY));
+	EXPECT_TRUE(wait_until(late_faults(&late) >= MOST_LATE));
+	for (i = 0; i < 100; i++) {
+		EXPECT_GE(MOST_LATE, late_faults(&late));
+		sleep_ms(2);
+	}
 	start_transfer(d, VTDT_WRITE, IOVA + SZ_2M, PAGE, 3);
 	EXPECT_TRUE(wait_until(*(volatile uint64_t *)(d->memory + SZ_2M) ==
 			       pattern_at(3, IOVA + SZ_2M)));
@@ -1710,6 +1726,14 @@ FIXTURE(cgroup)
 {
 };
 
+FIXTURE_VARIANT(cgroup)
+{
+	bool nested;
+};
+
+FIXTURE_VARIANT_ADD(cgroup, flat) { false };
+FIXTURE_VARIANT_ADD(cgroup, nested) { true };
+
 FIXTURE_SETUP(cgroup)
 {
 }
@@ -1728,7 +1752,7 @@ TEST_F(cgroup, memory_limit)
 	ASSERT_EQ(0, mkdir(CGROUP, 0755));
 	sprintf(pid, "%d", getpid());
 	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
-	ASSERT_TRUE(open_demand(&d, RID, false));
+	ASSERT_TRUE(open_demand(&d, RID, variant->nested));
 	/* bytes of page tables for devices */
 	before = number_in(CGROUP "/memory.stat", "sec_pagetables");
 	ASSERT_TRUE(write_file(CGROUP "/memory.max", "12M"));
@@ -1740,6 +1764,35 @@ TEST_F(cgroup, memory_limit)
 	/* one for each 2 MiB */
 	EXPECT_LE(SIZE / SZ_2M * PAGE,
 		  number_in(CGROUP "/memory.stat", "sec_pagetables") - before);
+	close_demand(&d);
+	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
+	EXPECT_EQ(0, rmdir(CGROUP));
+}
+
+/* The threshold is exceeded by far: an allocation waits for up to two seconds. */
+TEST_F(cgroup, throttled_at_high)
+{
+	struct demand d;
+	char pid[20];
+	long start, took;
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	sprintf(pid, "%d", getpid());
+	ASSERT_TRUE(write_file(CGROUP "/memory.swap.max", "0"));
+	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
+	ASSERT_TRUE(open_demand(&d, RID, variant->nested));
+	ASSERT_EQ(0, madvise(d.memory, SIZE, MADV_HUGEPAGE));
+	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SIZE / 2, 1));
+	ASSERT_TRUE(write_file(CGROUP "/memory.high", "1M"));
+	start = now_ms();
+	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA + SIZE / 2, PAGE, 2));
+	took = now_ms() - start;
+	note("%ld ms\n", took);
+	/* a worker waits for one second at most */
+	EXPECT_LT(500, took);
+	EXPECT_GT(1600, took);
+	ASSERT_TRUE(write_file(CGROUP "/memory.high", "max"));
+	EXPECT_TRUE(holds(d.memory + SIZE / 2, IOVA + SIZE / 2, PAGE, 2));
 	close_demand(&d);
 	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
 	EXPECT_EQ(0, rmdir(CGROUP));
@@ -1780,7 +1833,7 @@ TEST_F(cgroup, swaps_in_neighbours_at_limit)
 	ASSERT_EQ(0, mkdir(CGROUP, 0755));
 	sprintf(pid, "%d", getpid());
 	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
-	ASSERT_TRUE(open_demand(&d, RID, false));
+	ASSERT_TRUE(open_demand(&d, RID, variant->nested));
 	fill(d.memory, IOVA, SZ_2M, 1);
 	ASSERT_TRUE(page_out(d.memory, 32));
 	sprintf(limit, "%ld", number_in(CGROUP "/memory.current", "") + 8 * PAGE);
@@ -1801,11 +1854,11 @@ TEST_F(cgroup, swaps_in_neighbours_at_limit)
 }
 
 /* The child of "out_of_memory": has the device use more than its cgroup's memory, no swap */
-static void use_too_much(void)
+static void use_too_much(bool nested)
 {
 	struct demand d;
 
-	if (!write_file(CGROUP "/cgroup.procs", "0") || !open_demand(&d, RID, false))
+	if (!write_file(CGROUP "/cgroup.procs", "0") || !open_demand(&d, RID, nested))
 		_exit(1);
 	if (!write_file(CGROUP "/memory.max", "8M"))
 		_exit(2);
@@ -1823,11 +1876,11 @@ TEST_F(cgroup, out_of_memory)
 	ASSERT_TRUE(write_file(CGROUP "/memory.swap.max", "0"));
 	child = fork();
 	if (!child)
-		use_too_much();
+		use_too_much(variant->nested);
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_LE(1, number_in(CGROUP "/memory.events", "oom_kill"));
-	ASSERT_TRUE(open_demand_when_free(&d, RID));
+	ASSERT_TRUE(open_demand_when_free(&d, RID, variant->nested));
 	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SZ_2M, 1));
 	EXPECT_TRUE(holds(d.memory, IOVA, SZ_2M, 1));
 	close_demand(&d);
@@ -1885,14 +1938,14 @@ TEST_F_TIMEOUT(demand, page_discarded_during_request, 300)
 	}
 }
 
-/* The child of "killed_during_transfer" writes the descriptor of its userfaultfd. */
-static void transfer_until_killed(int number, int to_parent)
+/* The child of "during_transfer" writes the descriptor of its userfaultfd. */
+static void transfer_until_killed(int number, bool nested, int to_parent)
 {
 	unsigned long address;
 	struct late late;
 	struct demand d;
 
-	if (!open_demand_when_free(&d, number % 2 ? RID : 5))
+	if (!open_demand_when_free(&d, number % 2 ? RID : 5, nested))
 		_exit(1);
 	if (number >= 5 && !catch_faults(&late, d.memory + SZ_2M, SZ_2M))
 		_exit(2);
@@ -1904,11 +1957,31 @@ static void transfer_until_killed(int number, int to_parent)
 	sleep_ms(1000);
 }
 
+FIXTURE(killed)
+{
+};
+
+FIXTURE_VARIANT(killed)
+{
+	bool nested;
+};
+
+FIXTURE_VARIANT_ADD(killed, flat) { false };
+FIXTURE_VARIANT_ADD(killed, nested) { true };
+
+FIXTURE_SETUP(killed)
+{
+}
+
+FIXTURE_TEARDOWN(killed)
+{
+}
+
 /*
  * A process is killed while its device works or waits for a late page: the device and the
  * memory are released, even if another process still holds the userfaultfd.
  */
-TEST(killed_during_transfer)
+TEST_F(killed, during_transfer)
 {
 	int i, status, pipes[2], fd, pidfd, monitor = -1;
 	struct demand d;
@@ -1918,7 +1991,7 @@ TEST(killed_during_transfer)
 	for (i = 0; i < 10; i++) {
 		child = fork();
 		if (!child) {
-			transfer_until_killed(i, pipes[1]);
+			transfer_until_killed(i, variant->nested, pipes[1]);
 			_exit(5);
 		}
 		ASSERT_EQ(sizeof(fd), read(pipes[0], &fd, sizeof(fd)));
@@ -1932,7 +2005,7 @@ TEST(killed_during_transfer)
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
 	}
-	ASSERT_TRUE(open_demand_when_free(&d, RID));
+	ASSERT_TRUE(open_demand_when_free(&d, RID, variant->nested));
 	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SZ_2M, 1));
 	close_demand(&d);
 	close(monitor);

@@ -80,12 +80,12 @@ static void close_demand(struct demand *d)
 }
 
 /* A killed process holds the device until the last of its memory is freed. */
-static bool open_demand_when_free(struct demand *d, unsigned int pasid)
+static bool open_demand_when_free(struct demand *d, unsigned int pasid, bool nested)
 {
 	int rounds;
 
 	for (rounds = 0; rounds < PATIENCE; rounds++) {
-		if (open_demand(d, pasid, false))
+		if (open_demand(d, pasid, nested))
 			return true;
 		if (d->vmm.dev.fd > 0)
 			close(d->vmm.dev.fd);
