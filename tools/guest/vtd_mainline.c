@@ -327,6 +327,86 @@ TEST_F(guest, dirty_tracking_while_attaching)
 	EXPECT_EQ(0, refused);
 }
 
+/* ---- iommufd: reports of dirty pages ---- */
+
+/* A nest parent that tracks dirty pages, and that the RID of the device is attached to */
+static bool track_dirty_pages(struct vmm *vmm)
+{
+	struct iommu_hwpt_set_dirty_tracking set = {
+		.size = sizeof(set), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+
+	set.hwpt_id = new_parent(vmm, IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+	vmm->parent = set.hwpt_id;
+	return vmm->parent && attach(vmm, RID, vmm->parent) &&
+	       !ioctl(vmm->iommufd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set);
+}
+
+static int get_dirty_pages(struct vmm *vmm, uint64_t iova, uint64_t length, void *bitmap)
+{
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .hwpt_id = vmm->parent, .iova = iova,
+		.length = length, .page_size = PAGE, .data = (uintptr_t)bitmap,
+	};
+
+	return ioctl(vmm->iommufd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get);
+}
+
+/* What is behind a hole is in no report. */
+TEST_F(guest, dirty_pages_around_a_hole)
+{
+	struct vmm *vmm = &self->vmm;
+	uint64_t bits[1] = {};
+
+	ASSERT_TRUE(track_dirty_pages(vmm));
+	EXPECT_EQ(0, get_dirty_pages(vmm, 0, 2 * PAGE, bits));
+	ASSERT_TRUE(unmap_area(vmm, PAGE, PAGE));
+	EXPECT_EQ(-1, get_dirty_pages(vmm, 0, 3 * PAGE, bits));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+/* The bitmap cannot be written. */
+TEST_F(guest, dirty_pages_without_bitmap)
+{
+	struct vmm *vmm = &self->vmm;
+	unsigned int data = new_page(vmm);
+	void *nothing = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_TRUE(track_dirty_pages(vmm));
+	ASSERT_EQ(VTDT_OK, execute(self->dev, VTDT_WRITE | PLAIN, RID, data * PAGE, 1).status);
+	EXPECT_EQ(-1, get_dirty_pages(vmm, data * PAGE, PAGE, nothing));
+	EXPECT_EQ(EFAULT, errno);
+}
+
+/* Each half of a large page is reported, and no more than that. */
+TEST_F(guest, dirty_halves_of_a_large_page)
+{
+	const uint64_t size = 2 << 20, half = size / 2, iova = 1 << 30;
+	const int words = half / PAGE / 64;
+	struct vmm *vmm = &self->vmm;
+	int part, i;
+	char *memory;
+
+	memory = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	memory = (void *)(((uintptr_t)memory + size - 1) & ~(size - 1));
+	ASSERT_EQ(0, madvise(memory, size, MADV_HUGEPAGE));
+	memset(memory, 0, size);
+	ASSERT_TRUE(map_area(vmm, iova, memory, size));
+	ASSERT_TRUE(track_dirty_pages(vmm));
+	for (part = 0; part < 2; part++) {
+		uint64_t bits[5] = {};
+
+		ASSERT_EQ(VTDT_OK, execute(self->dev, VTDT_WRITE | PLAIN, RID,
+					   iova + part * half, 1).status);
+		ASSERT_EQ(0, get_dirty_pages(vmm, iova + part * half, half, bits));
+		for (i = 0; i < words; i++)
+			EXPECT_EQ(~0UL, bits[i]) TH_LOG("half %d", part);
+		EXPECT_EQ(0, bits[words]) TH_LOG("half %d", part);
+	}
+}
+
 /* ---- iommu/vt-d: arguments of user space ---- */
 
 static bool nesting_gives(struct vmm *vmm, uint64_t root, uint64_t flags, unsigned int width,
@@ -361,6 +441,23 @@ TEST_F(guest, nested_data_is_checked)
 	EXPECT_TRUE(nesting_gives(vmm, root, 0, 57, EINVAL));
 	EXPECT_TRUE(nesting_gives(vmm, root, 1 << 3, 48, EOPNOTSUPP));
 	EXPECT_TRUE(nesting_gives(vmm, root, 1UL << 63, 48, EOPNOTSUPP));
+}
+
+TEST_F(guest, reserved_field_of_nested_data)
+{
+	struct iommu_hwpt_vtd_s1 data = {
+		.pgtbl_addr = self->root * PAGE, .addr_width = 48, .__reserved = 1,
+	};
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .dev_id = self->dev->dev_id,
+		.pt_id = self->vmm.parent, .data_type = IOMMU_HWPT_DATA_VTD_S1,
+		.data_len = sizeof(data), .data_uptr = (uintptr_t)&data,
+	};
+
+	EXPECT_EQ(-1, ioctl(self->vmm.iommufd, IOMMU_HWPT_ALLOC, &alloc));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	data.__reserved = 0;
+	EXPECT_EQ(0, ioctl(self->vmm.iommufd, IOMMU_HWPT_ALLOC, &alloc));
 }
 
 TEST_F(guest, empty_and_overflowing_ranges)
@@ -472,6 +569,56 @@ TEST(closed_while_hwpts_are_allocated)
 		pthread_join(thread[i], NULL);
 	TH_LOG("a close took up to %ld ms", worst);
 	EXPECT_GT(30000, worst);
+}
+
+/* BAR 0 of a device, from its configuration space */
+static uint32_t read_bar(const char *device)
+{
+	uint32_t bar = 0;
+	char path[100];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", device);
+	fd = open(path, O_RDONLY);
+	if (pread(fd, &bar, sizeof(bar), 0x10) != sizeof(bar))
+		bar = 0;
+	close(fd);
+	return bar & ~15;
+}
+
+/* One process resets the device by sysfs while another one opens and closes it. */
+TEST(reset_while_device_is_opened)
+{
+	const char *name = getenv("NOACS");
+	uint32_t bar = read_bar(name);
+	char path[100];
+	struct vmm vmm;
+	pid_t child;
+	int i;
+
+	ASSERT_NE(0, bar);
+	ASSERT_TRUE(open_guest(&vmm, name));
+	close(vmm.dev.fd);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", name);
+	child = fork();
+	if (!child) {
+		while (getppid() != 1)
+			write_file(path, "1");
+		_exit(0);
+	}
+	for (i = 0; i < 300 && read_bar(name) == bar; i++) {
+		struct vfio_device_bind_iommufd bind = {
+			.argsz = sizeof(bind), .iommufd = vmm.iommufd,
+		};
+		int fd = open_cdev(name);
+
+		/* fails while the device is being reset */
+		ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+		close(fd);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	EXPECT_EQ(bar, read_bar(name)) TH_LOG("opened %d times", i);
 }
 
 /* ---- page requests ---- */

@@ -15,6 +15,7 @@ set -euo pipefail
 # name          machine  guest's suite    memory  further kernel arguments
 SUITES='
 nested          nested   mainline-nested  2G      iommu.strict=1
+race            nested   mainline-race    2G      iommu.strict=1
 kdump           nested   mainline-kdump   2G      iommu.strict=1 crashkernel=640M watchdog_thresh=60 sysctl.kernel.hung_task_panic=1
 edu-first       first    mainline-edu     4G      iommu.strict=1
 edu-second      second   mainline-edu     4G      iommu.strict=1
@@ -236,15 +237,23 @@ nothing_regresses() {
 	return $lost
 }
 
+# panicked_before SUITE
+panicked_before() { grep -aq 'Kernel panic' "$RESULTS/$1-before.console"; }
+
 # fixes_make_tests_pass SUITE...: each test in series/mainline/tests fails before and passes
-# after.
+# after. One test of a suite may also end in a panic before; the others must have a result.
 fixes_make_tests_pass() {
-	local patch test before after wrong=0
+	local patch test suite before after wrong=0 lost=' '
 	while read -r patch test; do
-		[[ " $* " == *" ${test%%.*} "* ]] || continue
-		before=$(awk -v t="$test" '$1 == t { print $2 }' "$RESULTS/${test%%.*}.before")
-		after=$(awk -v t="$test" '$1 == t { print $2 }' "$RESULTS/${test%%.*}.after")
-		[ "${before:-none}" = ok ] || [ "${after:-none}" != ok ] || continue
+		suite=${test%%.*}
+		[[ " $* " == *" $suite "* ]] || continue
+		before=$(awk -v t="$test" '$1 == t { print $2 }' "$RESULTS/$suite.before")
+		after=$(awk -v t="$test" '$1 == t { print $2 }' "$RESULTS/$suite.after")
+		if [ -z "$before" ] && [[ $lost != *" $suite "* ]] && panicked_before "$suite"; then
+			before=FAILED
+			lost+="$suite "
+		fi
+		[ "$before" != FAILED ] || [ "$after" != ok ] || continue
 		echo "$patch: $test: ${before:-none} before, ${after:-none} after"
 		wrong=1
 	done < <(grep -v '^#' "$MAILS/tests")
