@@ -1271,6 +1271,7 @@ static void drain_own_requests(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID + 1, ctx->rid, PRQ_PASID(PASID)));
 	KUNIT_EXPECT_FALSE(test, drain_waits(test, PASID, ctx->rid, 0));
 	KUNIT_EXPECT_TRUE(test, drain_waits(test, IOMMU_NO_PASID, ctx->rid, 0));
+	KUNIT_EXPECT_TRUE(test, drain_waits(test, IOMMU_NO_PASID, ctx->rid, PRQ_PASID(0)));
 	KUNIT_EXPECT_FALSE(test, drain_waits(test, IOMMU_NO_PASID, ctx->rid,
 					     PRQ_PASID(PASID)));
 	info->pri_enabled = 0;
