@@ -211,6 +211,39 @@ TEST_F(flat, mapped_once)
 	EXPECT_LE(2, table_has(d, "leaves_2m"));
 }
 
+/*
+ * The first write of a group maps all pages around it, one of them read-only, as it is shared
+ * with a child. The other writes of the group leave them mapped.
+ */
+TEST_F(flat, no_invalidation_beside_read_only_page)
+{
+	word *invalidations = reg(&self->d.vmm.dev, VTDT_INVALIDATIONS);
+	struct demand *d = &self->d;
+	uint32_t before;
+	pid_t child;
+
+	*reg(&d->vmm.dev, VTDT_GROUP_SIZE) = 32;
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_NOHUGEPAGE));
+	fill(d->memory, IOVA, SZ_2M, 1);
+	child = fork();
+	if (!child) {
+		pause();
+		_exit(0);
+	}
+	fill(d->memory, IOVA, 128 * PAGE, 1);
+	fill(d->memory + 129 * PAGE, IOVA + 129 * PAGE, 383 * PAGE, 1);
+	before = *invalidations;
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 64 * PAGE, 2));
+	EXPECT_EQ(before, *invalidations);
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + 128 * PAGE, PAGE, 1));
+	EXPECT_EQ(before, *invalidations);
+	/* the child's page is copied, which unmaps it */
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 128 * PAGE, PAGE, 2));
+	EXPECT_NE(before, *invalidations);
+	kill(child, SIGKILL);
+	ASSERT_EQ(child, waitpid(child, NULL, 0));
+}
+
 /* All pages of a group, here 128 KiB, are mapped before it is answered. */
 TEST_F(demand, group_served_whole)
 {
@@ -1118,6 +1151,34 @@ TEST_F(flat, locked_neighbour)
 	EXPECT_TRUE(holds(d->memory, IOVA, 2 * PAGE, 2));
 }
 
+/*
+ * A page of a memfd is locked, as by I/O, and no signal ends the wait for it. The request is
+ * answered nevertheless, and the device repeats it.
+ */
+TEST_F(flat, answered_while_page_is_locked)
+{
+	struct demand *d = &self->d;
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	unsigned int groups = *reg(&d->vmm.dev, VTDT_GROUPS);
+	unsigned long pfn;
+
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	ASSERT_EQ(d->memory, mmap(d->memory, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, fd, 0));
+	fill(d->memory, IOVA, PAGE, 1);
+	pfn = pfn_of(d->memory);
+	ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_DONTNEED));
+	ASSERT_TRUE(tell_page_lock("lock", pfn));
+	start_transfer(d, VTDT_READ, IOVA, PAGE, 1);
+	sleep_ms(3000);
+	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
+	EXPECT_LE(2, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
+	EXPECT_GE(4, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
+	ASSERT_TRUE(tell_page_lock("unlock", pfn));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
+	close(fd);
+}
+
 #define FAULT_CREDS	"/sys/module/fault_creds/parameters/"
 #define USER		1234
 
@@ -1323,6 +1384,40 @@ TEST_F(demand, replaced_by_pinned_hwpt)
 	ASSERT_TRUE(destroy(&d->vmm, pinning.hwpt));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 3));
 	EXPECT_TRUE(holds(d->memory, IOVA, SIZE, 3));
+	close(late.fd);
+	munmap(from, PAGE);
+}
+
+/* A request that is being served when the HWPT is replaced is repeated for the new one. */
+TEST_F(demand, replaced_during_request)
+{
+	unsigned char *from = new_memory(PAGE, MADV_NOHUGEPAGE);
+	struct demand *d = &self->d;
+	struct vmm other = d->vmm;
+	unsigned long address;
+	unsigned int hwpt;
+	struct late late;
+
+	if (d->nested) {
+		other.parent = new_parent(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND);
+		hwpt = nest(&other, d->root, 0);
+	} else {
+		hwpt = new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+	}
+	ASSERT_NE(0, hwpt);
+	ASSERT_TRUE(catch_faults(&late, d->memory, PAGE));
+	start_transfer(d, VTDT_WRITE, IOVA, PAGE, 1);
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, hwpt));
+	sleep_ms(200);
+	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
+	ASSERT_TRUE(deliver_page(&late, address, from));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
+	EXPECT_TRUE(holds(d->memory, IOVA, PAGE, 1));
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
+	ASSERT_TRUE(destroy(&d->vmm, hwpt));
+	if (d->nested)
+		ASSERT_TRUE(destroy(&d->vmm, other.parent));
 	close(late.fd);
 	munmap(from, PAGE);
 }

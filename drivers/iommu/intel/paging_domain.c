@@ -415,6 +415,11 @@ phys_addr_t intel_fl_domain_iova_to_phys_length(struct iommu_domain *domain, dma
 					     length);
 }
 
+bool intel_fl_domain_is_writable(struct iommu_domain *domain, dma_addr_t iova)
+{
+	return vtd_pt_fl_is_writable(to_dmar_domain(domain)->pgtable, iova);
+}
+
 int intel_fl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
 				    size_t size, gfp_t gfp)
 {
@@ -515,6 +520,11 @@ phys_addr_t intel_sl_domain_iova_to_phys_length(struct iommu_domain *domain, dma
 {
 	return vtd_pt_sl_iova_to_phys_length(to_dmar_domain(domain)->pgtable, iova, size,
 					     length);
+}
+
+bool intel_sl_domain_is_writable(struct iommu_domain *domain, dma_addr_t iova)
+{
+	return vtd_pt_sl_is_writable(to_dmar_domain(domain)->pgtable, iova);
 }
 
 int intel_sl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,

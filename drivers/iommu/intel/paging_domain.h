@@ -71,6 +71,7 @@ size_t intel_fl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 phys_addr_t intel_fl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
 phys_addr_t intel_fl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
 						size_t size, size_t *length);
+bool intel_fl_domain_is_writable(struct iommu_domain *domain, dma_addr_t iova);
 int intel_fl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
 				    size_t size, gfp_t gfp);
 
@@ -83,6 +84,7 @@ size_t intel_sl_domain_unmap_pages(struct iommu_domain *domain, unsigned long io
 phys_addr_t intel_sl_domain_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova);
 phys_addr_t intel_sl_domain_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
 						size_t size, size_t *length);
+bool intel_sl_domain_is_writable(struct iommu_domain *domain, dma_addr_t iova);
 int intel_sl_domain_prealloc_tables(struct iommu_domain *domain, unsigned long iova,
 				    size_t size, gfp_t gfp);
 bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain);

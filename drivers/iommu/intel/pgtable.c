@@ -1487,6 +1487,28 @@ phys_addr_t vtd_pt_iova_to_phys_length(struct vtd_pt *pt, u64 iova, size_t size,
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys_length);
 
+/**
+ * vtd_pt_is_writable() - look up whether a device may write
+ * @pt: the table
+ * @iova: I/O virtual address in bytes, any alignment
+ *
+ * Context: as vtd_pt_iova_to_phys().
+ *
+ * Return: true if a leaf is mapped there that allows writes.
+ */
+bool vtd_pt_is_writable(struct vtd_pt *pt, u64 iova)
+{
+	unsigned int level;
+	u64 entry, *slot;
+
+	if (iova > pt->last)
+		return false;
+
+	entry = vtd_pt_lookup(pt, iova, &level, &slot);
+	return fmt_present(entry) && fmt_allows_write(entry);
+}
+EXPORT_SYMBOL_IF_KUNIT(vtd_pt_is_writable);
+
 /* Create and destroy */
 
 /**

@@ -105,6 +105,7 @@ int vtd_pt_##fmt##_prealloc(struct vtd_pt *pt, u64 iova, size_t size, gfp_t gfp)
 phys_addr_t vtd_pt_##fmt##_iova_to_phys(struct vtd_pt *pt, u64 iova);			\
 phys_addr_t vtd_pt_##fmt##_iova_to_phys_length(struct vtd_pt *pt, u64 iova,		\
 					       size_t size, size_t *length);		\
+bool vtd_pt_##fmt##_is_writable(struct vtd_pt *pt, u64 iova);				\
 phys_addr_t vtd_pt_##fmt##_root(const struct vtd_pt *pt);				\
 const struct vtd_pt_cfg *vtd_pt_##fmt##_config(const struct vtd_pt *pt);		\
 u64 vtd_pt_##fmt##_last_iova(const struct vtd_pt *pt);					\

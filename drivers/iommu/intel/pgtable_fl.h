@@ -79,6 +79,11 @@ static inline u64 fmt_make_table(phys_addr_t table)
 	return table | FL_P | FL_RW | FL_US | FL_A;
 }
 
+static inline bool fmt_allows_write(u64 leaf)
+{
+	return leaf & FL_RW;
+}
+
 /*
  * A leaf for @paddr at @level. There is no write-only page (Present grants
  * reads). Accessed, and Dirty if writes are allowed, are preset: nobody reads them at the

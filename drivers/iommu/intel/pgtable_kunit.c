@@ -828,6 +828,8 @@ static void check_lookup(struct lab *lab, u64 iova)
 	e = model_at(&lab->before, iova, &last);
 	KUNIT_EXPECT_EQ_MSG(lab->test, vtd_pt_iova_to_phys(lab->pt, iova),
 			    e ? e->pa + (iova - e->start) : 0, "iova %llx", iova);
+	KUNIT_EXPECT_EQ_MSG(lab->test, vtd_pt_is_writable(lab->pt, iova),
+			    e && e->prot & IOMMU_WRITE, "iova %llx", iova);
 }
 
 static void check_lookups(struct lab *lab)

@@ -19,6 +19,7 @@
 #define vtd_pt_prealloc			VTD_PT_NS(prealloc)
 #define vtd_pt_iova_to_phys		VTD_PT_NS(iova_to_phys)
 #define vtd_pt_iova_to_phys_length	VTD_PT_NS(iova_to_phys_length)
+#define vtd_pt_is_writable		VTD_PT_NS(is_writable)
 #define vtd_pt_read_and_clear_dirty	VTD_PT_NS(read_and_clear_dirty)
 #define vtd_pt_root			VTD_PT_NS(root)
 #define vtd_pt_config			VTD_PT_NS(config)

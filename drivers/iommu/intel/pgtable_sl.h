@@ -75,6 +75,11 @@ static inline u64 fmt_make_table(phys_addr_t table)
 	return table | SL_R | SL_W | SL_A;
 }
 
+static inline bool fmt_allows_write(u64 leaf)
+{
+	return leaf & SL_W;
+}
+
 /*
  * A leaf for @paddr at @level. A page may be readable, writable or both. Accessed and
  * Dirty are left to hardware, which sets them if dirty tracking is on (SSADE), and

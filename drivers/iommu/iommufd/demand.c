@@ -46,9 +46,10 @@
  * and for other notifiers to end. It holds none of the locks then (except demand::live, for
  * which only destroying the HWPT waits, after the detach), and uses neither HWPT nor IOAS.
  * Detaching answers the request without waiting for the worker, which notices later;
- * DEMAND_TIMEOUT ends all but the last kind of wait, and the device repeats its request.
- * Both send the worker a signal, as these waits are killable. A work item destroys the
- * queue, so that closing a device does not wait, either.
+ * DEMAND_TIMEOUT ends the waits, and the device repeats its request. Both send the worker
+ * a signal, as most waits are killable. Other waits, such as for swap, or for other
+ * notifiers, end when they do, but DEMAND_EXPIRY answers the request. A work item destroys
+ * the queue, so that closing a device does not wait, either.
  *
  * Removing a notifier waits for all other notifiers of the process. Unmapping an area and
  * destroying a HWPT therefore drop the locks of the IOAS first. Only if a map or the
@@ -94,6 +95,12 @@
 #define DEMAND_TIMEOUT		HZ
 
 /*
+ * After which the requests are answered without the worker: it waits in spite of a signal, or
+ * there was none.
+ */
+#define DEMAND_EXPIRY		(DEMAND_TIMEOUT + HZ / 4)
+
+/*
  * How long the answer to a request is delayed that the device repeats for lack of memory or
  * of workers: short, as it keeps a worker from requests for other pages.
  */
@@ -106,8 +113,9 @@
 #define DEMAND_LEVELS		5
 
 /*
- * Workers of a device. Only some of them may wait for userfaultfd, so that requests for
- * other pages are served meanwhile. Beyond that, the device repeats requests for late pages.
+ * Workers of a device on a node: the work queue divides its limit among the nodes. Only some
+ * of a device's workers may wait for userfaultfd, so that requests for other pages are served
+ * meanwhile. Beyond that, the device repeats requests for late pages.
  */
 #define DEMAND_WORKERS		128
 #define DEMAND_LATE_WORKERS	32
@@ -132,9 +140,8 @@ struct demand_slice {
 	unsigned long last_iova;
 	struct mutex lock;		/* maps and notifiers */
 	bool going;			/* under @lock: nothing is mapped any more */
-	/* Blocks that may have something mapped, and read-only pages; under @lock */
+	/* Blocks that may have something mapped; under @lock */
 	DECLARE_BITMAP(used, DEMAND_SLICE_BLOCKS);
-	DECLARE_BITMAP(read_only, DEMAND_SLICE_BLOCKS);
 };
 
 /* An area in one demand-paged HWPT */
@@ -193,6 +200,7 @@ struct demand_fault {
 	struct iopf_group *group;	/* NULL once it has been answered */
 	struct task_struct *sleeper;	/* the worker, while it may wait for user space */
 	struct timer_list timer;	/* ends the wait */
+	struct delayed_work expire;	/* answers if the worker does not */
 	struct list_head late;		/* requests that the first pass has left */
 	struct list_head for_user;	/* requests where the user has mapped nothing */
 	/* Used by the worker only: */
@@ -250,10 +258,8 @@ static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigne
 		first++;
 	if (last != slice->last_iova && !IS_ALIGNED(last + 1, DEMAND_BLOCK_SIZE))
 		end--;
-	if (first < end) {
+	if (first < end)
 		bitmap_clear(slice->used, first, end - first);
-		bitmap_clear(slice->read_only, first, end - first);
-	}
 }
 
 static bool demand_invalidate(struct mmu_interval_notifier *notifier,
@@ -726,9 +732,9 @@ static unsigned int demand_nowait(unsigned int flags)
 }
 
 /*
- * May @pages be faulted in that no device has asked for? No process is killed or throttled
- * for them. Next to a page that was @swapped in, they may evict others, like the pages of
- * swap readahead, while there is swap space for these.
+ * May @pages be faulted in that no device has asked for? They must not reach a limit of the
+ * cgroup. Next to a page that was @swapped in, they may evict others, like the pages of swap
+ * readahead, while there is swap space for these. A hint: others allocate meanwhile.
  */
 #ifdef CONFIG_MEMCG
 static bool demand_has_margin(unsigned long pages, bool swapped)
@@ -742,7 +748,7 @@ static bool demand_has_margin(unsigned long pages, bool swapped)
 			return false;
 		if (used <= READ_ONCE(memcg->memory.max))
 			continue;
-		if (!swapped || get_nr_swap_pages() < pages ||
+		if (!swapped || get_nr_swap_pages() < (long)pages ||
 		    page_counter_read(&memcg->swap) + pages > READ_ONCE(memcg->swap.max))
 			return false;
 	}
@@ -1064,8 +1070,6 @@ static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
 
 	if (prot & IOMMU_WRITE)
 		demand_mark_dirty(pfns[i], n);
-	else if (slice->area->prot & IOMMU_WRITE)
-		set_bit(demand_block(slice, iova), slice->read_only);
 
 	return n;
 }
@@ -1080,12 +1084,7 @@ static bool demand_unmap_read_only(struct demand_slice *slice,
 {
 	size_t size = (size_t)window->nr << PAGE_SHIFT;
 
-	if (iommu_unmap(slice->area->demand->domain, window->iova, size) != size)
-		return false;
-	if (size == DEMAND_BLOCK_SIZE)
-		clear_bit(demand_block(slice, window->iova), slice->read_only);
-
-	return true;
+	return iommu_unmap(slice->area->demand->domain, window->iova, size) == size;
 }
 
 /* Map the pages that were looked up, except those that are mapped already. */
@@ -1094,20 +1093,20 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 {
 	unsigned long asked = window->iova + window->asked * PAGE_SIZE;
 	struct iommu_domain *domain = slice->area->demand->domain;
-	unsigned int block = demand_block(slice, window->iova), i;
+	unsigned int i;
 	int n, rc = 0;
 
 	lockdep_assert_held(&slice->lock);
 
 	if (iommu_iova_to_phys(domain, asked)) {
 		/* Another worker has mapped it already. */
-		if (!write || !test_bit(block, slice->read_only))
+		if (!write || domain->ops->is_writable(domain, asked))
 			return 0;
 		if (!demand_unmap_read_only(slice, window))
 			return -EAGAIN;
 	}
 
-	set_bit(block, slice->used);
+	set_bit(demand_block(slice, asked), slice->used);
 	for (i = 0; i < window->nr; i += max(n, 1)) {
 		n = demand_map_run(slice, pfns, window, i);
 		if (n < 0)
@@ -1460,10 +1459,41 @@ static void demand_work(struct work_struct *work)
 	else
 		schedule_timeout_uninterruptible(DEMAND_PAUSE);
 	demand_finish(fault);
+	cancel_delayed_work_sync(&fault->expire);
 	atomic_dec(&fault->queue->nr_faults);
 	kfree(fault->pfns);
 	kfree(fault);
 	kref_put(&demand->kref, demand_release);
+}
+
+/* Answer the group. Its worker notices and ends. */
+static void demand_fault_forget(struct demand_fault *fault,
+				enum iommu_page_response_code code)
+{
+	lockdep_assert_held(&fault->demand->mutex);
+
+	list_splice_init(&fault->late, &fault->group->faults);
+	list_splice_init(&fault->for_user, &fault->group->faults);
+	iopf_group_response(fault->group, code);
+	iopf_free_group(fault->group);
+	fault->group = NULL;
+	if (fault->sleeper)
+		demand_wake(fault);
+}
+
+/*
+ * No worker has answered in time: all of them are busy, or it waits where a signal does not
+ * end the wait: for a page that is being read from swap, or for other notifiers. Have the
+ * device repeat its requests.
+ */
+static void demand_expire(struct work_struct *work)
+{
+	struct demand_fault *fault = container_of(to_delayed_work(work), struct demand_fault,
+						  expire);
+
+	guard(mutex)(&fault->demand->mutex);
+	if (fault->group)
+		demand_fault_forget(fault, IOMMU_PAGE_RESP_SUCCESS);
 }
 
 /*
@@ -1486,6 +1516,7 @@ static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fa
 	kref_get(&demand->kref);
 	list_add_tail(&fault->node, &demand->faults);
 	queue_work(fault->queue->wq, &fault->work);
+	queue_delayed_work(system_unbound_wq, &fault->expire, DEMAND_EXPIRY);
 	return 0;
 }
 
@@ -1499,6 +1530,8 @@ static void demand_have_repeated(struct iopf_group *group)
 /**
  * iommufd_demand_iopf_handler() - &iopf_client.handler of demand-paged HWPTs
  * @group: page requests that the HWPT has stopped
+ *
+ * Context: the page-request thread of the IOMMU; may sleep.
  *
  * Return: 0 if @group has been taken, else -EINVAL.
  */
@@ -1521,6 +1554,7 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 
 	INIT_WORK(&fault->work, demand_work);
 	timer_setup(&fault->timer, demand_timeout, 0);
+	INIT_DELAYED_WORK(&fault->expire, demand_expire);
 	INIT_LIST_HEAD(&fault->late);
 	INIT_LIST_HEAD(&fault->for_user);
 	fault->demand = demand;
@@ -1537,27 +1571,14 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 	return 0;
 }
 
-/* Answer the group. Its worker notices and ends. */
-static void demand_fault_forget(struct demand_fault *fault)
-{
-	lockdep_assert_held(&fault->demand->mutex);
-
-	list_splice_init(&fault->late, &fault->group->faults);
-	list_splice_init(&fault->for_user, &fault->group->faults);
-	iopf_group_response(fault->group, IOMMU_PAGE_RESP_INVALID);
-	iopf_free_group(fault->group);
-	fault->group = NULL;
-	if (fault->sleeper)
-		demand_wake(fault);
-}
-
 /**
  * iommufd_demand_drop_faults() - answer page requests that are being served
  * @demand: the HWPT's demand paging
  * @handle: the attachment that they were made for
  * @idev: or only those of this device, if not NULL
  *
- * The attachment has ended, or @idev has left it, so that no new requests arrive.
+ * The attachment has ended, or @idev has left it, so that no new requests arrive. A device
+ * that is still attached got another HWPT by a replace: it repeats its requests.
  *
  * Context: may sleep, but does not wait for user space.
  */
@@ -1570,7 +1591,9 @@ void iommufd_demand_drop_faults(struct iommufd_demand *demand,
 	guard(mutex)(&demand->mutex);
 	list_for_each_entry(fault, &demand->faults, node) {
 		if (fault->group && iommufd_fault_concerns(fault->group, handle, idev))
-			demand_fault_forget(fault);
+			demand_fault_forget(fault, iommufd_fault_requester(fault->group) ?
+					    IOMMU_PAGE_RESP_SUCCESS :
+					    IOMMU_PAGE_RESP_INVALID);
 	}
 }
 
@@ -1579,6 +1602,8 @@ void iommufd_demand_drop_faults(struct iommufd_demand *demand,
 /**
  * iommufd_demand_alloc() - make a HWPT demand-paged
  * @hwpt: the HWPT, with its domain, not part of its IOAS yet
+ *
+ * Context: may sleep; the mutex of the IOAS is held.
  *
  * Return: 0; -EOPNOTSUPP if its driver cannot page on demand, or cannot report the
  * requests that it stops; -ENOMEM.
@@ -1656,8 +1681,8 @@ static int demand_check_device(struct iommufd_device *idev)
  *
  * Context: may sleep.
  *
- * Return: true if its driver declares that it tolerates faults on all its DMA, and its
- * page requests can be reported. The same has to hold for all devices of its group, as they
+ * Return: true if its page requests can be reported, and its driver declares that it
+ * tolerates faults on all its DMA. The drivers of all devices of its group have to, as they
  * are attached with it.
  */
 bool iommufd_demand_capable(struct iommufd_device *idev)
@@ -1699,7 +1724,8 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
 		return ERR_PTR(-ENOMEM);
 
 	queue->dev = dev;
-	queue->wq = alloc_workqueue("iommufd_demand_%s", WQ_UNBOUND, DEMAND_WORKERS,
+	queue->wq = alloc_workqueue("iommufd_demand_%s", WQ_UNBOUND,
+				    min(DEMAND_WORKERS * num_online_nodes(), WQ_MAX_ACTIVE),
 				    dev_name(dev));
 	if (!queue->wq) {
 		kfree(queue);
