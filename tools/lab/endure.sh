@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# "make endure": does the test bed fail by itself?  Runs again and again what has to
-# pass every time, and counts:
+# "make endure": does the test bed itself fail?  Repeats tests that have to pass every
+# time, and counts failures:
 #
 #   reproducer  tools/qemu/mapchange.sh for TIME= seconds (default 3600)
 #   strict      COUNT= whole runs of "make nested"'s strict machine (default 20)
 #   vmm         of "make vmm" (default 10)
 #   kunit       of the KUnit machines, first and second in turn (default 30)
 #
-# WHAT= are those that are wanted (default all), so that it can be done in parts.
-# The logs of what failed are kept in build/results/endure.  The last lines count; the
-# status is 0 when nothing failed, and nothing was skipped.
+# WHAT= selects some of them (default: all).  Logs of failed runs are kept in
+# build/results/endure.  The last lines are the counts.  The status is 0 if no run
+# failed and none was skipped.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -29,10 +29,10 @@ kunit() {
 	MACHINE=${machines[$1 % 2]} "$LAB/kunit.sh"
 }
 
-# A suite whose QEMU cannot be had says so in its KTAP, and has not passed.
+# A suite that is skipped because its QEMU is not available has not passed.
 was_skipped() { grep -qE '^ok 1 (nested|vmm) # SKIP' "$1"; }
 
-# Results that were lost from KTAP are failures; "make kunit" looks by itself.
+# Results that are missing in KTAP are failures; "make kunit" checks that itself.
 is_counted() {
 	case $1 in
 	strict | vmm)

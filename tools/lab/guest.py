@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Run a machine, and give its guest up when it makes no progress.
+"""Run a machine, and stop it if its guest makes no progress.
 
 	guest.py SECONDS COMMAND...
 
-COMMAND's output is passed through. When there has been none for SECONDS in which the
-guest could run, COMMAND is stopped, and the status is 124; also when a guest talks
-without end, after ten times that. 0: never. Otherwise the status is COMMAND's, as a
-shell has it.
+COMMAND's output is passed through. COMMAND is stopped, with status 124, if it prints
+nothing for SECONDS in which the guest could run, or if it runs ten times that long
+(0: never). Otherwise the status is COMMAND's, as in a shell.
 
 A second in which a thread of COMMAND waited for a CPU of this host does not count: on
 a busy host everything takes longer, and no guest fails because of that.

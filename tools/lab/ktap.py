@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Counts the tests in logs, with the kernel's own KTAP parser.
 
-A log may hold several KTAP documents (one a program) among console output.
-A kernel that complained in the log, a log without a single test, a document
-that breaks off, and results or a plan that have lost the lines that they belong
-to are failures, whatever the other lines say."""
+A log may have several KTAP documents (one for each program) among console output.
+These are failures, whatever the other lines say: a complaint of the kernel, a log without
+a test, a document that breaks off, and results or a plan without the lines that they
+belong to."""
 
 import argparse
 import contextlib
@@ -34,8 +34,8 @@ RACE = re.compile(r"KCSAN: data-race in (\w+)\S*(?: / (\w+))?")
 
 
 def is_ours(kernel, line):
-    """No data race between functions that the IOMMU and VFIO do not know: the
-    strict rules find some in the scheduler, its timers, and the console."""
+    """False for a data race between functions outside of IOMMU and VFIO: the strict
+    rules find some in the scheduler, its timers, and the console."""
     race = RACE.search(line)
     if not race:
         return True
@@ -47,9 +47,9 @@ def is_ours(kernel, line):
 
 
 def documents(lines):
-    """Split a console at the top-level KTAP headers, and tell what has none. KUnit's
-    report of having run nothing at boot, where its suites are in modules, is no
-    document."""
+    """Split a console at the top-level KTAP headers, and find results that have none.
+    KUnit reports at boot that it has run nothing, if its suites are in modules: that is
+    no document."""
     found = [[]]
     for line in lines:
         if START.match(line):
@@ -59,9 +59,9 @@ def documents(lines):
 
 
 def is_whole(document):
-    """As many results as are planned. The parser ignores those behind the last, and
-    does without a plan: lines that belong to another document, whose header was
-    lost, would count for nothing. A KUnit suite that a program runs by debugfs has
+    """There are as many results as the plan says. The parser ignores results behind the
+    last planned one, and accepts a missing plan: if the header of another document is
+    lost, its results would be ignored. A KUnit suite that a program runs by debugfs has
     neither header nor plan: the kernel's results are not the program's."""
     kernel = document[0].startswith("[")
     plans = [plan.group(1) for plan in map(PLAN.match, document) if plan]
@@ -71,7 +71,7 @@ def is_whole(document):
 
 
 def failures(parser, test, path=()):
-    """Where it went wrong, as (path, the last that was said there)."""
+    """The failed tests, as (path, last line of output)."""
     path = path + (test.name,) if test.name not in ("", "main") else path
     inner = [f for t in test.subtests for f in failures(parser, t, path)]
     bad = parser.TestStatus.FAILURE, parser.TestStatus.TEST_CRASHED

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# Shared by the lab's scripts: where things are, messages, locks, half-made
-# things that must never be taken for whole ones, and progress of long builds.
+# Shared by the lab's scripts: paths, messages, locks, files that must not be used
+# before they are complete, and the progress of long builds.
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

@@ -30,8 +30,8 @@ timed() {
 	return "$status"
 }
 
-# tell_costs: a line for each name, the dearest first
-tell_costs() {
+# print_costs: a line for each name, the most expensive first
+print_costs() {
 	printf '%-28s %8s %8s\n' "" seconds CPU
 	awk '{ clock[$1] += $2; cpu[$1] += $3 }
 		END { for (name in cpu) printf "%-28s %8d %8d\n", name, clock[name], cpu[name] }' \
@@ -48,11 +48,10 @@ kernel() {
 	kernel_tree=${KERNEL%/arch/x86/boot/bzImage}/source
 }
 
-# What finds nothing that others do not find is left to --debug, and to those who
-# name it: KUnit on the other machine, which its tests do not look at, figures of
-# the DMA API, on which there is no verdict, and what "make field" does on more machines.
-# A kernel with KCSAN does not come back from S3: its resume is instrumented before the
-# CPU's registers are restored.
+# These suites run only with --debug, or if they are named, as others find the same bugs:
+# KUnit on the other machine, which its tests do not depend on, figures of the DMA API,
+# which have no verdict, and "make field" on more machines. A kernel with KCSAN does not
+# resume from S3: its resume is instrumented before the CPU's registers are restored.
 is_left_out() {
 	[ "${wanted[*]}" = '*' ] &&
 	[[ $1 == kunit-second || $1 == bench-* ||
@@ -218,8 +217,8 @@ for pattern in "${wanted[@]}"; do
 	failed=$((failed + 1))
 done
 cat "$complaints"
-tell_costs >"$results/costs"
+print_costs >"$results/costs"
 rm "$parts"
-say "what it cost is in $results/costs"
+say "the time that each suite took is in $results/costs"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
