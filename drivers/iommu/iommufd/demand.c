@@ -1047,22 +1047,24 @@ static int demand_prot(const struct demand_slice *slice, unsigned long pfn)
 }
 
 /*
- * Map the run of pages from page @i of the window on that one call can map. Returns its
- * number of pages, mapped or not, or a negative errno.
+ * Map the run of pages from page @i of the window on that one call can map. @empty: nothing is
+ * mapped in the window, except runs before this one. Returns its number of pages, mapped or
+ * not, or a negative errno.
  */
 static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
-			  const struct demand_window *window, unsigned int i)
+			  const struct demand_window *window, unsigned int i, bool empty)
 {
 	unsigned long iova = window->iova + i * PAGE_SIZE;
 	struct iommufd_demand *demand = slice->area->demand;
 	int prot = demand_prot(slice, pfns[i]), rc;
 	unsigned int n;
 
-	if (!prot || iommu_iova_to_phys(demand->domain, iova))
+	if (!prot || (!empty && iommu_iova_to_phys(demand->domain, iova)))
 		return 1;
 
 	n = READ_ONCE(demand->iopt->disable_large_pages) ? 1 : demand_run(pfns, i, window->nr);
-	n = demand_free_run(demand->domain, iova, n);
+	if (!empty)
+		n = demand_free_run(demand->domain, iova, n);
 	rc = iommu_map(demand->domain, iova, page_to_phys(hmm_pfn_to_page(pfns[i])),
 		       (size_t)n << PAGE_SHIFT, prot, GFP_NOWAIT | __GFP_NOWARN);
 	if (rc)
@@ -1093,22 +1095,24 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 {
 	unsigned long asked = window->iova + window->asked * PAGE_SIZE;
 	struct iommu_domain *domain = slice->area->demand->domain;
-	unsigned int i;
+	unsigned int block = demand_block(slice, asked), i;
+	bool empty = !test_bit(block, slice->used);
 	int n, rc = 0;
 
 	lockdep_assert_held(&slice->lock);
 
-	if (iommu_iova_to_phys(domain, asked)) {
+	if (!empty && iommu_iova_to_phys(domain, asked)) {
 		/* Another worker has mapped it already. */
 		if (!write || domain->ops->is_writable(domain, asked))
 			return 0;
 		if (!demand_unmap_read_only(slice, window))
 			return -EAGAIN;
+		empty = true;
 	}
 
-	set_bit(demand_block(slice, asked), slice->used);
+	set_bit(block, slice->used);
 	for (i = 0; i < window->nr; i += max(n, 1)) {
-		n = demand_map_run(slice, pfns, window, i);
+		n = demand_map_run(slice, pfns, window, i, empty);
 		if (n < 0)
 			rc = n;
 	}

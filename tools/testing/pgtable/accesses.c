@@ -91,6 +91,35 @@ static void warm(void)
 	end("64 x 2M: unmap", 3 + 64, 64);
 }
 
+/*
+ * What page requests and notifiers of a demand-paged HWPT do to a block of 2 MiB. The table
+ * for the split is allocated in advance, and filled by the split.
+ */
+static void on_demand(void)
+{
+	const u64 iova = BASE + 128 * SZ_2M;
+
+	begin();
+	BUG_ON(vtd_pt_prealloc(pt, iova, SZ_2M, GFP_KERNEL));
+	end("2M on demand: preallocate", 7, 4);
+	begin();
+	map(iova, SZ_2M, 1);
+	end("2M on demand: map", 2 + 1, 1);
+	begin();
+	unmap(iova + SZ_4K, SZ_4K);
+	end("2M on demand: split and unmap 4K", 46, 516);
+	begin();
+	BUG_ON(!vtd_pt_is_writable(pt, iova));
+	end("is writable", 3 + 1, 0);
+	begin();
+	unmap(iova, SZ_2M);
+	end("2M on demand: unmap the rest", 3, 512);
+	begin();
+	map(iova, SZ_4K, 512);
+	end("512 x 4K: map", 3 + 512, 512);
+	unmap(iova, SZ_2M);
+}
+
 static void map_tables(unsigned long tables)
 {
 	unsigned long i;
@@ -158,6 +187,7 @@ int main(void)
 	map(BASE, SZ_4K, 1);
 
 	warm();
+	on_demand();
 	freeing();
 
 	return failed;
