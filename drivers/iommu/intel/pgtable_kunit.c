@@ -2895,6 +2895,7 @@ static void lookup(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_iova_to_phys(lab->pt, lab_end(lab)));
 	KUNIT_EXPECT_EQ(test, 0, vtd_pt_iova_to_phys(lab->pt, U64_MAX));
+	KUNIT_EXPECT_FALSE(test, vtd_pt_is_writable(lab->pt, lab_end(lab)));
 	/* The bits above the width are not ignored, either. */
 	KUNIT_EXPECT_EQ(test, 0,
 			vtd_pt_iova_to_phys(lab->pt,

@@ -1307,6 +1307,7 @@ static void do_bad_other(void)
 	BUG_ON(vtd_pt_unmap(t.pt, end - SZ_4K, 2 * SZ_4K));
 	BUG_ON(vtd_pt_unmap(t.pt, -(u64)SZ_4K, 2 * SZ_4K));
 	BUG_ON(vtd_pt_iova_to_phys(t.pt, end));
+	BUG_ON(vtd_pt_is_writable(t.pt, end));
 	BUG_ON(vtd_pt_last_iova(t.pt) != t.last);
 	expect_create(-EINVAL, MIN_LEVELS - 1, SZ_4K, 0);
 	expect_create(-EINVAL, 6, SZ_4K, 0);
