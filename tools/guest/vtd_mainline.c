@@ -352,7 +352,7 @@ static int get_dirty_pages(struct vmm *vmm, uint64_t iova, uint64_t length, void
 	return ioctl(vmm->iommufd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get);
 }
 
-/* What is behind a hole is in no report. */
+/* A report ends at a hole. */
 TEST_F(guest, dirty_pages_around_a_hole)
 {
 	struct vmm *vmm = &self->vmm;

@@ -38,8 +38,7 @@
  * and unmaps; an earlier one has made the sequence number stale. iommu_unmap()
  * invalidates IOTLB and device TLBs and, on VT-d, waits for software walks of a guest's
  * tables through the second level, see nested_walk_wait(). If a device does not answer an
- * invalidation, the IOMMU driver gives up with a message, and the device's TLB may keep
- * stale entries.
+ * invalidation, the IOMMU driver blocks it until its reset, if it can.
  *
  * Nobody waits for a worker, which may have to wait for the process: for a page that
  * userfaultfd has yet to deliver, for mmap_lock, for pinning by another HWPT of the IOAS,
@@ -47,9 +46,9 @@
  * which only destroying the HWPT waits, after the detach), and uses neither HWPT nor IOAS.
  * Detaching answers the request without waiting for the worker, which notices later;
  * DEMAND_TIMEOUT ends the waits, and the device repeats its request. Both send the worker
- * a signal, as most waits are killable. Other waits, such as for swap, or for other
- * notifiers, end when they do, but DEMAND_EXPIRY answers the request. A work item destroys
- * the queue, so that closing a device does not wait, either.
+ * a signal, as most waits are killable. No signal ends other waits, such as those for swap
+ * or for other notifiers: DEMAND_EXPIRY answers the request without the worker. A work item
+ * destroys the queue, so that closing a device does not wait, either.
  *
  * Removing a notifier waits for all other notifiers of the process. Unmapping an area and
  * destroying a HWPT therefore drop the locks of the IOAS first. Only if a map or the
@@ -1519,8 +1518,8 @@ static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fa
 
 	kref_get(&demand->kref);
 	list_add_tail(&fault->node, &demand->faults);
-	queue_work(fault->queue->wq, &fault->work);
 	queue_delayed_work(system_unbound_wq, &fault->expire, DEMAND_EXPIRY);
+	queue_work(fault->queue->wq, &fault->work);
 	return 0;
 }
 

@@ -92,8 +92,8 @@ static void warm(void)
 }
 
 /*
- * What page requests and notifiers of a demand-paged HWPT do to a block of 2 MiB. The table
- * for the split is allocated in advance, and filled by the split.
+ * A page request of a demand-paged HWPT maps a block of 2 MiB, whose table it preallocates. A
+ * notifier unmaps a page of it; the split fills the table.
  */
 static void on_demand(void)
 {
