@@ -174,18 +174,4 @@ static inline void iopf_show_counts(struct iopf_queue *queue, struct seq_file *m
 }
 #endif
 
-#ifdef CONFIG_IOMMU_API
-void iommu_dev_set_fault_tolerant(struct device *dev, bool tolerant);
-bool iommu_dev_fault_tolerant(struct device *dev);
-#else
-static inline void iommu_dev_set_fault_tolerant(struct device *dev, bool tolerant)
-{
-}
-
-static inline bool iommu_dev_fault_tolerant(struct device *dev)
-{
-	return false;
-}
-#endif
-
 #endif /* __LINUX_IOMMU_IOPF_H */

@@ -976,19 +976,12 @@ static void reported_by_driver(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake.responses);
 }
 
-static void fault_tolerance(struct kunit *test)
+static void without_iommu(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	struct device *stranger = kunit_device_register(test, "no-iommu");
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, stranger);
-	KUNIT_EXPECT_FALSE(test, iommu_dev_fault_tolerant(ctx->dev));
-	iommu_dev_set_fault_tolerant(ctx->dev, true);
-	KUNIT_EXPECT_TRUE(test, iommu_dev_fault_tolerant(ctx->dev));
-	iommu_dev_set_fault_tolerant(ctx->dev, false);
-	KUNIT_EXPECT_FALSE(test, iommu_dev_fault_tolerant(ctx->dev));
-	iommu_dev_set_fault_tolerant(stranger, true);
-	KUNIT_EXPECT_FALSE(test, iommu_dev_fault_tolerant(stranger));
 	KUNIT_EXPECT_FALSE(test, iopf_path_ready(stranger));
 	KUNIT_EXPECT_EQ(test, 0, iopf_reportable(&ctx->parent->domain, stranger));
 }
@@ -1556,7 +1549,7 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(shared_group_after_removal),
 	KUNIT_CASE(group_without_memory),
 	KUNIT_CASE(reported_by_driver),
-	KUNIT_CASE(fault_tolerance),
+	KUNIT_CASE(without_iommu),
 	KUNIT_CASE(cost_of_level),
 	KUNIT_CASE_PARAM(register_client, register_gen_params),
 	KUNIT_CASE(no_nesting),
