@@ -956,7 +956,7 @@ static void batch_waits(struct walk_test *ctx)
 		nested_walk_wait(ctx->parent);
 }
 
-/* @lookup: how long TIMES look-ups in the second level take */
+/* @lookup: how long TIMES lookups in the second level take */
 static void show_cost(struct kunit *test, const char *pages, u64 lookup, unsigned int want)
 {
 	struct walk_test *ctx = test->priv;
@@ -965,7 +965,7 @@ static void show_cost(struct kunit *test, const char *pages, u64 lookup, unsigne
 	struct iopf_stop stop;
 
 	loads = nested_walk(ctx->domain, WALK_VA, PERM_RW, &stop);
-	kunit_info(test, "%u on %u levels, %s: %u loads, %llu ns, %llu.%llu look-ups", first,
+	kunit_info(test, "%u on %u levels, %s: %u loads, %llu ns, %llu.%llu lookups", first,
 		   ctx->second_levels, pages, loads, walk / TIMES, walk / lookup,
 		   walk * 10 / lookup % 10);
 	KUNIT_EXPECT_EQ(test, want, loads);
@@ -992,7 +992,7 @@ static void nested_walk_cost(struct kunit *test)
 
 		build_good(ctx, first, second);
 		lookup = time_batches(ctx, batch_lookups);
-		kunit_info(test, "a look-up in %u levels: %llu ns; to wait for no walk: %llu ns",
+		kunit_info(test, "a lookup in %u levels: %llu ns; waiting without a walk: %llu ns",
 			   second, lookup / TIMES,
 			   time_batches(ctx, batch_waits) / TIMES);
 		show_cost(test, "4K on 4K", lookup, first * (second + 1) + second);
