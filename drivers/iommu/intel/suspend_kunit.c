@@ -114,7 +114,7 @@ static void lost_event(struct kunit *test)
 	intel_iommu_finish_prq(ctx->iommu);
 }
 
-/* They have the old values after all of them were lost. */
+/* All registers were lost, and have their old values again. */
 static void queue_after_suspend(struct kunit *test)
 {
 	static const unsigned int regs[] = {

@@ -64,7 +64,7 @@ void vtd_machine_between(struct vtd_machine *machine,
  * @machine: the machine
  * @fmt: description
  *
- * Context: any. The test fails by vtd_expect_no_errors().
+ * Context: any. vtd_expect_no_errors() fails the test.
  */
 void vtd_report_error(struct vtd_machine *machine, const char *fmt, ...)
 {
