@@ -755,10 +755,10 @@ static const struct alloc_case alloc_cases[] = {
 	{ "1 GiB pages, not coherent", CAP_PLAIN | CAP_FS1GP,
 	  ECAP_PLAIN & ~ECAP_SMPWC,
 	  4, SZ_4K | SZ_2M | SZ_1G, BIT_ULL(47) - 1, false },
-	{ "5 levels beside a 4-level second stage",
+	{ "5 levels with a 4-level second stage",
 	  CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(57) | CAP_FS5LP, ECAP_PLAIN | ECAP_SSTS,
 	  5, SZ_4K | SZ_2M, BIT_ULL(56) - 1, true },
-	{ "4 levels beside a 5-level second stage",
+	{ "4 levels with a 5-level second stage",
 	  CAP_ND_256 | CAP_SAGAW_5 | CAP_MGAW(57), ECAP_PLAIN | ECAP_SSTS,
 	  4, SZ_4K | SZ_2M, BIT_ULL(47) - 1, true },
 	{ "MGAW of 39", CAP_ND_256 | CAP_MGAW(39), ECAP_PLAIN,
@@ -789,7 +789,7 @@ static const struct alloc_case alloc_cases[] = {
 	{ "second level, MGAW beyond its depth",
 	  CAP_ND_256 | CAP_SAGAW_3 | CAP_SAGAW_4 | CAP_MGAW(57), ECAP_SECOND,
 	  4, SZ_4K, BIT_ULL(48) - 1, true, true },
-	{ "second level, 3 levels beside a first of 4", CAP_ND_256 | CAP_SAGAW_3 |
+	{ "second level, 3 levels with a first of 4", CAP_ND_256 | CAP_SAGAW_3 |
 	  CAP_MGAW(39) | CAP_SS2M, ECAP_PLAIN | ECAP_SSTS,
 	  3, SZ_4K | SZ_2M, BIT_ULL(39) - 1, true, true },
 	{ "second level, not coherent", CAP_SECOND, ECAP_SECOND & ~ECAP_SMPWC,

@@ -225,8 +225,8 @@ static bool names_a_device(struct queue_test *ctx)
 }
 
 /*
- * The register is memory. A second bit beside ITE or IQE tells whether the driver has
- * written that since, which clears it.
+ * The register is memory. Hardware sets PFO together with ITE or IQE: if only one of
+ * these is left, the driver has written it since, to clear it.
  */
 static u32 read_fault(struct intel_iommu *iommu)
 {
