@@ -545,7 +545,7 @@ static void group_without_handle_busy(struct kunit *test)
 	expect_group(fake, NULL, NULL);
 }
 
-/* A device that firmware says is behind the IOMMU of the test */
+/* A device behind the IOMMU of the test, according to firmware */
 
 /* Guest PASIDs */
 

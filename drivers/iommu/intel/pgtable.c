@@ -1450,7 +1450,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys);
  * @length: set to the number of bytes that are contiguous in memory, by leaves of one
  *	table; 0 if nothing is mapped at @iova
  *
- * The leaves of the next table may continue the range; the caller has to ask again.
+ * The leaves of the next table may continue the range; the caller has to look up again.
  *
  * Context: as vtd_pt_iova_to_phys(), for each leaf.
  *

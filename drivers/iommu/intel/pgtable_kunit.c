@@ -3207,7 +3207,7 @@ static void out_of_memory(struct kunit *test)
  */
 
 struct intruder {
-	unsigned int skip;	/* so many entries are written back before */
+	unsigned int skip;	/* number of write-backs to skip */
 	u64 iova;
 	u64 size;
 	u64 syncs;		/* size of the page that may have been in the slot, or 0 */

@@ -414,7 +414,7 @@ struct vtd_request vtd_fake_request(struct device *dev, u32 pasid, u64 addr)
 
 /*
  * The same request with PASID 0, which the RID's entry translates as well, but a
- * device may keep apart in its TLB.
+ * device may cache separately in its TLB.
  */
 static bool fake_pasid_0(struct device *dev, u32 pasid, struct vtd_request *req)
 {

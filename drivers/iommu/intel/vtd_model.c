@@ -233,7 +233,7 @@ static void run_devices(struct vtd_model *model)
 		struct vtd_request req = model->watched[i];
 
 		vtd_walk(model, &req, true, &answers);
-		/* A device with a TLB may make untranslated requests all the same. */
+		/* A device with a TLB may make untranslated requests as well. */
 		if (!req.ats)
 			continue;
 		req.ats = false;

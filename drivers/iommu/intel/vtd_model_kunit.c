@@ -134,7 +134,7 @@ static u64 *second_slot(struct kunit *test, u64 addr, unsigned int level,
 	}
 }
 
-/* First-stage tables of nested translation are where the second stage says. */
+/* First-stage tables of nested translation are at guest-physical addresses. */
 static u64 table_address(struct kunit *test, u64 *page)
 {
 	struct world *w = test->priv;
@@ -1283,7 +1283,7 @@ static void vtd_model_not_coherent(struct kunit *test)
 	vtd_expect_fault(test, w->model, &req, VTD_PASID_PRESENT);
 }
 
-/* Paging structures are snooped if PWSNP says so, whatever C is. */
+/* Paging structures are snooped if PWSNP is set, whatever C is. */
 static void vtd_model_page_walk_snoop(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
