@@ -49,17 +49,17 @@ help:
 ##   make record     record the maps and unmaps of real I/O (tools/bench/patterns)
 ##   make bench-dma  the DMA API's benchmark, with and without the series: instructions
 ##                   and invalidations
-##   make bench-queue    cost of strict unmaps on one CPU and on two, by the unpatched
-##                   kernel, too, while invalidations take time (LATENCY=ns until the
+##   make bench-queue    cost of strict unmaps on one CPU and on two, with and without
+##                   the series, while invalidations take time (LATENCY=ns until the
 ##                   first is executed)
 ##   make bench-pasids   cost of many PASIDs of one domain, in instructions and in
 ##                   descriptors
 ##   make bench-demand   costs and savings of demand paging compared with pinning, in
 ##                   instructions (MEMORY=12G: to pin more)
-##   make bench-dirty    what dirty tracking reports of what a device writes, here, in
-##                   6.12 and in the newest kernel, if "make mainline" has built it
+##   make bench-dirty    what dirty tracking reports of a device's writes, here, in 6.12,
+##                   and in the newest kernel if "make mainline" has built it
 ##
-##   make setup      install missing packages (the other commands do it, too)
+##   make setup      install missing packages (the other commands do so, too)
 ##   make kernel     build the patched kernel; the last line is the bzImage
 ##   make boot INITRD=file ARGS="kernel arguments" QEMU_ARGS="..."
 ##                   boot your own initrd in the lab's machine, with its console
@@ -83,15 +83,15 @@ help:
 ##                   the first time; not a part of "make test"; or SUITE=NAME)
 ##
 ## Variables:
-##   KERNEL_SRC=     another 6.12.y tree or tarball than Debian's newest package
+##   KERNEL_SRC=     a 6.12.y tree or tarball instead of Debian's newest package
 ##   MACHINE=        first or second: the stage that the vIOMMU has;
 ##                   caching: second, with caching mode; legacy: no scalable mode
-##   ACCEL=kvm       instead of emulation    TIMEOUT=  seconds for a silent guest
+##   ACCEL=kvm       instead of emulation    TIMEOUT=  seconds before a silent guest is ended
 ##
 ## Developing in build/tree: change, "git commit", "make refresh".  Each commit
 ## on top of lab-base becomes one patch, identified by its subject.  A new file
-## belongs as a whole to the patch that adds it: change it
-## with "git commit --fixup" and "git rebase -i --autosquash lab-base".
+## belongs as a whole to the patch that adds it: change it with
+## "git commit --fixup" and "git rebase -i --autosquash lab-base".
 
 setup:
 	@$(lab)/setup.sh

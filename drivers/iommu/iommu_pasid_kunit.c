@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite for what the IOMMU core does when the domain of a PASID, or of a
- * group, changes: in which order devices, domains and attach handles change, and
- * that a failure at any device leaves everything as it was. Then guest PASIDs,
- * the lifetime of a binding, and page requests that arrive meanwhile.
+ * KUnit suite of the IOMMU core, for changes of the domain of a PASID or of a
+ * group: the order in which devices, domains and attach handles change, and that
+ * a failure at any device leaves everything as it was. Then guest PASIDs, the
+ * lifetime of a binding, and page requests that arrive meanwhile.
  *
  * The IOMMU driver and the devices belong to the test. The driver records its calls,
  * fails at the call that the test selects, and checks at each call which handle a
@@ -333,7 +333,7 @@ static void replace_failure_leaves_old(struct kunit *test)
 			KUNIT_EXPECT_NULL(test, new.domain);
 		}
 
-		/* and then it can be replaced */
+		/* now it can be replaced */
 		fail(fake, 0, 0);
 		KUNIT_ASSERT_EQ(test, 0, core_replace_pasid(fake, another, &new));
 		KUNIT_EXPECT_EQ(test, DEVICES - 1, fake->calls);
@@ -545,7 +545,7 @@ static void group_without_handle_busy(struct kunit *test)
 	expect_group(fake, NULL, NULL);
 }
 
-/* A device that firmware says is behind the IOMMU of the test */
+/* A device behind the IOMMU of the test, according to firmware */
 
 /* Guest PASIDs */
 
@@ -807,7 +807,7 @@ static void gpasid_follows_rid(struct kunit *test)
 	iommu_domain_free(nested);
 }
 
-/* @joins: it can be probed, and has a group */
+/* Probe device @id, which joins the group of the test. */
 static void add_device(struct fake *fake, int id, u32 max_pasids)
 {
 	struct fake_device *device = &fake->devices[id];
@@ -879,8 +879,8 @@ static void gpasid_stays_without_other_device(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
-/* A device leaves the group, and with it the PASIDs that another one has attached. */
-static void pasids_leave_with_device(struct kunit *test)
+/* A device that leaves the group loses the PASIDs, even those that another device has attached. */
+static void leaving_device_loses_pasids(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {};
 	struct fake *fake = test->priv;
@@ -902,8 +902,8 @@ static void pasids_leave_with_device(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, fake->calls);
 }
 
-/* A device joins the group, and has the domains of the PASIDs of the others, or no group. */
-static void pasids_come_with_device(struct kunit *test)
+/* A device that joins the group gets the domains of its PASIDs; if that fails, it has no PASIDs. */
+static void joining_device_gets_pasids(struct kunit *test)
 {
 	struct fake *fake = test->priv;
 	struct iommu_domain *domain = fake_domain(fake);
@@ -1020,7 +1020,7 @@ static int core_answer(struct iopf_group *group)
 	return 0;
 }
 
-/* Is the handle removed while this uses it? */
+/* Check that the handle is not removed while this uses it. */
 static int slow_handler(struct iopf_group *group)
 {
 	struct fake *fake = to_fake(group->fault_param->dev);
@@ -1072,7 +1072,7 @@ struct taken_case {
 
 static const struct taken_case taken_cases[] = {
 	{ "replace, PASID", PASID, true },
-	{ "core_detach, PASID", PASID, false },
+	{ "detach, PASID", PASID, false },
 	{ "replace", IOMMU_NO_PASID, true },
 	{ "detach", IOMMU_NO_PASID, false },
 };
@@ -1281,9 +1281,9 @@ static int unbind_sva(void *data)
 
 #define DIRECT_PAGES	4		/* of a region: each device has one more */
 
-static unsigned long direct_mapped;	/* pages, as bits */
+static unsigned long direct_mapped;	/* bitmap of pages */
 
-/* As a driver does that does not replace what is mapped */
+/* Like a driver that does not replace mappings */
 static int fake_map_pages(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
 			  size_t pgsize, size_t pgcount, int prot, gfp_t gfp, size_t *mapped)
 {
@@ -1366,7 +1366,7 @@ static void sva_unbind_waits_for_work(struct kunit *test)
 		kunit_skip(test, "no SVA in this kernel");
 
 	send_requests(fake);
-	/* which gives the test an mm */
+	/* this gives the test an mm */
 	addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
 	KUNIT_ASSERT_NE(test, 0, addr);
@@ -1499,8 +1499,8 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(gpasid_follows_rid),
 	KUNIT_CASE(gpasid_released_with_device),
 	KUNIT_CASE(gpasid_stays_without_other_device),
-	KUNIT_CASE(pasids_leave_with_device),
-	KUNIT_CASE(pasids_come_with_device),
+	KUNIT_CASE(leaving_device_loses_pasids),
+	KUNIT_CASE(joining_device_gets_pasids),
 	KUNIT_CASE(direct_regions_overlap),
 	KUNIT_CASE_PARAM(detach_waits_for_requests, taken_gen_params),
 	KUNIT_CASE_PARAM(partial_groups_discarded, taken_gen_params),

@@ -2,10 +2,10 @@
 /*
  * Page requests: which can be reported, to which client, and what becomes of them.
  *
- * io-pgfault.c collects the requests of a group. This file asks the domain which level
- * stopped each of them, and passes them to that level's client: the whole group, or, if
- * several levels are involved, the client's part of it. The device gets a single answer
- * when all parts are answered.
+ * io-pgfault.c collects the requests of a group. The domain's iopf_stop() finds the
+ * level that stopped each of them. This file passes them to that level's client: the
+ * whole group, or, if several levels are involved, the client's part of it. The device
+ * gets a single answer when all parts are answered.
  */
 
 #include <linux/iommu.h>
@@ -89,7 +89,7 @@ EXPORT_SYMBOL_GPL(iopf_show_counts);
  * iopf_path_ready() - can page requests of a device arrive?
  * @dev: the device
  *
- * iopf_reportable() says whether they can be reported.
+ * iopf_reportable() returns whether they can be reported.
  *
  * Context: any.
  * Return: true if the IOMMU driver receives them, or if the device's own driver has
@@ -166,7 +166,7 @@ int iopf_register(struct iommu_domain *domain, struct device *dev,
 }
 EXPORT_SYMBOL_GPL(iopf_register);
 
-/* For each level, the report that its client has to want, and the counters */
+/* For each level, the report that its client has to request, and the counters */
 static const struct {
 	u32 report;
 	enum iopf_event served, unserved;

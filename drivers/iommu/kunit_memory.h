@@ -16,7 +16,7 @@
 #include <linux/sched.h>
 #include <linux/vmstat.h>
 
-/* With what the CPUs have not yet added to the sum */
+/* Includes what the CPUs have not added to the sum yet. */
 static inline long kunit_node_pages(enum node_stat_item item)
 {
 	long pages = global_node_page_state_pages(item);
@@ -82,7 +82,7 @@ static inline void kunit_inject(bool on)
 		*min_order = on ? NR_PAGE_ORDERS : 1;
 }
 
-/* The allocation number @nth from now on is to fail. */
+/* Make the @nth allocation from now on fail. */
 static inline void kunit_fail_allocation(unsigned int nth)
 {
 	kunit_inject(true);

@@ -247,7 +247,7 @@ static void nothing_attached(struct kunit *test)
 	u32 pasid, pt_id = PT_ID;
 	unsigned int i;
 
-	/* Something that they must not use */
+	/* A pointer that must not be dereferenced */
 	device->iommufd_device = (struct iommufd_device *)fake;
 	ida_init(&device->pasids);
 	mutex_lock(&fake->set.lock);

@@ -97,7 +97,7 @@ struct iopf_stop {
  * @IOPF_EVENT_UNSERVED: no client; first or only level
  * @IOPF_EVENT_UNSERVED_LEVEL2: no client; second level
  * @IOPF_EVENT_TOO_MANY: the device has too many open requests
- * @IOPF_EVENT_NO_MEMORY: dropped for want of memory, to be repeated
+ * @IOPF_EVENT_NO_MEMORY: dropped as memory was short, to be repeated
  * @IOPF_EVENT_DISCARDED: was kept, but the last of its group will not arrive
  * @IOPF_EVENT_MALFORMED: not a valid request
  * @IOPF_EVENT_UNKNOWN_DEVICE: the sender is unknown

@@ -224,7 +224,7 @@ def unit(boot, case, unmap):
 
 def same_core(here, there, case, unmap):
     """If cache misses dominate, times differ too much from kernel to kernel: then our
-    library is measured beside each peer, in 7.3's core and in 6.12's."""
+    library is measured with each peer, in 7.3's core and in 6.12's."""
     keys = [(case, unmap)]
     ours, ours_there = times(here, keys, OURS), times(there, keys, OURS)
     net = {OURS: statistics.median(ours)}

@@ -103,7 +103,7 @@ $(PROGRAMS:%=$(OUT)/bin/%): $(OUT)/include.stamp
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(filter %.c,$^) -o $@
 
-# Always call kbuild, which finds out what is out of date. It builds beside the sources.
+# Always call kbuild, which finds out what is out of date. It builds next to the sources.
 $(MODULES:%=$(OUT)/%.ko): $(OUT)/%.ko: FORCE
 	mkdir -p $(OUT)/$*
 	cp -u $(addprefix $(GUEST)/,dma_test.h edu.h vtd_testdev.h) $(OUT)

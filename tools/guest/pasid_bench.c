@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What PASIDs of one domain cost, on a machine whose clock counts instructions, one for
- * each nanosecond: to attach and detach the n-th of them, and to unmap a page and to
- * switch dirty tracking with n.  Prints tables, line by line behind "bench: ".
+ * The cost of PASIDs of one domain, on a machine whose clock counts instructions, one
+ * for each nanosecond: attach and detach the n-th PASID, unmap a page and switch dirty
+ * tracking with n of them. Prints tables; each line begins with "bench: ".
  *
- * TESTDEV is the device, TLB what is said of it: whether it has a TLB.
+ * TESTDEV is the device, TLB a suffix for the tables: whether it has a TLB.
  */
 #include <errno.h>
 
@@ -38,7 +38,7 @@ static void mark_trace(struct vmm *vmm, unsigned char byte)
 	};
 
 	need(!ioctl(vmm->dev.fd, VFIO_DEVICE_GET_REGION_INFO, &info), "find the configuration");
-	/* PCI_CACHE_LINE_SIZE, which nobody uses */
+	/* PCI_CACHE_LINE_SIZE, which is unused */
 	need(pwrite(vmm->dev.fd, &byte, 1, info.offset + 0xc) == 1, "mark the trace");
 }
 

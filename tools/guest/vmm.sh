@@ -76,7 +76,7 @@ setup_debian() {
 	VERSION=$(debian_apt apt-cache madison qemu-system-x86 |
 		awk -F' *[|] *' '{ print $2; exit }') || true
 	dpkg --compare-versions "${VERSION:-0}" ge 1:11.1 ||
-		skip "no QEMU 11.1 or newer can be had from $RELEASE"
+		skip "$RELEASE has no QEMU 11.1 or newer"
 	DEBS=$DEB/vmm-${VERSION/:/%3a}
 	DEBIAN=$WORK/${VERSION#*:}
 	[ -d "$DEBS" ] || fetch "$DEBS" || skip "QEMU $VERSION cannot be fetched"

@@ -294,7 +294,7 @@ static bool is_refused(struct vm *vm, const struct vtdt_command *c, unsigned int
 }
 
 /*
- * Domains are replaced repeatedly while requests arrive that nobody answers. On a busy
+ * Domains are replaced repeatedly while unanswered requests arrive. On a busy
  * host a list may end before the first replace; then the test sends another one.
  */
 TEST_F(iopf, replaced_while_requests_come)
@@ -847,7 +847,7 @@ static bool spin_for_answer(struct vm *vm)
 }
 
 /*
- * Send more requests than the queue holds, while nobody reads them. On overflow, the IOMMU
+ * Send more requests than the queue holds, without reading them. On overflow, the IOMMU
  * itself answers the last request of each group. Returns the number of answered groups.
  */
 static unsigned int overflow(struct vm *vm)

@@ -254,7 +254,7 @@ TEST_F(space, stale_until_invalidated)
 	ASSERT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
 	map(&self->vmm, self->s.root, IOVA, other);
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));
-	/* invalidating the page beside it does not help */
+	/* invalidating the next page does not help */
 	ASSERT_TRUE(invalidate(&self->vmm, self->s.hwpt, IOVA + PAGE, 1,
 			       IOMMU_VTD_INV_FLAGS_LEAF));
 	EXPECT_TRUE(reads(self->dev, self->s.pasid, IOVA, mark(self->s.data)));

@@ -372,7 +372,7 @@ static bool reset_by_root(struct vm *vm)
 	return done;
 }
 
-/* A reset, which begins in D0, by the user and by somebody else */
+/* A reset, which begins in D0, by the user and through sysfs */
 TEST_F(low_power, reset_in_d3hot)
 {
 	struct vm *vm = &self->vm;

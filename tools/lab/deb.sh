@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # "make deb": Debian packages of the kernel with the series, by the kernel's own
 # bindeb-pkg, in build/deb.  Their version ends with SUFFIX= ("vtd"), so that they are
-# installed beside Debian's kernels and never replace one.  CONFIG= is
+# installed alongside Debian's kernels and never replace one.  CONFIG= is
 #   debian           Debian's configuration of this version (the default)
 #   localmodconfig   of that, what this machine uses at the moment: far less to build.
 #                    LSMOD=FILE, what lsmod prints on another machine, is for that one

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Assembles the patched kernel and builds it.  The last line on stdout is the
 # path of the bzImage; everything else goes to stderr.  LAB_CONFIG=kasan or
-# kcsan adds that fragment to the configuration and builds beside the plain one.
+# kcsan adds that fragment to the configuration, and has a separate build folder.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$LAB/apt.sh"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# The unpatched kernel: which one, and an unpacked copy of it that nobody writes
+# The unpatched kernel: which one, and an unpacked copy of it that is never written
 # to.  Sets PRISTINE (the folder), BASE (its name for people) and WORK (where
 # its patched copy and its objects live).
 # shellcheck shell=bash

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a VMM does for a guest that gives a PASID of an assigned device a first-
- * level table of its own. The "guest" is 2 MiB of this program's memory; its table
- * maps one page of it.
+ * The calls of a VMM whose guest uses its own first-level table on a PASID of an
+ * assigned device. The "guest" is 2 MiB of this program's memory; its table maps one
+ * page of it.
  *
  *	cc -o pasid intel-iommu-pasid-example.c && ./pasid /dev/vfio/devices/vfio0
  *
@@ -79,7 +79,7 @@ static void check_hardware(unsigned int dev_id)
 		.data_uptr = (uintptr_t)&vtd,
 	};
 
-	call(iommufd, IOMMU_GET_HW_INFO, &info, "ask what the hardware can do");
+	call(iommufd, IOMMU_GET_HW_INFO, &info, "query the hardware");
 	if (info.out_data_type != IOMMU_HW_INFO_TYPE_INTEL_VTD ||
 	    !(vtd.ecap_reg & ECAP_NEST) || !info.out_max_pasid_log2) {
 		printf("lacking: VT-d %s, nested translation %s, PASID bits %u\n",

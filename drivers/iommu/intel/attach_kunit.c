@@ -161,8 +161,8 @@ static struct dmar_domain *attach_new_domain(struct kunit *test)
 }
 
 /*
- * Replace @old by a new domain, with one allocation after the other failing: either
- * the new one works, or @old does.
+ * Replace @old by a new domain, while each allocation in turn fails: either the new
+ * one works, or @old does.
  */
 static void replace_without_memory(struct kunit *test, struct dmar_domain *old)
 {
@@ -220,7 +220,7 @@ struct ats_bus {
 	struct pci_sysdata sysdata;
 	struct pci_dev pdev;
 	struct dmar_domain *domain;
-	bool fail;			/* there is no memory left when ATS is on */
+	bool fail;			/* allocations fail after ATS was enabled */
 	void (*meanwhile)(struct ats_bus *ats);	/* when ATS is switched off */
 	unsigned int descs;
 };
@@ -290,8 +290,8 @@ static struct ats_bus *ats_bus(struct kunit *test)
 }
 
 /*
- * What others unmap from the domain while ATS is switched on is invalidated in the device's
- * TLB, too; or it has none.
+ * Pages that another user of the domain unmaps while ATS is enabled are invalidated in
+ * the device's TLB, too, or the device has no TLB.
  */
 static void ats_enabled_before_entry(struct kunit *test)
 {
@@ -359,7 +359,7 @@ static void free_reserves(void *dev)
 }
 
 /*
- * A user gives the device back: the default domain is restored whichever allocation
+ * A user releases the device: the default domain is restored whichever allocation
  * fails, after domains with two tags and with four.
  */
 static void default_domain_without_memory(struct kunit *test)
@@ -391,8 +391,8 @@ static void default_domain_without_memory(struct kunit *test)
 }
 
 /*
- * The PASID of one device of a group moves to another domain, that of the next one
- * cannot: the first one is restored, although there is no memory left.
+ * The PASID moves to another domain on one device of a group, but not on the next:
+ * the first is restored, although there is no memory left.
  */
 static void restore_pasid_without_memory(struct kunit *test)
 {
@@ -448,7 +448,7 @@ static void attach_free_queue(void *queue)
 	iopf_queue_free(queue);
 }
 
-/* A function that has no page requests on, and can have */
+/* A function whose page requests are disabled, but can be enabled */
 static struct pci_dev *requester(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
@@ -471,8 +471,8 @@ static struct pci_dev *requester(struct kunit *test)
 }
 
 /*
- * The old domain was the last that wanted page requests: for the way back to it they come
- * on again, though there is no memory left.
+ * The old domain was the last that wanted page requests. To restore it, they are enabled
+ * again, although there is no memory left.
  */
 static void restore_page_requests_without_memory(struct kunit *test)
 {
@@ -578,7 +578,7 @@ static void domain_ids_for_rids(struct kunit *test)
 						     ids->on[0][1], NULL));
 	attach_remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
 
-	/* RIDs find IDs, also for a replace, but PASIDs cannot use them. */
+	/* RIDs get IDs, also for a replace, but PASIDs cannot use them. */
 	for (i = 0; i < DEVS; i++)
 		KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[i], user));
 	KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[0], other));
@@ -706,7 +706,7 @@ static void domain_ids_for_other_users(struct kunit *test)
 						     NULL));
 	attach_remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
 
-	/* Other users find some, a RID is not counted, and the kernel is not limited. */
+	/* Other users get some, a RID is not counted, and the kernel is not limited. */
 	KUNIT_EXPECT_EQ(test, 48, take_share(test, ids, BOB));
 	KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[0], more));
 	device_block_translation(ids->dev[0]);

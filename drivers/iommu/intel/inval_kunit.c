@@ -283,8 +283,8 @@ static void nested_many_pasids(struct kunit *test)
 }
 
 /*
- * What is unmapped from a nest parent with one gather costs one invalidation of the IOTLB
- * and one of all that the device's TLB has, wherever the ranges are.
+ * Unmaps from a nest parent with one gather cost one invalidation of the IOTLB and one of
+ * the whole device TLB, wherever the ranges are.
  */
 static void parent_gather(struct kunit *test)
 {

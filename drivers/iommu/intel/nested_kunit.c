@@ -42,7 +42,7 @@ static struct dmar_domain *nested_new(struct kunit *test)
 	return vtd_guest_nested(test, ctx->dev, ctx->parent, ctx->table.root);
 }
 
-/* By another table GVA is the page behind GUEST_DATA, which is at HOST_DATA + 2 MiB. */
+/* Another table maps GVA to the page after GUEST_DATA, which is at HOST_DATA + 2 MiB. */
 static struct vtd_table other_table(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -145,7 +145,7 @@ static void nested_on_rid(struct kunit *test)
 	nested_expect_gone(test, IOMMU_NO_PASID, GVA);
 }
 
-/* D7: npages = U64_MAX is everything, paging structures included. */
+/* npages = U64_MAX is everything, paging structures included. */
 static void invalidate_all(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -154,7 +154,7 @@ static void invalidate_all(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
 	nested_expect(test, PASID, GVA, HOST_DATA);
 
-	/* The entry of a table goes, not that of a page. */
+	/* The entry that refers to a table is cleared, not that of a page. */
 	ctx->table.page[3][GVA >> 30 & 511] = 0;
 	KUNIT_EXPECT_EQ(test, 0, invalidate(domain, 0, U64_MAX));
 	nested_expect_gone(test, PASID, GVA);
@@ -363,7 +363,7 @@ static void parent_has_too_many_levels(struct kunit *test)
 	u64 cap = (CAP_NESTING & ~CAP_SAGAW_4) | CAP_SAGAW_3;
 	struct dmar_domain *domain = nested_new(test);
 
-	/* the width that both levels have would be none */
+	/* the two levels would have no width in common */
 	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, cap,
 							ECAP_NESTING & ~ECAP_FSTS), false);
 	KUNIT_EXPECT_EQ(test, -EINVAL, nested_set_pasid(test, domain, PASID, NULL));
@@ -375,7 +375,7 @@ static void parent_has_too_many_levels(struct kunit *test)
 
 /* Nested on PASIDs */
 
-/* D9: nested_new, replaced by another, by the parent, by pass-through, and back */
+/* A nested domain, replaced by another, by the parent, by pass-through, and back */
 static void replace_on_pasid(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -442,7 +442,7 @@ static bool nested_tracks_dirty(struct kunit *test, u32 pasid)
 	return get_pasid_table_from_pde(dir)[pasid].val[0] & BIT_ULL(9);
 }
 
-/* D9: enabled and disabled for all attachments of the domain, also for later ones. */
+/* Enabled and disabled for all attachments of the domain, also for later ones. */
 static void dirty_tracking_on_pasids(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -471,7 +471,7 @@ static void dirty_tracking_on_pasids(struct kunit *test)
 	nested_remove_pasid(test, domain, PASID + 2);
 }
 
-/* During the first invalidation, no lock is held that this takes. */
+/* Called during the first invalidation, when none of the locks that this takes is held. */
 static void track_dirty_now(struct vtd_machine *machine, void *data)
 {
 	struct nested_test *ctx = data;
@@ -524,7 +524,7 @@ static void failed_attach_keeps_tags(struct kunit *test)
 	intel_pasid_tear_down_entry(iommu, other, IOMMU_NO_PASID, false);
 }
 
-/* D5: a device that is enabled, with a link that does not answer */
+/* A device that is enabled, with a link that does not answer */
 static struct pci_dev *fake_pci_dev(struct kunit *test)
 {
 	struct pci_bus *bus = kunit_kzalloc(test, sizeof(*bus), GFP_KERNEL);
@@ -543,7 +543,7 @@ static struct pci_dev *fake_pci_dev(struct kunit *test)
 	return pdev;
 }
 
-/* D5: ATS and device-TLB tags stay when the RID changes to a nested domain. */
+/* ATS and device-TLB tags stay when the RID changes to a nested domain. */
 static void ats_stays_enabled(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -827,7 +827,7 @@ struct race {
 	atomic_t failures;
 };
 
-/* On one device: nested_attach, replace by the next, ..., detach */
+/* On one device: attach, replace by the next, ..., detach */
 static void race_replace(struct race *race, struct device *dev)
 {
 	struct iommu_domain *old = NULL;

@@ -16,8 +16,8 @@
  * - VT-d 7.1.3, which of these are faults, and of what.
  *
  * If several checks fail, the first one of the walk counts. The permissions of the page's
- * first-level entry are checked before that entry's A/D, and before the second level is
- * asked about the page: a guest that does not allow the access causes no work for the host.
+ * first-level entry are checked before that entry's A/D, and before the second level
+ * translates the page: a guest that does not allow the access causes no work for the host.
  *
  * (Section numbers are those of the Intel Virtualization Technology for Directed I/O
  * Architecture Specification, revision 4.1.)
@@ -82,7 +82,7 @@ static void nested_walk_stop_second(struct nested_walk *walk, u64 gpa, u32 perm)
 
 /* The second level */
 
-/* As in pgtable_sl.h, which cannot be included beside pgtable_fl.h: same names */
+/* As in pgtable_sl.h, which cannot be included together with pgtable_fl.h: same names */
 #define SL_R		BIT_ULL(0)
 #define SL_W		BIT_ULL(1)
 
@@ -317,9 +317,9 @@ static void nested_walk_tables(struct nested_walk *walk)
  * The walk is that of VT-d 3.8, by the rules of 3.6 and 3.7. It stops at faults of 7.1.3.
  *
  * A domain can be attached behind several IOMMUs. A feature counts as absent if any IOMMU
- * lacks it (see nested_walk_suit()): otherwise, a device of that IOMMU could be told
- * forever that nothing is missing. A guest that gets an unnecessary request just finds
- * nothing to do.
+ * lacks it (see nested_walk_suit()): otherwise, a device of that IOMMU could repeat a
+ * request forever, as the walk finds nothing missing. A guest that gets an unnecessary
+ * request has nothing to do.
  *
  * Context: any, with interrupts off for at most 35 loads: 5 levels of 5 and 1, and
  * 5 more for the page.

@@ -98,7 +98,7 @@ struct walk_test {
 	u64 *pages[MAX_LEVELS + 1];		/* second[][0] below the topmost */
 	struct vtd_pt *tables[MAX_LEVELS + 1];	/* by their number of levels */
 	struct rnd_state rnd;
-	struct iopf_stop last;			/* what nested_walk() said */
+	struct iopf_stop last;			/* the result of nested_walk() */
 	unsigned int wrong;
 };
 
@@ -246,7 +246,7 @@ static struct iopf_stop expected(struct kunit *test, u64 addr, u32 perm,
 	return both(&stop[0], &stop[1], &answer[1]);
 }
 
-/* Ask both for each access. Returns why hardware refuses */
+/* Compare walk and model for each access. Returns the fault of hardware. */
 static enum vtd_fault check_walk(struct kunit *test, u64 addr, u32 perm, unsigned int *loads)
 {
 	struct walk_test *ctx = test->priv;
@@ -346,7 +346,7 @@ static void build_good(struct walk_test *ctx, unsigned int first, unsigned int s
 #define WPE	IOMMU_VTD_S1_WPE
 #define EAFE	IOMMU_VTD_S1_EAFE
 #define PAGE_OF	0			/* in place of a level: GPA_PAGE itself */
-#define NOBODY	99
+#define NO_TABLE	99
 
 struct rule {
 	const char *name;
@@ -367,10 +367,10 @@ struct rule {
 	u64 gpa;			/* level 2: this */
 };
 
-#define IS_NONE		.host = NOBODY, .found = IOPF_LEVEL_NONE
-#define IS_FIRST(m)	.host = NOBODY, .found = IOPF_LEVEL_1, .missing = (m)
+#define IS_NONE		.host = NO_TABLE, .found = IOPF_LEVEL_NONE
+#define IS_FIRST(m)	.host = NO_TABLE, .found = IOPF_LEVEL_1, .missing = (m)
 #define IS_SECOND(l, m)	.found = IOPF_LEVEL_2, .missing = (m), .at = (l)
-#define IS_REFUSED	.host = NOBODY, .found = IOPF_LEVEL_REFUSED
+#define IS_REFUSED	.host = NO_TABLE, .found = IOPF_LEVEL_REFUSED
 
 static const struct rule rules[] = {
 	{ "nothing missing, read", 0, PERM_R, IS_NONE },
@@ -395,9 +395,9 @@ static const struct rule rules[] = {
 	{ "2M misaligned", 0, PERM_R, 2, G_PS | BIT_ULL(13), IS_FIRST(PERM_R) },
 	{ "1G misaligned", 0, PERM_R, 3, G_PS | BIT_ULL(29), IS_FIRST(PERM_R) },
 
-	{ "2M with PAT", 0, PERM_W, 2, G_PS | BIT_ULL(12), GENMASK_ULL(20, 12), .host = NOBODY,
+	{ "2M with PAT", 0, PERM_W, 2, G_PS | BIT_ULL(12), GENMASK_ULL(20, 12), .host = NO_TABLE,
 	  .found = IOPF_LEVEL_2, .missing = PERM_W, .gpa = GPA_TABLES + (WALK_VA & (SZ_2M - 1)) },
-	{ "1G", 0, PERM_R, 3, G_PS, GENMASK_ULL(29, 12), .host = NOBODY,
+	{ "1G", 0, PERM_R, 3, G_PS, GENMASK_ULL(29, 12), .host = NO_TABLE,
 	  .found = IOPF_LEVEL_2, .missing = PERM_R, .gpa = GPA_TABLES + (WALK_VA & (SZ_1G - 1)) },
 
 	{ "user to supervisor's, 1", 0, PERM_RW, 1, .clear = G_U, IS_FIRST(PERM_RW) },
@@ -447,16 +447,16 @@ static const struct rule rules[] = {
 	  .found = IOPF_LEVEL_NONE },
 	{ "first level before the page's second", 0, PERM_RW, 1, .clear = G_W,
 	  .host = PAGE_OF, .host_clear = H_RW, .found = IOPF_LEVEL_1, .missing = PERM_W },
-	{ "page beyond the second level", 0, PERM_R, 1, BIT_ULL(39), .host = NOBODY,
+	{ "page beyond the second level", 0, PERM_R, 1, BIT_ULL(39), .host = NO_TABLE,
 	  .found = IOPF_LEVEL_2, .missing = PERM_R, .gpa = GPA_PAGE | BIT_ULL(39) },
-	{ "table beyond the second level", 0, PERM_W, 3, BIT_ULL(45), .host = NOBODY,
+	{ "table beyond the second level", 0, PERM_W, 3, BIT_ULL(45), .host = NO_TABLE,
 	  .found = IOPF_LEVEL_2, .missing = PERM_R,
 	  .gpa = (GPA_TABLES + 2 * SZ_4K) | BIT_ULL(45) },
-	{ "page of interrupts", 0, PERM_R, .host = PAGE_OF, .host_clear = GENMASK_ULL(51, 12),
+	{ "interrupt address", 0, PERM_R, .host = PAGE_OF, .host_clear = GENMASK_ULL(51, 12),
 	  .host_set = INTERRUPTS + SZ_64K, .found = IOPF_LEVEL_REFUSED },
-	{ "page that is no memory", 0, PERM_R, .host = PAGE_OF,
+	{ "page outside of memory", 0, PERM_R, .host = PAGE_OF,
 	  .host_clear = GENMASK_ULL(51, 12), .host_set = NOWHERE, .found = IOPF_LEVEL_NONE },
-	{ "table that is no memory", 0, PERM_R, .host = 2, .host_clear = GENMASK_ULL(51, 12),
+	{ "table outside of memory", 0, PERM_R, .host = 2, .host_clear = GENMASK_ULL(51, 12),
 	  .host_set = NOWHERE, .found = IOPF_LEVEL_REFUSED },
 };
 
@@ -471,7 +471,7 @@ static void apply_rule(struct walk_test *ctx, const struct rule *c)
 		*guest_entry(ctx, c->level) &= ~c->clear;
 		*guest_entry(ctx, c->level) |= c->set;
 	}
-	if (c->host != NOBODY) {
+	if (c->host != NO_TABLE) {
 		u64 *entry = host_entry(ctx, c->host ? gpa_table(c->host) : GPA_PAGE, 1);
 
 		*entry &= ~c->host_clear;
@@ -500,7 +500,7 @@ static void check_rule(struct kunit *test, unsigned int first, unsigned int seco
 	KUNIT_EXPECT_EQ(test, want, stop.addr);
 	KUNIT_EXPECT_EQ(test, c->missing, stop.perm);
 	KUNIT_EXPECT_LE(test, loads, first * (second + 1) + second);
-	/* The model has coherent hardware only, as it is asked here. */
+	/* In these tests the model only has coherent hardware. */
 	if (!c->no_ad)
 		check_walk(test, addr, c->perm, &loads);
 	KUNIT_EXPECT_EQ(test, 0, ctx->wrong);
@@ -512,7 +512,7 @@ static void nested_walk_rule(struct kunit *test)
 
 	check_rule(test, 4, 4);
 	check_rule(test, 4, 3);
-	/* Bit 47 is nothing special to 5 levels. */
+	/* With 5 levels, bit 47 is an address bit. */
 	if (c->addr != (WALK_VA | BIT_ULL(47)))
 		check_rule(test, 5, 5);
 }
@@ -639,8 +639,8 @@ static unsigned int block_slot(struct walk_test *ctx)
 }
 
 /*
- * A guest address that is a table's, if it is mapped: what it means to have slot 2
- * at level 3 is 1 GiB of memory, of which only the block is the guest's.
+ * A guest address, in the guest's memory if it is mapped: slot 2 at level 3
+ * maps 1 GiB, of which only the block belongs to the guest.
  */
 static u64 any_gpa(struct walk_test *ctx)
 {
@@ -956,7 +956,7 @@ static void batch_waits(struct walk_test *ctx)
 		nested_walk_wait(ctx->parent);
 }
 
-/* @lookup: how long TIMES look-ups in the second level take */
+/* @lookup: how long TIMES lookups in the second level take */
 static void show_cost(struct kunit *test, const char *pages, u64 lookup, unsigned int want)
 {
 	struct walk_test *ctx = test->priv;
@@ -965,7 +965,7 @@ static void show_cost(struct kunit *test, const char *pages, u64 lookup, unsigne
 	struct iopf_stop stop;
 
 	loads = nested_walk(ctx->domain, WALK_VA, PERM_RW, &stop);
-	kunit_info(test, "%u on %u levels, %s: %u loads, %llu ns, %llu.%llu look-ups", first,
+	kunit_info(test, "%u on %u levels, %s: %u loads, %llu ns, %llu.%llu lookups", first,
 		   ctx->second_levels, pages, loads, walk / TIMES, walk / lookup,
 		   walk * 10 / lookup % 10);
 	KUNIT_EXPECT_EQ(test, want, loads);
@@ -992,7 +992,7 @@ static void nested_walk_cost(struct kunit *test)
 
 		build_good(ctx, first, second);
 		lookup = time_batches(ctx, batch_lookups);
-		kunit_info(test, "a look-up in %u levels: %llu ns; to wait for no walk: %llu ns",
+		kunit_info(test, "a lookup in %u levels: %llu ns; waiting without a walk: %llu ns",
 			   second, lookup / TIMES,
 			   time_batches(ctx, batch_waits) / TIMES);
 		show_cost(test, "4K on 4K", lookup, first * (second + 1) + second);

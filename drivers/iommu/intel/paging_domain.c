@@ -295,7 +295,7 @@ void intel_paging_domain_free(struct iommu_domain *domain)
  * @domain: paging domain
  * @iommu: the IOMMU of a device that is about to be attached
  *
- * Return: 0, or -EINVAL, which tells the iommu core's users to try another domain.
+ * Return: 0, or -EINVAL, upon which users of the iommu core try another domain.
  */
 int intel_paging_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
 {
@@ -324,8 +324,8 @@ static void paging_gather(struct iommu_domain *domain, struct iommu_iotlb_gather
 		return;
 
 	/*
-	 * Each sync of a nest parent costs the domains that are nested on it all that TLBs
-	 * of devices have. There, what is between two ranges is invalidated, too.
+	 * Each sync of a nest parent flushes whole device TLBs for the domains nested on
+	 * it. So sync it once, although the gaps between ranges are invalidated, too.
 	 */
 	if (!to_dmar_domain(domain)->nested_parent &&
 	    iommu_iotlb_gather_is_disjoint(gather, iova, size))
@@ -362,7 +362,7 @@ void intel_paging_iotlb_sync(struct iommu_domain *domain,
 
 /**
  * intel_paging_free_empty_tables() - &iommu_domain_ops.free_empty_tables
- * @domain: paging domain in which nothing is mapped, and that nobody uses
+ * @domain: paging domain in which nothing is mapped, and that is not in use
  *
  * Context: may sleep; see vtd_pt_free_empty_tables().
  */

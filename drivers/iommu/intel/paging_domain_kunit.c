@@ -755,10 +755,10 @@ static const struct alloc_case alloc_cases[] = {
 	{ "1 GiB pages, not coherent", CAP_PLAIN | CAP_FS1GP,
 	  ECAP_PLAIN & ~ECAP_SMPWC,
 	  4, SZ_4K | SZ_2M | SZ_1G, BIT_ULL(47) - 1, false },
-	{ "5 levels beside a 4-level second stage",
+	{ "5 levels with a 4-level second stage",
 	  CAP_ND_256 | CAP_SAGAW_4 | CAP_MGAW(57) | CAP_FS5LP, ECAP_PLAIN | ECAP_SSTS,
 	  5, SZ_4K | SZ_2M, BIT_ULL(56) - 1, true },
-	{ "4 levels beside a 5-level second stage",
+	{ "4 levels with a 5-level second stage",
 	  CAP_ND_256 | CAP_SAGAW_5 | CAP_MGAW(57), ECAP_PLAIN | ECAP_SSTS,
 	  4, SZ_4K | SZ_2M, BIT_ULL(47) - 1, true },
 	{ "MGAW of 39", CAP_ND_256 | CAP_MGAW(39), ECAP_PLAIN,
@@ -789,7 +789,7 @@ static const struct alloc_case alloc_cases[] = {
 	{ "second level, MGAW beyond its depth",
 	  CAP_ND_256 | CAP_SAGAW_3 | CAP_SAGAW_4 | CAP_MGAW(57), ECAP_SECOND,
 	  4, SZ_4K, BIT_ULL(48) - 1, true, true },
-	{ "second level, 3 levels beside a first of 4", CAP_ND_256 | CAP_SAGAW_3 |
+	{ "second level, 3 levels with a first of 4", CAP_ND_256 | CAP_SAGAW_3 |
 	  CAP_MGAW(39) | CAP_SS2M, ECAP_PLAIN | ECAP_SSTS,
 	  3, SZ_4K | SZ_2M, BIT_ULL(39) - 1, true, true },
 	{ "second level, not coherent", CAP_SECOND, ECAP_SECOND & ~ECAP_SMPWC,
@@ -1476,7 +1476,7 @@ static void flush_by_registers(struct intel_iommu *iommu, u16 did, u64 addr,
 	};
 }
 
-/* An IOMMU that could have a queue, but there was no memory for it */
+/* An IOMMU whose queue could not be allocated */
 static void inv_unmap_without_queue(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_LEGACY);
@@ -1599,7 +1599,7 @@ static void inv_empty_gather(struct kunit *test)
 	expect_no_more(test);
 }
 
-/* A table that hardware may have cached goes before the large page is used. */
+/* A table that hardware may have cached is invalidated before the large page is used. */
 static void inv_superpage_over_table(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
@@ -1625,13 +1625,13 @@ static void inv_split(struct kunit *test)
 
 	paging_map(test, domain, IOVA, SZ_4M);
 
-	/* all of the large page, then what goes */
+	/* all of the large page, then the unmapped part */
 	paging_unmap(test, domain, IOVA + SZ_64K, SZ_4K);
 	expect_structure_flush(test, IOVA, SZ_2M);
 	expect_leaf_flush(test, IOVA + SZ_64K, SZ_4K);
 	expect_no_more(test);
 
-	/* it is small pages now */
+	/* the page is split now */
 	paging_unmap(test, domain, IOVA + SZ_128K, SZ_4K);
 	expect_leaf_flush(test, IOVA + SZ_128K, SZ_4K);
 	expect_no_more(test);
@@ -1870,7 +1870,7 @@ static void expect_snoop(struct kunit *test, struct dmar_domain *domain, u64 iov
 {
 	struct iommu_domain *d = &domain->domain;
 
-	/* Whether the caller says IOMMU_CACHE does not matter. */
+	/* IOMMU_CACHE of the caller does not matter. */
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(d, iova, PA, SZ_4K, RW, GFP_KERNEL));
 	KUNIT_ASSERT_EQ(test, 0, iommu_map(d, iova + SZ_4K, PA, SZ_4K, RW | IOMMU_CACHE,
 					   GFP_KERNEL));
@@ -2156,7 +2156,7 @@ static void expect_page_sizes(struct iommu_domain *domain, unsigned long iova,
 	KUNIT_EXPECT_EQ(pages.test, pages.left, 0);
 }
 
-/* One page is taken without a search, more with it: either way it is the largest that fits. */
+/* A single page needs no search, more do: either way the page size is the largest that fits. */
 static void core_page_sizes(struct kunit *test)
 {
 	static const struct iommu_domain_ops ops = {
@@ -2189,15 +2189,15 @@ static void core_page_sizes(struct kunit *test)
 	}
 }
 
-/* A driver whose smallest page is 16 KiB, which maps 0 to 64 KiB - 1 beside itself */
-static phys_addr_t beside_itself(struct iommu_domain *domain, dma_addr_t iova)
+/* A driver whose smallest page is 16 KiB, and which maps 0 to 64 KiB - 1 */
+static phys_addr_t maps_64k(struct iommu_domain *domain, dma_addr_t iova)
 {
 	return iova < SZ_64K ? PA + iova : 0;
 }
 
 static void core_lookup_length_granule(struct kunit *test)
 {
-	static const struct iommu_domain_ops ops = { .iova_to_phys = beside_itself };
+	static const struct iommu_domain_ops ops = { .iova_to_phys = maps_64k };
 	struct iommu_domain domain = {
 		.ops = &ops, .type = IOMMU_DOMAIN_UNMANAGED, .pgsize_bitmap = SZ_16K,
 	};
@@ -2379,7 +2379,7 @@ static int driver_test_init(struct kunit *test)
 
 #define MOST_STEPS	20000
 
-/* A reader of the statistics of a table that has no end until others have had their turn */
+/* A reader of the statistics of a table that never ends until other CPUs have made progress */
 static struct {
 	struct kunit *test;
 	struct completion begun;
@@ -2412,7 +2412,7 @@ static int reader_main(void *buffer)
 }
 
 /* Domains are allocated and freed while a large table is counted. */
-static void stats_let_others_in(struct kunit *test)
+static void stats_do_not_block_domains(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_PLAIN, ECAP_PLAIN);
 	struct iommu_domain *domain;
@@ -2445,7 +2445,7 @@ static void stats_let_others_in(struct kunit *test)
 
 #else
 
-static void stats_let_others_in(struct kunit *test)
+static void stats_do_not_block_domains(struct kunit *test)
 {
 	kunit_skip(test, "no statistics in this kernel");
 }
@@ -2504,7 +2504,7 @@ static struct kunit_case driver_test_cases[] = {
 	KUNIT_CASE(second_level_context_entry),
 	KUNIT_CASE(second_level_nest_parent),
 	KUNIT_CASE(second_level_dirty),
-	KUNIT_CASE(stats_let_others_in),
+	KUNIT_CASE(stats_do_not_block_domains),
 	{}
 };
 

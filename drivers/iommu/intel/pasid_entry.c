@@ -346,7 +346,7 @@ static bool pasid_has_chunk_store(void)
  * @chunk: 16-byte aligned, in a PASID-table entry
  * @val: new value
  *
- * Context: the CPU has 16-byte atomic operations; nobody else stores there.
+ * Context: the CPU has 16-byte atomic operations; the caller excludes other stores there.
  */
 void pasid_entry_store_chunk(struct intel_iommu *iommu, u64 *chunk, const u64 *val)
 {
@@ -582,8 +582,8 @@ int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc
  * @desc: contents of the entry
  *
  * DMA sees the old entry, the new one, or, if the two differ in more than can be
- * stored at once, none. On return hardware has nothing of the old entry cached, and
- * its page requests have been answered.
+ * stored at once, none. On return hardware caches nothing of the old entry, and its
+ * page requests have been answered.
  *
  * Context: may sleep. The caller excludes other attachments of @pasid.
  *

@@ -353,8 +353,8 @@ static void pasid_replace_by_same(struct kunit *test)
 }
 
 /*
- * A domain ID is reused as soon as its entries have been torn down. Nothing may be
- * cached under it by then.
+ * A domain ID is reused as soon as its entries have been torn down. Then nothing
+ * may be cached under it.
  */
 static void pasid_domain_id_reuse(struct kunit *test)
 {

@@ -19,9 +19,9 @@
  * -------
  * No function takes a lock. The following rules replace it:
  *
- * - A caller owns the range of IOVA that it maps or unmaps: nobody else maps, unmaps or
- *   splits a page of that range, or reads its Dirty bits, which may split it, at the same
- *   time. The iommu core has always required that of its users. So a leaf is checked
+ * - A caller owns the range of IOVA that it maps or unmaps: no other caller maps, unmaps
+ *   or splits a page of that range, or reads its Dirty bits, which may split it, at the
+ *   same time. The iommu core has always required that of its users. So a leaf is checked
  *   and stored without an atomic operation.
  * - An entry that covers the ranges of several callers changes only by cmpxchg. Apart from
  *   FMT_SYNCED it changes in two ways only: empty to table (populate), and leaf to a table
@@ -241,7 +241,7 @@ static void *vtd_pt_new_page(struct vtd_pt *pt, gfp_t gfp)
 	return addr;
 }
 
-/* Free a page that nobody else has ever been able to reach. */
+/* Free a page that was never reachable for other CPUs. */
 static void vtd_pt_drop_page(struct vtd_pt *pt, void *addr)
 {
 	iommu_free_page(addr);
@@ -511,7 +511,7 @@ static void vtd_pt_sync_found(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 }
 
 /*
- * Put @new, which refers to a table that nobody else sees, where @slot, an entry of @level,
+ * Put @new, which refers to a table that no other CPU sees, where @slot, an entry of @level,
  * still holds *@old. On failure *@old is what the slot holds. These are steps 1 and 2 of
  * "Syncing a table" above; the caller has to do the others.
  */
@@ -555,7 +555,7 @@ static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64
 	return true;
 }
 
-/* A table for @slot that nobody else sees: a deposited one, which is zeroed, or a new one. */
+/* A table for @slot that no other CPU sees: a deposited one, which is zeroed, or a new one. */
 static u64 *vtd_pt_alloc_table(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
 {
 	u64 *table = vtd_pt_withdraw(pt, slot);
@@ -741,7 +741,7 @@ static bool vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int leve
 
 /*
  * Deposit the tables that vtd_pt_replace_table() has removed from @n slots from @slot on,
- * of @level. The list of the parent has them, beside tables of slots of other owners.
+ * of @level. The parent's list has them, and tables of other owners' slots.
  */
 static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
 			       unsigned int n)
@@ -797,7 +797,7 @@ static void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
 
 /* Split */
 
-/* Fill a table that nobody else sees. */
+/* Fill a table that no other CPU sees. */
 static void vtd_pt_fill_table(u64 *table, u64 leaf, u64 step)
 {
 	unsigned int i;
@@ -830,7 +830,7 @@ static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 	/*
 	 * If hardware sets Accessed or Dirty between the fill and the exchange, the
 	 * exchange fails, and the table is filled again. Hardware sets each bit at most
-	 * once, as nobody clears it meanwhile, so the loop ends. It also ends if another
+	 * once, as no CPU clears it meanwhile, so the loop ends. It also ends if another
 	 * CPU has installed a table.
 	 */
 	do {
@@ -931,7 +931,7 @@ static int vtd_pt_split_with_spares(struct vtd_pt *pt, u64 iova, u64 end,
 	return ret;
 }
 
-/* Does a 2 MiB page cross @iova for whose slot a table is deposited? */
+/* Does a 2 MiB page cross @iova, and is a table deposited for its slot? */
 static bool vtd_pt_split_has_deposit(struct vtd_pt *pt, u64 iova)
 {
 	unsigned int level;
@@ -959,8 +959,8 @@ static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 /*
  * Ensure that no leaf crosses @iova or @end. Memory is allocated before the first change.
  * If others split the same pages at the same time, one of them may withdraw a table that
- * was counted on (-EAGAIN); then one end may have been split when memory for the other is
- * missing. Or they leave less to split, so that less memory is enough: retry.
+ * was counted on (-EAGAIN); then one end may have been split when an allocation for the
+ * other fails. Or they leave less to split, so that less memory is enough: retry.
  */
 VISIBLE_IF_KUNIT int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 {
@@ -1380,18 +1380,18 @@ static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
  * @gfp: how to allocate tables
  *
  * Until vtd_pt_free_empty_tables(), mapping pages of 4 KiB or 2 MiB in the range and
- * splitting 2 MiB pages takes no memory: each 2 MiB have a page table, installed or
+ * splitting 2 MiB pages takes no memory: each 2 MiB has a page table, installed or
  * deposited, like each huge page of a process. For callers that cannot allocate when they
  * unmap, such as MMU notifiers.
  *
- * Context: any that @gfp allows. Others may map and unmap pages of 4 KiB and 2 MiB, and
- * preallocate, in the range at the same time, as demand paging does: this call changes no
- * leaf, and no entry of a page directory, and installs page directories by cmpxchg in empty
- * entries only. Pages of 1 GiB must not be mapped or unmapped meanwhile: this call owns no
- * part of the range, so it could mark a page directory as synced that has replaced
- * such a page in between. Two callers
- * that preallocate the same range may allocate a table more than needed. Two that split the
- * same page at the same time may each take a table, of which one is returned.
+ * Context: any that @gfp allows. Pages of 4 KiB and 2 MiB may be mapped and unmapped, and
+ * tables preallocated, in the range at the same time, as demand paging does: this call
+ * changes no leaf, and no entry of a page directory, and installs page directories by
+ * cmpxchg in empty entries only. Pages of 1 GiB must not be mapped or unmapped meanwhile:
+ * this call owns no part of the range, so it could mark a page directory as synced that has
+ * just replaced such a page. Two callers that preallocate the same range may allocate a
+ * table more than needed. Two that split the same page at the same time may each take a
+ * table, of which one is returned.
  *
  * Return: 0; -ERANGE if the range is outside of the aperture; -ENOMEM; -ENOSPC if
  * &vtd_pt_cfg.max_pages is reached, which waiting does not change; -EADDRINUSE where a page
@@ -1450,7 +1450,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys);
  * @length: set to the number of bytes that are contiguous in memory, by leaves of one
  *	table; 0 if nothing is mapped at @iova
  *
- * The leaves of the next table may continue the range; the caller has to ask again.
+ * The leaves of the next table may continue the range; the caller has to look up again.
  *
  * Context: as vtd_pt_iova_to_phys(), for each leaf.
  *
@@ -1557,7 +1557,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_create);
  * The pages are freed after an RCU grace period, for fault dumps.
  *
  * Context: no device can reach the table any more, its caches are invalidated, and
- * nobody may call any other function on @pt.
+ * no other function may be called on @pt.
  */
 void vtd_pt_destroy(struct vtd_pt *pt)
 {
@@ -1599,8 +1599,8 @@ static bool vtd_pt_maps_nothing(struct vtd_pt *pt)
  * vtd_pt_free_empty_tables() - free all tables except the root, if nothing is mapped
  * @pt: the table
  *
- * Unmapping never frees a table, as others may be walking it. Freeing is safe when nobody
- * can be: the owner of the whole address space guarantees that no CPU is, and hardware is
+ * Unmapping never frees a table, as CPUs and hardware may be walking it. Here they
+ * cannot: the owner of the whole address space guarantees that no CPU is, and hardware is
  * not once its caches have been invalidated after the root was cleared. Domains may stay
  * attached.
  *
@@ -1805,7 +1805,7 @@ static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigne
  * Context: may sleep. The caller has to exclude map, unmap and split in the range, and of
  * large pages that overlap it: they store to leaves that this call replaces by tables.
  * iommufd does so: it calls this for areas that have iopt_area.pages, with iova_rwsem held,
- * and sets or clears that, before it unmaps and after it has mapped, with iova_rwsem held for
+ * and sets that after it has mapped, and clears it before it unmaps, with iova_rwsem held for
  * writing. Lookups and other readers of Dirty bits may run at the same time.
  */
 void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
@@ -1886,7 +1886,7 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_last_iova);
  * @path: the entries of the walk, by level; 0 for levels that it did not reach
  *
  * Starts from the pointer in a PASID entry, so that fault dumps and debugfs need no
- * &struct vtd_pt. Only for tables of this library: others may free pages at any time.
+ * &struct vtd_pt. Only for tables of this library: others may be freed at any time.
  *
  * Context: any; under rcu_read_lock() since before @root was read, or while the
  * table can neither be destroyed nor free tables.

@@ -131,7 +131,7 @@ static struct dmar_domain *pgtable_domain_from(u64 nr)
 
 /*
  * Counting may take seconds, and domains have to be allocated and freed meanwhile. So drop
- * the lock after each GiB. A domain that is freed by then is not shown. No other domain is
+ * the lock after each GiB. A domain that is freed meanwhile is not shown. No other domain is
  * skipped, as their numbers do not change.
  */
 VISIBLE_IF_KUNIT int pgtable_stats_show(struct seq_file *m, void *unused)

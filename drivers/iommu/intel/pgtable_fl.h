@@ -64,7 +64,7 @@ static inline bool fmt_is_large_leaf(u64 entry)
 	return (entry & (FL_P | FL_PS)) == (FL_P | FL_PS);
 }
 
-/* One test for walkers that go down: bit 52 is set in no leaf and in no empty entry. */
+/* One test for walkers that descend: bit 52 is set in no leaf and in no empty entry. */
 static inline bool fmt_is_synced_table(u64 entry)
 {
 	return entry & FMT_SYNCED;
@@ -86,9 +86,9 @@ static inline bool fmt_allows_write(u64 leaf)
 
 /*
  * A leaf for @paddr at @level. There is no write-only page (Present grants
- * reads). Accessed, and Dirty if writes are allowed, are preset: nobody reads them at the
- * first level, and without coherent walks hardware cannot set them, but faults (VT-d
- * 7.1.3, SFS.9).
+ * reads). Accessed, and Dirty if writes are allowed, are preset: the driver does not read
+ * them at the first level, and a walk that is not coherent cannot set them, but faults
+ * (VT-d 7.1.3, SFS.9).
  */
 static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 {

@@ -81,7 +81,7 @@ struct lab_param {
 	unsigned int levels;
 	unsigned long pgsizes;
 	bool coherent;
-	bool some;			/* also if not all are wanted */
+	bool some;			/* tested even if not all are requested */
 };
 
 #define SIZES_1G	(SZ_4K | SZ_2M | SZ_1G)
@@ -199,7 +199,7 @@ struct lab {
 
 	/* By page frame number: the copy that hardware sees. */
 	struct xarray pages;
-	spinlock_t memory_lock;		/* one writes back at a time */
+	spinlock_t memory_lock;		/* serializes write-backs */
 
 	/* Number of allocations before the one that fails; negative: none fails. */
 	atomic_t fail_in;
@@ -712,7 +712,7 @@ static void lab_sync_entries(void *owner, void *addr, size_t size)
 
 	memory_sync(lab, addr, size);
 
-	/* The root is written back before anybody can use the table. */
+	/* The root is written back before the table can be used. */
 	if (lab->watching && lab->pt)
 		survey_run(&survey, lab, false, false);
 }
@@ -1663,9 +1663,9 @@ static void page_accounting(struct kunit *test)
 	long before, after;
 
 	if (!IS_ENABLED(CONFIG_ZONE_DMA))
-		kunit_skip(test, "needs a zone that is told by its addresses");
+		kunit_skip(test, "needs a zone with known addresses");
 	if (!lab->param->coherent)
-		return;		/* memory that the lab does not know */
+		return;		/* memory that is not the lab's */
 
 	lab_destroy(lab);
 	kunit_deactivate_static_stub(test, vtd_pt_alloc_page);
@@ -2228,7 +2228,7 @@ static void dirty_neighbours(struct kunit *test)
 }
 
 /* The range begins inside of a large page; the next one is dirty, and reported as a whole. */
-static void dirty_behind_a_part(struct kunit *test)
+static void dirty_after_a_part(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	u64 size;
@@ -2831,9 +2831,9 @@ static void free_empty_tables(struct kunit *test)
 
 /*
  * One call counts no more than 1 GiB, or skips one larger empty range: the caller may hold
- * a lock that others wait for.
+ * a contended lock.
  */
-static void counts_a_gib(struct kunit *test)
+static void counts_one_gib(struct kunit *test)
 {
 	struct lab *lab = test->priv;
 	struct vtd_pt_stats stats = {};
@@ -3207,7 +3207,7 @@ static void out_of_memory(struct kunit *test)
  */
 
 struct intruder {
-	unsigned int skip;	/* so many entries are written back before */
+	unsigned int skip;	/* number of write-backs to skip */
 	u64 iova;
 	u64 size;
 	u64 syncs;		/* size of the page that may have been in the slot, or 0 */
@@ -3259,7 +3259,7 @@ static void intruder_maps(struct lab *lab, void *addr, size_t size)
 		     RW);
 }
 
-/* A page that is mapped below an entry that is being synced works at once (D2). */
+/* A page that is mapped below an entry that is being synced works at once. */
 static void sync_map_of_neighbour(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3345,7 +3345,7 @@ static void sync_entry_before_unmap(struct kunit *test)
 	}
 }
 
-/* In place of the invalidation by a CPU that has just split a page. */
+/* Replaces the invalidation by a CPU that has just split a page. */
 static void intruder_unmaps_first(struct lab *lab)
 {
 	const struct call page = {
@@ -3475,7 +3475,7 @@ static unsigned int neighbour_splits(struct vtd_pt *pt, u64 iova, unsigned int *
 
 /*
  * A CPU that finds that another one has split a page first does not touch the entries
- * pgtable_below, which belong to a neighbour and may be changing.
+ * below, which belong to a neighbour and may be changing.
  */
 static void split_leaves_neighbour_alone(struct kunit *test)
 {
@@ -3636,8 +3636,8 @@ static void neighbour_deposits(struct lab *lab, u64 start, u64 last)
 }
 
 /*
- * Two deposit for the first time below the same table: neither is lost, and each deposits
- * its own, as the other's may not be invalidated.
+ * Two CPUs deposit for the first time below the same table: neither deposit is lost, and
+ * each CPU deposits its own table, as the other's may not be invalidated yet.
  */
 static void deposit_twice_at(struct lab *lab, u64 first, u64 second, u64 size)
 {
@@ -3764,7 +3764,7 @@ static void meet(struct lab *lab)
 	}
 }
 
-/* Come a little later in some rounds. */
+/* Delay the thread a little in some rounds. */
 static void jitter(unsigned int round, unsigned int id)
 {
 	unsigned int n = (round * 37 + id * 11) % 64;
@@ -3788,8 +3788,8 @@ static bool map_one(struct lab *lab, u64 iova, u64 size)
 }
 
 /*
- * In a separate region, of 512G if there are enough, map every other page; the second
- * thread may use large ones.
+ * Map every other page of a separate region, of 512G if there are enough. The second
+ * thread may use large pages.
  */
 static u64 install_place(struct lab *lab, unsigned int id, unsigned int round,
 			 unsigned int i, u64 *size)
@@ -4309,7 +4309,7 @@ static void random_operations(struct kunit *test)
 	prandom_seed_state(&rnd, start);
 	for (i = 0; i < steps; i++) {
 		random_step(lab, &rnd);
-		/* Room for something else. */
+		/* Make room for other operations. */
 		if (lab->before.nr > 200)
 			must_unmap(lab, 0, lab_end(lab));
 		cond_resched();
@@ -4342,7 +4342,7 @@ static struct kunit_case pgtable_test_cases[] = {
 #if SECOND_LEVEL
 	KUNIT_CASE_PARAM(dirty_leaves, all_gen_params),
 	KUNIT_CASE_PARAM(dirty_neighbours, all_gen_params),
-	KUNIT_CASE_PARAM(dirty_behind_a_part, large_gen_params),
+	KUNIT_CASE_PARAM(dirty_after_a_part, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_splits, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_without_memory, large_gen_params),
 	KUNIT_CASE_PARAM(dirty_during_split, large_gen_params),
@@ -4361,7 +4361,7 @@ static struct kunit_case pgtable_test_cases[] = {
 	KUNIT_CASE_PARAM(memory_limit, all_gen_params),
 	KUNIT_CASE_PARAM(split_at_memory_limit, large_gen_params),
 	KUNIT_CASE_PARAM(free_empty_tables, all_gen_params),
-	KUNIT_CASE_PARAM(counts_a_gib, all_gen_params),
+	KUNIT_CASE_PARAM(counts_one_gib, all_gen_params),
 	KUNIT_CASE_PARAM(lookup, all_gen_params),
 	KUNIT_CASE_PARAM(lookup_length, all_gen_params),
 	KUNIT_CASE_PARAM(path_of_tables, all_gen_params),

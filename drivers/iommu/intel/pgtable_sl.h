@@ -60,7 +60,7 @@ static inline bool fmt_is_large_leaf(u64 entry)
 	return fmt_present(entry) && (entry & SL_PS);
 }
 
-/* One test for walkers that go down: bit 52 is set in no leaf and in no empty entry. */
+/* One test for walkers that descend: bit 52 is set in no leaf and in no empty entry. */
 static inline bool fmt_is_synced_table(u64 entry)
 {
 	return entry & FMT_SYNCED;
@@ -83,7 +83,7 @@ static inline bool fmt_allows_write(u64 leaf)
 /*
  * A leaf for @paddr at @level. A page may be readable, writable or both. Accessed and
  * Dirty are left to hardware, which sets them if dirty tracking is on (SSADE), and
- * otherwise ignores them. IOMMU_CACHE asks for snooped accesses.
+ * otherwise ignores them. IOMMU_CACHE requests snooped accesses.
  */
 static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 {

@@ -41,8 +41,8 @@
 /* Ignored by all revisions. */
 #define SECOND_IGNORED	(BIT_OF(63) | BITS(61, 52) | BIT_OF(10))
 /*
- * Execute, memory type and transient mapping: revisions differ about them, so that
- * nobody may set them.
+ * Execute, memory type and transient mapping: revisions differ, so they must not
+ * be set.
  */
 #define SECOND_UNUSED	(BIT_OF(62) | BITS(6, 2))
 

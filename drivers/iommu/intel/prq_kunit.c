@@ -237,7 +237,7 @@ static void expect_answer(struct kunit *test, unsigned int before, unsigned int 
 struct refused_case {
 	const char *name;
 	u64 qw0, qw1;
-	bool stranger;			/* from a RID without a device */
+	bool unknown;			/* from a RID without a device */
 	enum iopf_event event;
 	unsigned int answer;
 };
@@ -245,7 +245,7 @@ struct refused_case {
 static const struct refused_case refused_cases[] = {
 	{ "stop marker", PRQ_PASID(PASID), PRQ_LAST, false,
 	  IOPF_EVENT_STOP_MARKER, NO_ANSWER },
-	{ "stop marker of a stranger", PRQ_PASID(PASID), PRQ_LAST, true,
+	{ "stop marker, unknown device", PRQ_PASID(PASID), PRQ_LAST, true,
 	  IOPF_EVENT_STOP_MARKER, NO_ANSWER },
 	{ "no access, no PASID, last", 0, PRQ_LAST, false,
 	  IOPF_EVENT_MALFORMED, QI_RESP_INVALID },
@@ -253,9 +253,9 @@ static const struct refused_case refused_cases[] = {
 	  IOPF_EVENT_MALFORMED, NO_ANSWER },
 	{ "no such type", 2, PRQ_LAST | PRQ_READ, false,
 	  IOPF_EVENT_MALFORMED, NO_ANSWER },
-	{ "stranger", PRQ_PASID(PASID), PRQ_LAST | PRQ_READ, true,
+	{ "unknown device", PRQ_PASID(PASID), PRQ_LAST | PRQ_READ, true,
 	  IOPF_EVENT_UNKNOWN_DEVICE, QI_RESP_INVALID },
-	{ "stranger, not last", PRQ_PASID(PASID), PRQ_READ, true,
+	{ "unknown device, not last", PRQ_PASID(PASID), PRQ_READ, true,
 	  IOPF_EVENT_UNKNOWN_DEVICE, NO_ANSWER },
 	{ "PASID that is not attached", PRQ_PASID(PASID), PRQ_LAST | PRQ_READ, false,
 	  IOPF_EVENT_UNSERVED, QI_RESP_INVALID },
@@ -270,7 +270,7 @@ static void request_refused(struct kunit *test)
 	const struct refused_case *c = test->param_value;
 	struct prq_test *ctx = test->priv;
 	unsigned int before = ctx->fake.responses;
-	u16 rid = c->stranger ? ctx->rid + 8 : ctx->rid;
+	u16 rid = c->unknown ? ctx->rid + 8 : ctx->rid;
 
 	post(ctx->iommu, c->qw0 | PRQ_RID(rid), c->qw1 | PRQ_GROUP(9) | GVA);
 	pass(test);
@@ -310,7 +310,7 @@ static struct client *prq_ask(struct kunit *test, u64 qw0, u64 access, u64 addr)
 {
 	struct prq_test *ctx = test->priv;
 	struct client *clients[] = { &ctx->flat, &ctx->level1, &ctx->level2 };
-	struct client *told = NULL;
+	struct client *reported_to = NULL;
 	unsigned int i;
 
 	prq_request(test, PRQ_PASID(PASID) | qw0, access | PRQ_LAST | PRQ_GROUP(17) | addr);
@@ -318,27 +318,27 @@ static struct client *prq_ask(struct kunit *test, u64 qw0, u64 access, u64 addr)
 	for (i = 0; i < ARRAY_SIZE(clients); i++) {
 		if (!atomic_read(&clients[i]->nr))
 			continue;
-		KUNIT_EXPECT_NULL(test, told);
+		KUNIT_EXPECT_NULL(test, reported_to);
 		KUNIT_EXPECT_EQ(test, 1, atomic_read(&clients[i]->nr));
-		told = clients[i];
+		reported_to = clients[i];
 	}
 
-	return told;
+	return reported_to;
 }
 
-static void expect_told(struct kunit *test, struct client *who, u64 access, u64 addr,
-			u64 told_addr, u32 told_perm)
+static void expect_reported(struct kunit *test, struct client *who, u64 access, u64 addr,
+			    u64 reported_addr, u32 reported_perm)
 {
 	struct prq_test *ctx = test->priv;
 	unsigned int before = ctx->fake.responses;
 	const struct iommu_fault_page_request *prm;
-	struct client *told = prq_ask(test, 0, access, addr);
+	struct client *reported_to = prq_ask(test, 0, access, addr);
 
-	KUNIT_ASSERT_PTR_EQ(test, who, told);
+	KUNIT_ASSERT_PTR_EQ(test, who, reported_to);
 	KUNIT_ASSERT_EQ(test, 1, who->group[0]->fault_count);
 	prm = &list_first_entry(&who->group[0]->faults, struct iopf_fault, list)->fault.prm;
-	KUNIT_EXPECT_EQ(test, told_addr, prm->addr);
-	KUNIT_EXPECT_EQ(test, told_perm, prm->perm);
+	KUNIT_EXPECT_EQ(test, reported_addr, prm->addr);
+	KUNIT_EXPECT_EQ(test, reported_perm, prm->perm);
 	KUNIT_EXPECT_EQ(test, PASID, prm->pasid);
 	KUNIT_EXPECT_TRUE(test, prm->flags & IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE);
 	expect_answer(test, before, NO_ANSWER);
@@ -350,8 +350,8 @@ static void expect_told(struct kunit *test, struct client *who, u64 access, u64 
 	KUNIT_EXPECT_EQ(test, 17, ANSWER_GROUP(ctx->fake.response));
 }
 
-static void expect_untold(struct kunit *test, u64 qw0, u64 access, u64 addr,
-			  enum iopf_event event, unsigned int code)
+static void expect_unreported(struct kunit *test, u64 qw0, u64 access, u64 addr,
+			      enum iopf_event event, unsigned int code)
 {
 	struct prq_test *ctx = test->priv;
 	unsigned int before = ctx->fake.responses;
@@ -362,7 +362,7 @@ static void expect_untold(struct kunit *test, u64 qw0, u64 access, u64 addr,
 	expect_answer(test, before, code);
 }
 
-static void told_flat(struct kunit *test)
+static void reported_flat(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
 	struct dmar_domain *domain = paging(test, 0);
@@ -370,27 +370,27 @@ static void told_flat(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->flat, IOPF_REPORT_FLAT, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
-	expect_told(test, &ctx->flat, PRQ_READ, GVA, GVA, IOMMU_FAULT_PERM_READ);
-	expect_told(test, &ctx->flat, PRQ_WRITE, end - SZ_4K, end - SZ_4K,
-		    IOMMU_FAULT_PERM_WRITE);
-	expect_untold(test, 0, PRQ_READ, end, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
+	expect_reported(test, &ctx->flat, PRQ_READ, GVA, GVA, IOMMU_FAULT_PERM_READ);
+	expect_reported(test, &ctx->flat, PRQ_WRITE, end - SZ_4K, end - SZ_4K,
+			IOMMU_FAULT_PERM_WRITE);
+	expect_unreported(test, 0, PRQ_READ, end, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
 	if (domain->use_first_level) {
-		expect_untold(test, PRQ_PRIV, PRQ_READ, GVA, IOPF_EVENT_REFUSED,
-			      QI_RESP_INVALID);
-		expect_untold(test, PRQ_EXEC, PRQ_READ, GVA, IOPF_EVENT_REFUSED,
-			      QI_RESP_INVALID);
+		expect_unreported(test, PRQ_PRIV, PRQ_READ, GVA, IOPF_EVENT_REFUSED,
+				  QI_RESP_INVALID);
+		expect_unreported(test, PRQ_EXEC, PRQ_READ, GVA, IOPF_EVENT_REFUSED,
+				  QI_RESP_INVALID);
 	} else {
 		KUNIT_EXPECT_PTR_EQ(test, &ctx->flat, prq_ask(test, PRQ_PRIV, PRQ_READ, GVA));
 		prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 	}
 	off_pasid(test, domain);
-	expect_untold(test, 0, PRQ_READ, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
+	expect_unreported(test, 0, PRQ_READ, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
 }
 
 /* The second level has no privileges, and the first level permits none. */
 static void reported_flat_second_level(struct kunit *test)
 {
-	told_flat(test);
+	reported_flat(test);
 }
 
 static void reported_flat_first_level(struct kunit *test)
@@ -398,7 +398,7 @@ static void reported_flat_first_level(struct kunit *test)
 	struct prq_test *ctx = test->priv;
 
 	ctx->iommu->ecap &= ~ECAP_SSTS;
-	told_flat(test);
+	reported_flat(test);
 	ctx->iommu->ecap |= ECAP_SSTS;
 }
 
@@ -426,9 +426,9 @@ static void reported_for_process(struct kunit *test)
 	domain->fault_data = &ctx->flat;
 
 	KUNIT_ASSERT_EQ(test, 0, prq_attach_pasid(ctx->dev, domain, PASID, &ctx->handle));
-	expect_told(test, &ctx->flat, PRQ_WRITE, addr, addr, IOMMU_FAULT_PERM_WRITE);
-	expect_untold(test, PRQ_PRIV, PRQ_READ, addr, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
-	expect_untold(test, PRQ_EXEC, PRQ_READ, addr, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
+	expect_reported(test, &ctx->flat, PRQ_WRITE, addr, addr, IOMMU_FAULT_PERM_WRITE);
+	expect_unreported(test, PRQ_PRIV, PRQ_READ, addr, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
+	expect_unreported(test, PRQ_EXEC, PRQ_READ, addr, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
 	prq_detach_pasid(ctx->dev, domain, PASID);
 	domain->ops->free(domain);
 }
@@ -453,22 +453,22 @@ static void reported_by_level(struct kunit *test)
 	struct dmar_domain *domain = nested_on_pasid(test);
 
 	/* The page: level 2 until it is mapped there, then none */
-	expect_told(test, &ctx->level2, PRQ_WRITE, GVA, GUEST_DATA,
-		    IOMMU_FAULT_PERM_WRITE);
+	expect_reported(test, &ctx->level2, PRQ_WRITE, GVA, GUEST_DATA,
+			IOMMU_FAULT_PERM_WRITE);
 	vtd_guest_map(test, ctx->parent, GUEST_DATA, HOST_DATA, SZ_4K);
-	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_MAPPED, QI_RESP_SUCCESS);
+	expect_unreported(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_MAPPED, QI_RESP_SUCCESS);
 
 	/* The guest's entry */
 	*ctx->table.leaf = 0;
-	expect_told(test, &ctx->level1, PRQ_READ, GVA, GVA, IOMMU_FAULT_PERM_READ);
-	expect_told(test, &ctx->level1, PRQ_READ, BIT_ULL(60), BIT_ULL(60),
-		    IOMMU_FAULT_PERM_READ);
-	expect_untold(test, PRQ_PRIV, PRQ_READ, GVA, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
+	expect_reported(test, &ctx->level1, PRQ_READ, GVA, GVA, IOMMU_FAULT_PERM_READ);
+	expect_reported(test, &ctx->level1, PRQ_READ, BIT_ULL(60), BIT_ULL(60),
+			IOMMU_FAULT_PERM_READ);
+	expect_unreported(test, PRQ_PRIV, PRQ_READ, GVA, IOPF_EVENT_REFUSED, QI_RESP_INVALID);
 
 	/* A table of the guest */
 	iommu_unmap(&ctx->parent->domain, ctx->table.root, SZ_4K);
-	expect_told(test, &ctx->level2, PRQ_READ, GVA, ctx->table.root,
-		    IOMMU_FAULT_PERM_READ);
+	expect_reported(test, &ctx->level2, PRQ_READ, GVA, ctx->table.root,
+			IOMMU_FAULT_PERM_READ);
 	off_pasid(test, domain);
 }
 
@@ -479,14 +479,14 @@ static void level_without_client(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
-	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED_LEVEL2,
-		      QI_RESP_INVALID);
+	expect_unreported(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED_LEVEL2,
+			  QI_RESP_INVALID);
 	off_pasid(test, domain);
 
 	domain = prq_nested(test);
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
 	*ctx->table.leaf = 0;
-	expect_untold(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
+	expect_unreported(test, 0, PRQ_WRITE, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
 	off_pasid(test, domain);
 }
 
@@ -499,13 +499,13 @@ static void reported_flat_by_parent(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, ctx->parent, &ctx->level2,
 					 IOPF_REPORT_NESTED_L2, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, ctx->parent));
-	expect_untold(test, 0, PRQ_READ, SZ_1G, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
+	expect_unreported(test, 0, PRQ_READ, SZ_1G, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
 	off_pasid(test, ctx->parent);
 
 	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, both, &ctx->flat,
 					 IOPF_REPORT_NESTED_L2 | IOPF_REPORT_FLAT, 0));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, both));
-	expect_told(test, &ctx->flat, PRQ_READ, SZ_1G, SZ_1G, IOMMU_FAULT_PERM_READ);
+	expect_reported(test, &ctx->flat, PRQ_READ, SZ_1G, SZ_1G, IOMMU_FAULT_PERM_READ);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_FLAT));
 	off_pasid(test, both);
 }
@@ -519,7 +519,7 @@ static void pinned_second_level(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, domain, &ctx->level1, IOPF_REPORT_NESTED_L1,
 					 IOPF_CLIENT_PINNED));
 	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
-	expect_told(test, &ctx->level1, PRQ_WRITE, GVA, GVA, IOMMU_FAULT_PERM_WRITE);
+	expect_reported(test, &ctx->level1, PRQ_WRITE, GVA, GVA, IOMMU_FAULT_PERM_WRITE);
 	off_pasid(test, domain);
 }
 
@@ -691,7 +691,7 @@ static void flood_of_partial_groups(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, ctx->flat.group[0]->fault_count);
 	prq_answer(&ctx->flat, IOMMU_PAGE_RESP_SUCCESS);
 
-	/* An overflow, without the part of the hardware */
+	/* An overflow, as the driver handles it */
 	counted(test, IOPF_EVENT_DISCARDED);
 	iopf_queue_discard_partial(ctx->iommu->iopf_queue);
 	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS - 4, counted(test, IOPF_EVENT_DISCARDED));
@@ -1252,7 +1252,7 @@ static bool drain_waits(struct kunit *test, u32 pasid, u16 rid, u64 qw0)
 	return waited;
 }
 
-/* D8: requests of the device and its PASID, and no others */
+/* Draining waits for requests of the device and its PASID, and no others. */
 static void drain_own_requests(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1270,7 +1270,7 @@ static void drain_own_requests(struct kunit *test)
 	info->pri_enabled = 0;
 }
 
-/* Two at once: each is woken. A device that keeps making requests delays neither. */
+/* Two drains at once: each is woken. A device that keeps making requests delays neither. */
 static void drain_ends(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KUnit suite of an invalidation queue whose hardware stops and resumes. The queue is that
- * of the driver; a timer of the test plays the hardware. It runs on another CPU, as
+ * of the driver; a timer of the test simulates the hardware. It runs on another CPU, as
  * submissions wait with interrupts disabled. (A thread could be blocked in stop_machine().)
  */
 
@@ -32,9 +32,9 @@
 #include "vtd_fake.h"
 
 #define STALL_MS	100	/* of hardware that has stopped */
-#define PATIENCE_MS	20000	/* with hardware that runs, in a machine that is busy */
+#define PATIENCE_MS	20000	/* limit while hardware runs, on a busy machine */
 #define SLOW_MS		500	/* for a descriptor, of hardware that is slow */
-#define LATE_MS		500	/* several STALL_MS, in which others free nothing */
+#define LATE_MS		500	/* several STALL_MS, in which other CPUs free no slots */
 #define RESCUE_MS	60000	/* more than any submission may take */
 #define PERIOD		ms_to_ktime(1)
 #define SHIFT		5		/* descriptors in scalable mode */
@@ -44,8 +44,8 @@
 #define LOOK_US		10		/* between two reads of registers */
 #define OTHERS		10		/* submissions, more than one wait descriptor is for */
 #define NO_TYPE		0xf
-#define BLOCK_MS	10		/* for which a submitter waits until a device is blocked */
-#define BLOCKED_MS	2		/* until it is, as the test has it */
+#define BLOCK_MS	10		/* a submitter's longest wait until a device is blocked */
+#define BLOCKED_MS	2		/* until the test has blocked it */
 #define PCI_ATS		(PCI_CFG_SPACE_SIZE + 0x40)
 #define LEGACY		(ECAP_NESTING & ~(ECAP_SMTS | ECAP_PASID | ECAP_FSTS | ECAP_SSTS))
 #define RW		(IOMMU_READ | IOMMU_WRITE)
@@ -53,55 +53,55 @@
 #define PA		0x1000000000ULL	/* never accessed */
 
 /*
- * SILENT: a device does not answer, and the IOMMU does not say which one.
- * NAMED: the device does not answer, and the IOMMU says so.
- * LOCKED: it runs, while another CPU has the lock of the queue.
+ * SILENT: a device does not answer, and the IOMMU does not report which one.
+ * NAMED: a device does not answer, and the IOMMU reports which one.
+ * LOCKED: hardware runs, while another CPU holds the lock of the queue.
  * ABORTING: a device times out when only the first submission has been fetched; then
- *	it runs.
- * REFUSING: it runs until it finds a descriptor of no type, until the error is cleared.
- * HELD: it has stopped until the second IOMMU's slots are free, while it holds others.
- * MARKED: another CPU has aborted all, and still has the lock.
- * INVALID: it does not take a wait descriptor, but will when that is written again.
+ *	hardware runs.
+ * REFUSING: hardware runs up to a descriptor of no type, until the error is cleared.
+ * HELD: hardware has stopped until the second IOMMU's slots are free, or for LATE_MS.
+ * MARKED: another CPU has aborted all submissions, and still holds the lock.
+ * INVALID: hardware refuses a wait descriptor until it is written again.
  */
 enum hardware {
 	STOPPED, RUNNING, SLOW, SILENT, NAMED, LOCKED, ABORTING, REFUSING, HELD, MARKED, INVALID,
 };
 
 /*
- * Other CPUs, which hardware's plays: they find the queue busy after the test's CPU, which
- * writes for them; or before it, and write for it.
+ * The hardware's CPU posts for other CPUs: behind the test's CPU, which then writes for all;
+ * or in front of it, and then writes for all itself.
  */
 enum others { NONE, BEHIND, IN_FRONT };
 
 /*
  * iommu, dev, domain: the IOMMU, a device with a TLB, and its domain, which is on the
  *	second IOMMU, too
- * hw: what hardware does
- * since: when a submission began, 0 for none
- * executed: time of the last executed descriptor, if it is slow
- * rescued: the submission did not return
- * time_outs: errors of the device that does not answer
- * refused: descriptors without a type
- * iotlb: executed descriptors for an IOTLB
- * devtlb: descriptors for a device's TLB that were executed since
- * descs: executed descriptors, without wait descriptors
- * forgets: what hardware was told to forget for a device to be blocked
- * aborted: slots held by aborted submissions at the next time-out
- * both: how often both IOMMUs had something to do
- * looks: reads of the fault status register
- * waits: executed wait descriptors
+ * hw: behaviour of the hardware
+ * since: time at which a submission began, 0 for none
+ * executed: time at which the last descriptor was executed, if hardware is slow
+ * rescued: a submission does not return
+ * time_outs: number of time-outs of the device that does not answer
+ * refused: number of descriptors without a type
+ * iotlb: number of executed IOTLB descriptors
+ * devtlb: number of device-TLB descriptors executed after the last one of these
+ * descs: number of executed descriptors, without wait descriptors
+ * forgets: executed invalidations of those that blocking a device takes
+ * aborted: number of slots held by aborted submissions at the next time-out
+ * both: number of times that both IOMMUs had something to do
+ * looks: number of reads of the fault status register
+ * waits: number of executed wait descriptors
  * others: where the submissions of other CPUs are to be posted
- * busy: another CPU has the queue, until this one has come
- * nr_others: how many there are
- * late: they leave their slots alone until this one has waited for LATE_MS
- * round: the head goes round meanwhile, and slots become free
- * tail: of the second IOMMU, when this one has posted nothing
- * early: its slots were free while the first one had something to do
- * console, task: a console that sees what is printed, and who must not print meanwhile
- * printed: who did
+ * busy: another CPU has the queue, until the test's CPU has posted
+ * nr_others: number of submissions of other CPUs
+ * late: other CPUs keep their slots until the test's CPU has waited for LATE_MS
+ * round: the head wraps around meanwhile, and slots become free
+ * tail: of the second IOMMU, before the test's CPU posts
+ * early: the slots of the second IOMMU were free while the first one had something to do
+ * console, task: a console, and the task whose messages must not reach it meanwhile
+ * printed: a message of the task did
  * printed_locked: with the queue's lock held
- * other, other_desc: these
- * interrupt: a timer of this CPU, which submits as well
+ * other, other_desc: submissions of other CPUs, and their descriptors
+ * interrupt: a timer of the test's CPU, which submits as well
  * interrupt_desc: its descriptor
  * interrupt_ret: its result
  */
@@ -225,8 +225,8 @@ static bool names_a_device(struct queue_test *ctx)
 }
 
 /*
- * The register is memory. A second bit beside ITE or IQE tells whether the driver has
- * written that since, which clears it.
+ * The register is memory. Hardware sets PFO together with ITE or IQE: if only one of
+ * these is left, the driver has written it since, to clear it.
  */
 static u32 read_fault(struct intel_iommu *iommu)
 {
@@ -317,7 +317,7 @@ static void abort_first(struct queue_test *ctx)
 	writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
 }
 
-/* It stands at the descriptor, and fetches that again when the error is cleared. */
+/* Stop at the descriptor, and fetch it again when the error is cleared. */
 static void execute_or_refuse(struct queue_test *ctx)
 {
 	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
@@ -347,7 +347,7 @@ static void mark_all(struct queue_test *ctx)
 	writel(reg(ctx, DMAR_IQT_REG) << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
 }
 
-/* Keep the lock until the submission has returned, or will not. */
+/* Hold the lock until the submission has returned, or has taken too long. */
 static void execute_locked(struct queue_test *ctx, bool mark)
 {
 	ktime_t since = READ_ONCE(ctx->since), start = ktime_get();
@@ -407,7 +407,7 @@ static void add_others(struct queue_test *ctx)
 		llist_add(&ctx->other[i].node, &ctx->iommu->qi->posted);
 }
 
-/* The test's CPU comes to the list, which has @newest last, as soon as it sees @busy. */
+/* When the test's CPU sees @busy, it adds itself to the list, after @newest. */
 static void wait_for_this(struct queue_test *ctx, struct llist_node *newest)
 {
 	ktime_t start = ktime_get();
@@ -441,7 +441,7 @@ static void meet_others(struct queue_test *ctx)
 	raw_spin_unlock(&qi->q_lock);
 }
 
-/* Those that lead have ended, and look for errors if there are some. */
+/* Complete submissions that lead: those that are done, or all if there is an error. */
 static void complete_others(struct queue_test *ctx)
 {
 	struct qi_submission *sub;
@@ -517,7 +517,7 @@ static void start_hardware(void *data)
 	hrtimer_start(&ctx->timer, PERIOD, HRTIMER_MODE_REL_PINNED_HARD);
 }
 
-static void go_on(struct queue_test *ctx)
+static void resume_hardware(struct queue_test *ctx)
 {
 	ctx->iommu->qi->stall_ms = PATIENCE_MS;
 	WRITE_ONCE(ctx->hw, RUNNING);
@@ -564,7 +564,7 @@ static void expect_usable(struct kunit *test)
 	struct queue_test *ctx = test->priv;
 	unsigned int i;
 
-	go_on(ctx);
+	resume_hardware(ctx);
 	/* each slot again, and some twice */
 	for (i = 0; i < QI_LENGTH / 2; i++)
 		KUNIT_ASSERT_EQ(test, 0, submit(test, 3, 9));
@@ -575,11 +575,11 @@ static void expect_usable(struct kunit *test)
 }
 
 /* Hardware executes nothing at first, and later everything. */
-static void stops_and_goes_on(struct kunit *test)
+static void stops_and_resumes(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 3, 1));
 	expect_free(test, 4);
-	/* not even a descriptor in front of the one that waits */
+	/* the wait descriptor alone */
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 0, 0));
 	expect_free(test, 5);
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 1, 2));
@@ -588,7 +588,7 @@ static void stops_and_goes_on(struct kunit *test)
 }
 
 /* Hardware may stop anywhere: descriptors that it has not fetched stay. */
-static void comes_back_in_part(struct kunit *test)
+static void resumes_partially(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
@@ -597,7 +597,7 @@ static void comes_back_in_part(struct kunit *test)
 	execute(ctx, 4);	/* all of the first, half of the second */
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit(test, 0, 3));
 	KUNIT_EXPECT_EQ(test, reg(ctx, DMAR_IQH_REG), 4);
-	go_on(ctx);
+	resume_hardware(ctx);
 	KUNIT_EXPECT_EQ(test, 0, submit(test, 0, 4));
 	expect_usable(test);
 }
@@ -617,7 +617,7 @@ static int submit_bad(struct kunit *test, unsigned int count)
 }
 
 /* The next submitter clears an error of a submission that was given up, even without room. */
-static void refuses_what_was_given_up(struct kunit *test)
+static void error_of_given_up_submission(struct kunit *test)
 {
 	const unsigned int count[] = { 2, ALMOST_ALL };
 	struct queue_test *ctx = test->priv;
@@ -632,13 +632,13 @@ static void refuses_what_was_given_up(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, submit(test, ALMOST_HALF, 2));
 		KUNIT_EXPECT_EQ(test, i + 1, ctx->refused);
 	}
-	/* One that is waited for is its submitter's error. */
+	/* If the submission is waited for, its submitter gets the error. */
 	KUNIT_EXPECT_EQ(test, -EINVAL, submit_bad(test, 2));
 	expect_usable(test);
 }
 
-/* Slow descriptors, which together take longer than hardware may stand still. */
-static void is_slow(struct kunit *test)
+/* Slow descriptors, which together take longer than hardware may stall. */
+static void slow_descriptors(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
@@ -649,7 +649,7 @@ static void is_slow(struct kunit *test)
 }
 
 /* There is no room: descriptors that were not fetched are not overwritten. */
-static void has_no_room(struct kunit *test)
+static void queue_is_full(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	struct qi_desc *desc = ctx->iommu->qi->desc;
@@ -666,15 +666,15 @@ static void has_no_room(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 2, desc[ALMOST_HALF + 1 + i].qw0 >> 16 & 0xffff);
 	}
 
-	/* Now there is, and the next submission finds it. */
+	/* Now there is room for the next submission. */
 	execute(ctx, QI_LENGTH);
-	go_on(ctx);
+	resume_hardware(ctx);
 	KUNIT_EXPECT_EQ(test, 0, submit(test, ALMOST_HALF, 4));
 	expect_usable(test);
 }
 
-/* The queue is set up anew, as after suspend: submissions that were given up are gone. */
-static void is_set_up_anew(struct kunit *test)
+/* The queue is set up again, as after suspend: submissions that were given up are gone. */
+static void queue_is_set_up_again(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
@@ -688,7 +688,7 @@ static void is_set_up_anew(struct kunit *test)
 }
 
 /* Waiters poll memory, and read registers only rarely. */
-static void looks_seldom(struct kunit *test)
+static void registers_are_read_rarely(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	ktime_t start = ktime_get();
@@ -706,7 +706,7 @@ static void looks_seldom(struct kunit *test)
 }
 
 /* A complete submission does not wait for the lock. */
-static void is_locked(struct kunit *test)
+static void completes_without_lock(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
@@ -738,7 +738,7 @@ static void interrupt_submits(struct kunit *test)
 			      &ctx->interrupt_desc[i]);
 	hrtimer_init(&ctx->interrupt, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
 	ctx->interrupt.function = submit_in_interrupt;
-	go_on(ctx);
+	resume_hardware(ctx);
 	for (i = 0; i < 20; i++) {
 		ctx->interrupt_ret = 1;
 		hrtimer_start(&ctx->interrupt, ns_to_ktime(100 * NSEC_PER_USEC),
@@ -751,8 +751,8 @@ static void interrupt_submits(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Descriptors for the IOMMU itself are executed at last, without those for devices. */
-static void device_is_not_named(struct kunit *test)
+/* In the end descriptors for the IOMMU itself are executed, without those for devices. */
+static void silent_device_is_not_named(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	struct qi_desc desc[2];
@@ -769,8 +769,7 @@ static void device_is_not_named(struct kunit *test)
 }
 
 /*
- * Invalidate what is cached of the domain, which is on both IOMMUs or on the first, while
- * others do.
+ * Flush the domain, on both IOMMUs or on the first, while other CPUs flush.
  */
 static void flush_while(struct kunit *test, bool on_both, enum others others)
 {
@@ -783,7 +782,7 @@ static void flush_while(struct kunit *test, bool on_both, enum others others)
 								 ctx->second_dev, 1));
 	ctx->iotlb = 0;
 	ctx->descs = 0;
-	/* Others wait for this CPU with interrupts disabled, and it must not for them. */
+	/* Other CPUs wait for this CPU with interrupts disabled; it must not wait for them. */
 	local_irq_save(flags);
 	WRITE_ONCE(ctx->others, others);
 	while (others != NONE && !READ_ONCE(ctx->busy))
@@ -810,7 +809,7 @@ static void two_iommus(struct kunit *test)
 	struct queue_test *ctx = test->priv;
 	unsigned int tries;
 
-	go_on(ctx);
+	resume_hardware(ctx);
 	/* The first may have finished when the second gets its descriptors. */
 	for (tries = 0; tries < 100 && !ctx->both; tries++) {
 		flush(test, true);
@@ -821,8 +820,8 @@ static void two_iommus(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Aborted descriptors are submitted again: that for the IOTLB is executed at last. */
-static void device_is_silent_for_two(struct kunit *test)
+/* Aborted descriptors are submitted again: that for the IOTLB is executed in the end. */
+static void silent_device_on_two_iommus(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
@@ -875,7 +874,7 @@ static void order_is_kept(struct kunit *test)
 	struct queue_test *ctx = test->priv;
 
 	assign_pasids(test);
-	go_on(ctx);
+	resume_hardware(ctx);
 	flush_pasids(test);
 	KUNIT_EXPECT_EQ(test, PASIDS, ctx->devtlb);
 	WRITE_ONCE(ctx->hw, ABORTING);
@@ -887,15 +886,15 @@ static void order_is_kept(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Many PASIDs take as few wait descriptors as there can be. */
-static void waits_are_few(struct kunit *test)
+/* Many PASIDs take as few wait descriptors as possible. */
+static void few_wait_descriptors(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	u32 pasid;
 
 	for (pasid = 1; pasid <= MANY; pasid++)
 		KUNIT_ASSERT_EQ(test, 0, cache_tag_assign_domain(ctx->domain, ctx->dev, pasid));
-	go_on(ctx);
+	resume_hardware(ctx);
 	ctx->waits = 0;
 	flush_pasids(test);
 	KUNIT_EXPECT_EQ(test, MANY, ctx->devtlb);
@@ -910,7 +909,7 @@ static void waits_are_few(struct kunit *test)
  * times out as often as for one submission, or once more, if it did so for the first one
  * before the second one was posted.
  */
-static void two_are_aborted(struct kunit *test)
+static void two_batches_are_aborted(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
@@ -926,7 +925,7 @@ static void two_are_aborted(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A submission without room waits for it, but not longer than hardware may stand still. */
+/* A submission without room waits for it, but not longer than hardware may stall. */
 static void flush_without_room(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -983,12 +982,12 @@ static unsigned int others_end(struct queue_test *ctx, int state)
 }
 
 /* One CPU writes for all, with a wait descriptor for eight. */
-static void others_wait_together(struct kunit *test)
+static void others_share_wait(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	enum others others;
 
-	go_on(ctx);
+	resume_hardware(ctx);
 	for (others = BEHIND; others <= IN_FRONT; others++) {
 		flush_with_others(test, others, OTHERS, 2);
 		KUNIT_EXPECT_EQ(test, OTHERS, others_end(ctx, QI_COMPLETE));
@@ -1029,7 +1028,7 @@ static void others_have_no_room(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
-	go_on(ctx);
+	resume_hardware(ctx);
 	flush_with_others(test, BEHIND, 3, ALMOST_HALF);
 	KUNIT_EXPECT_EQ(test, 1, others_end(ctx, QI_NO_ROOM));
 	KUNIT_EXPECT_EQ(test, 1 + 2 * ALMOST_HALF, ctx->iotlb);
@@ -1056,7 +1055,7 @@ static void others_are_given_up(struct kunit *test)
 }
 
 /* A CPU that waits for one IOMMU does not hold slots of the other one. */
-static void second_is_free_meanwhile(struct kunit *test)
+static void second_iommu_frees_slots(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
@@ -1105,7 +1104,7 @@ static void waits_for_room_of_idle_queue(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Its head has gone round, if slots have become free between two looks. */
+/* The head has wrapped around if slots have become free between two reads. */
 static void waits_for_room_of_busy_queue(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1126,7 +1125,7 @@ static void complete_is_not_aborted(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
-	go_on(ctx);
+	resume_hardware(ctx);
 	post_other(test, 2);
 	WRITE_ONCE(ctx->hw, ABORTING);
 	KUNIT_EXPECT_EQ(test, 0, submit(test, 3, 1));
@@ -1137,7 +1136,7 @@ static void complete_is_not_aborted(struct kunit *test)
 }
 
 /* An aborted submission continues while the CPU that aborted it still holds the lock. */
-static void aborted_is_locked(struct kunit *test)
+static void aborted_without_lock(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	struct qi_submission *sub = &ctx->other[0];
@@ -1162,7 +1161,7 @@ static void aborted_is_locked(struct kunit *test)
 }
 
 /* A wait descriptor that hardware does not fetch is written again. */
-static void wait_is_invalid(struct kunit *test)
+static void invalid_wait_descriptor(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 
@@ -1172,7 +1171,7 @@ static void wait_is_invalid(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A console whose driver would unmap now waits for what this CPU holds. */
+/* If a console's driver unmapped now, it would wait for what this CPU holds. */
 static void console_write(struct console *console, const char *text, unsigned int count)
 {
 	struct queue_test *ctx = console->data;
@@ -1183,8 +1182,8 @@ static void console_write(struct console *console, const char *text, unsigned in
 	ctx->printed_locked |= raw_spin_is_locked(&ctx->iommu->qi->q_lock);
 }
 
-/* What is printed while a CPU's batch is in use comes to consoles later. */
-static void prints_later(struct kunit *test)
+/* Messages printed while a CPU's batch is in use reach consoles later. */
+static void messages_are_deferred(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	struct qi_desc desc;
@@ -1348,7 +1347,7 @@ static void device_without_power_is_not_blocked(struct kunit *test)
 }
 
 /* Other devices of the same domain answer, and are still invalidated. */
-static void others_than_silent_are_asked(struct kunit *test)
+static void other_devices_are_invalidated(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
 	struct device *other = vtd_fake_device(test, ctx->iommu, true);
@@ -1366,7 +1365,7 @@ static void others_than_silent_are_asked(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A reset brings it back, with ATS; and if it is silent again, it is blocked again. */
+/* A reset unblocks the device, with ATS; if it does not answer again, it is blocked again. */
 static void silent_device_is_reset(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1384,7 +1383,7 @@ static void silent_device_is_reset(struct kunit *test)
 
 	intel_iommu_ops.reset_prepare(ctx->dev);
 	intel_iommu_ops.reset_done(ctx->dev);
-	go_on(ctx);
+	resume_hardware(ctx);
 	flush(test, false);
 	KUNIT_EXPECT_EQ(test, 1, ctx->devtlb);
 	expect_usable(test);
@@ -1633,37 +1632,37 @@ static int queue_init(struct kunit *test)
 }
 
 static struct kunit_case queue_cases[] = {
-	KUNIT_CASE(stops_and_goes_on),
-	KUNIT_CASE(comes_back_in_part),
-	KUNIT_CASE(refuses_what_was_given_up),
-	KUNIT_CASE_SLOW(is_slow),
-	KUNIT_CASE(has_no_room),
-	KUNIT_CASE(is_set_up_anew),
-	KUNIT_CASE(device_is_not_named),
-	KUNIT_CASE(looks_seldom),
-	KUNIT_CASE(is_locked),
+	KUNIT_CASE(stops_and_resumes),
+	KUNIT_CASE(resumes_partially),
+	KUNIT_CASE(error_of_given_up_submission),
+	KUNIT_CASE_SLOW(slow_descriptors),
+	KUNIT_CASE(queue_is_full),
+	KUNIT_CASE(queue_is_set_up_again),
+	KUNIT_CASE(silent_device_is_not_named),
+	KUNIT_CASE(registers_are_read_rarely),
+	KUNIT_CASE(completes_without_lock),
 	KUNIT_CASE_SLOW(interrupt_submits),
 	KUNIT_CASE(two_iommus),
-	KUNIT_CASE(device_is_silent_for_two),
+	KUNIT_CASE(silent_device_on_two_iommus),
 	KUNIT_CASE(order_is_kept),
-	KUNIT_CASE(waits_are_few),
-	KUNIT_CASE(two_are_aborted),
+	KUNIT_CASE(few_wait_descriptors),
+	KUNIT_CASE(two_batches_are_aborted),
 	KUNIT_CASE(flush_without_room),
-	KUNIT_CASE(others_wait_together),
+	KUNIT_CASE(others_share_wait),
 	KUNIT_CASE(others_are_aborted),
 	KUNIT_CASE(others_have_no_room),
 	KUNIT_CASE(others_are_given_up),
-	KUNIT_CASE(second_is_free_meanwhile),
+	KUNIT_CASE(second_iommu_frees_slots),
 	KUNIT_CASE(waits_for_room_of_idle_queue),
 	KUNIT_CASE(waits_for_room_of_busy_queue),
 	KUNIT_CASE(complete_is_not_aborted),
-	KUNIT_CASE(aborted_is_locked),
-	KUNIT_CASE(wait_is_invalid),
-	KUNIT_CASE(prints_later),
+	KUNIT_CASE(aborted_without_lock),
+	KUNIT_CASE(invalid_wait_descriptor),
+	KUNIT_CASE(messages_are_deferred),
 	KUNIT_CASE(silent_device_is_blocked),
 	KUNIT_CASE(silent_device_is_given_up_once),
 	KUNIT_CASE(device_without_power_is_not_blocked),
-	KUNIT_CASE(others_than_silent_are_asked),
+	KUNIT_CASE(other_devices_are_invalidated),
 	KUNIT_CASE(silent_device_is_reset),
 	KUNIT_CASE(silent_device_is_reset_meanwhile),
 	KUNIT_CASE(silent_device_shares_entry),

@@ -37,7 +37,7 @@ struct removal_test {
 	struct pci_dev *pdev;
 	struct iopf_queue *queue;
 	struct iommu_domain *domain;
-	unsigned int submissions;	/* until the last user of page requests goes */
+	unsigned int submissions;	/* until the last user of page requests is gone */
 	struct completion drains, goes_on, has_gone;	/* the first of two users */
 };
 
@@ -169,7 +169,7 @@ static void still_on_queue(struct kunit *test)
 
 /*
  * PRE is cleared, and what has arrived before is drained, before the device leaves the
- * queue: nothing of it is answered later.
+ * queue: none of it is answered later.
  */
 static void disabled_after_drain(struct kunit *test)
 {
@@ -208,7 +208,7 @@ static void enabled_during_drain(struct kunit *test)
 
 #define PATIENCE	(10 * HZ)
 
-/* Submissions: the first user clears PRE and drains; the second sets it, and the same. */
+/* Submissions: the first user clears PRE and drains; the second sets PRE, then does the same. */
 static void two_users_leave(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
@@ -239,8 +239,9 @@ static int first_user_leaves(void *data)
 }
 
 /*
- * While the last user's drain takes long, another one comes and goes: what has arrived
- * meanwhile is drained, too, before the device leaves the queue.
+ * While the last user's drain takes long, another user enables and disables page
+ * requests: those that have arrived meanwhile are drained, too, before the device
+ * leaves the queue.
  */
 static void second_user_during_drain(struct kunit *test)
 {
@@ -308,7 +309,7 @@ static void reset_during_last_detach(struct kunit *test)
 
 #define CONFIG_FREE	(PCI_CFG_SPACE_SIZE + 0x40)
 
-/* A function that is there after its reset. @stopped: its page requests can be enabled. */
+/* A function that responds after its reset. @stopped: its page requests can be enabled. */
 static void is_present(struct kunit *test, bool stopped)
 {
 	struct removal_test *ctx = test->priv;
@@ -384,8 +385,8 @@ static void reset_and_first_user(struct kunit *test)
 }
 
 /*
- * A function that is not there after its reset stays blocked, and the log says so. If it
- * is after a later one, it translates as before.
+ * A function that does not respond after its reset stays blocked, and the log says so.
+ * When it responds after a later reset, it translates as before.
  */
 static void reset_and_not_present(struct kunit *test)
 {

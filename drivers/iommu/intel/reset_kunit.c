@@ -190,7 +190,7 @@ static void detach_during_reset(struct kunit *test)
 	reset_expect_page(test, IOMMU_NO_PASID);
 }
 
-/* So is one that the core attaches meanwhile, when the user leaves: at the end. */
+/* A domain that the core attaches meanwhile, when the user leaves, translates at the end. */
 static void reset_and_default(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;

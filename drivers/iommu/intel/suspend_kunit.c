@@ -8,6 +8,8 @@
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
+#include <linux/completion.h>
+#include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
 
@@ -66,13 +68,15 @@ static int event_at_once(struct intel_iommu *iommu)
 }
 
 /*
- * Everything that the handler needs is set up when the interrupt is requested. If that
- * fails, nothing leaks.
+ * Everything that the handler needs is set up when the interrupt is requested, and the
+ * queue is empty. If that fails, nothing leaks.
  */
 static void pending_event(struct kunit *test)
 {
 	struct suspend_test *ctx = test->priv;
 
+	set(test, DMAR_PQH_REG, 5 * PAGE_REQUEST);
+	set(test, DMAR_PQT_REG, 7 * PAGE_REQUEST);
 	kunit_activate_static_stub(test, prq_request_irq, event_at_once);
 	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_prq(ctx->iommu));
 	KUNIT_EXPECT_EQ(test, 0, ctx->iommu->pr_irq);
@@ -81,7 +85,36 @@ static void pending_event(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQA_REG));
 }
 
-/* They have the old values after all of them were lost. */
+static DECLARE_COMPLETION(woken);
+
+static irqreturn_t complete_woken(int irq, void *data)
+{
+	complete(&woken);
+
+	return IRQ_HANDLED;
+}
+
+static int request_before_interrupt(struct intel_iommu *iommu)
+{
+	set(kunit_get_current_test(), DMAR_PQT_REG, PAGE_REQUEST);
+
+	return request_threaded_irq(iommu->pr_irq, NULL, complete_woken, IRQF_ONESHOT,
+				    iommu->prq_name, iommu);
+}
+
+/* A request whose event was lost, because the interrupt was not set up, is handled. */
+static void lost_event(struct kunit *test)
+{
+	struct suspend_test *ctx = test->priv;
+
+	reinit_completion(&woken);
+	kunit_activate_static_stub(test, prq_request_irq, request_before_interrupt);
+	KUNIT_ASSERT_EQ(test, 0, intel_iommu_enable_prq(ctx->iommu));
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&woken, 10 * HZ));
+	intel_iommu_finish_prq(ctx->iommu);
+}
+
+/* All registers were lost, and have their old values again. */
 static void queue_after_suspend(struct kunit *test)
 {
 	static const unsigned int regs[] = {
@@ -145,6 +178,7 @@ static int suspend_test_init(struct kunit *test)
 static struct kunit_case suspend_cases[] = {
 	KUNIT_CASE(queue_starts_empty),
 	KUNIT_CASE(pending_event),
+	KUNIT_CASE(lost_event),
 	KUNIT_CASE(queue_after_suspend),
 	KUNIT_CASE(without_queue),
 	{}

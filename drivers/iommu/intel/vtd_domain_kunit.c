@@ -326,7 +326,7 @@ static void domain_second_parts(struct kunit *test)
 	domain_unmap_parts(test, attach_everywhere(test, second_domain));
 }
 
-/* Whole tables go with their pages, which are small as addresses are not aligned. */
+/* Unmap whole tables of small pages: PA is not aligned. */
 static void unmap_tables(struct kunit *test, struct iommu_domain *domain)
 {
 	unsigned int again;

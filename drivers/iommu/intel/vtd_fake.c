@@ -233,7 +233,7 @@ static void fake_context_table(struct kunit *test, struct intel_iommu *iommu)
 	vtd_written_back(fake->machine, root, sizeof(*root));
 }
 
-/* What the core does when it frees it */
+/* Free the reserve like the core */
 static void free_reserve(void *data)
 {
 	struct dev_iommu *dev_iommu = data;
@@ -290,7 +290,7 @@ struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bo
 	vtd_model_add_device(vtd_fake_model(test, dev), PCI_DEVID(info->bus, info->devfn),
 			     ats);
 	fake_context_table(test, iommu);
-	/* the driver's own way to a context entry */
+	/* the driver sets up the context entry */
 	if (sm_supported(iommu))
 		KUNIT_ASSERT_EQ(test, 0, intel_pasid_setup_sm_context(dev));
 
@@ -329,9 +329,9 @@ static struct pci_ops fake_config_ops = {
 /**
  * vtd_fake_pci_dev() - a PCI function in the place of a device
  * @test: the test
- * @dev: the device, which is used no more
+ * @dev: the device, which must not be used any more
  *
- * It can make page requests (PRI), as it has stopped to, and nothing else.
+ * Its only capability is PRI, and its page requests have stopped.
  *
  * Return: the function.
  */
@@ -414,7 +414,7 @@ struct vtd_request vtd_fake_request(struct device *dev, u32 pasid, u64 addr)
 
 /*
  * The same request with PASID 0, which the RID's entry translates as well, but a
- * device may keep apart in its TLB.
+ * device may cache separately in its TLB.
  */
 static bool fake_pasid_0(struct device *dev, u32 pasid, struct vtd_request *req)
 {
@@ -561,7 +561,7 @@ void vtd_fake_store(struct kunit *test, u64 *slot, u64 val)
  * vtd_fake_table() - build a first-level table
  * @test: the test
  * @levels: number of levels
- * @base: what the addresses of its pages are from, 0 for host addresses
+ * @base: offset of its pages' addresses from host addresses
  * @addr: the address to map
  * @pa: the page to map it to
  *
@@ -644,10 +644,10 @@ void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, v
 
 /**
  * vtd_fake_log_lines() - count messages
- * @text: what is looked for
+ * @text: text to search for
  *
- * Return: how many lines of the kernel's log have it. Tests compare with the number from
- * before.
+ * Return: the number of lines of the kernel's log with @text. Tests compare it with the
+ * number before.
  */
 unsigned int vtd_fake_log_lines(const char *text)
 {

@@ -64,7 +64,7 @@ void vtd_machine_between(struct vtd_machine *machine,
  * @machine: the machine
  * @fmt: description
  *
- * Context: any. The test fails by vtd_expect_no_errors().
+ * Context: any. vtd_expect_no_errors() fails the test.
  */
 void vtd_report_error(struct vtd_machine *machine, const char *fmt, ...)
 {
@@ -233,7 +233,7 @@ static void run_devices(struct vtd_model *model)
 		struct vtd_request req = model->watched[i];
 
 		vtd_walk(model, &req, true, &answers);
-		/* A device with a TLB may make untranslated requests all the same. */
+		/* A device with a TLB may make untranslated requests as well. */
 		if (!req.ats)
 			continue;
 		req.ats = false;

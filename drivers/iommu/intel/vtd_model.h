@@ -74,7 +74,7 @@ struct vtd_model;
  * @VTD_USER: SGN.2, a user request to a supervisor page
  * @VTD_EXECUTE: SGN.3
  * @VTD_BEYOND: SGN.4, the address is beyond what the entry can translate
- * @VTD_NESTED_BEYOND: SGN.5, the guest address is
+ * @VTD_NESTED_BEYOND: SGN.5, the same for the guest address
  * @VTD_WRITE_RIGHT: SGN.6, first stage: a write to a read-only page
  * @VTD_INTERRUPT: SGN.8, the interrupt address range
  * @VTD_FIRST_AD: SFS.9, A/D cannot be updated without snooping

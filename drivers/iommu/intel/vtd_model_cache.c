@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The VT-d model's caches. They have no size limit and no replacement: an entry that
- * hardware has seen stays until an invalidation covers it, beside newer ones for the
- * same request.
+ * hardware has seen stays until an invalidation covers it, even if newer ones serve
+ * the same request.
  */
 
 #include <linux/string.h>
@@ -36,7 +36,7 @@ void vtd_cache_insert(struct vtd_model *model, const struct vtd_item *item)
  * vtd_cache_next() - iterate over one kind of cached items
  * @model: the IOMMU
  * @cache: the kind
- * @at: where to go on, 0 at first; items may be inserted meanwhile
+ * @at: where to continue, 0 at first; items may be inserted meanwhile
  *
  * Return: the item or NULL.
  */

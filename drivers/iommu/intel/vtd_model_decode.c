@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The VT-d model's decoders: entries of both modes, with every check that the
- * specification asks hardware to make. Layouts are those of chapter 9.
+ * specification requires of hardware. Layouts are those of chapter 9.
  */
 
 #include <linux/bitfield.h>
@@ -197,7 +197,7 @@ static bool width_supported(const struct vtd_hw *hw, unsigned int aw)
 /* For pass-through it has to be the largest of them. */
 static bool width_largest(const struct vtd_hw *hw, unsigned int aw)
 {
-	/* Where there is no second stage, SAGAW says nothing. */
+	/* Without a second stage, SAGAW is meaningless. */
 	if (!has(hw->ecap, ECAP_SSTS))
 		return aw <= 3;
 
@@ -250,7 +250,7 @@ static bool legacy_context_supported(const struct vtd_hw *hw, const u64 *qw)
  * vtd_decode_legacy_context() - section 9.3, a context entry
  * @hw: the IOMMU
  * @qw: the entry, 2 quadwords
- * @entry: what a PASID entry would say; @entry->silent is valid in any case
+ * @entry: the equivalent PASID entry, decoded; @entry->silent is valid in any case
  * @dte: the device may translate
  *
  * Return: a fault reason or VTD_OK.

@@ -70,7 +70,7 @@ struct vtd_pasid {
 	bool sre, ere, wpe, eafe, snoop, ssade, silent;
 };
 
-/* Rights that a path of entries leaves; the stages are checked apart. */
+/* Rights that a path of entries grants; the stages are checked separately. */
 #define VTD_RIGHT_WRITE		BIT(0)	/* first stage */
 #define VTD_RIGHT_USER		BIT(1)
 #define VTD_RIGHT_EXEC		BIT(2)

@@ -82,8 +82,8 @@ static bool overlaps(const struct vtd_item *item, const struct inval *inval)
 }
 
 /*
- * A cached page goes only by an invalidation of all of it: AM must be at least 9
- * for 2 MiB and 18 for 1 GiB (section 6.5.2).
+ * Only an invalidation of a whole page removes it: AM must be at least 9 for 2
+ * MiB and 18 for 1 GiB (section 6.5.2).
  */
 static bool covers_page(const struct vtd_item *item, const struct inval *inval)
 {
@@ -232,7 +232,7 @@ static bool pasid_iotlb_covers(const struct vtd_item *item, const void *data)
 
 	if (item->cache != VTD_IOTLB && item->cache != VTD_FIRST_TABLES)
 		return false;
-	/* Not the second stage's alone */
+	/* not second-stage translations */
 	if (item->pgtt == VTD_PGTT_SECOND || item->did != inval->did ||
 	    item->pasid != inval->pasid)
 		return false;

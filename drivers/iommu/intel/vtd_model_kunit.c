@@ -134,7 +134,7 @@ static u64 *second_slot(struct kunit *test, u64 addr, unsigned int level,
 	}
 }
 
-/* First-stage tables of nested translation are where the second stage says. */
+/* First-stage tables of nested translation are at guest-physical addresses. */
 static u64 table_address(struct kunit *test, u64 *page)
 {
 	struct world *w = test->priv;
@@ -752,7 +752,7 @@ static void vtd_model_fault_disabled(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, answers.answer[0].silent);
 }
 
-/* Supervisors may write to what is read-only, unless WPE is set. */
+/* Supervisors may write to read-only pages unless WPE is set. */
 static void vtd_model_write_protect(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
@@ -1093,7 +1093,7 @@ static void vtd_model_old_or_new(struct kunit *test)
 	vtd_expect_page(test, w->model, &req, new);
 }
 
-/* Two PASIDs with one domain ID share what is cached for the second stage. */
+/* Two PASIDs with one domain ID share cached second-stage translations. */
 static void vtd_model_domain_id_shared(struct kunit *test)
 {
 	struct world *w = build(test, SECOND, CAP_FULL, ECAP_FULL);
@@ -1283,7 +1283,7 @@ static void vtd_model_not_coherent(struct kunit *test)
 	vtd_expect_fault(test, w->model, &req, VTD_PASID_PRESENT);
 }
 
-/* Paging structures are snooped if PWSNP says so, whatever C is. */
+/* Paging structures are snooped if PWSNP is set, whatever C is. */
 static void vtd_model_page_walk_snoop(struct kunit *test)
 {
 	struct world *w = build(test, FIRST, CAP_FULL, ECAP_FULL);
@@ -1399,7 +1399,7 @@ static void vtd_model_legacy_domain_id(struct kunit *test)
 	*w->slot[CONTEXT] = other | 1;
 	expect_error(test, w, &req);
 
-	/* one of pages leaves the table of tables there */
+	/* page-selective with IH: cached tables stay */
 	vtd_submitted(w->machine, w, (u64[4])TLB_PAGES(DID, ADDR | IH), 1);
 	expect_error(test, w, &req);
 	vtd_submitted(w->machine, w, (u64[4])TLB_DOMAIN(DID), 1);

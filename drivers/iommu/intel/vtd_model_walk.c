@@ -622,7 +622,7 @@ static void walk_pass(struct walk *walk)
 		vtd_walk_found(walk, walk->req->addr, 0, PAGE_BYTES, VTD_RIGHTS_ALL);
 }
 
-/* The IOTLB is looked up by what the PASID entry says: section 6.2.4. */
+/* The IOTLB is looked up by fields of the PASID entry: section 6.2.4. */
 static bool iotlb_hit(const struct walk *walk, const struct vtd_item *item)
 {
 	return item->did == walk->entry.did &&
@@ -805,7 +805,7 @@ static enum vtd_fault check_context(const struct walk *walk,
 	return VTD_OK;
 }
 
-/* Section 9.3: one domain ID stands for one translation, as caches go by it. */
+/* Section 9.3: one domain ID stands for one translation, as it tags cached entries. */
 static void check_domain_id(struct walk *walk)
 {
 	static const enum vtd_cache caches[] = { VTD_IOTLB, VTD_SECOND_TABLES };

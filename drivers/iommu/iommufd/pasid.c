@@ -18,8 +18,8 @@
 #include "iommufd_private.h"
 
 /*
- * While a PASID of a device is attached, all its hwpts have to be allocated for PASIDs,
- * also the one on its requester ID, whichever of the two is attached first.
+ * While a PASID of a device is attached, all of the device's hwpts have to be allocated
+ * for PASIDs, also the one on its requester ID, whichever of the two is attached first.
  */
 int iommufd_hwpt_pasid_compat(struct iommufd_group *igroup, ioasid_t pasid,
 			      struct iommufd_hw_pagetable *hwpt)

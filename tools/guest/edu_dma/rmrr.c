@@ -35,7 +35,7 @@ static void firmware_region(struct kunit *test)
 		edu_expect_writes(test, edu, pages[i], page);
 		memunmap(page);
 	}
-	/* the pages beside it are not mapped */
+	/* the pages next to it are not mapped */
 	edu_expect_no_read(test, edu, LAST_PAGE + PAGE_SIZE, edu_new_seed());
 	edu_expect_no_read(test, edu, region - PAGE_SIZE, edu_new_seed());
 

@@ -43,7 +43,7 @@ enum kind {
 	READ_DIRTY, PREALLOC,
 };
 
-/* Flags in the first byte of an operation, beside its kind. */
+/* Flags in the first byte of an operation, in addition to its kind. */
 #define FAIL		0x10
 #define PREEMPT		0x20
 #define ATOMIC		0x40
@@ -317,7 +317,7 @@ static bool is_mapped(const struct cached *c, u64 first, u64 last)
 	return bytes == last - first + 1;
 }
 
-/* What is still cached for @start to @last, which nobody owns, must be true. */
+/* Cached translations of @start to @last, which has no owner now, must be right. */
 static void check_cached(u64 start, u64 last)
 {
 	unsigned int i;
@@ -373,7 +373,7 @@ static void drop_cached(u64 first, u64 last)
 	t.invalidations++;
 }
 
-/* What is cached as dirty for @first to @last, which nobody reads, is dirty. */
+/* Without a reader, translations of @first to @last that are cached as dirty are dirty. */
 static void check_cached_dirty(u64 first, u64 last)
 {
 	unsigned int i;
@@ -487,7 +487,7 @@ static void step(enum shim_access access)
 			op->must_split = reaches_across(op->iova) ||
 					 (op->kind == UNMAP && reaches_across(op->end));
 	}
-	/* Store after store fills a table that nobody sees yet: one step. */
+	/* The stores that fill a table that is not visible yet are one step. */
 	if (store && op->stored)
 		return;
 	op->stored = store;
@@ -1093,7 +1093,7 @@ static void do_look(struct op *op)
 	start(op);
 }
 
-/* A page that reaches into the range is read as a whole, so nobody may change it. */
+/* A page that reaches into the range is read as a whole, so it must not change. */
 static void own_pages(struct op *op)
 {
 	struct extent *first = model_find(&t.model, op->iova);

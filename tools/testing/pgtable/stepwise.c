@@ -30,7 +30,7 @@ static const struct pair pairs[] = {
 	  { 0, SZ_4K }, { SZ_1G / 2, SZ_4K } },
 	{ "unmap two parts of 2M of 1G", { { 0, SZ_1G, true } },
 	  { 0, SZ_4K }, { 16 * SZ_4K, SZ_4K } },
-	{ "unmap 2M of 1G beside 4K", { { 0, SZ_1G, true } },
+	{ "unmap 2M of 1G next to 4K", { { 0, SZ_1G, true } },
 	  { 0, SZ_2M }, { SZ_1G - SZ_4K, SZ_4K } },
 	{ "map 1G that is preallocated", { }, { 0, SZ_1G, true },
 	  { SZ_2M, SZ_4K, .prealloc = true } },

@@ -144,7 +144,7 @@ static void *reader(void *arg)
 	return NULL;
 }
 
-/* Hardware sets Dirty in the entry that it has found, and somebody clears it. */
+/* Hardware sets Dirty in the entry that it has found, and a reader clears it. */
 static void *dirty(void *arg)
 {
 	struct spec_walk walk;
