@@ -229,10 +229,10 @@ static bool has_begun(struct vm *vm, pid_t child)
  */
 TEST_F(reset, attach_during_reset)
 {
-	bool during = false, visible, replaced, detached, unmapped;
+	bool during = false, visible = true, replaced = true, detached = false, unmapped = false;
 	struct vm *vm = &self->vm;
 	const unsigned int other = 0x777;	/* LISTS */
-	int tries, error;
+	int tries, error = 0;
 	pid_t child;
 
 	EXPECT_TRUE(entry_is_visible(vm));
