@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Page requests (I/O page faults): who receives them, and at which level.
+ * Page requests (I/O page faults): clients, and levels.
  *
  * There are two questions. The path: can page requests of a device arrive at all? See
  * iopf_path_ready(). Reporting: can requests that arrive while the device is attached to a
