@@ -360,12 +360,6 @@ void intel_paging_iotlb_sync(struct iommu_domain *domain,
  */
 #define PAGING_KEEP_TABLES	64
 
-/**
- * intel_paging_free_empty_tables() - &iommu_domain_ops.free_empty_tables
- * @domain: paging domain in which nothing is mapped, and that is not in use
- *
- * Context: may sleep; see vtd_pt_free_empty_tables().
- */
 void intel_paging_free_empty_tables(struct iommu_domain *domain)
 {
 	struct dmar_domain *dmar_domain = to_dmar_domain(domain);

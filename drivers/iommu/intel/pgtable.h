@@ -4,7 +4,7 @@
  *
  * The library knows page tables and nothing of domains, devices or queued
  * invalidation; paging_domain.c implements the iommu core's domain operations with it.
- * Documentation/arch/x86/intel-iommu-flpt.rst describes the design and the reasons.
+ * Documentation/arch/x86/intel-iommu-pgtable.rst describes the design and the reasons.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_H
 #define _INTEL_IOMMU_PGTABLE_H
