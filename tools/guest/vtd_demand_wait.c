@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Demand paging while another user's MMU notifier of the process waits.  Nobody else waits for
+ * it.  Prints TAP.
+ *
+ * The suite "demand" loads slow_notifier.
+ */
+#include <pthread.h>
+
+#include "kselftest_harness.h"
+#include "vtd_demand_machine.h"
+
+#define SLOW		"/sys/module/slow_notifier/parameters/"
+
+/* Delay the invalidations of a range of this process, from now on. */
+static bool hold_invalidations(const unsigned char *memory, size_t size)
+{
+	char range[50];
+
+	snprintf(range, sizeof(range), "%lx-%lx", (unsigned long)memory,
+		 (unsigned long)memory + size);
+	return write_file(SLOW "hold", range);
+}
+
+static bool release_invalidations(void)
+{
+	return write_file(SLOW "hold", "0");
+}
+
+static bool invalidation_waits(void)
+{
+	return number_in(SLOW "waiting", "") > 0;
+}
+
+/* ---- calls of other threads, which exist before: to make one needs mmap_lock ---- */
+
+struct caller {
+	struct demand *d;
+	bool (*call)(struct demand *d);
+	pthread_t thread;
+	volatile pid_t tid;
+	volatile bool go, done, ok;
+};
+
+static void *call_when_told(void *data)
+{
+	struct caller *caller = data;
+
+	caller->tid = syscall(SYS_gettid);
+	while (!caller->go)
+		sleep_ms(1);
+	caller->ok = caller->call(caller->d);
+	caller->done = true;
+	return NULL;
+}
+
+static bool prepare_call(struct caller *caller, struct demand *d, bool (*call)(struct demand *d))
+{
+	*caller = (struct caller) { .d = d, .call = call };
+	return !pthread_create(&caller->thread, NULL, call_when_told, caller) &&
+	       wait_until(caller->tid);
+}
+
+/* Does the thread sleep in this function of the kernel? */
+static bool sleeps_in(const struct caller *caller, const char *function)
+{
+	char path[60], where[80] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/wchan", caller->tid);
+	fd = open(path, O_RDONLY);
+	if (read(fd, where, sizeof(where) - 1) < 1)
+		where[0] = 0;
+	close(fd);
+	return !strcmp(where, function);
+}
+
+static bool discard_first_page(struct demand *d)
+{
+	return !madvise(d->memory, PAGE, MADV_DONTNEED);
+}
+
+static bool unmap_all(struct demand *d)
+{
+	return unmap_area(&d->vmm, IOVA, SIZE);
+}
+
+/* It is not attached any more. */
+static bool destroy_other(struct demand *d)
+{
+	return destroy(&d->vmm, d->root);
+}
+
+static bool list_iova_ranges(struct demand *d)
+{
+	struct iommu_iova_range ranges[16];
+	struct iommu_ioas_iova_ranges cmd = {
+		.size = sizeof(cmd), .ioas_id = d->vmm.ioas, .num_iovas = 16,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+
+	return !ioctl(d->vmm.iommufd, IOMMU_IOAS_IOVA_RANGES, &cmd);
+}
+
+/* ---- a notifier that sleeps ---- */
+
+FIXTURE(notifier)
+{
+	struct demand d;
+	struct caller discards;
+};
+
+FIXTURE_SETUP(notifier)
+{
+	struct demand *d = &self->d;
+
+	ASSERT_TRUE(open_demand(d, RID, false));
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 1));
+	ASSERT_TRUE(prepare_call(&self->discards, d, discard_first_page));
+	ASSERT_TRUE(hold_invalidations(d->memory, PAGE));
+}
+
+FIXTURE_TEARDOWN(notifier)
+{
+	EXPECT_TRUE(release_invalidations());
+	pthread_join(self->discards.thread, NULL);
+	EXPECT_TRUE(self->discards.ok);
+	close_demand(&self->d);
+}
+
+/* Have an invalidation wait, then @caller for its end. */
+static bool have_both_wait(struct caller *discards, struct caller *caller)
+{
+	discards->go = true;
+	if (!wait_until(invalidation_waits()))
+		return false;
+	caller->go = true;
+	return wait_until(sleeps_in(caller, "mmu_interval_notifier_remove"));
+}
+
+/*
+ * Unmapping removes notifiers of the process, which waits for its other ones, without a lock
+ * of the IOAS: other calls do not wait.
+ */
+TEST_F(notifier, calls_beside_unmap)
+{
+	struct demand *d = &self->d;
+	struct caller unmaps;
+
+	ASSERT_TRUE(prepare_call(&unmaps, d, unmap_all));
+	ASSERT_TRUE(have_both_wait(&self->discards, &unmaps));
+	EXPECT_TRUE(list_iova_ranges(d));
+	EXPECT_TRUE(map_area(&d->vmm, IOVA, d->memory, SIZE));
+	EXPECT_NE(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
+	EXPECT_TRUE(invalidation_waits());
+	EXPECT_FALSE(unmaps.done);
+	ASSERT_TRUE(release_invalidations());
+	pthread_join(unmaps.thread, NULL);
+	EXPECT_TRUE(unmaps.ok);
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SIZE, 2));
+}
+
+/* So does destroying a HWPT, while the device works with another one. */
+TEST_F(notifier, calls_beside_destroy)
+{
+	struct demand *d = &self->d;
+	struct caller destroys;
+
+	d->root = new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+	ASSERT_NE(0, d->root);
+	ASSERT_EQ(0, madvise(d->memory + SIZE / 2, PAGE, MADV_DONTNEED));
+	ASSERT_TRUE(prepare_call(&destroys, d, destroy_other));
+	ASSERT_TRUE(have_both_wait(&self->discards, &destroys));
+	EXPECT_TRUE(list_iova_ranges(d));
+	EXPECT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory, SIZE));
+	EXPECT_NE(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
+	/* in another GiB of IOVA than the page that is discarded */
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + SIZE / 2, PAGE, 2));
+	EXPECT_TRUE(invalidation_waits());
+	EXPECT_FALSE(destroys.done);
+	ASSERT_TRUE(release_invalidations());
+	pthread_join(destroys.thread, NULL);
+	EXPECT_TRUE(destroys.ok);
+}
+
+/*
+ * A worker waits for the notifier, which no signal ends. Its request is answered, the device
+ * repeats it, and can be detached.
+ */
+TEST_F(notifier, answered_meanwhile)
+{
+	struct demand *d = &self->d;
+	unsigned int groups = *reg(&d->vmm.dev, VTDT_GROUPS);
+	long start;
+
+	self->discards.go = true;
+	ASSERT_TRUE(wait_until(invalidation_waits()));
+	start_transfer(d, VTDT_WRITE, IOVA, PAGE, 2);
+	EXPECT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_GROUPS) - groups >= 3));
+	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
+	start = now_ms();
+	ASSERT_TRUE(detach(&d->vmm, RID));
+	EXPECT_NE(VTDT_OK, finish_transfer(d));
+	EXPECT_GT(800, now_ms() - start);
+	EXPECT_TRUE(invalidation_waits());
+}
+
+TEST_HARNESS_MAIN
