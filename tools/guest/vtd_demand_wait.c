@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Demand paging while another user's MMU notifier of the process waits.  Nobody else waits for
- * it.  Prints TAP.
+ * Demand paging while something of the process waits: another user's MMU notifier, or an
+ * allocation at the limit of a cgroup.  Nobody else waits for it.  Prints TAP.
  *
- * The suite "demand" loads slow_notifier.
+ * The suite "demand" prepares cgroups and swap, and loads slow_notifier.
  */
 #include <pthread.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 #include "vtd_demand_machine.h"
 
 #define SLOW		"/sys/module/slow_notifier/parameters/"
+#define CGROUP		"/sys/fs/cgroup/waits"
 
 /* Delay the invalidations of a range of this process, from now on. */
 static bool hold_invalidations(const unsigned char *memory, size_t size)
@@ -204,6 +207,141 @@ TEST_F(notifier, answered_meanwhile)
 	EXPECT_NE(VTDT_OK, finish_transfer(d));
 	EXPECT_GT(800, now_ms() - start);
 	EXPECT_TRUE(invalidation_waits());
+}
+
+/* ---- the limit of a cgroup ---- */
+
+/* Set the limit of the cgroup to what it uses and @pages more. */
+static bool limit_to(long pages)
+{
+	char limit[30];
+
+	sprintf(limit, "%ld", number_in(CGROUP "/memory.current", "") + pages * (long)PAGE);
+	return write_file(CGROUP "/memory.max", limit);
+}
+
+/* Parent and child take turns. */
+struct turns {
+	int to_child[2], to_parent[2];
+};
+
+static bool give_turn(int to)
+{
+	return write(to, "", 1) == 1;
+}
+
+static bool wait_for_turn(int from)
+{
+	char byte;
+
+	return read(from, &byte, 1) == 1;
+}
+
+/* The child of "another_process_maps": its IOMMU_IOAS_MAP has to reclaim. */
+static void map_at_limit(const struct turns *turns)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct demand d = { .pasid = RID };
+
+	close(turns->to_child[1]);
+	if (!write_file(CGROUP "/cgroup.procs", "0"))
+		_exit(1);
+	d.vmm.iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (!open_device(&d.vmm.dev, getenv("TESTDEV2"), d.vmm.iommufd) ||
+	    ioctl(d.vmm.iommufd, IOMMU_IOAS_ALLOC, &alloc))
+		_exit(2);
+	d.vmm.ioas = alloc.out_ioas_id;
+	d.memory = new_memory(SIZE, MADV_NOHUGEPAGE);
+	if (!d.memory || !new_paging(&d.vmm, IOMMU_HWPT_ALLOC_DEMAND, 0))
+		_exit(3);
+	fill(d.memory, IOVA, SIZE, 1);
+	if (!give_turn(turns->to_parent[1]) || !wait_for_turn(turns->to_child[0]) ||
+	    !hold_invalidations(d.memory, SIZE) ||
+	    !give_turn(turns->to_parent[1]) || !wait_for_turn(turns->to_child[0]))
+		_exit(4);
+	_exit(map_area(&d.vmm, IOVA, d.memory, SIZE) ? 0 : 5);
+}
+
+/* Where the kernel has stopped a process: does its stack have @function in it? */
+static bool stack_has(pid_t pid, const char *function)
+{
+	char path[40], line[200];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		found |= !!strstr(line, function);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static bool has_ended(pid_t child)
+{
+	siginfo_t info = { };
+
+	return !waitid(P_PID, child, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid;
+}
+
+/*
+ * Let a child map that may use @slack more pages than it has. If it waits for its own notifier
+ * as it reclaims for the count of areas, then another process can map memory. Returns whether
+ * it has waited there, or -1 if the other process had to wait.
+ */
+static int map_beside_child(struct demand *d, unsigned int slack)
+{
+	int status, waited = 0;
+	struct turns turns;
+	pid_t child;
+
+	if (pipe(turns.to_child) || pipe(turns.to_parent))
+		return -1;
+	child = fork();
+	if (!child)
+		map_at_limit(&turns);
+	close(turns.to_parent[1]);
+	/* At the limit, CPUs have no pages in stock that are charged in advance. */
+	if (!wait_for_turn(turns.to_parent[0]) || !limit_to(-1) ||
+	    !give_turn(turns.to_child[1]) || !wait_for_turn(turns.to_parent[0]) ||
+	    !limit_to(slack) || !give_turn(turns.to_child[1]))
+		waited = -1;
+	wait_until(invalidation_waits() || has_ended(child));
+	if (invalidation_waits() && stack_has(child, "__xa_cmpxchg")) {
+		waited = map_area(&d->vmm, IOVA, d->memory, SIZE) &&
+			 invalidation_waits() ? 1 : -1;
+		unmap_area(&d->vmm, IOVA, SIZE);
+	}
+	release_invalidations();
+	write_file(CGROUP "/memory.max", "max");
+	waitpid(child, &status, 0);
+	close(turns.to_child[0]);
+	close(turns.to_child[1]);
+	close(turns.to_parent[0]);
+	return waited;
+}
+
+/* A process has to reclaim for the count of its areas: others are not delayed. */
+TEST(another_process_maps)
+{
+	unsigned int i, waited = 0;
+	struct demand d;
+	int result;
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(open_detached(&d, RID));
+	ASSERT_TRUE(new_hwpt(&d));
+	/* Mostly, a page of slack goes elsewhere. */
+	for (i = 0; i < 12 && waited < 2; i++) {
+		result = map_beside_child(&d, i % 3);
+		ASSERT_LE(0, result);
+		waited += result > 0;
+	}
+	note("has waited %u times, of %u\n", waited, i);
+	EXPECT_LT(0, waited);
+	close_demand(&d);
+	EXPECT_TRUE(wait_until(!rmdir(CGROUP)));
 }
 
 TEST_HARNESS_MAIN

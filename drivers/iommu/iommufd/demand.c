@@ -129,7 +129,7 @@
 #define DEMAND_MAX_AREAS	32768
 
 /* How many there are, by the address of the process's mm */
-static DEFINE_XARRAY(demand_areas);
+static DEFINE_XARRAY_FLAGS(demand_areas, XA_FLAGS_ACCOUNT);
 
 /* At most one GiB of an area, in one demand-paged HWPT */
 struct demand_slice {
