@@ -344,4 +344,73 @@ TEST(another_process_maps)
 	EXPECT_TRUE(wait_until(!rmdir(CGROUP)));
 }
 
+/* The children of "no_kill_for_neighbours" and "no_neighbours_of_random_pages" */
+
+#define AROUND		(16 * PAGE)	/* DEMAND_AROUND */
+
+/* The device writes to one page of each 64 KiB. */
+static bool use_single_pages(struct demand *d, size_t from, size_t end)
+{
+	size_t at;
+
+	for (at = from; at < end; at += AROUND)
+		if (device_writes(d, IOVA + at, PAGE, 1) != VTDT_OK)
+			return false;
+	for (at = from; at < end; at += AROUND)
+		if (!holds(d->memory + at, IOVA + at, PAGE, 1))
+			return false;
+	return true;
+}
+
+/* There is memory for the single pages, but not for all of their neighbours. */
+static void use_up_to_limit(void)
+{
+	struct demand d;
+
+	if (!write_file(CGROUP "/cgroup.procs", "0") || !open_demand(&d, RID, false) ||
+	    device_writes(&d, IOVA, SZ_2M / 2, 1) != VTDT_OK)
+		_exit(1);
+	_exit(limit_to(48) && use_single_pages(&d, SZ_2M / 2, SZ_2M) ? 0 : 2);
+}
+
+/* There is memory for a page of each 64 KiB, and the tables of device and process. */
+static void use_random_pages(void)
+{
+	struct demand d;
+
+	if (!write_file(CGROUP "/cgroup.procs", "0") || !open_demand(&d, RID, false) ||
+	    madvise(d.memory, SIZE, MADV_RANDOM))
+		_exit(1);
+	_exit(limit_to(SIZE / AROUND + 2 * SIZE / SZ_2M + 48) &&
+	      use_single_pages(&d, 0, SIZE) ? 0 : 2);
+}
+
+/* The exit status of a child in a cgroup without swap */
+static int status_without_swap(void (*run)(void))
+{
+	int status = -1;
+	pid_t child;
+
+	if ((mkdir(CGROUP, 0755) && errno != EEXIST) || !write_file(CGROUP "/memory.max", "max") ||
+	    !write_file(CGROUP "/memory.swap.max", "0"))
+		return -1;
+	child = fork();
+	if (!child)
+		run();
+	waitpid(child, &status, 0);
+	return wait_until(!rmdir(CGROUP)) ? status : -1;
+}
+
+/* Pages that are faulted in around others do not exceed the limit: nobody is killed. */
+TEST(no_kill_for_neighbours)
+{
+	EXPECT_EQ(0, status_without_swap(use_up_to_limit));
+}
+
+/* With MADV_RANDOM, only pages that the device requests are faulted in. */
+TEST(no_neighbours_of_random_pages)
+{
+	EXPECT_EQ(0, status_without_swap(use_random_pages));
+}
+
 TEST_HARNESS_MAIN

@@ -794,7 +794,8 @@ static void demand_present(struct demand_fault *fault, struct demand_slice *slic
 /*
  * Fault in pages around @va that are not present: otherwise, a device would make a request
  * for each page. They need a margin, and take no time that the worker does not have.
- * Skipped if userfaultfd may handle the fault.
+ * Skipped if userfaultfd may handle the fault, or if the process expects no accesses to
+ * neighbours (MADV_RANDOM).
  */
 static void demand_fault_around(struct demand_fault *fault, struct demand_slice *slice,
 				struct vm_area_struct *vma, unsigned long va,
@@ -804,7 +805,7 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	DECLARE_BITMAP(present, DEMAND_AROUND / PAGE_SIZE);
 	unsigned int i, nr;
 
-	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma))
+	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma) || (vma->vm_flags & VM_RAND_READ))
 		return;
 	if (!demand_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
 		return;
@@ -814,7 +815,9 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	nr = (end - start) >> PAGE_SHIFT;
 	demand_present(fault, slice, start, nr, flags & FAULT_FLAG_WRITE, present);
 	for_each_clear_bit(i, present, nr) {
-		if (fatal_signal_pending(current))
+		/* Other workers fault in pages, too. */
+		if (fatal_signal_pending(current) ||
+		    !demand_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
 			return;
 		if (handle_mm_fault(vma, start + i * PAGE_SIZE, demand_nowait(flags), NULL) &
 		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
