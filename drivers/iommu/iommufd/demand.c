@@ -112,9 +112,9 @@
 #define DEMAND_LEVELS		5
 
 /*
- * Workers of a device on a node: the work queue divides its limit among the nodes. Only some
- * of a device's workers may wait for userfaultfd, so that requests for other pages are served
- * meanwhile. Beyond that, the device repeats requests for late pages.
+ * Workers of a device on each node. Only some of a device's workers may wait for userfaultfd,
+ * so that requests for other pages are served meanwhile. Beyond that, the device repeats
+ * requests for late pages.
  */
 #define DEMAND_WORKERS		128
 #define DEMAND_LATE_WORKERS	32
@@ -1730,13 +1730,14 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
 		return ERR_PTR(-ENOMEM);
 
 	queue->dev = dev;
-	queue->wq = alloc_workqueue("iommufd_demand_%s", WQ_UNBOUND,
-				    min(DEMAND_WORKERS * num_online_nodes(), WQ_MAX_ACTIVE),
+	queue->wq = alloc_workqueue("iommufd_demand_%s", WQ_UNBOUND, DEMAND_WORKERS,
 				    dev_name(dev));
 	if (!queue->wq) {
 		kfree(queue);
 		return ERR_PTR(-ENOMEM);
 	}
+	/* Else the nodes would share the limit, each by its number of CPUs. */
+	workqueue_set_min_active(queue->wq, DEMAND_WORKERS);
 	INIT_WORK(&queue->free_work, demand_queue_free_work);
 
 	return queue;
