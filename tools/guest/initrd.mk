@@ -9,13 +9,14 @@ BUSYBOX := $(shell command -v busybox)
 CFLAGS := -static -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem $(OUT)/include \
 	  -I$(SELF) -I$(GUEST)
 PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset vtd_demand \
-	    vtd_demand_reset vtd_demand_fail vtd_demand_soak vtd_unpinned demand_bench pasid_bench vtd_dirty vtd_field \
+	    vtd_demand_reset vtd_demand_fail vtd_demand_wait vtd_demand_unbind vtd_demand_soak \
+	    vtd_unpinned demand_bench pasid_bench vtd_dirty vtd_field \
 	    vtd_suspend suspend vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth dma_map_benchmark \
 	    pasid_example instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
 MODULES := edu_dma vtd_dma vtd_vfio external_port fault_creds firmware_resume \
-	   page_lock
+	   page_lock slow_notifier
 KERNEL_MODULES := $(addprefix $(OBJ)/lib/,test_hmm.ko test_ida.ko)
 
 # For a kernel without the series: programs that use only its interfaces
@@ -67,11 +68,13 @@ $(OUT)/bin/vtd_demand: $(GUEST)/vtd_demand.c $(GUEST)/vtd_demand_machine.h $(DEM
 		      $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 $(OUT)/bin/vtd_demand_fail: $(GUEST)/vtd_demand_fail.c $(GUEST)/vtd_demand_machine.h $(DEMAND)
 $(OUT)/bin/vtd_demand_reset: $(GUEST)/vtd_demand_reset.c $(GUEST)/vtd_demand_machine.h $(DEMAND)
+$(OUT)/bin/vtd_demand_wait: $(GUEST)/vtd_demand_wait.c $(GUEST)/vtd_demand_machine.h $(DEMAND)
+$(OUT)/bin/vtd_demand_unbind: $(GUEST)/vtd_demand_unbind.c $(GUEST)/vtd_demand_machine.h $(DEMAND)
 $(OUT)/bin/vtd_demand_soak: $(GUEST)/vtd_demand_soak.c $(DEMAND)
 $(OUT)/bin/vtd_unpinned: $(GUEST)/vtd_unpinned.c $(DEMAND)
 $(OUT)/bin/demand_bench: $(GUEST)/demand_bench.c $(DEMAND)
 $(OUT)/bin/pasid_bench: $(GUEST)/pasid_bench.c $(VMM)
-$(addprefix $(OUT)/bin/,vtd_demand vtd_demand_soak vtd_unpinned): CFLAGS += -pthread
+$(addprefix $(OUT)/bin/,vtd_demand vtd_demand_wait vtd_demand_unbind vtd_demand_soak vtd_unpinned): CFLAGS += -pthread
 $(OUT)/bin/memory: $(GUEST)/memory.c $(GUEST)/clock.h
 $(OUT)/bin/hmm-tests: $(SELF)/mm/hmm-tests.c $(SRC)/lib/test_hmm_uapi.h
 $(OUT)/bin/hmm-tests: CFLAGS += -idirafter $(SRC)
@@ -82,7 +85,7 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Programs that use the kselftest harness
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
-	       vtd_demand vtd_demand_fail vtd_demand_reset vtd_field vtd_suspend suspend vtd_mainline vtd_sriov vtd_unpinned iommufd \
+	       vtd_demand vtd_demand_fail vtd_demand_wait vtd_demand_unbind vtd_demand_reset vtd_field vtd_suspend suspend vtd_mainline vtd_sriov vtd_unpinned iommufd \
 	       iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h

@@ -69,6 +69,7 @@ run() {
 		export NODES=2
 		more+=' hugepages=4'
 	fi
+	[ "$suite" != demand-nodes ] || export NODES=4 CPUS=4
 	say "booting, log in $log"
 	if ! boot "$1" "$suite" "$log" "$args" "$more"; then
 		cat "$log.err" >&2

@@ -14,8 +14,9 @@
 #   ACCEL      tcg (default), kvm, or icount: emulated with one CPU, whose clock
 #              counts instructions, 2^ICOUNT ns each, and leaps when it is idle
 #   MEMORY     default 2G
-#   NODES      2: half of MEMORY and one of the two CPUs on each of two NUMA nodes,
-#              and a DIMM of 256 MiB on the second, which Linux leaves offline
+#   CPUS       default 2
+#   NODES      of NUMA, if more than one: MEMORY and CPUs are divided among them, and a
+#              DIMM of 256 MiB is on the second, which Linux leaves offline
 #   CONSOLE    QEMU's -serial (default stdio; mon:stdio for interactive use)
 #   LOG        keep the console in this file as well
 #
@@ -30,7 +31,7 @@ set -euo pipefail
 QEMU=$(qemu_command) || die "no QEMU of version 10 or newer: make setup"
 device=$(iommu_device "$QEMU" "${MACHINE:-first}")
 
-cpus=2
+cpus=${CPUS:-2}
 clock=
 case ${ACCEL:-tcg} in
 tcg)
@@ -50,11 +51,11 @@ command=("$QEMU" -machine 'q35,kernel-irqchip=split' "${accel[@]}"
 	 -no-reboot -serial "${CONSOLE:-stdio}" -monitor none -device "$device"
 	 -kernel "$KERNEL")
 [ -z "${INITRD:-}" ] || command+=(-initrd "$INITRD")
-if [ "${NODES:-1}" = 2 ]; then
-	half=$(($(numfmt --from=iec "${MEMORY:-2G}") / 2))
+if [ "${NODES:-1}" -gt 1 ]; then
+	share=$(($(numfmt --from=iec "${MEMORY:-2G}") / NODES))
 	command+=(-smp "$cpus,sockets=$cpus" -m "${MEMORY:-2G},slots=1,maxmem=64G")
-	for node in 0 1; do
-		command+=(-object "memory-backend-ram,id=node$node,size=$half"
+	for ((node = 0; node < NODES; node++)); do
+		command+=(-object "memory-backend-ram,id=node$node,size=$share"
 			 -numa "node,memdev=node$node")
 	done
 	command+=(-object "memory-backend-ram,id=dimm,size=256M"

@@ -195,6 +195,7 @@ else
 	suite nested-attack "$ROOT/tools/guest/nested.sh" ktap strict attack
 	suite nested-suspend "$ROOT/tools/guest/nested.sh" ktap strict suspend
 	suite nested-demand "$ROOT/tools/guest/nested.sh" ktap strict demand
+	suite nested-demand-nodes "$ROOT/tools/guest/nested.sh" ktap strict demand-nodes
 	suite vmm "$ROOT/tools/guest/vmm.sh" ktap
 	if is_wanted kasan-kunit-first; then
 		export ARGS="$quick ${ARGS:-}"

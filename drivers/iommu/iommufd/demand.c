@@ -112,9 +112,9 @@
 #define DEMAND_LEVELS		5
 
 /*
- * Workers of a device on a node: the work queue divides its limit among the nodes. Only some
- * of a device's workers may wait for userfaultfd, so that requests for other pages are served
- * meanwhile. Beyond that, the device repeats requests for late pages.
+ * Workers of a device on each node. Only some of a device's workers may wait for userfaultfd,
+ * so that requests for other pages are served meanwhile. Beyond that, the device repeats
+ * requests for late pages.
  */
 #define DEMAND_WORKERS		128
 #define DEMAND_LATE_WORKERS	32
@@ -129,7 +129,7 @@
 #define DEMAND_MAX_AREAS	32768
 
 /* How many there are, by the address of the process's mm */
-static DEFINE_XARRAY(demand_areas);
+static DEFINE_XARRAY_FLAGS(demand_areas, XA_FLAGS_ACCOUNT);
 
 /* At most one GiB of an area, in one demand-paged HWPT */
 struct demand_slice {
@@ -794,7 +794,8 @@ static void demand_present(struct demand_fault *fault, struct demand_slice *slic
 /*
  * Fault in pages around @va that are not present: otherwise, a device would make a request
  * for each page. They need a margin, and take no time that the worker does not have.
- * Skipped if userfaultfd may handle the fault.
+ * Skipped if userfaultfd may handle the fault, or if the process expects no accesses to
+ * neighbours (MADV_RANDOM).
  */
 static void demand_fault_around(struct demand_fault *fault, struct demand_slice *slice,
 				struct vm_area_struct *vma, unsigned long va,
@@ -804,7 +805,7 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	DECLARE_BITMAP(present, DEMAND_AROUND / PAGE_SIZE);
 	unsigned int i, nr;
 
-	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma))
+	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma) || (vma->vm_flags & VM_RAND_READ))
 		return;
 	if (!demand_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
 		return;
@@ -814,7 +815,9 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	nr = (end - start) >> PAGE_SHIFT;
 	demand_present(fault, slice, start, nr, flags & FAULT_FLAG_WRITE, present);
 	for_each_clear_bit(i, present, nr) {
-		if (fatal_signal_pending(current))
+		/* Other workers fault in pages, too. */
+		if (fatal_signal_pending(current) ||
+		    !demand_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
 			return;
 		if (handle_mm_fault(vma, start + i * PAGE_SIZE, demand_nowait(flags), NULL) &
 		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
@@ -1727,13 +1730,14 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
 		return ERR_PTR(-ENOMEM);
 
 	queue->dev = dev;
-	queue->wq = alloc_workqueue("iommufd_demand_%s", WQ_UNBOUND,
-				    min(DEMAND_WORKERS * num_online_nodes(), WQ_MAX_ACTIVE),
+	queue->wq = alloc_workqueue("iommufd_demand_%s", WQ_UNBOUND, DEMAND_WORKERS,
 				    dev_name(dev));
 	if (!queue->wq) {
 		kfree(queue);
 		return ERR_PTR(-ENOMEM);
 	}
+	/* Else the nodes would share the limit, each by its number of CPUs. */
+	workqueue_set_min_active(queue->wq, DEMAND_WORKERS);
 	INIT_WORK(&queue->free_work, demand_queue_free_work);
 
 	return queue;
