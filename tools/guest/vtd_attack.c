@@ -2,9 +2,9 @@
 /*
  * Hostile users: processes of two threads make random valid and invalid calls of iommufd
  * and VFIO, while their devices do DMA and request pages through tables of garbage.  Some
- * of the domains are paged on demand.  RLIMIT_MEMLOCK and RLIMIT_NOFILE are low for some
- * users, allocations in the kernel fail, and forked children go on using the files.  Users
- * are killed at random, and devices are reset, unbound and removed through sysfs.  A single
+ * of the domains are paged on demand.  RLIMIT_MEMLOCK, RLIMIT_NOFILE and memory are low for
+ * some users, allocations in the kernel fail, and forked children go on using the files, or
+ * keep them over exec.  Users are killed at random, and devices are reset, unbound and removed through sysfs.  A single
  * call may succeed or fail.  But a killed process has to exit, no page may stay pinned, and
  * afterwards each device has to work for the next user.  The suite checks the kernel's log
  * for warnings.  Prints TAP.
@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "vtd_vmm.h"
@@ -38,7 +39,8 @@ static unsigned int n_devices;
 /* Approximate number of successful calls of each kind, in all processes */
 static struct counts {
 	unsigned long users, mapped, parents, nested, attached, detached, answered,
-		      resets, transfers, failed, children, removed, demand;
+		      resets, transfers, failed, children, removed, demand, small,
+		      cut;
 } *counts;
 
 /* The threads of a process share this, deliberately without a lock. */
@@ -144,6 +146,16 @@ static void map_something(struct user *user)
 				   one_in(30) ? any() : length);
 }
 
+/* More areas than a process may have in its HWPTs that are paged on demand, in time */
+static void map_many(struct user *user)
+{
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		counts->mapped += map_area(&user->vmm, (AREAS + i) * AREA,
+					   user->vmm.guest[i % GUEST_PAGES], PAGE);
+}
+
 static void unmap_something(struct user *user)
 {
 	if (one_in(4))
@@ -162,6 +174,26 @@ static void copy_something(struct user *user)
 	};
 
 	ioctl(user->vmm.iommufd, IOMMU_IOAS_COPY, &copy);
+}
+
+/* The IOAS loses its large pages, so that VFIO's calls can unmap a part of an area. */
+static void cut_areas(struct user *user)
+{
+	struct iommu_option option = {
+		.size = sizeof(option), .option_id = IOMMU_OPTION_HUGE_PAGES,
+		.op = IOMMU_OPTION_OP_SET, .object_id = user->vmm.ioas, .val64 = one_in(4),
+	};
+	struct iommu_vfio_ioas ioas = {
+		.size = sizeof(ioas), .ioas_id = user->vmm.ioas, .op = IOMMU_VFIO_IOAS_SET,
+	};
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .iova = some_address() & -PAGE,
+		.size = PAGE * (1 + draw(GUEST_PAGES)),
+	};
+
+	ioctl(user->vmm.iommufd, IOMMU_OPTION, &option);
+	ioctl(user->vmm.iommufd, IOMMU_VFIO_IOAS, &ioas);
+	counts->cut += !ioctl(user->vmm.iommufd, VFIO_IOMMU_UNMAP_DMA, &unmap) && unmap.size;
 }
 
 static void alloc_paging(struct user *user)
@@ -328,6 +360,7 @@ static void (*const calls[])(struct user *user) = {
 	attach_something, detach_something, destroy_something, destroy_something,
 	invalidate_something, open_queue, answer_something, answer_something,
 	answer_something, track_dirty_pages, change_memory, change_memory, move_memory,
+	cut_areas,
 	do_dma, do_dma, do_dma, do_dma, do_dma, do_dma,
 };
 
@@ -339,6 +372,8 @@ static void make_call(struct user *user)
 		open_again(user);
 	else if (one_in(300))
 		reset_device(user);
+	else if (one_in(1000))
+		map_many(user);
 	else
 		calls[draw(sizeof(calls) / sizeof(*calls))](user);
 }
@@ -359,6 +394,18 @@ static void make_failing_call(struct user *user)
 	close(fd);
 }
 
+/* Its files stay open, while the areas that it has mapped belong to memory that is gone. */
+static void exec_sleep(struct user *user)
+{
+	int i;
+
+	for (i = 0; i < 10; i++)
+		map_something(user);
+	fcntl(user->vmm.iommufd, F_SETFD, 0);
+	fcntl(user->vmm.dev.fd, F_SETFD, 0);
+	execlp("sleep", "sleep", "60", NULL);
+}
+
 /* The child shares its parent's files, but not its memory, and is killed with it. */
 static void fork_child(struct user *user)
 {
@@ -369,6 +416,8 @@ static void fork_child(struct user *user)
 		return;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(60);
+	if (one_in(3) && getppid() == parent)
+		exec_sleep(user);
 	for (i = 0; i < CALLS / 10 && getppid() == parent; i++)
 		make_call(user);
 	counts->children++;
@@ -399,6 +448,23 @@ static void limit(int resource, rlim_t most)
 	setrlimit(resource, &limit);
 }
 
+#define CGROUP		"/sys/fs/cgroup/attacked"
+
+/* All users with little memory share a cgroup, if the suite has mounted any. */
+static void limit_memory(void)
+{
+	int fd;
+
+	mkdir(CGROUP, 0755);
+	fd = open(CGROUP "/memory.max", O_WRONLY);
+	if (fd < 0 || write(fd, "6M", 2) != 2)
+		return;
+	close(fd);
+	fd = open(CGROUP "/cgroup.procs", O_WRONLY);
+	counts->small += write(fd, "0", 1) == 1;
+	close(fd);
+}
+
 /* The other thread has closed the device that this one uses. */
 static void exit_at_signal(int signal)
 {
@@ -417,6 +483,8 @@ static void run_user(void)
 	signal(SIGCHLD, SIG_IGN);
 	if (one_in(4))
 		limit(RLIMIT_MEMLOCK, draw(2 * AREA));
+	if (one_in(4))
+		limit_memory();
 	open_guest(&user.vmm, user.device);
 	if (!user.vmm.ioas)
 		alloc_ioas(&user);
@@ -506,12 +574,25 @@ static bool has_exited(pid_t pid)
 	return waitpid(pid, NULL, WNOHANG) == pid;
 }
 
+/* The console tells where they wait. */
+static void show_blocked_tasks(void)
+{
+	int fd = open("/proc/sysrq-trigger", O_WRONLY);
+
+	if (fd < 0)
+		return;
+	if (write(fd, "w", 1) < 0)
+		errno = 0;
+	close(fd);
+}
+
 static bool kill_and_reap(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	if (wait_until(has_exited(pid)))
 		return true;
 	note("process %d does not exit\n", pid);
+	show_blocked_tasks();
 	return false;
 }
 
@@ -594,6 +675,7 @@ static bool something_happened(void)
 	note("%lu transfers seen complete, %lu allocations failed, %lu children\n",
 	     counts->transfers, counts->failed, counts->children);
 	note("%lu devices removed and rescanned\n", counts->removed);
+	note("%lu areas cut, %lu users with little memory\n", counts->cut, counts->small);
 	return counts->mapped && counts->nested && counts->demand && counts->attached &&
 	       counts->detached && counts->answered && counts->resets &&
 	       counts->transfers;

@@ -7,6 +7,7 @@
  * a device that the administrator has named as fault tolerant, TESTDEV2 one that is not
  * named, TESTDEV3 one without page requests.
  */
+#include <dirent.h>
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
 #include <pthread.h>
@@ -282,6 +283,40 @@ TEST_F(demand, dontneed)
 }
 
 /*
+ * One call discards pages in blocks of 2 MiB, whole ones and parts: exactly these, and what
+ * is left of the blocks can be discarded later. The second block ends a GiB.
+ */
+TEST_F(demand, dontneed_across_blocks)
+{
+	static const unsigned int ranges[][2] = {
+		{ 5, 511 }, { 5, 512 }, { 5, 1023 }, { 5, 1029 }, { 511, 512 }, { 512, 1023 },
+		{ 512, 1028 }, { 1000, 1024 }, { 1000, 1530 }, { 1023, 1530 }, { 1, 1534 },
+	};
+	unsigned char *memory = self->d.memory + 2 * SZ_2M;
+	uint64_t iova = IOVA + 2 * SZ_2M;
+	struct demand *d = &self->d;
+	unsigned int i, j;
+
+	for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		unsigned int first = ranges[i][0], last = ranges[i][1];
+		unsigned int pages[] = { first - 1, first, last, last + 1 };
+
+		fill(memory, iova, 3 * SZ_2M, i);
+		for (j = 0; j < 3; j++)
+			ASSERT_EQ(VTDT_OK, device_reads(d, iova + j * SZ_2M, PAGE, i));
+		ASSERT_EQ(0, madvise(memory + first * PAGE, (last - first + 1) * PAGE,
+				     MADV_DONTNEED));
+		EXPECT_EQ(VTDT_OK, device_reads(d, iova + (first - 1) * PAGE, PAGE, i));
+		EXPECT_EQ(VTDT_OK, device_reads(d, iova + (last + 1) * PAGE, PAGE, i));
+		ASSERT_EQ(0, madvise(memory + (first - 1) * PAGE, PAGE, MADV_DONTNEED));
+		ASSERT_EQ(0, madvise(memory + (last + 1) * PAGE, PAGE, MADV_DONTNEED));
+		for (j = 0; j < 4; j++)
+			EXPECT_EQ(VTDT_FAILED,
+				  device_reads(d, iova + pages[j] * PAGE, PAGE, i));
+	}
+}
+
+/*
  * One call that discards pages invalidates the device's TLB once in each GiB of the IOAS;
  * so does reclaim, for each page. IOMMU_IOAS_UNMAP invalidates once in all.
  */
@@ -311,6 +346,32 @@ TEST_F(demand, one_invalidation_per_call)
 	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
 	EXPECT_EQ(one, *invalidations - before);
 	EXPECT_NE(VTDT_OK, device_reads(d, IOVA + SIZE - PAGE, PAGE, 1));
+}
+
+/* What the device has not used, or has lost already, is discarded without an invalidation. */
+TEST_F(demand, no_invalidation_of_unused_pages)
+{
+	word *invalidations = reg(&self->d.vmm.dev, VTDT_INVALIDATIONS);
+	unsigned char *memory = self->d.memory + SZ_2M;
+	uint64_t iova = ELSEWHERE + 5 * PAGE;
+	struct demand *d = &self->d;
+	uint32_t before;
+
+	ASSERT_TRUE(map_area(&d->vmm, iova, memory, 3 * PAGE));
+	fill(memory, iova, SZ_2M, 1);
+	before = *invalidations;
+	ASSERT_EQ(0, madvise(memory, SZ_2M, MADV_DONTNEED));
+	EXPECT_EQ(before, *invalidations);
+
+	fill(memory, iova, 3 * PAGE, 1);
+	EXPECT_EQ(VTDT_OK, device_reads(d, iova, 3 * PAGE, 1));
+	before = *invalidations;
+	ASSERT_EQ(0, madvise(memory, SZ_2M, MADV_DONTNEED));
+	EXPECT_NE(before, *invalidations);
+	fill(memory, iova, 3 * PAGE, 2);
+	before = *invalidations;
+	ASSERT_EQ(0, madvise(memory, SZ_2M, MADV_DONTNEED));
+	EXPECT_EQ(before, *invalidations);
 }
 
 /* A part of a huge page is discarded; the rest stays mapped. */
@@ -452,6 +513,10 @@ TEST_F(demand, mprotect)
 	EXPECT_EQ(d->nested ? VTDT_DENIED : VTDT_OK, device_reads(d, IOVA, 16 * PAGE, 1));
 	ASSERT_EQ(0, mprotect(d->memory, 16 * PAGE, PROT_NONE));
 	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
+	/* Nothing is allocated where the process has no access. */
+	ASSERT_EQ(0, mprotect(d->memory + SZ_2M, PAGE, PROT_NONE));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + SZ_2M, PAGE, 1));
+	EXPECT_FALSE(present(d->memory + SZ_2M));
 	ASSERT_EQ(0, mprotect(d->memory, 16 * PAGE, PROT_READ | PROT_WRITE));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 16 * PAGE, 2));
 	EXPECT_TRUE(holds(d->memory, IOVA, 16 * PAGE, 2));
@@ -774,6 +839,7 @@ TEST_F(flat, file_mappings_are_refused)
 	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
 	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 1));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + PAGE, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
 	close(fd);
 }
 
@@ -792,6 +858,8 @@ TEST_F(demand, secretmem_is_refused)
 	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
 	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 1));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 16 * PAGE, PAGE, 1));
+	/* nor is it mapped with the page beside it */
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
 	close(fd);
 }
 
@@ -854,6 +922,67 @@ TEST_F(flat, write_only_area)
 	EXPECT_TRUE(holds(memory, ELSEWHERE, SZ_2M, 1));
 }
 
+/* A small area: what the process has beside it is not mapped. */
+TEST_F(demand, memory_beside_area)
+{
+	unsigned char *memory = self->d.memory + SZ_2M;
+	uint64_t iova = ELSEWHERE + 5 * PAGE;
+	struct demand *d = &self->d;
+
+	ASSERT_TRUE(map_area(&d->vmm, iova, memory + 5 * PAGE, 3 * PAGE));
+	fill(memory, ELSEWHERE, SZ_2M, 1);
+	EXPECT_EQ(VTDT_OK, device_writes(d, iova, 3 * PAGE, 2));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, iova - PAGE, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, iova + 3 * PAGE, PAGE, 1));
+	ASSERT_EQ(0, madvise(memory, SZ_2M, MADV_DONTNEED));
+	/* nor is it faulted in */
+	EXPECT_EQ(VTDT_OK, device_writes(d, iova, 3 * PAGE, 2));
+	EXPECT_FALSE(present(memory + 4 * PAGE));
+	EXPECT_FALSE(present(memory + 8 * PAGE));
+}
+
+static bool large_pages_off(struct vmm *vmm)
+{
+	struct iommu_option option = {
+		.size = sizeof(option), .option_id = IOMMU_OPTION_HUGE_PAGES,
+		.op = IOMMU_OPTION_OP_SET, .object_id = vmm->ioas,
+	};
+
+	return !ioctl(vmm->iommufd, IOMMU_OPTION, &option);
+}
+
+/*
+ * The user wants no large pages, which can only be changed while there are no areas. VFIO's
+ * call could then unmap a part of an area, but not of one that is paged on demand.
+ */
+TEST_F(flat, no_large_pages)
+{
+	struct demand *d = &self->d;
+	struct iommu_vfio_ioas ioas = {
+		.size = sizeof(ioas), .ioas_id = d->vmm.ioas, .op = IOMMU_VFIO_IOAS_SET,
+	};
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .iova = IOVA + SZ_2M, .size = SZ_2M,
+	};
+
+	EXPECT_FALSE(large_pages_off(&d->vmm));
+	EXPECT_EQ(EINVAL, errno);
+	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
+	ASSERT_TRUE(large_pages_off(&d->vmm));
+	ASSERT_TRUE(map_area(&d->vmm, IOVA, d->memory, SIZE));
+	ASSERT_EQ(0, madvise(d->memory, SIZE, MADV_HUGEPAGE));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 2 * SZ_2M, 1));
+	EXPECT_LT(0, number_in("/proc/self/smaps_rollup", "AnonHugePages:"));
+	EXPECT_EQ(0, table_has(d, "leaves_2m"));
+
+	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_VFIO_IOAS, &ioas));
+	EXPECT_NE(0, ioctl(d->vmm.iommufd, VFIO_IOMMU_UNMAP_DMA, &unmap));
+	EXPECT_EQ(EINVAL, errno);
+	ASSERT_EQ(0, madvise(d->memory, SIZE, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SIZE, 2));
+}
+
 /* Addresses outside of user space */
 TEST_F(flat, beyond_user_space)
 {
@@ -885,19 +1014,23 @@ TEST_F(flat, too_many_areas)
 
 /* ---- late pages ---- */
 
+#define MANY	40
+#define MOST_LATE	32	/* DEMAND_LATE_WORKERS */
+
+/* More pages come late, one after the other, than workers may wait for at a time. */
 TEST_F(demand, post_copy)
 {
-	unsigned char *from = new_memory(16 * PAGE, MADV_NOHUGEPAGE);
+	unsigned char *from = new_memory(MANY * PAGE, MADV_NOHUGEPAGE);
 	struct demand *d = &self->d;
 	unsigned long address;
 	struct late late;
 	int i;
 
 	ASSERT_NE(NULL, from);
-	fill(from, IOVA, 16 * PAGE, 5);
-	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
-	start_transfer(d, VTDT_READ, IOVA, 16 * PAGE, 5);
-	for (i = 0; i < 16; i++) {
+	fill(from, IOVA, MANY * PAGE, 5);
+	ASSERT_TRUE(catch_faults(&late, d->memory, MANY * PAGE));
+	start_transfer(d, VTDT_READ, IOVA, MANY * PAGE, 5);
+	for (i = 0; i < MANY; i++) {
 		ASSERT_TRUE(wait_for_fault(&late, &address));
 		EXPECT_EQ((unsigned long)d->memory + i * PAGE, address);
 		sleep_ms(5);
@@ -906,10 +1039,39 @@ TEST_F(demand, post_copy)
 	}
 	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	close(late.fd);
-	munmap(from, 16 * PAGE);
+	munmap(from, MANY * PAGE);
 }
 
-/* Detach, unmap and destroy do not wait for a page that userfaultfd does not deliver. */
+/* How many workers serve page requests now, of all devices */
+static unsigned int busy_workers(void)
+{
+	char path[300], comm[80];
+	unsigned int busy = 0;
+	struct dirent *entry;
+	DIR *dir;
+	int fd;
+
+	dir = opendir("/proc");
+	while (dir && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		fd = open(path, O_RDONLY);
+		if (fd < 0)
+			continue;
+		memset(comm, 0, sizeof(comm));
+		/* the device's queue, not that which destroys queues */
+		busy += read(fd, comm, sizeof(comm) - 1) > 0 &&
+			strstr(comm, "+iommufd_demand_0");
+		close(fd);
+	}
+	if (dir)
+		closedir(dir);
+	return busy;
+}
+
+/*
+ * Detach, unmap and destroy do not wait for a page that userfaultfd does not deliver, and the
+ * worker that waits is ended.
+ */
 TEST_F(demand, late_page_delays_no_call)
 {
 	struct demand *d = &self->d;
@@ -923,6 +1085,7 @@ TEST_F(demand, late_page_delays_no_call)
 	start = now_ms();
 	ASSERT_TRUE(detach(&d->vmm, d->pasid));
 	EXPECT_NE(VTDT_OK, finish_transfer(d));
+	EXPECT_TRUE(wait_until(!busy_workers()));
 	EXPECT_GT(800, now_ms() - start);
 
 	ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
@@ -1001,9 +1164,6 @@ TEST_F(demand, present_pages_before_late_ones)
 	finish_transfer(d);
 	close(late.fd);
 }
-
-#define MANY	40
-#define MOST_LATE	32	/* DEMAND_LATE_WORKERS */
 
 /* How many threads wait for the userfaultfd */
 static long late_faults(struct late *late)
@@ -1237,6 +1397,31 @@ TEST_F(demand, write_protected)
 	close(late.fd);
 }
 
+/* A few pages of a huge page are write-protected: a write there waits. */
+TEST_F(demand, huge_page_write_protected_in_part)
+{
+	struct uffdio_writeprotect protect = { .mode = UFFDIO_WRITEPROTECT_MODE_WP };
+	struct demand *d = &self->d;
+	unsigned long address;
+	struct late late;
+
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_HUGEPAGE));
+	fill(d->memory, IOVA, SZ_2M, 1);
+	ASSERT_TRUE(catch_faults_of(&late, d->memory, SZ_2M, UFFDIO_REGISTER_MODE_WP));
+	protect.range = (struct uffdio_range) { (unsigned long)d->memory + 8 * PAGE, 8 * PAGE };
+	ASSERT_EQ(0, ioctl(late.fd, UFFDIO_WRITEPROTECT, &protect));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, 8 * PAGE, 2));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 16 * PAGE, PAGE, 2));
+	start_transfer(d, VTDT_WRITE, IOVA + 8 * PAGE, 8 * PAGE, 2);
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	EXPECT_EQ((unsigned long)d->memory + 8 * PAGE, address);
+	protect.mode = 0;
+	ASSERT_EQ(0, ioctl(late.fd, UFFDIO_WRITEPROTECT, &protect));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
+	EXPECT_TRUE(holds(d->memory, IOVA, 17 * PAGE, 2));
+	close(late.fd);
+}
+
 /* Minor faults: the file has the pages, and userfaultfd maps them one by one. */
 TEST_F(demand, minor_faults)
 {
@@ -1328,7 +1513,9 @@ TEST_F(flat, answered_while_another_hwpt_pins)
 	ASSERT_TRUE(wait_for_fault(&late, &address));
 	answers = *reg(&d->vmm.dev, VTDT_SUCCESSES);
 	start_transfer(d, VTDT_WRITE, IOVA, PAGE, 1);
-	EXPECT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_SUCCESSES) - answers >= 2));
+	EXPECT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_SUCCESSES) - answers >= 3));
+	sleep_ms(100);
+	EXPECT_EQ(1, busy_workers());
 	/* To detach the device itself takes the lock that is held. */
 	if (d->pasid != RID) {
 		start = now_ms();
@@ -1557,6 +1744,39 @@ TEST_F(flat, fault_queue_for_unmapped_iova)
 	close(queue.fd);
 }
 
+/*
+ * Of a group, the first page is not mapped in the IOAS, and the process must not access the
+ * second. The user gets one request, the last of its group, and the group is refused.
+ */
+TEST_F(flat, fault_queue_gets_a_part_of_a_group)
+{
+	struct demand *d = &self->d;
+	unsigned int id, hwpt, groups, refused;
+	struct iommu_hwpt_pgfault record;
+	struct pollfd queue;
+
+	ASSERT_TRUE(new_queue(&d->vmm, &queue, &id));
+	hwpt = new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, id);
+	ASSERT_NE(0, hwpt);
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, hwpt));
+	ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE + PAGE, d->memory, PAGE));
+	ASSERT_EQ(0, mprotect(d->memory, PAGE, PROT_NONE));
+	*reg(&d->vmm.dev, VTDT_GROUP_SIZE) = 32;
+	groups = *reg(&d->vmm.dev, VTDT_GROUPS);
+	refused = *reg(&d->vmm.dev, VTDT_INVALIDS);
+	start_transfer(d, VTDT_WRITE, ELSEWHERE, 2 * PAGE, 1);
+	ASSERT_TRUE(comes(&queue, 1));
+	ASSERT_EQ(sizeof(record), read(queue.fd, &record, sizeof(record)));
+	EXPECT_EQ(ELSEWHERE, record.addr);
+	EXPECT_NE(0, record.flags & IOMMU_PGFAULT_FLAGS_LAST_PAGE);
+	ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory + SZ_2M, PAGE));
+	ASSERT_TRUE(respond(&queue, record.cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(VTDT_DENIED, finish_transfer(d));
+	EXPECT_EQ(1, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
+	EXPECT_EQ(1, *reg(&d->vmm.dev, VTDT_INVALIDS) - refused);
+	close(queue.fd);
+}
+
 /* ---- below a guest's tables ---- */
 
 #define GVA		0x7f0000000000UL
@@ -1628,6 +1848,25 @@ TEST_F(nested, one_request_for_tables_and_page)
 	EXPECT_EQ(8, page_requests(&self->d) - requests);
 }
 
+/* The same if each is in a block of 2 MiB that has not been mapped yet */
+TEST_F(nested, one_request_for_tables_far_apart)
+{
+	const uint64_t iova = 0x123456789000;
+	unsigned int table = self->root, level, next, requests;
+	struct demand *d = &self->d;
+	struct vmm *vmm = &d->vmm;
+
+	for (level = 4; level; level--, table = next) {
+		next = GUEST_PAGES * (7 - level) + 300;
+		vmm->guest[table][index_at(iova, level)] =
+			next * PAGE | (level > 1 ? TABLE : LEAF);
+	}
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_writes(d, iova, PAGE, 1));
+	EXPECT_EQ(1, page_requests(d) - requests);
+	EXPECT_TRUE(holds(d->memory + table * PAGE, iova, PAGE, 1));
+}
+
 /* Pages and tables are discarded, together and separately. */
 TEST_F(nested, tables_and_pages_discarded)
 {
@@ -1660,6 +1899,51 @@ TEST_F(nested, not_mapped_by_the_guest)
 	/* mapped by the guest, but not by the host */
 	*entry(&self->d.vmm, self->root, GVA + 9 * PAGE, 1, TABLE) = 1UL << 40 | LEAF;
 	EXPECT_EQ(VTDT_DENIED, device_writes(&self->d, GVA + 9 * PAGE, PAGE, 1));
+}
+
+/*
+ * The guest's tables are missing at first, and are served. Then the nest parent's queue gets
+ * what the IOAS does not map: a guest-physical address that the device wants to write to.
+ */
+TEST_F(nested, fault_queue_for_unmapped_gpa)
+{
+	const uint64_t gpa = ELSEWHERE + 3 * PAGE, iova = GVA + 9 * PAGE;
+	struct demand *d = &self->d;
+	struct iommu_hwpt_pgfault record;
+	struct vmm *vmm = &d->vmm;
+	struct pollfd queue;
+	unsigned int id;
+
+	ASSERT_TRUE(new_queue(vmm, &queue, &id));
+	vmm->parent = new_paging(vmm, IOMMU_HWPT_ALLOC_DEMAND | IOMMU_HWPT_ALLOC_NEST_PARENT,
+				 id);
+	ASSERT_NE(0, vmm->parent);
+	d->hwpt = nest(vmm, self->root, 0);
+	ASSERT_TRUE(attach(vmm, d->pasid, d->hwpt));
+	*entry(vmm, self->root, iova, 1, TABLE) = gpa | LEAF;
+	start_transfer(d, VTDT_WRITE, iova, PAGE, 1);
+	ASSERT_TRUE(comes(&queue, 1));
+	ASSERT_EQ(sizeof(record), read(queue.fd, &record, sizeof(record)));
+	EXPECT_EQ(gpa, record.addr);
+	EXPECT_EQ(IOMMU_PGFAULT_PERM_WRITE, record.perm & ~IOMMU_PGFAULT_PERM_PRIV);
+	ASSERT_TRUE(map_area(vmm, gpa, d->memory + SZ_2M, PAGE));
+	ASSERT_TRUE(respond(&queue, record.cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(VTDT_OK, finish_transfer(d));
+	EXPECT_TRUE(holds(d->memory + SZ_2M, iova, PAGE, 1));
+	close(queue.fd);
+}
+
+/* Such a HWPT has its requests reported without a walk of the guest's tables. */
+TEST_F(nested, unwalked_requests_are_refused)
+{
+	struct demand *d = &self->d;
+	struct pollfd queue;
+	unsigned int id;
+
+	ASSERT_TRUE(new_queue(&d->vmm, &queue, &id));
+	EXPECT_EQ(0, nest_with(&d->vmm, self->root, 0, IOMMU_HWPT_FAULT_PINNED, id));
+	EXPECT_EQ(EINVAL, errno);
+	close(queue.fd);
 }
 
 TEST_F(nested, read_only_is_refused)
@@ -1868,6 +2152,33 @@ TEST_F(cgroup, memory_limit)
 	EXPECT_EQ(0, rmdir(CGROUP));
 }
 
+#define BLOCKS_AT_LIMIT	128
+
+/*
+ * The cgroup is at its limit, and the device needs tables for a page that is there: others
+ * are reclaimed for them.
+ */
+TEST_F(flat, tables_at_limit)
+{
+	struct demand *d = &self->d;
+	unsigned int i, requests;
+	char limit[30];
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", "0"));
+	fill(d->memory, IOVA, SIZE / 2, 1);
+	for (i = 0; i < BLOCKS_AT_LIMIT; i++)
+		ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE + i * SZ_2M, d->memory, PAGE));
+	sprintf(limit, "%ld", number_in(CGROUP "/memory.current", "") - (long)SZ_2M / 2);
+	ASSERT_TRUE(write_file(CGROUP "/memory.max", limit));
+	requests = page_requests(d);
+	for (i = 0; i < BLOCKS_AT_LIMIT; i++)
+		EXPECT_EQ(VTDT_FAILED, device_reads(d, ELSEWHERE + i * SZ_2M, 8, 2));
+	EXPECT_GE(2 * BLOCKS_AT_LIMIT, page_requests(d) - requests);
+	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", "0"));
+	EXPECT_EQ(0, rmdir(CGROUP));
+}
+
 /* The threshold is exceeded by far: an allocation waits for up to two seconds. */
 TEST_F(cgroup, throttled_at_high)
 {
@@ -1949,6 +2260,41 @@ TEST_F(cgroup, swaps_in_neighbours_at_limit)
 	EXPECT_EQ(VTDT_OK, device_reads(&d, IOVA, SZ_2M, 1));
 	close_demand(&d);
 	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
+	EXPECT_EQ(0, rmdir(CGROUP));
+}
+
+#define INNER	CGROUP "/inner"
+
+/* Near a limit of the cgroup or of its parent, a request takes no memory but its own page. */
+TEST_F(cgroup, no_neighbours_near_limit)
+{
+	static const char *const cgroups[] = { CGROUP, INNER };
+	char pid[20], limit[30], current[60], file[60];
+	struct demand d;
+	unsigned int i;
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(write_file(CGROUP "/cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, mkdir(INNER, 0755));
+	sprintf(pid, "%d", getpid());
+	ASSERT_TRUE(write_file(INNER "/cgroup.procs", pid));
+	ASSERT_TRUE(open_demand(&d, RID, variant->nested));
+	for (i = 0; i < 4; i++) {
+		uint64_t iova = IOVA + i * SZ_2M;
+
+		sprintf(current, "%s/memory.current", cgroups[i % 2]);
+		sprintf(file, "%s/memory.%s", cgroups[i % 2], i < 2 ? "max" : "high");
+		sprintf(limit, "%ld", number_in(current, "") + 10 * PAGE);
+		ASSERT_TRUE(write_file(file, limit));
+		EXPECT_EQ(VTDT_OK, device_writes(&d, iova + 5 * PAGE, PAGE, 1));
+		EXPECT_EQ(1, nr_present(d.memory + i * SZ_2M, 16));
+		ASSERT_TRUE(write_file(file, "max"));
+		EXPECT_EQ(VTDT_OK, device_writes(&d, iova + 21 * PAGE, PAGE, 1));
+		EXPECT_EQ(16, nr_present(d.memory + i * SZ_2M + 16 * PAGE, 16));
+	}
+	close_demand(&d);
+	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
+	EXPECT_EQ(0, rmdir(INNER));
 	EXPECT_EQ(0, rmdir(CGROUP));
 }
 
@@ -2162,6 +2508,120 @@ TEST_F(demand, owner_of_memory_is_killed)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 	close(late.fd);
 	close(pidfd);
+}
+
+static void *touch(void *page)
+{
+	(void)*(volatile unsigned char *)page;
+	return NULL;
+}
+
+/* Lend memory to the parent's device, and wait for a locked page, which no signal ends. */
+static void lend_memory_and_block(struct demand *d, int to_parent)
+{
+	int fd = memfd_create("locked", MFD_CLOEXEC);
+	unsigned char *page;
+	unsigned long pfn;
+	pthread_t thread;
+
+	if (ftruncate(fd, PAGE) || !map_area(&d->vmm, ELSEWHERE, d->memory, SIZE))
+		_exit(1);
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	*page = 1;
+	pfn = pfn_of(page);
+	madvise(page, PAGE, MADV_DONTNEED);
+	if (!tell_page_lock("lock", pfn) || pthread_create(&thread, NULL, touch, page))
+		_exit(1);
+	sleep_ms(100);
+	if (write(to_parent, &pfn, sizeof(pfn)) != sizeof(pfn))
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/* A process that is being killed, but cannot exit yet, gets no more memory for the device. */
+TEST_F(demand, owner_of_memory_is_dying)
+{
+	struct demand *d = &self->d;
+	unsigned int refused;
+	int status, pipes[2];
+	unsigned long pfn;
+	pid_t child;
+
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork();
+	if (!child)
+		lend_memory_and_block(d, pipes[1]);
+	ASSERT_EQ(sizeof(pfn), read(pipes[0], &pfn, sizeof(pfn)));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, PAGE, 1));
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	sleep_ms(100);
+	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
+	refused = *reg(&d->vmm.dev, VTDT_INVALIDS);
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, ELSEWHERE + SZ_2M, PAGE, 1));
+	EXPECT_EQ(1, *reg(&d->vmm.dev, VTDT_INVALIDS) - refused);
+	ASSERT_TRUE(tell_page_lock("unlock", pfn));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+}
+
+#define FORMER_USERS	4	/* DEMAND_MAX_DYING */
+
+/* A process lends a locked page to the device, and waits. It does not keep the device open. */
+static void lend_locked_page(struct demand *d, unsigned char *page, int to_parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!map_area(&d->vmm, ELSEWHERE, page, PAGE))
+		_exit(1);
+	munmap((void *)d->vmm.dev.regs, 0x10000);
+	close(d->vmm.dev.fd);
+	close(d->vmm.iommufd);
+	if (write(to_parent, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/*
+ * Users of a device leave it, one after the other, while a worker of each waits for a locked
+ * page: after four of them, the device cannot be attached until a worker has ended.
+ */
+TEST(too_many_former_users)
+{
+	int fd = memfd_create("locked", MFD_CLOEXEC), pipes[2], i;
+	pid_t child[FORMER_USERS];
+	unsigned char *page;
+	unsigned long pfn;
+	struct demand d;
+	char byte;
+
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	*page = 1;
+	pfn = pfn_of(page);
+	ASSERT_EQ(0, madvise(page, PAGE, MADV_DONTNEED));
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_TRUE(tell_page_lock("lock", pfn));
+	for (i = 0; i < FORMER_USERS; i++) {
+		ASSERT_TRUE(open_demand_when_free(&d, RID, false));
+		child[i] = fork();
+		if (!child[i])
+			lend_locked_page(&d, page, pipes[1]);
+		ASSERT_EQ(1, read(pipes[0], &byte, 1));
+		start_transfer(&d, VTDT_READ, ELSEWHERE, PAGE, 1);
+		EXPECT_TRUE(wait_until(busy_workers() == i + 1U));
+		close_demand(&d);
+	}
+	ASSERT_TRUE(open_detached(&d, RID));
+	ASSERT_TRUE(new_hwpt(&d));
+	EXPECT_FALSE(attach(&d.vmm, RID, d.hwpt));
+	EXPECT_EQ(EBUSY, errno);
+	ASSERT_TRUE(tell_page_lock("unlock", pfn));
+	EXPECT_TRUE(wait_until(attach(&d.vmm, RID, d.hwpt)));
+	close_demand(&d);
+	for (i = 0; i < FORMER_USERS; i++) {
+		kill(child[i], SIGKILL);
+		waitpid(child[i], NULL, 0);
+	}
 }
 
 /* Has @pid executed @name? */

@@ -700,8 +700,7 @@ static void demand_sleep_end(struct demand_fault *fault)
 
 	guard(mutex)(&fault->demand->mutex);
 	fault->sleeper = NULL;
-	disallow_signal(SIGKILL);
-	flush_signals(current);
+	disallow_signal(SIGKILL);	/* and forget it */
 }
 
 /*
