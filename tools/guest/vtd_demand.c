@@ -1613,6 +1613,40 @@ TEST_F(demand, replaced_during_request)
 	munmap(from, PAGE);
 }
 
+/* A HWPT that pins is replaced by an empty one during DMA, which does not stop. */
+TEST_F(demand, pinned_hwpt_replaced_during_transfer)
+{
+	struct demand *d = &self->d;
+	struct vmm pinned = d->vmm, empty = d->vmm;
+	unsigned int pinned_hwpt, hwpt, i;
+
+	pinned_hwpt = pinned.parent = d->nested ? new_parent(&d->vmm, 0) :
+						  new_paging(&d->vmm, 0, 0);
+	if (d->nested)
+		pinned_hwpt = nest(&pinned, d->root, 0);
+	ASSERT_NE(0, pinned_hwpt);
+	for (i = 0; i < 20; i++) {
+		hwpt = empty.parent = d->nested ?
+			new_parent(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND) :
+			new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+		if (d->nested)
+			hwpt = nest(&empty, d->root, 0);
+		ASSERT_NE(0, hwpt);
+		ASSERT_TRUE(attach(&d->vmm, d->pasid, pinned_hwpt));
+		start_transfer(d, VTDT_WRITE, IOVA, SIZE, i);
+		ASSERT_TRUE(attach(&d->vmm, d->pasid, hwpt));
+		ASSERT_EQ(VTDT_OK, finish_transfer(d));
+		EXPECT_TRUE(holds(d->memory, IOVA, SIZE, i));
+		ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
+		ASSERT_TRUE(destroy(&d->vmm, hwpt));
+		if (d->nested)
+			ASSERT_TRUE(destroy(&d->vmm, empty.parent));
+	}
+	if (d->nested)
+		ASSERT_TRUE(destroy(&d->vmm, pinned_hwpt));
+	ASSERT_TRUE(destroy(&d->vmm, pinned.parent));
+}
+
 /* IOMMU_IOAS_COPY within the IOAS, and to one whose HWPT pins */
 TEST_F(demand, copied_area)
 {

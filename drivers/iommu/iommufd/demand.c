@@ -1433,6 +1433,8 @@ static void demand_finish(struct demand_fault *fault)
 	if (!group)
 		return;
 
+	/* demand_expire() may wait for the mutex. */
+	fault->group = NULL;
 	if (list_empty(&fault->for_user)) {
 		iopf_group_response(group, fault->code);
 		iopf_free_group(group);
@@ -1441,7 +1443,7 @@ static void demand_finish(struct demand_fault *fault)
 
 	list_for_each_entry_safe(iopf, next, &group->faults, list)
 		iopf_group_drop(group, iopf);
-	list_splice(&fault->for_user, &group->faults);
+	list_splice_init(&fault->for_user, &group->faults);
 	iopf_group_mark_last(group);
 	iopf_group_note(group, fault->code);
 	iommufd_fault_deliver(demand->hwpt->common.fault, group);
