@@ -1337,7 +1337,8 @@ TEST_F(flat, answered_while_page_is_locked)
 	sleep_ms(3000);
 	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
 	EXPECT_LE(2, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
-	EXPECT_GE(4, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
+	/* The one that is stuck, and one for the request that the device has repeated */
+	EXPECT_GE(2, busy_workers());
 	ASSERT_TRUE(tell_page_lock("unlock", pfn));
 	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	close(fd);

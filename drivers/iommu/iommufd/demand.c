@@ -18,7 +18,7 @@
  *	Held for reading while a worker looks for an area, which keeps the IOAS alive.
  *   iopt::domains_rwsem, iopt::iova_rwsem
  *	The set of demand-paged HWPTs, the areas, and the slices of each. Users that pin
- *	hold them while they fault in pages, so workers wait for both killably.
+ *	hold them while they fault in pages, so workers wait for iova_rwsem killably.
  *   mm::mmap_lock
  *	While a worker faults in and looks up pages. It holds no other lock then.
  *   slice::lock
@@ -40,15 +40,16 @@
  * tables through the second level, see nested_walk_wait(). If a device does not answer an
  * invalidation, the IOMMU driver blocks it until its reset, if it can.
  *
- * Nobody waits for a worker, which may have to wait for the process: for a page that
+ * No other code waits for a worker, which may have to wait for the process: for a page that
  * userfaultfd has yet to deliver, for mmap_lock, for pinning by another HWPT of the IOAS,
  * and for other notifiers to end. It holds none of the locks then (except demand::live, for
  * which only destroying the HWPT waits, after the detach), and uses neither HWPT nor IOAS.
  * Detaching answers the request without waiting for the worker, which notices later;
  * DEMAND_TIMEOUT ends the waits, and the device repeats its request. Both send the worker
  * a signal, as most waits are killable. No signal ends other waits, such as those for swap
- * or for other notifiers: DEMAND_EXPIRY answers the request without the worker. A work item
- * destroys the queue, so that closing a device does not wait, either.
+ * or for other notifiers: DEMAND_EXPIRY answers the request without the worker, and until
+ * that has come back, the device repeats requests for the same block. A work item destroys
+ * the queue, so that closing a device does not wait, either.
  *
  * Removing a notifier waits for all other notifiers of the process. Unmapping an area and
  * destroying a HWPT therefore drop the locks of the IOAS first. Only if a map or the
@@ -101,7 +102,8 @@
 
 /*
  * How long the answer to a request is delayed that the device repeats for lack of memory or
- * of workers: short, as it keeps a worker from requests for other pages.
+ * of workers: short, as it keeps a worker from requests for other pages. Without a worker,
+ * the answer is not delayed: the page-request thread must not sleep for one device.
  */
 #define DEMAND_PAUSE		max(HZ / 100, 1)
 
@@ -202,6 +204,7 @@ struct demand_fault {
 	struct delayed_work expire;	/* answers if the worker does not */
 	struct list_head late;		/* requests that the first pass has left */
 	struct list_head for_user;	/* requests where the user has mapped nothing */
+	unsigned long block;		/* that the worker serves, ULONG_MAX before */
 	/* Used by the worker only: */
 	unsigned long deadline;		/* in jiffies, for the group */
 	unsigned long give_up;		/* the same for the request that is being served */
@@ -1357,6 +1360,24 @@ static unsigned long demand_give_up(struct demand_fault *fault)
 }
 
 /*
+ * Has demand_expire() answered a request for the same block whose worker still waits? The
+ * device repeats it, and each time another worker would get stuck.
+ */
+static bool demand_block_is_stuck(const struct demand_fault *fault)
+{
+	const struct demand_fault *other;
+
+	lockdep_assert_held(&fault->demand->mutex);
+
+	list_for_each_entry(other, &fault->demand->faults, node) {
+		if (!other->group && other->block == fault->block)
+			return true;
+	}
+
+	return false;
+}
+
+/*
  * Serve one request of the group once. Returns false if there is nothing left to serve, or
  * the time is up.
  */
@@ -1366,6 +1387,7 @@ static bool demand_round(struct demand_fault *fault)
 	struct iopf_fault *iopf;
 	struct iopf_stop stop;
 	int prot = 0, rc;
+	bool stuck;
 
 	scoped_guard(mutex, &demand->mutex) {
 		if (!fault->group)
@@ -1374,6 +1396,8 @@ static bool demand_round(struct demand_fault *fault)
 		if (!iopf)
 			return false;
 		fault->give_up = demand_give_up(fault);
+		fault->block = stop.addr >> DEMAND_BLOCK_SHIFT;
+		stuck = demand_block_is_stuck(fault);
 	}
 
 	if (stop.perm & ~IOMMU_FAULT_PERM_WRITE)
@@ -1383,7 +1407,12 @@ static bool demand_round(struct demand_fault *fault)
 	/* The guest's tables are read there, and mappings have to be writable. */
 	if (demand->nest_parent)
 		prot = IOMMU_READ | IOMMU_WRITE;
-	rc = demand_serve(fault, ALIGN_DOWN(stop.addr, PAGE_SIZE), prot);
+	if (stuck) {
+		schedule_timeout_uninterruptible(DEMAND_PAUSE);
+		rc = -EINTR;
+	} else {
+		rc = demand_serve(fault, ALIGN_DOWN(stop.addr, PAGE_SIZE), prot);
+	}
 
 	guard(mutex)(&demand->mutex);
 	if (!fault->group)
@@ -1568,6 +1597,7 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
 	fault->group = group;
 	fault->patient = list_is_singular(&group->faults);
 	fault->code = IOMMU_PAGE_RESP_SUCCESS;
+	fault->block = ULONG_MAX;
 	rc = demand_enqueue(demand, fault);
 	if (rc)
 		kfree(fault);
