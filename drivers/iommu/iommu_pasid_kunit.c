@@ -1301,21 +1301,13 @@ static phys_addr_t fake_iova_to_phys(struct iommu_domain *domain, dma_addr_t iov
 	return direct_mapped & BIT(iova / SZ_4K) ? iova : 0;
 }
 
-static phys_addr_t fake_iova_to_phys_length(struct iommu_domain *domain, dma_addr_t iova,
-					    size_t size, size_t *length)
-{
-	*length = direct_mapped & BIT(iova / SZ_4K) ? SZ_4K : 0;
-	return *length ? iova : 0;
-}
-
 static struct iommu_domain fake_dma_domain = {
 	.type		= IOMMU_DOMAIN_DMA,
 	.pgsize_bitmap	= SZ_4K,
 	.ops		= &(const struct iommu_domain_ops) {
-		.attach_dev		= fake_blocked_attach_dev,
-		.map_pages		= fake_map_pages,
-		.iova_to_phys		= fake_iova_to_phys,
-		.iova_to_phys_length	= fake_iova_to_phys_length,
+		.attach_dev	= fake_blocked_attach_dev,
+		.map_pages	= fake_map_pages,
+		.iova_to_phys	= fake_iova_to_phys,
 	},
 };
 

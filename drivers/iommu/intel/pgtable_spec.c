@@ -146,7 +146,7 @@ static u64 spec_second_reserved(const struct spec_hw *hw, u64 entry, unsigned in
 	return mask;
 }
 
-static u64 reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
+static u64 spec_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 {
 	return hw->second ? spec_second_reserved(hw, entry, level) :
 			    spec_first_reserved(hw, entry, level);
@@ -207,8 +207,8 @@ static void spec_add_second(struct spec_walk *walk, u64 entry)
  * Take one more entry into account. Returns true if it refers to a table, so
  * that the walk continues at @walk->page.
  */
-static bool step(const struct spec_hw *hw, struct spec_walk *walk, u64 iova,
-		 u64 table, unsigned int level)
+static bool spec_step(const struct spec_hw *hw, struct spec_walk *walk, u64 iova,
+		      u64 table, unsigned int level)
 {
 	u64 entry;
 
@@ -224,7 +224,7 @@ static bool step(const struct spec_hw *hw, struct spec_walk *walk, u64 iova,
 		return false;
 
 	walk->fault = SPEC_RESERVED;
-	if (entry & reserved(hw, entry, level))
+	if (entry & spec_reserved(hw, entry, level))
 		return false;
 
 	walk->fault = SPEC_OK;
@@ -260,7 +260,7 @@ void spec_translate(const struct spec_hw *hw, u64 root, u64 iova,
 		return;
 	}
 
-	while (step(hw, walk, iova, table, level)) {
+	while (spec_step(hw, walk, iova, table, level)) {
 		table = walk->page;
 		level--;
 	}
@@ -285,7 +285,7 @@ bool spec_slot(const struct spec_hw *hw, u64 root, u64 iova,
 
 	start_walk(&walk);
 	for (l = hw->levels; l > level; l--) {
-		if (!step(hw, &walk, iova, table, l))
+		if (!spec_step(hw, &walk, iova, table, l))
 			return false;
 		table = walk.page;
 	}
@@ -295,7 +295,7 @@ bool spec_slot(const struct spec_hw *hw, u64 root, u64 iova,
 }
 
 /* Most entries are empty, and are not reported: skip them fast. */
-static bool is_empty(const struct spec_hw *hw, u64 table, unsigned int index)
+static bool spec_is_empty(const struct spec_hw *hw, u64 table, unsigned int index)
 {
 	u64 entry;
 
@@ -303,7 +303,7 @@ static bool is_empty(const struct spec_hw *hw, u64 table, unsigned int index)
 	       !is_present(hw, entry);
 }
 
-static void visit(struct spec_visitor *v, u64 iova, const struct spec_walk *walk)
+static void spec_visit(struct spec_visitor *v, u64 iova, const struct spec_walk *walk)
 {
 	if (walk->fault == SPEC_OK)
 		v->leaf(v, iova, walk);
@@ -340,13 +340,13 @@ void spec_scan(const struct spec_hw *hw, u64 root, struct spec_visitor *v)
 		}
 
 		frame->index++;
-		if (is_empty(hw, frame->table, frame->index - 1)) {
+		if (spec_is_empty(hw, frame->table, frame->index - 1)) {
 			iova += spec_reach(level);
 			continue;
 		}
 
 		walk = above[level + 1];
-		if (step(hw, &walk, iova, frame->table, level)) {
+		if (spec_step(hw, &walk, iova, frame->table, level)) {
 			above[level] = walk;
 			level--;
 			frames[level] = (struct frame) { .table = walk.page };
@@ -354,7 +354,7 @@ void spec_scan(const struct spec_hw *hw, u64 root, struct spec_visitor *v)
 			continue;
 		}
 
-		visit(v, spec_canonical(hw, iova), &walk);
+		spec_visit(v, spec_canonical(hw, iova), &walk);
 		iova += spec_reach(level);
 	}
 }

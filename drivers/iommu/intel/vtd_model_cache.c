@@ -48,9 +48,9 @@ struct vtd_item *vtd_cache_next(struct vtd_model *model, enum vtd_cache cache,
 	return *at < items->nr ? &items->item[(*at)++] : NULL;
 }
 
-static void forget(struct vtd_items *items,
-		   bool (*covers)(const struct vtd_item *item, const void *data),
-		   const void *data)
+static void vtd_cache_drop(struct vtd_items *items,
+			   bool (*covers)(const struct vtd_item *item, const void *data),
+			   const void *data)
 {
 	unsigned int i, kept = 0;
 
@@ -74,5 +74,5 @@ void vtd_cache_forget(struct vtd_model *model,
 	unsigned int i;
 
 	for (i = 0; i < VTD_CACHES; i++)
-		forget(&model->caches[i], covers, data);
+		vtd_cache_drop(&model->caches[i], covers, data);
 }

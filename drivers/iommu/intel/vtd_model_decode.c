@@ -12,15 +12,15 @@
 #define FPD		BIT_ULL(1)
 #define ADDRESS		GENMASK_ULL(63, 12)
 
-static bool has(u64 capabilities, u64 bit)
+static bool vtd_decode_has(u64 capabilities, u64 bit)
 {
 	return capabilities & bit;
 }
 
 /* @bits are reserved where hardware lacks @capability. */
-static u64 unless(u64 capabilities, u64 capability, u64 bits)
+static u64 vtd_decode_unless(u64 capabilities, u64 capability, u64 bits)
 {
-	return has(capabilities, capability) ? 0 : bits;
+	return vtd_decode_has(capabilities, capability) ? 0 : bits;
 }
 
 /* The part of an address field that is beyond the host address width */
@@ -79,12 +79,12 @@ static bool context_reserved(const struct vtd_hw *hw, const u64 *qw)
 {
 	u64 low = GENMASK_ULL(8, 5) | beyond_haw(hw);
 
-	low |= unless(hw->ecap, ECAP_DT, CONTEXT_DTE);
-	low |= unless(hw->ecap, ECAP_PASID, CONTEXT_PASIDE);
-	low |= unless(hw->ecap, ECAP_PRS, CONTEXT_PRE);
+	low |= vtd_decode_unless(hw->ecap, ECAP_DT, CONTEXT_DTE);
+	low |= vtd_decode_unless(hw->ecap, ECAP_PASID, CONTEXT_PASIDE);
+	low |= vtd_decode_unless(hw->ecap, ECAP_PRS, CONTEXT_PRE);
 
 	return qw[0] & low || qw[1] & GENMASK_ULL(63, 21) || qw[2] || qw[3] ||
-	       qw[1] & unless(hw->ecap, ECAP_SRS, CONTEXT_RID_PRIV);
+	       qw[1] & vtd_decode_unless(hw->ecap, ECAP_SRS, CONTEXT_RID_PRIV);
 }
 
 /**
@@ -114,7 +114,7 @@ enum vtd_fault vtd_decode_context(const struct vtd_hw *hw, const u64 *qw,
 		return VTD_CONTEXT_RESERVED;
 
 	/* RPS: without it the field does not count. */
-	if (has(hw->ecap, ECAP_RPS))
+	if (vtd_decode_has(hw->ecap, ECAP_RPS))
 		context->rid_pasid = FIELD_GET(CONTEXT_RID_PASID, qw[1]);
 
 	return VTD_OK;
@@ -162,15 +162,15 @@ static bool pasid_reserved(const struct vtd_hw *hw, const u64 *qw)
 	unsigned int i;
 
 	reserved[0] = BIT_ULL(5) | GENMASK_ULL(11, 10) | beyond_haw(hw) |
-		      unless(ecap, ECAP_SSADS, PASID_SSADE);
+		      vtd_decode_unless(ecap, ECAP_SSADS, PASID_SSADE);
 	reserved[1] = GENMASK_ULL(22, 16) |
-		      unless(ecap, ECAP_SMPWC, PASID_PWSNP) |
-		      unless(ecap, ECAP_SC, PASID_PGSNP) |
-		      unless(ecap, ECAP_MTS, PASID_MEMORY_TYPE);
+		      vtd_decode_unless(ecap, ECAP_SMPWC, PASID_PWSNP) |
+		      vtd_decode_unless(ecap, ECAP_SC, PASID_PGSNP) |
+		      vtd_decode_unless(ecap, ECAP_MTS, PASID_MEMORY_TYPE);
 	reserved[2] = GENMASK_ULL(11, 8) |
-		      unless(ecap, ECAP_SRS, PASID_SRE | PASID_WPE) |
-		      unless(ecap, ECAP_ERS, PASID_ERE | PASID_NXE_SMEP) |
-		      unless(ecap, ECAP_EAFS, PASID_EAFE);
+		      vtd_decode_unless(ecap, ECAP_SRS, PASID_SRE | PASID_WPE) |
+		      vtd_decode_unless(ecap, ECAP_ERS, PASID_ERE | PASID_NXE_SMEP) |
+		      vtd_decode_unless(ecap, ECAP_EAFS, PASID_EAFE);
 
 	/* Of a nested entry it is a guest address: see vtd_model_walk.c. */
 	if (FIELD_GET(PASID_PGTT, qw[0]) != VTD_PGTT_NESTED)
@@ -191,14 +191,14 @@ static bool pasid_reserved(const struct vtd_hw *hw, const u64 *qw)
 /* The width has to be one that SAGAW reports. */
 static bool width_supported(const struct vtd_hw *hw, unsigned int aw)
 {
-	return aw >= 1 && aw <= 3 && has(hw->cap, BIT_ULL(VTD_CAP_SAGAW + aw));
+	return aw >= 1 && aw <= 3 && vtd_decode_has(hw->cap, BIT_ULL(VTD_CAP_SAGAW + aw));
 }
 
 /* For pass-through it has to be the largest of them. */
 static bool width_largest(const struct vtd_hw *hw, unsigned int aw)
 {
 	/* Without a second stage, SAGAW is meaningless. */
-	if (!has(hw->ecap, ECAP_SSTS))
+	if (!vtd_decode_has(hw->ecap, ECAP_SSTS))
 		return aw <= 3;
 
 	return width_supported(hw, aw) && !width_supported(hw, aw + 1);
@@ -238,9 +238,9 @@ static bool legacy_context_supported(const struct vtd_hw *hw, const u64 *qw)
 	case LEGACY_UNTRANSLATED:
 		return true;
 	case LEGACY_ALL:
-		return has(hw->ecap, ECAP_DT);
+		return vtd_decode_has(hw->ecap, ECAP_DT);
 	case LEGACY_PASS:
-		return has(hw->ecap, ECAP_PT) && !width_supported(hw, aw + 1);
+		return vtd_decode_has(hw->ecap, ECAP_PT) && !width_supported(hw, aw + 1);
 	default:
 		return false;
 	}
@@ -267,7 +267,7 @@ enum vtd_fault vtd_decode_legacy_context(const struct vtd_hw *hw, const u64 *qw,
 		.second = qw[0] & ADDRESS,
 		.second_levels = FIELD_GET(LEGACY_AW, qw[1]) + 2,
 		.did = FIELD_GET(LEGACY_DID, qw[1]),
-		.snoop = has(hw->ecap, ECAP_C),
+		.snoop = vtd_decode_has(hw->ecap, ECAP_C),
 	};
 
 	if (!(qw[0] & PRESENT))
@@ -282,7 +282,7 @@ enum vtd_fault vtd_decode_legacy_context(const struct vtd_hw *hw, const u64 *qw,
 
 static bool depth_supported(const struct vtd_hw *hw, unsigned int fspm)
 {
-	return fspm == 0 || (fspm == 1 && has(hw->cap, CAP_FS5LP));
+	return fspm == 0 || (fspm == 1 && vtd_decode_has(hw->cap, CAP_FS5LP));
 }
 
 static bool pasid_supported(const struct vtd_hw *hw, const u64 *qw)
@@ -292,14 +292,14 @@ static bool pasid_supported(const struct vtd_hw *hw, const u64 *qw)
 
 	switch (FIELD_GET(PASID_PGTT, qw[0])) {
 	case VTD_PGTT_FIRST:
-		return has(hw->ecap, ECAP_FSTS) && depth_supported(hw, fspm);
+		return vtd_decode_has(hw->ecap, ECAP_FSTS) && depth_supported(hw, fspm);
 	case VTD_PGTT_SECOND:
-		return has(hw->ecap, ECAP_SSTS) && width_supported(hw, aw);
+		return vtd_decode_has(hw->ecap, ECAP_SSTS) && width_supported(hw, aw);
 	case VTD_PGTT_NESTED:
-		return has(hw->ecap, ECAP_NEST) && depth_supported(hw, fspm) &&
+		return vtd_decode_has(hw->ecap, ECAP_NEST) && depth_supported(hw, fspm) &&
 		       width_supported(hw, aw);
 	case VTD_PGTT_PASS:
-		return has(hw->ecap, ECAP_PT) && width_largest(hw, aw);
+		return vtd_decode_has(hw->ecap, ECAP_PT) && width_largest(hw, aw);
 	default:
 		return false;
 	}
@@ -372,7 +372,7 @@ static u64 vtd_decode_first_reserved(const struct vtd_hw *hw, unsigned int level
 	if (!large)
 		return reserved;
 	if (level == 3)
-		reserved |= unless(hw->cap, CAP_FS1GP, FIRST_SIZE);
+		reserved |= vtd_decode_unless(hw->cap, CAP_FS1GP, FIRST_SIZE);
 
 	return reserved | unaligned(level, 13);		/* bit 12 is PAT */
 }
@@ -433,11 +433,11 @@ static u64 vtd_decode_second_reserved(const struct vtd_hw *hw, unsigned int leve
 		return reserved | SECOND_SIZE;
 	if (large) {
 		reserved |= unaligned(level, 12);
-		reserved |= unless(hw->cap, BIT_ULL(VTD_CAP_SSLPS + level - 2),
-				   SECOND_SIZE);
+		reserved |= vtd_decode_unless(hw->cap, BIT_ULL(VTD_CAP_SSLPS + level - 2),
+					      SECOND_SIZE);
 	}
 	if (large || level == 1)
-		reserved |= unless(hw->ecap, ECAP_SC, SECOND_SNOOP);
+		reserved |= vtd_decode_unless(hw->ecap, ECAP_SC, SECOND_SNOOP);
 
 	return reserved;
 }

@@ -76,7 +76,7 @@ static void decode_range(const struct vtd_model *model, const u64 *desc,
 	wrong_if(inval, inval->first & (size - 1), "the address is not aligned to AM");
 }
 
-static bool overlaps(const struct vtd_item *item, const struct inval *inval)
+static bool vtd_inval_overlaps(const struct vtd_item *item, const struct inval *inval)
 {
 	return item->first <= inval->last && inval->first <= item->last;
 }
@@ -187,7 +187,7 @@ static bool iotlb_pages_cover(const struct vtd_item *item, const struct inval *i
 	case VTD_FIRST_TABLES:
 		return item->pgtt == VTD_PGTT_NESTED;
 	default:
-		return !inval->leaves_only && overlaps(item, inval);
+		return !inval->leaves_only && vtd_inval_overlaps(item, inval);
 	}
 }
 
@@ -241,7 +241,7 @@ static bool pasid_iotlb_covers(const struct vtd_item *item, const void *data)
 	if (item->cache == VTD_IOTLB)
 		return covers_page(item, inval);
 
-	return !inval->leaves_only && overlaps(item, inval);
+	return !inval->leaves_only && vtd_inval_overlaps(item, inval);
 }
 
 static void pasid_iotlb_invalidate(struct vtd_model *model, const u64 *desc,
@@ -325,13 +325,13 @@ static void pasid_device_tlb_invalidate(struct vtd_model *model, const u64 *desc
 }
 
 /* Section 6.5.2.8 */
-static void wait(const u64 *desc, struct inval *inval)
+static void vtd_inval_wait(const u64 *desc, struct inval *inval)
 {
 	check_reserved(inval, desc, GENMASK_ULL(31, 8), GENMASK_ULL(1, 0));
 }
 
 /* Section 6.5.2.7: it concerns no cache of translations. */
-static void interrupt(const u64 *desc, struct inval *inval)
+static void vtd_inval_interrupt(const u64 *desc, struct inval *inval)
 {
 	wrong_if(inval, desc[2] || desc[3], "a reserved bit is set");
 }
@@ -385,13 +385,13 @@ void vtd_execute(struct vtd_model *model, const u64 *desc)
 		device_tlb_invalidate(model, desc, &inval);
 		break;
 	case TYPE_INTERRUPT:
-		interrupt(desc, &inval);
+		vtd_inval_interrupt(desc, &inval);
 		break;
 	case TYPE_PAGE_RESPONSE:
 		page_response(desc, &inval);
 		break;
 	case TYPE_WAIT:
-		wait(desc, &inval);
+		vtd_inval_wait(desc, &inval);
 		break;
 	case TYPE_PASID_IOTLB:
 		pasid_iotlb_invalidate(model, desc, &inval);

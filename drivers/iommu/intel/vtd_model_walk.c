@@ -88,18 +88,18 @@ static void refuse_at(struct walk *walk, enum vtd_fault fault, u64 gpa)
 	});
 }
 
-static void refuse(struct walk *walk, enum vtd_fault fault)
+static void vtd_walk_refuse(struct walk *walk, enum vtd_fault fault)
 {
 	refuse_at(walk, fault, 0);
 }
 
-static void remember(struct walk *walk, const struct vtd_item *item)
+static void vtd_walk_remember(struct walk *walk, const struct vtd_item *item)
 {
 	if (!walk->forgetful)
 		vtd_cache_insert(walk->model, item);
 }
 
-static struct vtd_item *recall(struct walk *walk, enum vtd_cache cache, unsigned int *at)
+static struct vtd_item *vtd_walk_recall(struct walk *walk, enum vtd_cache cache, unsigned int *at)
 {
 	return walk->forgetful ? NULL : vtd_cache_next(walk->model, cache, at);
 }
@@ -135,12 +135,12 @@ static enum vtd_fault check_first(const struct walk *walk, unsigned long rights)
 	return VTD_OK;
 }
 
-static void conclude(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned long rights)
+static void vtd_walk_conclude(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned long rights)
 {
 	enum vtd_fault fault = check_first(walk, rights);
 
 	if (fault) {
-		refuse(walk, fault);
+		vtd_walk_refuse(walk, fault);
 		return;
 	}
 
@@ -148,7 +148,7 @@ static void conclude(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned lon
 	if (fault)
 		refuse_at(walk, fault, gpa);
 	else if (hpa >= INTERRUPT_FIRST && hpa <= INTERRUPT_LAST)
-		refuse(walk, VTD_INTERRUPT);
+		vtd_walk_refuse(walk, VTD_INTERRUPT);
 	else
 		add_answer(walk, &(struct vtd_answer) { .hpa = hpa, .size = size });
 }
@@ -179,7 +179,7 @@ static void cache_page(struct walk *walk, enum vtd_cache cache, u64 hpa, u64 siz
 		item.sid = walk->req->sid;
 		item.pasid = walk->req->pasid;
 	}
-	remember(walk, &item);
+	vtd_walk_remember(walk, &item);
 }
 
 static void vtd_walk_found(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsigned long rights)
@@ -192,7 +192,7 @@ static void vtd_walk_found(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsign
 		if (size > PAGE_BYTES)
 			cache_page(walk, VTD_DEVICE_TLB, hpa, PAGE_BYTES, rights);
 	}
-	conclude(walk, hpa, gpa, size, rights);
+	vtd_walk_conclude(walk, hpa, gpa, size, rights);
 }
 
 /* With caching mode, hardware caches entries that are not present (section 6.1). */
@@ -211,7 +211,7 @@ static void not_found(struct walk *walk, enum vtd_fault fault, u64 gpa)
 	};
 
 	if (caching_mode(walk->model))
-		remember(walk, &item);
+		vtd_walk_remember(walk, &item);
 	refuse_at(walk, fault, gpa);
 }
 
@@ -312,7 +312,7 @@ static void second_next(struct walk *walk, u64 addr, u64 table, unsigned int lev
 		.root	= walk->root,
 	};
 
-	remember(walk, &item);
+	vtd_walk_remember(walk, &item);
 	vtd_walk_second_table(walk, addr, table, level, rights, pages);
 }
 
@@ -372,7 +372,7 @@ static void second_stage(struct walk *walk, u64 addr, struct second_pages *pages
 	pages->nr = 0;
 	vtd_walk_second_table(walk, addr, walk->entry.second, walk->entry.second_levels,
 			      VTD_RIGHTS_ALL, pages);
-	while ((item = recall(walk, VTD_SECOND_TABLES, &at))) {
+	while ((item = vtd_walk_recall(walk, VTD_SECOND_TABLES, &at))) {
 		if (item->did == walk->entry.did &&
 		    item->first <= addr && addr <= item->last)
 			vtd_walk_second_table(walk, addr, item->addr, item->level,
@@ -395,7 +395,7 @@ static void walk_second(struct walk *walk)
 	unsigned int i;
 
 	if (!second_width(walk, walk->req->addr)) {
-		refuse(walk, VTD_BEYOND);
+		vtd_walk_refuse(walk, VTD_BEYOND);
 		return;
 	}
 
@@ -435,7 +435,7 @@ static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long righ
 		return;
 	}
 	if (fault)
-		refuse(walk, fault);
+		vtd_walk_refuse(walk, fault);
 	if (!second_width(walk, addr)) {
 		if (!fault)
 			refuse_at(walk, VTD_NESTED_BEYOND, addr);
@@ -472,7 +472,7 @@ static void first_next_host(struct walk *walk, u64 table, u64 gpa, unsigned int 
 		.rights	= rights,
 	};
 
-	remember(walk, &item);
+	vtd_walk_remember(walk, &item);
 	first_table(walk, table, gpa, level, rights);
 }
 
@@ -537,7 +537,7 @@ static bool first_accessed(struct walk *walk, u64 at, u64 gpa,
 		return false;
 	}
 	if (!set_accessed(walk, at, entry)) {
-		refuse(walk, VTD_FIRST_AD);
+		vtd_walk_refuse(walk, VTD_FIRST_AD);
 		return false;
 	}
 
@@ -553,7 +553,7 @@ static void first_entry(struct walk *walk, u64 at, u64 gpa, u64 qw, unsigned int
 
 	fault = vtd_decode_first(&walk->model->hw, &walk->entry, qw, level, &entry);
 	if (fault) {
-		refuse(walk, fault);
+		vtd_walk_refuse(walk, fault);
 		return;
 	}
 	if (!first_accessed(walk, at, gpa, &entry, rights))
@@ -578,13 +578,13 @@ static void first_table(struct walk *walk, u64 table, u64 gpa, unsigned int leve
 
 	read_slot(walk, at, &read);
 	if (!read.nr)
-		refuse(walk, level == walk->entry.first_levels ? VTD_FIRST_ROOT :
-								 VTD_FIRST_ACCESS);
+		vtd_walk_refuse(walk, level == walk->entry.first_levels ?
+				VTD_FIRST_ROOT : VTD_FIRST_ACCESS);
 	for (i = 0; i < read.nr; i++)
 		first_entry(walk, at, gpa, read.qw[i][0], level, rights);
 }
 
-static bool canonical(const struct walk *walk)
+static bool vtd_walk_canonical(const struct walk *walk)
 {
 	unsigned int top = 12 + 9 * walk->entry.first_levels - 1;
 	u64 high = walk->req->addr >> top;
@@ -597,13 +597,13 @@ static void walk_first(struct walk *walk)
 	struct vtd_item *item;
 	unsigned int at = 0;
 
-	if (!canonical(walk)) {
-		refuse(walk, VTD_CANONICAL);
+	if (!vtd_walk_canonical(walk)) {
+		vtd_walk_refuse(walk, VTD_CANONICAL);
 		return;
 	}
 
 	first_next(walk, walk->entry.first, walk->entry.first_levels, VTD_RIGHTS_ALL);
-	while ((item = recall(walk, VTD_FIRST_TABLES, &at))) {
+	while ((item = vtd_walk_recall(walk, VTD_FIRST_TABLES, &at))) {
 		if (item->did == walk->entry.did && item->pasid == walk->pasid &&
 		    item->first <= walk->req->addr && walk->req->addr <= item->last)
 			first_table(walk, item->addr, item->gpa, item->level,
@@ -617,7 +617,7 @@ static void walk_pass(struct walk *walk)
 				   VTD_CAP_MGAW(walk->model->hw.cap));
 
 	if (vtd_beyond(walk->req->addr, width))
-		refuse(walk, VTD_BEYOND);
+		vtd_walk_refuse(walk, VTD_BEYOND);
 	else
 		vtd_walk_found(walk, walk->req->addr, 0, PAGE_BYTES, VTD_RIGHTS_ALL);
 }
@@ -630,13 +630,13 @@ static bool iotlb_hit(const struct walk *walk, const struct vtd_item *item)
 	       item->first <= walk->req->addr && walk->req->addr <= item->last;
 }
 
-static void use_page(struct walk *walk, const struct vtd_item *item)
+static void vtd_walk_use_page(struct walk *walk, const struct vtd_item *item)
 {
 	if (item->fault)
 		refuse_at(walk, item->fault, item->gpa);
 	else
-		conclude(walk, item->addr + (walk->req->addr - item->first), 0,
-			 item->last - item->first + 1, item->rights);
+		vtd_walk_conclude(walk, item->addr + (walk->req->addr - item->first), 0,
+				  item->last - item->first + 1, item->rights);
 }
 
 static void walk_iotlb(struct walk *walk)
@@ -644,7 +644,7 @@ static void walk_iotlb(struct walk *walk)
 	struct vtd_item *item;
 	unsigned int at = 0;
 
-	while ((item = recall(walk, VTD_IOTLB, &at))) {
+	while ((item = vtd_walk_recall(walk, VTD_IOTLB, &at))) {
 		if (!iotlb_hit(walk, item))
 			continue;
 		if (walk->req->ats && !item->fault) {
@@ -656,9 +656,9 @@ static void walk_iotlb(struct walk *walk)
 			copy.root = 0;
 			copy.sid = walk->req->sid;
 			copy.pasid = walk->req->pasid;
-			remember(walk, &copy);
+			vtd_walk_remember(walk, &copy);
 		}
-		use_page(walk, item);
+		vtd_walk_use_page(walk, item);
 	}
 }
 
@@ -676,7 +676,7 @@ static void walk_pasid(struct walk *walk, const u64 *qw)
 		fault = VTD_PASID_ERE;
 
 	if (fault) {
-		refuse(walk, fault);
+		vtd_walk_refuse(walk, fault);
 	} else {
 		walk_iotlb(walk);
 		if (first)
@@ -690,7 +690,7 @@ static void walk_pasid(struct walk *walk, const u64 *qw)
 }
 
 /* Does hardware cache an entry that decodes with @fault? */
-static bool cacheable(const struct walk *walk, enum vtd_fault fault)
+static bool vtd_walk_cacheable(const struct walk *walk, enum vtd_fault fault)
 {
 	return !fault || caching_mode(walk->model);
 }
@@ -706,7 +706,7 @@ static void walk_pasid_table(struct walk *walk, u64 table)
 	vtd_memory_read(walk->model->machine, at, 8,
 			walk->model->hw.ecap & ECAP_C, &read);
 	if (!read.nr)
-		refuse(walk, VTD_PASID_ACCESS);
+		vtd_walk_refuse(walk, VTD_PASID_ACCESS);
 
 	for (i = 0; i < read.nr; i++) {
 		enum vtd_fault fault = vtd_decode_pasid(&walk->model->hw, read.qw[i],
@@ -720,12 +720,12 @@ static void walk_pasid_table(struct walk *walk, u64 table)
 			.fault	= fault,
 		};
 
-		if (!cacheable(walk, fault)) {
+		if (!vtd_walk_cacheable(walk, fault)) {
 			walk_pasid(walk, read.qw[i]);
 			continue;
 		}
 		memcpy(item.qw, read.qw[i], sizeof(item.qw));
-		remember(walk, &item);
+		vtd_walk_remember(walk, &item);
 	}
 }
 
@@ -736,7 +736,7 @@ static void walk_dir(struct walk *walk, u64 qw)
 
 	fault = vtd_decode_dir(&walk->model->hw, qw, &table);
 	if (fault)
-		refuse(walk, fault);
+		vtd_walk_refuse(walk, fault);
 	else
 		walk_pasid_table(walk, table);
 }
@@ -751,7 +751,7 @@ static void walk_directory(struct walk *walk, u64 dir)
 	vtd_memory_read(walk->model->machine, at, 1,
 			walk->model->hw.ecap & ECAP_C, &read);
 	if (!read.nr)
-		refuse(walk, VTD_DIR_ACCESS);
+		vtd_walk_refuse(walk, VTD_DIR_ACCESS);
 
 	for (i = 0; i < read.nr; i++) {
 		enum vtd_fault fault = vtd_decode_dir(&walk->model->hw, read.qw[i][0],
@@ -764,14 +764,14 @@ static void walk_directory(struct walk *walk, u64 dir)
 			.qw	= { read.qw[i][0] },
 		};
 
-		if (cacheable(walk, fault))
-			remember(walk, &entry);
+		if (vtd_walk_cacheable(walk, fault))
+			vtd_walk_remember(walk, &entry);
 		else
 			walk_dir(walk, read.qw[i][0]);
 	}
 
 	i = 0;
-	while ((item = recall(walk, VTD_DIR_CACHE, &i))) {
+	while ((item = vtd_walk_recall(walk, VTD_DIR_CACHE, &i))) {
 		if (item->addr == at)
 			walk_dir(walk, item->qw[0]);
 	}
@@ -783,7 +783,7 @@ static void walk_cached_pasids(struct walk *walk)
 	struct vtd_item *item;
 	unsigned int at = 0;
 
-	while ((item = recall(walk, VTD_PASID_CACHE, &at))) {
+	while ((item = vtd_walk_recall(walk, VTD_PASID_CACHE, &at))) {
 		if (item->sid == walk->req->sid && item->pasid == walk->pasid)
 			walk_pasid(walk, item->qw);
 	}
@@ -818,7 +818,7 @@ static void check_domain_id(struct walk *walk)
 
 	for (i = 0; i < ARRAY_SIZE(caches); i++) {
 		at = 0;
-		while ((item = recall(walk, caches[i], &at))) {
+		while ((item = vtd_walk_recall(walk, caches[i], &at))) {
 			if (item->did != walk->entry.did || item->root == walk->root)
 				continue;
 			vtd_report_error(machine,
@@ -840,7 +840,7 @@ static void walk_legacy_context(struct walk *walk, const u64 *qw)
 	if (!fault && walk->req->ats && !dte)
 		fault = VTD_CONTEXT_DTE;
 	if (fault) {
-		refuse(walk, fault);
+		vtd_walk_refuse(walk, fault);
 		return;
 	}
 
@@ -872,7 +872,7 @@ static void walk_context(struct walk *walk, const u64 *qw)
 	if (!fault)
 		fault = check_context(walk, &context);
 	if (fault) {
-		refuse(walk, fault);
+		vtd_walk_refuse(walk, fault);
 		return;
 	}
 
@@ -895,7 +895,7 @@ static void check_context_change(struct walk *walk, const struct vtd_item *new)
 	struct vtd_item *item;
 	unsigned int at = 0;
 
-	while ((item = recall(walk, VTD_CONTEXT_CACHE, &at))) {
+	while ((item = vtd_walk_recall(walk, VTD_CONTEXT_CACHE, &at))) {
 		if (item->sid == new->sid && !item->fault &&
 		    memcmp(item->qw, new->qw, sizeof(item->qw)))
 			vtd_report_error(walk->model->machine,
@@ -941,12 +941,12 @@ static void walk_context_table(struct walk *walk, u64 table)
 	vtd_memory_read(walk->model->machine, at, walk->legacy ? 2 : 4,
 			walk->model->hw.ecap & ECAP_C, &read);
 	if (!read.nr)
-		refuse(walk, VTD_CONTEXT_ACCESS);
+		vtd_walk_refuse(walk, VTD_CONTEXT_ACCESS);
 
 	for (i = 0; i < read.nr; i++) {
 		decode_context(walk, read.qw[i], &item);
-		if (cacheable(walk, item.fault))
-			remember(walk, &item);
+		if (vtd_walk_cacheable(walk, item.fault))
+			vtd_walk_remember(walk, &item);
 		else
 			walk_context(walk, read.qw[i]);
 	}
@@ -968,7 +968,7 @@ static void walk_root(struct walk *walk)
 	vtd_memory_read(walk->model->machine, at, walk->legacy ? 2 : 1,
 			hw->ecap & ECAP_C, &read);
 	if (!read.nr)
-		refuse(walk, VTD_ROOT_ACCESS);
+		vtd_walk_refuse(walk, VTD_ROOT_ACCESS);
 
 	for (i = 0; i < read.nr; i++) {
 		enum vtd_fault fault;
@@ -977,7 +977,7 @@ static void walk_root(struct walk *walk)
 		fault = walk->legacy ? vtd_decode_legacy_root(hw, read.qw[i], &table) :
 				       vtd_decode_root(hw, read.qw[i], &table);
 		if (fault)
-			refuse(walk, fault);
+			vtd_walk_refuse(walk, fault);
 		else
 			walk_context_table(walk, table);
 	}
@@ -988,7 +988,7 @@ static void walk_cached_contexts(struct walk *walk)
 	struct vtd_item *item;
 	unsigned int at = 0;
 
-	while ((item = recall(walk, VTD_CONTEXT_CACHE, &at))) {
+	while ((item = vtd_walk_recall(walk, VTD_CONTEXT_CACHE, &at))) {
 		if (item->sid == walk->req->sid)
 			walk_context(walk, item->qw);
 	}
@@ -1004,10 +1004,10 @@ static void walk_device_tlb(struct walk *walk)
 		return;
 
 	walk->priv = walk->req->access & VTD_PRIV;
-	while ((item = recall(walk, VTD_DEVICE_TLB, &at))) {
+	while ((item = vtd_walk_recall(walk, VTD_DEVICE_TLB, &at))) {
 		if (item->sid == walk->req->sid && item->pasid == walk->req->pasid &&
 		    item->first <= walk->req->addr && walk->req->addr <= item->last)
-			use_page(walk, item);
+			vtd_walk_use_page(walk, item);
 	}
 }
 
@@ -1034,7 +1034,7 @@ void vtd_walk(struct vtd_model *model, const struct vtd_request *req, bool specu
 	/* Bits 11:10, TTM: 01 is scalable mode. */
 	if (walk.legacy ? req->pasid != VTD_NO_PASID :
 			  (model->hw.rtaddr >> 10 & 3) != 1) {
-		refuse(&walk, VTD_ROOT_TABLE_MODE);
+		vtd_walk_refuse(&walk, VTD_ROOT_TABLE_MODE);
 		return;
 	}
 
