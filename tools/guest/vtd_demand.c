@@ -1184,20 +1184,24 @@ TEST_F(demand, many_late_pages)
 	struct demand *d = &self->d;
 	unsigned int i, requests;
 	struct late late;
-	long start;
+	long start, took;
 
-	fill(d->memory + SZ_2M, IOVA + SZ_2M, PAGE, 1);
+	for (i = 1; i < 6; i++)
+		fill(d->memory + i * SZ_2M, IOVA + i * SZ_2M, PAGE, 1);
 	ASSERT_TRUE(catch_faults(&late, d->memory, MANY * PAGE));
 	for (i = 0; i < MANY; i++)
 		start_transfer(d, VTDT_WRITE, IOVA + i * PAGE, PAGE, 2);
 	ASSERT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_GROUPS) >= MANY));
 	EXPECT_TRUE(wait_until(late_faults(&late) >= MOST_LATE));
-	/* late ones take a second */
-	start = now_ms();
-	start_transfer(d, VTDT_WRITE, IOVA + SZ_2M, PAGE, 3);
-	EXPECT_TRUE(wait_until(*(volatile uint64_t *)(d->memory + SZ_2M) ==
-			       pattern_at(3, IOVA + SZ_2M)));
-	EXPECT_GT(600, now_ms() - start);
+	/* late ones take a second; on a busy host, an attempt may take as long */
+	for (i = 1, took = 600; i < 6 && took >= 600; i++) {
+		start = now_ms();
+		start_transfer(d, VTDT_WRITE, IOVA + i * SZ_2M, PAGE, 3);
+		EXPECT_TRUE(wait_until(*(volatile uint64_t *)(d->memory + i * SZ_2M) ==
+				       pattern_at(3, IOVA + i * SZ_2M)));
+		took = now_ms() - start;
+	}
+	EXPECT_GT(600, took);
 	for (i = 0; i < 100; i++) {
 		EXPECT_GE(MOST_LATE, late_faults(&late));
 		sleep_ms(2);
@@ -1334,11 +1338,11 @@ TEST_F(flat, answered_while_page_is_locked)
 	ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_DONTNEED));
 	ASSERT_TRUE(tell_page_lock("lock", pfn));
 	start_transfer(d, VTDT_READ, IOVA, PAGE, 1);
-	sleep_ms(3000);
+	EXPECT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_GROUPS) - groups >= 4));
 	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
-	EXPECT_LE(2, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
 	/* The one that is stuck, and one for the request that the device has repeated */
 	EXPECT_GE(2, busy_workers());
+	EXPECT_GE(1000, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
 	ASSERT_TRUE(tell_page_lock("unlock", pfn));
 	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	close(fd);
@@ -1515,8 +1519,7 @@ TEST_F(flat, answered_while_another_hwpt_pins)
 	answers = *reg(&d->vmm.dev, VTDT_SUCCESSES);
 	start_transfer(d, VTDT_WRITE, IOVA, PAGE, 1);
 	EXPECT_TRUE(wait_until(*reg(&d->vmm.dev, VTDT_SUCCESSES) - answers >= 3));
-	sleep_ms(100);
-	EXPECT_EQ(1, busy_workers());
+	EXPECT_TRUE(wait_until(busy_workers() == 1));
 	/* To detach the device itself takes the lock that is held. */
 	if (d->pasid != RID) {
 		start = now_ms();

@@ -126,6 +126,7 @@ FIXTURE_SETUP(notifier)
 FIXTURE_TEARDOWN(notifier)
 {
 	EXPECT_TRUE(release_invalidations());
+	self->discards.go = true;
 	pthread_join(self->discards.thread, NULL);
 	EXPECT_TRUE(self->discards.ok);
 	close_demand(&self->d);

@@ -209,6 +209,7 @@ struct demand_fault {
 	unsigned long deadline;		/* in jiffies, for the group */
 	unsigned long give_up;		/* the same for the request that is being served */
 	bool patient;			/* may wait for userfaultfd */
+	bool paused;			/* for a block where a worker is stuck */
 	unsigned long *pfns;
 	enum iommu_page_response_code code;
 };
@@ -1360,8 +1361,8 @@ static unsigned long demand_give_up(struct demand_fault *fault)
 }
 
 /*
- * Has demand_expire() answered a request for the same block whose worker still waits? The
- * device repeats it, and each time another worker would get stuck.
+ * Has a request for the same block been answered whose worker has not come back? If that is
+ * stuck, another one would be for each time that the device repeats the request.
  */
 static bool demand_block_is_stuck(const struct demand_fault *fault)
 {
@@ -1408,7 +1409,9 @@ static bool demand_round(struct demand_fault *fault)
 	if (demand->nest_parent)
 		prot = IOMMU_READ | IOMMU_WRITE;
 	if (stuck) {
-		schedule_timeout_uninterruptible(DEMAND_PAUSE);
+		if (!fault->paused)
+			schedule_timeout_uninterruptible(DEMAND_PAUSE);
+		fault->paused = true;
 		rc = -EINTR;
 	} else {
 		rc = demand_serve(fault, ALIGN_DOWN(stop.addr, PAGE_SIZE), prot);
