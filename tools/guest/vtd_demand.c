@@ -348,7 +348,7 @@ TEST_F(demand, one_invalidation_per_call)
 	EXPECT_NE(VTDT_OK, device_reads(d, IOVA + SIZE - PAGE, PAGE, 1));
 }
 
-/* What the device has not used, or has lost already, is discarded without an invalidation. */
+/* Discarding pages that are not mapped for the device invalidates nothing. */
 TEST_F(demand, no_invalidation_of_unused_pages)
 {
 	word *invalidations = reg(&self->d.vmm.dev, VTDT_INVALIDATIONS);

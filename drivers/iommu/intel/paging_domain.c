@@ -184,7 +184,7 @@ static struct dmar_domain *paging_domain_new(bool first_level, gfp_t gfp)
 	INIT_LIST_HEAD(&domain->cache_tags);
 	spin_lock_init(&domain->lock);
 	spin_lock_init(&domain->cache_lock);
-	xa_init(&domain->iommu_array);
+	xa_init_flags(&domain->iommu_array, gfp & __GFP_ACCOUNT ? XA_FLAGS_ACCOUNT : 0);
 	domain->use_first_level = first_level;
 	domain->iotlb_sync_map = domain_need_iotlb_sync_map(first_level);
 	domain->domain.ops = first_level ? &intel_fl_domain_ops : &intel_sl_domain_ops;

@@ -102,7 +102,7 @@ static int iommufd_pasid_attach_device(struct iommufd_device *idev, ioasid_t pas
 			rc = -ENOMEM;
 			goto out_unlock;
 		}
-		xa_init(&attach->devices);
+		xa_init_flags(&attach->devices, XA_FLAGS_ACCOUNT);
 		attach->hwpt = hwpt;
 		rc = xa_reserve(&igroup->pasid_attach, pasid, GFP_KERNEL_ACCOUNT);
 		if (rc)

@@ -186,7 +186,7 @@ struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 	page->reached = 0;
 	ASAN_UNPOISON_MEMORY_REGION(addr, PAGE_SIZE);
 	memset(addr, gfp & __GFP_ZERO ? 0 : 0x5a, PAGE_SIZE);
-	/* What was in memory before, as this was not written back. */
+	/* Memory keeps its old contents until the page is written back. */
 	memset(memory + (addr - arena), 0xa5, PAGE_SIZE);
 
 	return page;
