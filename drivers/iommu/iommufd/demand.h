@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Demand paging of HWPTs; see demand.c.
+ * Demand paging of HWPTs; see demand_private.h.
  */
 #ifndef __IOMMUFD_DEMAND_H
 #define __IOMMUFD_DEMAND_H
