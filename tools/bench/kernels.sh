@@ -71,6 +71,7 @@ add_bench() {
 		write_if_changed "$to/${file##*/}" <"$file"
 	done
 	for file in pgtable.c pgtable.h pgtable_fl.c pgtable_fl.h pgtable_sl.c pgtable_sl.h pgtable_fmt.h pgtable_ns.h \
+		pgtable_pages.h pgtable_walk.h pgtable_split.h pgtable_dirty.h pgtable_inspect.h \
 		pgtable_test.h; do
 		write_if_changed "$to/pgtable/$file" <"$ours/$file"
 	done

@@ -31,7 +31,7 @@
  * Bits 9, 11 and 52 to 62 are ignored by hardware (bit 10 is Extended Accessed
  * where the PASID entry enables it). Bit 52 of an entry that refers to a table
  * says that hardware is in sync with it: the entry is in memory, and the large page
- * that it replaced, if any, is invalidated. See "Syncing a table" in pgtable.c.
+ * that it replaced, if any, is invalidated. See "Syncing a table" in pgtable_walk.h.
  */
 #define FMT_SYNCED	BIT_ULL(52)
 

@@ -6,3 +6,4 @@
 #include "pgtable_ns.h"
 #include "pgtable_sl.h"
 #include "pgtable.c"
+#include "pgtable_dirty.h"

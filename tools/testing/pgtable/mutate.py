@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Break pgtable.c in one place at a time, and check that a test fails each time.
+"""Break pgtable_walk.h in one place at a time, and check that a test fails each time.
 
 Usage: mutate.py LIBRARY-DIR TEST-DIR OUTPUT-DIR FORMAT
 
@@ -39,7 +39,7 @@ def main(library, tests, output, fmt):
         to_tests = os.path.join(top, "tools/testing/pgtable")
         shutil.copytree(library, to_library)
         shutil.copytree(tests, to_tests)
-        path = os.path.join(to_library, "pgtable.c")
+        path = os.path.join(to_library, "pgtable_walk.h")
         with open(path, encoding="utf-8") as file:
             text = file.read()
         if text.count(old) != 1:
