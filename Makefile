@@ -34,7 +34,8 @@ help:
 ##   make nested     nested translation and PASIDs on it, from user space and from a
 ##                   kernel driver
 ##   make soak       the same at random, on memory that is pinned and that is not, and
-##                   random calls of hostile users, for ten minutes each (TIME=seconds)
+##                   random calls of hostile users, for ten minutes each (TIME=seconds;
+##                   SEED=number repeats a run)
 ##   make demand     a device works on memory that is not pinned, while it is swapped,
 ##                   migrated, post-copied; a table
 ##   make vmm        Debian 13's newest QEMU assigns a device to its own guest, nested
@@ -87,6 +88,7 @@ help:
 ##   MACHINE=        first or second: the stage that the vIOMMU has;
 ##                   caching: second, with caching mode; legacy: no scalable mode
 ##   ACCEL=kvm       instead of emulation    TIMEOUT=  seconds before a silent guest is ended
+##   tools/lab/boot.sh explains more (MEMORY=, NODES=, CPUS=, LOG=)
 ##
 ## Developing in build/tree: change, "git commit", "make refresh".  Each commit
 ## on top of lab-base becomes one patch, identified by its subject.  A new file

@@ -16,7 +16,7 @@ say() { printf 'run: %s\n' "$*" >&2; }
 machine=${MACHINE:-first}
 case $machine in
 first | second | caching | legacy) ;;
-*) say "MACHINE=$machine: there are first, second, caching and legacy"; exit 2 ;;
+*) say "MACHINE=$machine: use first, second, caching or legacy"; exit 2 ;;
 esac
 
 # The disks that every run starts from: made once, in a folder that is renamed when complete.

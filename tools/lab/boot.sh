@@ -44,7 +44,7 @@ icount)
 	       -icount "shift=${ICOUNT:-0},sleep=off")
 	cpus=1
 	;;
-*) die "ACCEL=$ACCEL: there are 'tcg', 'kvm' and 'icount'" ;;
+*) die "ACCEL=$ACCEL: use tcg, kvm or icount" ;;
 esac
 command=("$QEMU" -machine 'q35,kernel-irqchip=split' "${accel[@]}"
 	 -smp $cpus -m "${MEMORY:-2G}" -nodefaults -nographic -vga none -nic none

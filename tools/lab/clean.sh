@@ -5,6 +5,6 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 if [ -d "$BUILD/tree" ] && ! "$LAB/series.py" clean-tree "$BUILD/tree"; then
-	die "build/tree has changes that are not in the series: make refresh takes them over, or remove it"
+	die "build/tree has changes that are not in the series: run make refresh, or remove build/tree"
 fi
 rm -rf "$BUILD"

@@ -6,7 +6,7 @@
 #   debian           Debian's configuration of this version (the default)
 #   localmodconfig   of that, what this machine uses at the moment: far less to build.
 #                    LSMOD=FILE, what lsmod prints on another machine, is for that one
-#   FILE             a configuration; what it does not say is default
+#   FILE             a configuration; symbols that it lacks get their defaults
 # The last lines on stdout are the packages; everything else goes to stderr.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -16,7 +16,7 @@ set -euo pipefail
 . "$LAB/debian_config.sh"
 
 suffix=${SUFFIX:-vtd}
-[[ $suffix =~ ^[a-z0-9.]+$ ]] || die "SUFFIX=$suffix: there are a-z, 0-9 and dots in a version"
+[[ $suffix =~ ^[a-z0-9.]+$ ]] || die "SUFFIX=$suffix: use only a-z, 0-9 and dots"
 
 # base_config: prints the configuration that is asked for
 base_config() {
@@ -50,7 +50,7 @@ add_what_the_series_needs() {
 	make -s -C "$src" O="$obj" olddefconfig >&2
 	for symbol in IOMMUFD VFIO VFIO_PCI VFIO_DEVICE_CDEV INTEL_IOMMU_DEBUGFS; do
 		grep -q "^CONFIG_$symbol=" "$obj/.config" ||
-			die "this configuration cannot have CONFIG_$symbol"
+			die "CONFIG_$symbol cannot be enabled in this configuration"
 	done
 }
 
@@ -80,7 +80,7 @@ configure_deb() {
 	debian | localmodconfig) add_what_the_series_needs ;;
 	esac
 	grep -qx 'CONFIG_INTEL_IOMMU=y' "$obj/.config" ||
-		die "this configuration cannot have CONFIG_INTEL_IOMMU"
+		die "CONFIG_INTEL_IOMMU cannot be enabled in this configuration"
 	echo "$state" >"$obj/.lab-config"
 }
 

@@ -102,7 +102,7 @@ guest_says() { tr -d '\r' <"$DIR/console.log" | grep -x "lab-test: $1"; }
 
 disk_is_clean() { e2fsck -fn "$DIR/disk.img"; }
 
-[ "$(id -u)" = 0 ] || die "this makes a root file system: it needs root"
+[ "$(id -u)" = 0 ] || die "make deb-test creates a root file system, and needs root"
 "$LAB/setup.sh"
 install_packages mmdebstrap
 lock "$BUILD/.lock-deb-test"

@@ -20,7 +20,7 @@ refresh)
 	"$LAB/series.py" refresh "$BUILD/tree"
 	;;
 series)
-	[ -n "${OUT:-}" ] || die "say where to: make series OUT=dir"
+	[ -n "${OUT:-}" ] || die "OUT= is missing: make series OUT=dir"
 	if [ "${TOPIC:-}" = mainline ]; then
 		exec "$LAB/series.py" export-mainline ${FROM:+--from "$FROM"} "$OUT"
 	fi

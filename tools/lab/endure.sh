@@ -75,7 +75,7 @@ for kind in ${WHAT:-reproducer strict vmm kunit}; do
 	strict) repeat strict "${COUNT:-20}" ;;
 	vmm) repeat vmm "${COUNT:-10}" ;;
 	kunit) repeat kunit "${COUNT:-30}" ;;
-	*) die "WHAT=$kind: there are reproducer, strict, vmm and kunit" ;;
+	*) die "WHAT=$kind: use reproducer, strict, vmm or kunit" ;;
 	esac
 done
 printf '%s\n' "${summary[@]}"

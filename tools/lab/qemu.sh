@@ -128,7 +128,7 @@ iommu_device() {
 			die "this QEMU has no PASIDs for assigned devices"
 		device+=,$first=on,pasid-bits=20,caching-mode=on,device-iotlb=on
 		;;
-	*) die "MACHINE=$2: there are first, second, legacy, caching and nested" ;;
+	*) die "MACHINE=$2: use first, second, legacy, caching or nested" ;;
 	esac
 	echo "$device"
 }

@@ -69,7 +69,7 @@ git_am() {
 		mkdir -p "$CACHE/touched"
 		rm -rf "$kept.part"
 		mkdir "$kept.part"
-		kernel_files "$@" "$kept.part" || { echo "not to be had"; return 4; }
+		kernel_files "$@" "$kept.part" || { echo "not available"; return 4; }
 		mv "$kept.part" "$kept"
 	fi
 	rm -rf "$repo"
