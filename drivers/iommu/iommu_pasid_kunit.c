@@ -545,8 +545,6 @@ static void group_without_handle_busy(struct kunit *test)
 	expect_group(fake, NULL, NULL);
 }
 
-/* A device behind the IOMMU of the test, according to firmware */
-
 /* Guest PASIDs */
 
 struct fake_nested {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of surprise removal: descriptors for a device that is gone, its records,
- * and when its page requests are disabled.
+ * KUnit suite of PCI devices that are removed, released or reset: which
+ * descriptors are submitted, and when page requests are disabled.
  */
 
 #include <kunit/test.h>

@@ -45,7 +45,7 @@ struct pci_dev;
  * @stores: stores to PASID and context entries
  * @descs: invalidation descriptors
  * @tlb_descs: those for a device's TLB among them
- * @submissions: what they were submitted in
+ * @submissions: calls of qi_submit_sync()
  * @responses: page group responses among them
  * @response: the last of these
  * @meanwhile: if not NULL, called once, before the next invalidations

@@ -27,7 +27,7 @@ static void machine_free(void *data)
 
 /**
  * vtd_machine_create() - memory without any IOMMU
- * @test: the test that it is for, and ends with
+ * @test: the test, which frees it at its end
  *
  * Return: the machine.
  */

@@ -168,9 +168,9 @@ struct vtd_request {
  * struct vtd_answer - a possible result of a request
  * @fault: why it refuses, or %VTD_OK
  * @hpa: the host address that is accessed, if it does not refuse
- * @size: bytes of the page that hardware believes the address to be in
- * @gpa: nested: the guest address that the second stage refuses, if it is known:
- *	 it is not where a cached translation has not the access that is needed
+ * @size: size in bytes of the page, as hardware has it cached
+ * @gpa: nested: the guest address that the second stage refuses; 0 if a
+ *	 cached translation lacks the access, as it is unknown then
  * @silent: the fault is not reported (FPD)
  */
 struct vtd_answer {

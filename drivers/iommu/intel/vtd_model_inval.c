@@ -346,7 +346,7 @@ static void page_response(const u64 *desc, struct inval *inval)
 		       GENMASK_ULL(63, 12) | GENMASK_ULL(2, 0));
 	wrong_if(inval, code != 0 && code != 1 && code != 0xf,
 		 "there is no such response code");
-	wrong_if(inval, !has_pasid && inval->pasid, "a PASID that is not there");
+	wrong_if(inval, !has_pasid && inval->pasid, "PASID without its P bit");
 }
 
 static bool needs_pasids(unsigned int type)
