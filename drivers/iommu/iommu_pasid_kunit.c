@@ -55,7 +55,9 @@ struct fake {
 	atomic_t responses;
 	struct completion handling, taken;
 	bool too_early;
+	unsigned long patience;			/* of slow_handler(), in jiffies */
 	struct iommu_sva *sva;
+	unsigned int sva_freed;			/* domains */
 };
 
 static struct fake_device *to_fake_device(struct device *dev)
@@ -1024,7 +1026,7 @@ static int slow_handler(struct iopf_group *group)
 	struct fake *fake = to_fake(group->fault_param->dev);
 
 	complete(&fake->handling);
-	if (wait_for_completion_timeout(&fake->taken, HZ / 10))
+	if (wait_for_completion_timeout(&fake->taken, fake->patience))
 		fake->too_early = true;
 
 	return core_answer(group);
@@ -1105,6 +1107,7 @@ static void detach_waits_for_requests(struct kunit *test)
 	struct task_struct *task;
 
 	send_requests(fake);
+	fake->patience = HZ / 10;
 	put_domain(fake, c->pasid, false, &handle, slow_handler);
 	task = start(fake, request_slowly);
 	wait_for_completion(&fake->handling);
@@ -1180,6 +1183,7 @@ static void other_devices_not_delayed(struct kunit *test)
 
 	send_requests(fake);
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(fake->queue, other));
+	fake->patience = 10 * HZ;
 	put_domain(fake, PASID, false, &handle, slow_handler);
 	task = start(fake, request_of_pasid);
 	wait_for_completion(&fake->handling);
@@ -1251,6 +1255,7 @@ static int request_always(void *data)
 
 static void fake_sva_free(struct iommu_domain *domain)
 {
+	current_fake->sva_freed++;
 	kfree(domain);
 }
 
@@ -1341,15 +1346,10 @@ static void direct_regions_overlap(struct kunit *test)
 	}
 }
 
-/*
- * The work of a process's page request is blocked in the middle: it uses the domain and
- * the handle, so unbind has to wait for it, and for nothing else.
- */
-static void sva_unbind_waits_for_work(struct kunit *test)
+/* Bind the first device to the test's mm. */
+static struct mm_struct *bind_sva(struct fake *fake)
 {
-	struct fake *fake = test->priv;
-	struct task_struct *task;
-	struct mm_struct *mm;
+	struct kunit *test = fake->test;
 	unsigned long addr;
 
 	if (!IS_ENABLED(CONFIG_IOMMU_SVA))
@@ -1360,11 +1360,22 @@ static void sva_unbind_waits_for_work(struct kunit *test)
 	addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
 	KUNIT_ASSERT_NE(test, 0, addr);
-	mm = current->mm;
 	fake->ops.domain_alloc_sva = fake_alloc_sva;
-	fake->sva = iommu_sva_bind(a_device(fake), mm);
+	fake->sva = iommu_sva_bind(a_device(fake), current->mm);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(fake->sva));
 	fake->visible = &fake->sva->handle;
+	return current->mm;
+}
+
+/*
+ * The work of a process's page request is blocked in the middle: it uses the domain and
+ * the handle, so unbind has to wait for it, and for nothing else.
+ */
+static void sva_unbind_waits_for_work(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct mm_struct *mm = bind_sva(fake);
+	struct task_struct *task;
 
 	mmap_write_lock(mm);
 	request_page(fake, iommu_sva_get_pasid(fake->sva), true);
@@ -1376,6 +1387,48 @@ static void sva_unbind_waits_for_work(struct kunit *test)
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&fake->taken, 10 * HZ));
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&fake->responses));
 	kthread_stop_put(task);
+}
+
+/*
+ * Two devices share a process's domain. While one of them is unbound and its work is blocked,
+ * the other one is unbound as well: the domain stays until the work has ended.
+ */
+static void sva_shared_domain_stays(struct kunit *test)
+{
+	struct iommu_group *other = iommu_group_alloc();
+	struct fake *fake = test->priv;
+	struct mm_struct *mm = bind_sva(fake);
+	struct iommu_group *first = fake->group;
+	struct task_struct *task;
+	struct iommu_sva *sva;
+	u32 pasid = iommu_sva_get_pasid(fake->sva);
+	int i;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(other));
+	remove_device(fake, 1);
+	fake->any_visible = true;
+	fake->group = other;
+	add_device(fake, 1, 2 * PASIDS);
+	fake->group = first;
+	sva = iommu_sva_bind(&fake->devices[1].pdev->dev, mm);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(sva));
+	KUNIT_EXPECT_PTR_EQ(test, fake->sva->handle.domain, sva->handle.domain);
+
+	mmap_write_lock(mm);
+	request_page(fake, pasid, true);
+	task = start(fake, unbind_sva);
+	for (i = 0; i < 10 * HZ && core_found(fake, pasid); i++)
+		schedule_timeout_uninterruptible(1);
+	iommu_sva_unbind_device(sva);
+	KUNIT_EXPECT_EQ(test, 0, fake->sva_freed);
+	mmap_write_unlock(mm);
+
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&fake->taken, 10 * HZ));
+	kthread_stop_put(task);
+	KUNIT_EXPECT_EQ(test, 1, fake->sva_freed);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&fake->responses));
+	remove_device(fake, 1);
+	iommu_group_put(other);
 }
 
 /* Every request is answered once, whatever is attached. */
@@ -1498,6 +1551,7 @@ static struct kunit_case iommu_pasid_cases[] = {
 	KUNIT_CASE(other_devices_not_delayed),
 	KUNIT_CASE(gpasid_page_requests),
 	KUNIT_CASE(sva_unbind_waits_for_work),
+	KUNIT_CASE(sva_shared_domain_stays),
 	KUNIT_CASE(race_with_requests),
 	KUNIT_CASE_SLOW(gpasid_stress),
 	{}

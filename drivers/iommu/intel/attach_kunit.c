@@ -188,7 +188,7 @@ static void replace_without_memory(struct kunit *test, struct dmar_domain *old)
 		expect_unused(test, new);
 	}
 	/* the domain's record, and two tags */
-	if (IS_ENABLED(CONFIG_FAULT_INJECTION))
+	if (kunit_can_fail_allocations())
 		KUNIT_EXPECT_LE(test, 3, failures);
 }
 
@@ -301,7 +301,7 @@ static void ats_enabled_before_entry(struct kunit *test)
 	unsigned int fail;
 	int ret;
 
-	for (fail = 0; fail <= IS_ENABLED(CONFIG_FAULT_INJECTION); fail++) {
+	for (fail = 0; fail <= kunit_can_fail_allocations(); fail++) {
 		ats = ats_bus(test);
 		ats->fail = fail;
 		vtd_fake_watch(test, ctx->dev, IOMMU_NO_PASID, GUEST_DATA);
@@ -386,7 +386,7 @@ static void default_domain_without_memory(struct kunit *test)
 		attach_expect(test, GUEST_DATA, HOST_DATA + SZ_2M);
 		KUNIT_EXPECT_EQ(test, info->rid_tags.nr, info->rid_tags.max);
 	}
-	if (IS_ENABLED(CONFIG_FAULT_INJECTION))
+	if (kunit_can_fail_allocations())
 		KUNIT_EXPECT_LT(test, 0, failures);
 }
 
@@ -414,7 +414,7 @@ static void restore_pasid_without_memory(struct kunit *test)
 
 		KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new[i], old[i]));
 		kunit_fail_allocations(true);
-		if (IS_ENABLED(CONFIG_FAULT_INJECTION))
+		if (kunit_can_fail_allocations())
 			KUNIT_EXPECT_EQ(test, -ENOMEM,
 					attach_domain_pasid(next, PASID, new[i], old[i]));
 		KUNIT_EXPECT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, old[i], new[i]));

@@ -82,8 +82,8 @@ static const struct mmu_interval_notifier_ops demand_notifier_ops = {
 };
 
 /*
- * Count an area of @mm. The allocation may wait, even for other processes of the cgroup, so
- * no lock of all processes is held over it.
+ * Count an area of @mm. The allocation may wait, even for other processes of
+ * the cgroup, so hold no lock that all processes share.
  */
 static int demand_charge_area(struct mm_struct *mm)
 {
@@ -134,9 +134,9 @@ static void demand_area_put(struct demand_area *darea)
  * Unmap @darea. No worker can find it any more. Workers that wait for user space hold none
  * of the locks.
  *
- * All slices share an invalidation. Until it is complete, the process may lose pages that
- * hardware has still cached: so the marks of used blocks stay until then, by which the
- * notifiers unmap and invalidate as ever. Afterwards, notifiers do nothing.
+ * All slices share an invalidation. Until it is complete, hardware may still
+ * have pages cached that the process loses. So blocks stay marked as used until
+ * then, and notifiers go on invalidating. Afterwards, notifiers do nothing.
  */
 static void demand_area_unmap(struct demand_area *darea)
 {

@@ -17,15 +17,15 @@
 #define DEMAND_TIMEOUT		HZ
 
 /*
- * After which the requests are answered without the worker: it waits in spite of a signal, or
- * there was none.
+ * When requests are answered without a worker: it has not reacted to the
+ * signal, or none has been free.
  */
 #define DEMAND_EXPIRY		(DEMAND_TIMEOUT + HZ / 4)
 
 /*
- * How long the answer to a request is delayed that the device repeats for lack of memory or
- * of workers: short, as it keeps a worker from requests for other pages. Without a worker,
- * the answer is not delayed: the page-request thread must not sleep for one device.
+ * Delay of an answer that makes the device repeat a request, for lack of memory
+ * or of workers. Short, as the worker cannot serve others meanwhile. Without a
+ * worker there is no delay: the page-request thread serves all devices.
  */
 #define DEMAND_PAUSE		max(HZ / 100, 1)
 
@@ -195,8 +195,8 @@ static unsigned long demand_give_up(struct demand_fault *fault)
 }
 
 /*
- * Has a request for the same block been answered whose worker has not come back? If that is
- * stuck, another one would be for each time that the device repeats the request.
+ * Is a worker still busy with this block although its request is answered? If
+ * it is stuck, each repetition of the request would tie up another worker.
  */
 static bool demand_block_is_stuck(const struct demand_fault *fault)
 {
@@ -364,9 +364,9 @@ static void demand_fault_forget(struct demand_fault *fault,
 }
 
 /*
- * No worker has answered in time: all of them are busy, or it waits where a signal does not
- * end the wait: for a page that is being read from swap, or for other notifiers. Have the
- * device repeat its requests.
+ * No worker has answered in time: all are busy, or the worker waits where no
+ * signal ends the wait, for swap or for other notifiers. Have the device repeat
+ * its requests.
  */
 static void demand_expire(struct work_struct *work)
 {

@@ -55,9 +55,10 @@ static unsigned int demand_nowait(unsigned int flags)
 }
 
 /*
- * May @pages be faulted in that no device has asked for? They must not reach a limit of the
- * cgroup. Next to a page that was @swapped in, they may evict others, like the pages of swap
- * readahead, while there is swap space for these. A hint: others allocate meanwhile.
+ * May @pages be faulted in that no device has requested? Not if they would
+ * reach a limit of the cgroup. Next to a page that was @swapped in they may,
+ * like swap readahead, if there is swap space for what they evict. A hint:
+ * others allocate meanwhile.
  */
 #ifdef CONFIG_MEMCG
 static bool demand_has_margin(unsigned long pages, bool swapped)
@@ -86,8 +87,8 @@ static bool demand_has_margin(unsigned long pages, bool swapped)
 #endif
 
 /*
- * Which of the @nr pages from @va on are present? For a @write, the zero page is not. A
- * hint: nobody keeps them there.
+ * Which of the @nr pages from @va on are present? For a @write, the zero page
+ * does not count. A hint: they may be lost at any time.
  */
 static void demand_present(struct demand_fault *fault, struct demand_slice *slice,
 			   unsigned long va, unsigned int nr, bool write,
@@ -116,8 +117,8 @@ static void demand_present(struct demand_fault *fault, struct demand_slice *slic
 }
 
 /*
- * Fault in pages around @va that are not present: otherwise, a device would make a request
- * for each page. They need a margin, and take no time that the worker does not have.
+ * Fault in pages around @va that are not present: otherwise, a device would
+ * make a request for each page. Stop near a limit, and when time is up.
  * Skipped if userfaultfd may handle the fault, or if the process expects no accesses to
  * neighbours (MADV_RANDOM).
  */

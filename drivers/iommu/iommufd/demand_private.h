@@ -52,13 +52,14 @@
  * Detaching answers the request without waiting for the worker, which notices later;
  * DEMAND_TIMEOUT ends the waits, and the device repeats its request. Both send the worker
  * a signal, as most waits are killable. No signal ends other waits, such as those for swap
- * or for other notifiers: DEMAND_EXPIRY answers the request without the worker, and until
- * that has come back, the device repeats requests for the same block. A work item destroys
- * the queue, so that closing a device does not wait, either.
+ * or for other notifiers: DEMAND_EXPIRY answers the request without the worker.
+ * While that worker is stuck, the device repeats requests for the same block. A
+ * work item destroys the queue, so that closing a device does not wait, either.
  *
- * Removing a notifier waits for all other notifiers of the process. Unmapping an area and
- * destroying a HWPT therefore drop the locks of the IOAS first. Only if a map or the
- * allocation of a HWPT fails, its notifiers are removed with the locks held.
+ * Removing a notifier waits for all other notifiers of the process. Unmapping
+ * an area and destroying a HWPT therefore drop the locks of the IOAS first. The
+ * error paths of mapping and of HWPT allocation hold them. A process's first
+ * notifier takes mmap_lock for writing, with the locks of the IOAS held.
  */
 #ifndef __IOMMUFD_DEMAND_PRIVATE_H
 #define __IOMMUFD_DEMAND_PRIVATE_H
