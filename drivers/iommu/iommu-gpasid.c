@@ -50,9 +50,10 @@ static int gpasid_check(struct device *dev, const struct iommu_gpasid_bind_data 
 
 static struct iommu_attach_handle *gpasid_handle(struct gpasid_binding *binding)
 {
-	bool told = binding->domain->iopf_handler || binding->parent->iopf_handler;
+	if (!binding->domain->iopf_handler && !binding->parent->iopf_handler)
+		return NULL;
 
-	return told ? &binding->handle : NULL;
+	return &binding->handle;
 }
 
 static void gpasid_dissolve(struct iommu_group *group, struct xarray *bindings,

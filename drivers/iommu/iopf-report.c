@@ -279,7 +279,10 @@ void iopf_group_note(struct iopf_group *group, enum iommu_page_response_code cod
 }
 EXPORT_SYMBOL_GPL(iopf_group_note);
 
-/* Drop requests that need no client (mapped, refused). */
+/*
+ * Sort requests by the level that stopped them. Drop those that need no client
+ * (mapped, refused).
+ */
 static void iopf_report_sort(struct iopf_group *group, struct iopf_report_level *sorted)
 {
 	struct iommu_fault_param *param = group->fault_param;

@@ -2,10 +2,10 @@
 /*
  * Page requests (I/O page faults): clients, and levels.
  *
- * There are two questions. The path: can page requests of a device arrive at all? See
- * iopf_path_ready(). Reporting: can requests that arrive while the device is attached to a
- * certain domain be reported to a client, with an address that the client knows? See
- * iopf_reportable().
+ * iopf_path_ready() checks the path: whether page requests of a device arrive
+ * at all. iopf_reportable() checks reporting: whether the requests of a device
+ * that is attached to a certain domain can be passed to a client, with an
+ * address that the client knows.
  */
 #ifndef __LINUX_IOMMU_IOPF_H
 #define __LINUX_IOMMU_IOPF_H

@@ -276,7 +276,7 @@ void intel_paging_domain_free(struct iommu_domain *domain)
 {
 	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
 
-	/* Better leak the table than let a device walk freed memory. */
+	/* Leak the table rather than let a device walk freed memory. */
 	if (WARN_ON(!list_empty(&dmar_domain->devices) ||
 		    !list_empty(&dmar_domain->dev_pasids)) ||
 	    WARN_ON(dmar_domain->nested_parent && !list_empty(&dmar_domain->s1_domains)))
@@ -295,7 +295,7 @@ void intel_paging_domain_free(struct iommu_domain *domain)
  * @domain: paging domain
  * @iommu: the IOMMU of a device that is about to be attached
  *
- * Return: 0, or -EINVAL, upon which users of the iommu core try another domain.
+ * Return: 0, or -EINVAL: users of the iommu core then try another domain.
  */
 int intel_paging_domain_compatible(struct dmar_domain *domain, struct intel_iommu *iommu)
 {

@@ -695,7 +695,7 @@ static void caps_no_superpages(struct kunit *test)
 static void caps_coherency(struct kunit *test)
 {
 	KUNIT_EXPECT_TRUE(test, caps_of(test, CAP_PLAIN, ECAP_PLAIN).coherent);
-	/* C is about tables of legacy mode. */
+	/* ECAP.C concerns the tables of legacy mode. */
 	KUNIT_EXPECT_FALSE(test, caps_of(test, CAP_PLAIN, (ECAP_PLAIN | ECAP_C) &
 					 ~ECAP_SMPWC).coherent);
 	KUNIT_EXPECT_FALSE(test, sl_caps_of(test, CAP_SECOND, (ECAP_SECOND | ECAP_C) &
@@ -1155,7 +1155,7 @@ static void sync_map_fixed_at_alloc(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, domain->iotlb_sync_map);
 	domain_detach_iommu(domain, iommu_of(rwbf));
 
-	/* section 6.1: caching mode is not about first-level entries */
+	/* section 6.1: caching mode does not concern first-level entries */
 	KUNIT_ASSERT_EQ(test, 0, domain->domain.ops->attach_dev(&domain->domain, cm));
 	KUNIT_EXPECT_FALSE(test, domain->iotlb_sync_map);
 	device_block_translation(cm);
@@ -1712,7 +1712,7 @@ static void free_empty_tables(struct kunit *test)
 	iommu_free_empty_tables(&domain->domain);
 	KUNIT_EXPECT_EQ(test, 4, tables_of(domain));
 
-	/* These are kept, and one more is not. */
+	/* 64 tables are kept, 65 are freed. */
 	for (iova = IOVA; tables_of(domain) < 64; iova += SZ_2M) {
 		paging_map(test, &domain->domain, iova, SZ_4K);
 		paging_unmap(test, &domain->domain, iova, SZ_4K);
@@ -2379,7 +2379,7 @@ static int driver_test_init(struct kunit *test)
 
 #define MOST_STEPS	20000
 
-/* A reader of the statistics of a table that never ends until other CPUs have made progress */
+/* Reads the statistics of a table that has no end before others progress. */
 static struct {
 	struct kunit *test;
 	struct completion begun;

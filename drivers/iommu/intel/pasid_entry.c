@@ -510,8 +510,8 @@ static void pasid_flush_present(struct intel_iommu *iommu, struct device *dev,
 }
 
 /*
- * An entry that was not present is cached only with caching mode (section 6.1);
- * without it, write buffers may have to be flushed (section 6.8).
+ * An entry that is not present is cached only in caching mode (section 6.1).
+ * Otherwise write buffers may have to be flushed (section 6.8).
  */
 static void pasid_flush_absent(struct intel_iommu *iommu, u16 did, u32 pasid)
 {

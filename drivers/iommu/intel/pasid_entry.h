@@ -27,8 +27,8 @@ struct pasid_entry;
  * @pgtt: translation type, one of %PASID_ENTRY_PGTT_FL_ONLY, %PASID_ENTRY_PGTT_SL_ONLY,
  *	  %PASID_ENTRY_PGTT_NESTED, %PASID_ENTRY_PGTT_PT
  * @fl_levels: levels of the first-level table, 4 or 5, if the type has one
- * @aw: second level's adjusted guest address width, as the AW field encodes it;
- *	without a second level the widest that the IOMMU supports
+ * @aw: address width, as the AW field encodes it: that of the second level; for
+ *	pass-through the widest in SAGAW; for a first level alone iommu->agaw
  * @did: domain ID by which caches tag what they derive from the entry
  * @flags: PASID_DESC_*
  * @fl_root: address of the first-level root, guest-physical if nested

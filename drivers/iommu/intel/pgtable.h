@@ -91,7 +91,7 @@ struct vtd_pt_stats {
 
 /*
  * All functions exist once for each format: vtd_pt_fl_map() and vtd_pt_sl_map(), and so
- * on. Their kernel-doc is in pgtable.c.
+ * on. Their kernel-doc is in pgtable.c, pgtable_dirty.h and pgtable_inspect.h.
  */
 #define VTD_PT_FUNCTIONS(fmt)								\
 struct vtd_pt *vtd_pt_##fmt##_create(const struct vtd_pt_cfg *cfg);			\

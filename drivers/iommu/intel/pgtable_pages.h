@@ -278,7 +278,7 @@ static void vtd_pt_link_deposit(struct vtd_pt_page *page, u64 *slot, unsigned lo
 		while (!try_cmpxchg(&parent->deposited, &page->sibling, page))
 			;
 	}
-	/* Zeroes before key: the CPU that withdraws the table relies on them. */
+	/* Zeroes before key: pairs with the cmpxchg in vtd_pt_withdraw(). */
 	smp_store_release(&page->key, vtd_pt_key(slot, state));
 }
 

@@ -46,7 +46,7 @@ int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
 	struct iommufd_demand *demand;
 	int rc;
 
-	if (!domain->ops->prealloc_tables)
+	if (!domain->ops->prealloc_tables || WARN_ON_ONCE(!domain->ops->is_writable))
 		return -EOPNOTSUPP;
 
 	demand = kzalloc(sizeof(*demand), GFP_KERNEL_ACCOUNT);

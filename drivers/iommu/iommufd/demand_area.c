@@ -162,8 +162,9 @@ static void demand_area_unmap(struct demand_area *darea)
 	for (i = 0; i < darea->nr_slices; i++) {
 		struct demand_slice *slice = &darea->slices[i];
 
-		guard(mutex)(&slice->lock);
-		bitmap_zero(slice->used, DEMAND_SLICE_BLOCKS);
+		scoped_guard(mutex, &slice->lock)
+			bitmap_zero(slice->used, DEMAND_SLICE_BLOCKS);
+		cond_resched();
 	}
 }
 
@@ -176,8 +177,10 @@ static void demand_area_free(struct demand_area *darea)
 {
 	unsigned int i;
 
-	for (i = 0; i < darea->nr_slices; i++)
+	for (i = 0; i < darea->nr_slices; i++) {
 		mmu_interval_notifier_remove(&darea->slices[i].notifier);
+		cond_resched();
+	}
 	demand_uncharge_area(darea->pages->source_mm);
 	demand_area_put(darea);
 }
