@@ -1617,38 +1617,55 @@ TEST_F(demand, replaced_during_request)
 	munmap(from, PAGE);
 }
 
-/* A HWPT that pins is replaced by an empty one during DMA, which does not stop. */
-TEST_F(demand, pinned_hwpt_replaced_during_transfer)
+/*
+ * A HWPT that pins is replaced by an empty one during DMA, which does not stop. @fault: its
+ * queue, which nobody reads.
+ */
+static bool replaced_during_transfer(struct demand *d, unsigned int fault)
 {
-	struct demand *d = &self->d;
 	struct vmm pinned = d->vmm, empty = d->vmm;
 	unsigned int pinned_hwpt, hwpt, i;
+	bool ok = true;
 
 	pinned_hwpt = pinned.parent = d->nested ? new_parent(&d->vmm, 0) :
-						  new_paging(&d->vmm, 0, 0);
+						  new_paging(&d->vmm, 0, fault);
 	if (d->nested)
-		pinned_hwpt = nest(&pinned, d->root, 0);
-	ASSERT_NE(0, pinned_hwpt);
-	for (i = 0; i < 20; i++) {
+		pinned_hwpt = nest_faulting(&pinned, d->root, 0, fault);
+	for (i = 0; pinned_hwpt && ok && i < 20; i++) {
 		hwpt = empty.parent = d->nested ?
 			new_parent(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND) :
 			new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
 		if (d->nested)
 			hwpt = nest(&empty, d->root, 0);
-		ASSERT_NE(0, hwpt);
-		ASSERT_TRUE(attach(&d->vmm, d->pasid, pinned_hwpt));
+		ok = hwpt && attach(&d->vmm, d->pasid, pinned_hwpt);
 		start_transfer(d, VTDT_WRITE, IOVA, SIZE, i);
-		ASSERT_TRUE(attach(&d->vmm, d->pasid, hwpt));
-		ASSERT_EQ(VTDT_OK, finish_transfer(d));
-		EXPECT_TRUE(holds(d->memory, IOVA, SIZE, i));
-		ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
-		ASSERT_TRUE(destroy(&d->vmm, hwpt));
+		ok = ok && attach(&d->vmm, d->pasid, hwpt);
+		ok = finish_transfer(d) == VTDT_OK && ok;
+		ok = holds(d->memory, IOVA, SIZE, i) && ok;
+		ok = attach(&d->vmm, d->pasid, d->hwpt) && ok;
+		ok = destroy(&d->vmm, hwpt) && ok;
 		if (d->nested)
-			ASSERT_TRUE(destroy(&d->vmm, empty.parent));
+			ok = destroy(&d->vmm, empty.parent) && ok;
 	}
 	if (d->nested)
-		ASSERT_TRUE(destroy(&d->vmm, pinned_hwpt));
-	ASSERT_TRUE(destroy(&d->vmm, pinned.parent));
+		ok = destroy(&d->vmm, pinned_hwpt) && ok;
+	return destroy(&d->vmm, pinned.parent) && ok;
+}
+
+TEST_F(demand, pinned_hwpt_replaced_during_transfer)
+{
+	EXPECT_TRUE(replaced_during_transfer(&self->d, 0));
+}
+
+TEST_F(demand, pinned_hwpt_with_queue_replaced)
+{
+	struct pollfd queue;
+	unsigned int id;
+
+	ASSERT_TRUE(new_queue(&self->d.vmm, &queue, &id));
+	EXPECT_TRUE(replaced_during_transfer(&self->d, id));
+	close(queue.fd);
+	EXPECT_TRUE(destroy(&self->d.vmm, id));
 }
 
 /* IOMMU_IOAS_COPY within the IOAS, and to one whose HWPT pins */
