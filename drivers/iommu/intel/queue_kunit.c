@@ -1402,7 +1402,7 @@ static void silent_device_shares_entry(struct kunit *test)
 	struct queue_test *ctx = test->priv;
 	struct device_domain_info *info = be_silent(test);
 
-	kunit_activate_static_stub(test, next_user_of_alias, shares_entry);
+	kunit_activate_static_stub(test, intel_iommu_next_alias_user, shares_entry);
 	info->block_pending = true;
 	info->given_up = true;
 	/* in the thread that has the stub */
