@@ -287,7 +287,7 @@ void intel_paging_domain_free(struct iommu_domain *domain)
 		vtd_pt_fl_destroy(dmar_domain->pgtable);
 	else
 		vtd_pt_sl_destroy(dmar_domain->pgtable);
-	domain_free(dmar_domain);
+	dmar_domain_free(dmar_domain);
 }
 
 /**

@@ -81,6 +81,8 @@ enum others { NONE, BEHIND, IN_FRONT };
  * executed: time at which the last descriptor was executed, if hardware is slow
  * rescued: a submission does not return
  * time_outs: number of time-outs of the device that does not answer
+ * other_sid, turns: another device does not answer either while this is odd; it is
+ *	counted down with each time-out
  * refused: number of descriptors without a type
  * iotlb: number of executed IOTLB descriptors
  * devtlb: number of device-TLB descriptors executed after the last one of these
@@ -114,7 +116,8 @@ struct queue_test {
 	enum hardware hw;
 	ktime_t since, executed;
 	bool rescued;
-	unsigned int time_outs, refused;
+	unsigned int time_outs, refused, turns;
+	u16 other_sid;
 	unsigned int looks, iotlb, devtlb, descs, aborted, both, waits, forgets;
 	enum others others;
 	bool busy;
@@ -277,7 +280,7 @@ static bool is_for(const struct qi_desc *desc, u16 sid)
 static void let_device_time_out(struct queue_test *ctx)
 {
 	u32 status = readl(ctx->iommu->reg + DMAR_FSTS_REG);
-	u16 sid = sid_of(ctx->dev);
+	u16 sid = ctx->turns % 2 ? ctx->other_sid : sid_of(ctx->dev);
 	struct qi_desc *desc;
 
 	if (status == DMA_FSTS_ITE)
@@ -290,6 +293,7 @@ static void let_device_time_out(struct queue_test *ctx)
 			continue;
 		writel(reg(ctx, DMAR_IQT_REG) << SHIFT, ctx->iommu->reg + DMAR_IQH_REG);
 		ctx->time_outs++;
+		ctx->turns -= !!ctx->turns;
 		writeq((u64)sid << 32, ctx->iommu->reg + DMAR_IQER_REG);
 		writel(DMA_FSTS_ITE | DMA_FSTS_PFO, ctx->iommu->reg + DMAR_FSTS_REG);
 		return;
@@ -1325,6 +1329,44 @@ static void silent_device_is_given_up_once(struct kunit *test)
 	expect_usable(test);
 }
 
+/*
+ * Time-outs are counted for each device. Devices that take turns are not waited for
+ * without end.
+ */
+static void silent_devices_take_turns(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device *dev = vtd_fake_device(test, ctx->iommu, true);
+	struct device_domain_info *info = be_silent(test), *other = dev_iommu_priv_get(dev);
+	struct pci_dev *pdev = vtd_fake_pci_dev(test, dev);
+	struct qi_desc desc[2];
+
+	pci_write_config_dword(pdev, PCI_VENDOR_ID, 0x1de51234);
+	ctx->other_sid = sid_of(dev);
+	KUNIT_ASSERT_LT(test, sid_of(ctx->dev), ctx->other_sid);
+	rb_link_node(&other->node, &info->node, &info->node.rb_right);
+	rb_insert_color(&other->node, &ctx->iommu->device_rbtree);
+	qi_desc_dev_iotlb(ctx->other_sid, 0, 1, 0, MAX_AGAW_PFN_WIDTH, &desc[0]);
+	qi_desc_dev_iotlb(sid_of(ctx->dev), 0, 1, 0, MAX_AGAW_PFN_WIDTH, &desc[1]);
+
+	WRITE_ONCE(ctx->turns, 1);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit_desc(test, desc, 2));
+	KUNIT_EXPECT_EQ(test, 3, ctx->time_outs);
+	KUNIT_EXPECT_TRUE(test, info->given_up);
+	KUNIT_EXPECT_FALSE(test, other->given_up);
+	flush_work(&ctx->iommu->block_work);
+
+	info->given_up = false;
+	ctx->time_outs = 0;
+	WRITE_ONCE(ctx->turns, 9);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, submit_desc(test, desc, 2));
+	KUNIT_EXPECT_EQ(test, 9, ctx->time_outs);
+	KUNIT_EXPECT_TRUE(test, info->given_up);
+	KUNIT_EXPECT_FALSE(test, other->given_up);
+	flush_work(&ctx->iommu->block_work);
+	expect_usable(test);
+}
+
 /* A device in D3hot or behind a frozen channel cannot answer: it is not blocked. */
 static void device_without_power_is_not_blocked(struct kunit *test)
 {
@@ -1402,7 +1444,7 @@ static void silent_device_shares_entry(struct kunit *test)
 	struct queue_test *ctx = test->priv;
 	struct device_domain_info *info = be_silent(test);
 
-	kunit_activate_static_stub(test, next_user_of_alias, shares_entry);
+	kunit_activate_static_stub(test, intel_iommu_next_alias_user, shares_entry);
 	info->block_pending = true;
 	info->given_up = true;
 	/* in the thread that has the stub */
@@ -1661,6 +1703,7 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(messages_are_deferred),
 	KUNIT_CASE(silent_device_is_blocked),
 	KUNIT_CASE(silent_device_is_given_up_once),
+	KUNIT_CASE(silent_devices_take_turns),
 	KUNIT_CASE(device_without_power_is_not_blocked),
 	KUNIT_CASE(other_devices_are_invalidated),
 	KUNIT_CASE(silent_device_is_reset),

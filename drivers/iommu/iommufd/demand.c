@@ -194,7 +194,8 @@ int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 
 		if (IS_ERR(queue))
 			return PTR_ERR(queue);
-		idev->demand_queue = queue;
+		/* Pairs with demand_enqueue(). */
+		smp_store_release(&idev->demand_queue, queue);
 	}
 
 	return 0;

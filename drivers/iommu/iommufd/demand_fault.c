@@ -380,7 +380,8 @@ static void demand_expire(struct work_struct *work)
 
 /*
  * Pass the group to a worker. -EINVAL if no attached device has made it, -EBUSY if the
- * queue is full of groups that are answered, but whose workers have not noticed yet.
+ * device is just being attached, or if its queue is full of groups that are answered,
+ * but whose workers have not noticed yet.
  */
 static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fault)
 {
@@ -391,8 +392,10 @@ static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fa
 	idev = iommufd_fault_requester(fault->group);
 	if (!idev)
 		return -EINVAL;
-	fault->queue = idev->demand_queue;
-	if (!atomic_add_unless(&fault->queue->nr_faults, 1, DEMAND_MAX_FAULTS))
+	/* It may be the second device of a group: see iommufd_hw_pagetable_attach(). */
+	fault->queue = smp_load_acquire(&idev->demand_queue);
+	if (!fault->queue ||
+	    !atomic_add_unless(&fault->queue->nr_faults, 1, DEMAND_MAX_FAULTS))
 		return -EBUSY;
 
 	kref_get(&demand->kref);

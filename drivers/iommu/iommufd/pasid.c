@@ -119,19 +119,19 @@ static int iommufd_pasid_attach_device(struct iommufd_device *idev, ioasid_t pas
 		goto out_unlock;
 	}
 
-	rc = iommufd_fault_prepare_attach(idev, hwpt);
-	if (rc)
-		goto out_release;
-
 	/* Before the device can make a page request */
 	rc = xa_insert(&attach->devices, idev->obj.id, idev, GFP_KERNEL_ACCOUNT);
 	if (rc)
-		goto out_iopf;
+		goto out_release;
+
+	rc = iommufd_fault_prepare_attach(idev, hwpt);
+	if (rc)
+		goto out_erase;
 
 	if (first) {
 		rc = iommufd_pasid_attach_group(idev, pasid, hwpt, &attach->devices);
 		if (rc)
-			goto out_erase;
+			goto out_iopf;
 		/* Reserved above, so it cannot fail */
 		WARN_ON(xa_is_err(xa_store(&igroup->pasid_attach, pasid, attach,
 					   GFP_KERNEL)));
@@ -141,11 +141,11 @@ static int iommufd_pasid_attach_device(struct iommufd_device *idev, ioasid_t pas
 	mutex_unlock(&igroup->lock);
 	return 0;
 
-out_erase:
-	xa_erase(&attach->devices, idev->obj.id);
 out_iopf:
 	if (hwpt_wants_faults(hwpt))
 		iommufd_fault_iopf_disable(idev);
+out_erase:
+	xa_erase(&attach->devices, idev->obj.id);
 out_release:
 	if (first)
 		xa_release(&igroup->pasid_attach, pasid);
