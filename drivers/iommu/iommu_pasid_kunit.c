@@ -192,7 +192,7 @@ static struct device *a_device(struct fake *fake)
 }
 
 /* From here on the driver's call number @fail_at fails with @error. */
-static void fail(struct fake *fake, unsigned int fail_at, int error)
+static void core_fail(struct fake *fake, unsigned int fail_at, int error)
 {
 	fake->calls = 0;
 	fake->fail_at = fail_at;
@@ -219,7 +219,7 @@ static void expect_pasid(struct fake *fake, ioasid_t pasid,
 static void core_detach(struct fake *fake, ioasid_t pasid, struct iommu_domain *domain,
 			struct iommu_attach_handle *handle)
 {
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	fake->visible = handle;
 	iommu_detach_device_pasid(domain, a_device(fake), pasid);
 	KUNIT_EXPECT_EQ(fake->test, DEVICES - 1, fake->calls);
@@ -260,7 +260,7 @@ static void attach_failure_leaves_nothing(struct kunit *test)
 	unsigned int i;
 
 	for (i = 1; i < DEVICES; i++) {
-		fail(fake, i, -ENOSPC);
+		core_fail(fake, i, -ENOSPC);
 		KUNIT_EXPECT_EQ(test, -ENOSPC, core_attach_pasid(fake, domain, &handle));
 		/* the calls up to the failure, and those that undo them */
 		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
@@ -268,7 +268,7 @@ static void attach_failure_leaves_nothing(struct kunit *test)
 	}
 
 	/* the PASID is free */
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	expect_pasid(fake, PASID, domain, &handle);
 	core_detach(fake, PASID, domain, &handle);
@@ -283,11 +283,11 @@ static void attach_busy(struct kunit *test)
 	struct iommu_attach_handle *first;
 
 	for (first = &handle; ; first = NULL) {
-		fail(fake, 0, 0);
+		core_fail(fake, 0, 0);
 		KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, first));
 		expect_pasid(fake, PASID, domain, first);
 
-		fail(fake, 0, 0);
+		core_fail(fake, 0, 0);
 		KUNIT_EXPECT_EQ(test, -EBUSY, core_attach_pasid(fake, another, &other));
 		KUNIT_EXPECT_EQ(test, -EBUSY, core_attach_pasid(fake, another, NULL));
 		KUNIT_EXPECT_EQ(test, 0, fake->calls);
@@ -323,12 +323,12 @@ static void replace_failure_leaves_old(struct kunit *test)
 	unsigned int i;
 
 	for (first = &handle; ; first = NULL) {
-		fail(fake, 0, 0);
+		core_fail(fake, 0, 0);
 		fake->visible = NULL;
 		KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, first));
 		fake->visible = first;
 		for (i = 1; i < DEVICES; i++) {
-			fail(fake, i, -EOPNOTSUPP);
+			core_fail(fake, i, -EOPNOTSUPP);
 			KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, core_replace_pasid(fake, another, &new));
 			KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 			expect_pasid(fake, PASID, domain, first);
@@ -336,7 +336,7 @@ static void replace_failure_leaves_old(struct kunit *test)
 		}
 
 		/* now it can be replaced */
-		fail(fake, 0, 0);
+		core_fail(fake, 0, 0);
 		KUNIT_ASSERT_EQ(test, 0, core_replace_pasid(fake, another, &new));
 		KUNIT_EXPECT_EQ(test, DEVICES - 1, fake->calls);
 		expect_pasid(fake, PASID, another, &new);
@@ -378,7 +378,7 @@ static void replace_by_same_changes_handle(struct kunit *test)
 	struct iommu_domain *domain = fake_domain(fake);
 
 	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
-	fail(fake, 1, -EIO);
+	core_fail(fake, 1, -EIO);
 	KUNIT_ASSERT_EQ(test, 0, core_replace_pasid(fake, domain, &new));
 	KUNIT_EXPECT_EQ(test, 0, fake->calls);
 	expect_pasid(fake, PASID, domain, &new);
@@ -414,7 +414,7 @@ static void wrong_arguments(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0,
 			iommu_attach_device_pasid(domain, dev, PASID, &handle));
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
 			iommu_replace_device_pasid(no_pasid, dev, PASID, &new));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -473,14 +473,14 @@ static void group_attach_publishes_last(struct kunit *test)
 	unsigned int i;
 
 	for (i = 1; i <= DEVICES; i++) {
-		fail(fake, i, -ENOSPC);
+		core_fail(fake, i, -ENOSPC);
 		KUNIT_EXPECT_EQ(test, -ENOSPC,
 				iommu_attach_group_handle(domain, fake->group,
 							  &handle));
 		expect_group(fake, NULL, NULL);
 	}
 
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(domain, fake->group,
 							   &handle));
 	expect_group(fake, domain, &handle);
@@ -503,14 +503,14 @@ static void group_replace_publishes_last(struct kunit *test)
 							   &handle));
 	fake->visible = &handle;
 	for (i = 1; i <= DEVICES; i++) {
-		fail(fake, i, -ENOSPC);
+		core_fail(fake, i, -ENOSPC);
 		KUNIT_EXPECT_EQ(test, -ENOSPC,
 				iommu_replace_group_handle(fake->group, another,
 							   &new));
 		expect_group(fake, domain, &handle);
 	}
 
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	KUNIT_ASSERT_EQ(test, 0, iommu_replace_group_handle(fake->group, another,
 							    &new));
 	expect_group(fake, another, &new);
@@ -529,11 +529,11 @@ static void group_without_handle_busy(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(domain, fake->group,
 							   NULL));
 	expect_group(fake, domain, NULL);
-	fail(fake, 1, -ENOSPC);
+	core_fail(fake, 1, -ENOSPC);
 	KUNIT_EXPECT_EQ(test, -ENOSPC,
 			iommu_replace_group_handle(fake->group, another, NULL));
 	expect_group(fake, domain, NULL);
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	KUNIT_EXPECT_EQ(test, -EBUSY,
 			iommu_attach_group_handle(domain, fake->group, &handle));
 
@@ -622,7 +622,7 @@ static const struct iommu_gpasid_bind_data good_data = {
 	.addr_width	= 48,
 };
 
-static int bind(struct fake *fake, int device, u32 pasid)
+static int core_bind(struct fake *fake, int device, u32 pasid)
 {
 	struct iommu_gpasid_bind_data data = good_data;
 
@@ -636,7 +636,7 @@ static void core_attach_rid(struct fake *fake, struct iommu_domain *domain, bool
 {
 	int ret;
 
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	if (replace)
 		ret = iommu_replace_group_handle(fake->group, domain, NULL);
 	else
@@ -672,13 +672,13 @@ static void gpasid_bind_unbind(struct kunit *test)
 	struct iommu_domain *parent = fake_domain(fake);
 	struct device *dev = a_device(fake);
 
-	KUNIT_EXPECT_EQ(test, -ENOENT, bind(fake, 0, PASID));	/* blocked */
+	KUNIT_EXPECT_EQ(test, -ENOENT, core_bind(fake, 0, PASID));	/* blocked */
 	core_attach_rid(fake, parent, false);
-	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	KUNIT_ASSERT_EQ(test, 0, core_bind(fake, 0, PASID));
 	expect_bound(fake, PASID, parent);
 
-	KUNIT_EXPECT_EQ(test, -EBUSY, bind(fake, 0, PASID));
-	KUNIT_EXPECT_EQ(test, -EBUSY, bind(fake, 1, PASID));
+	KUNIT_EXPECT_EQ(test, -EBUSY, core_bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, -EBUSY, core_bind(fake, 1, PASID));
 	expect_bound(fake, PASID, parent);
 	KUNIT_EXPECT_EQ(test, 0, iommu_invalidate_gpasid(dev, PASID, 1, 2, true));
 	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_invalidate_gpasid(dev, PASID, 1, 2, false));
@@ -698,7 +698,7 @@ static void gpasid_in_use(struct kunit *test)
 
 	core_attach_rid(fake, parent, false);
 	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, other, NULL));
-	KUNIT_EXPECT_EQ(test, -EBUSY, bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, -EBUSY, core_bind(fake, 0, PASID));
 	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_unbind_gpasid(a_device(fake), PASID));
 	KUNIT_EXPECT_EQ(test, 0, fake->nested);
 	core_detach(fake, PASID, other, NULL);
@@ -714,12 +714,12 @@ static void gpasid_bind_fails(struct kunit *test)
 
 	core_attach_rid(fake, parent, false);
 	for (i = 1; i < DEVICES + 1; i++) {
-		fail(fake, i, -ENOSPC);
-		KUNIT_EXPECT_EQ(test, -ENOSPC, bind(fake, 0, PASID));
+		core_fail(fake, i, -ENOSPC);
+		KUNIT_EXPECT_EQ(test, -ENOSPC, core_bind(fake, 0, PASID));
 		expect_bound(fake, PASID, NULL);
 	}
-	fail(fake, 0, 0);
-	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	core_fail(fake, 0, 0);
+	KUNIT_ASSERT_EQ(test, 0, core_bind(fake, 0, PASID));
 	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
 	detach_rid(fake, parent);
 }
@@ -732,10 +732,10 @@ static void gpasid_client_refuses(struct kunit *test)
 
 	core_attach_rid(fake, parent, false);
 	parent->iopf_flags = IOPF_CLIENT_NO_GPASID;
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, core_bind(fake, 0, PASID));
 	expect_bound(fake, PASID, NULL);
 	parent->iopf_flags = 0;
-	KUNIT_EXPECT_EQ(test, 0, bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, 0, core_bind(fake, 0, PASID));
 	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(a_device(fake), PASID));
 	detach_rid(fake, parent);
 }
@@ -760,9 +760,9 @@ static void gpasid_refuses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, REFUSED(pasid, U32_MAX));
 #undef REFUSED
 	/* a device without PASIDs, an IOMMU that cannot nest */
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, bind(fake, DEVICES - 1, PASID));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, core_bind(fake, DEVICES - 1, PASID));
 	fake->ops.gpasid_ops = NULL;
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, bind(fake, 0, PASID));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, core_bind(fake, 0, PASID));
 	fake->ops.gpasid_ops = &fake_gpasid_ops;
 	expect_bound(fake, PASID, NULL);
 	detach_rid(fake, parent);
@@ -778,37 +778,37 @@ static void gpasid_follows_rid(struct kunit *test)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(nested));
 	fake->nested = 0;
 	core_attach_rid(fake, parent, false);
-	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	KUNIT_ASSERT_EQ(test, 0, core_bind(fake, 0, PASID));
 	core_attach_rid(fake, nested, true);
 	expect_bound(fake, PASID, parent);
 	core_attach_rid(fake, parent, true);
 	expect_bound(fake, PASID, parent);
 
 	/* A replacement that fails at the second device changes nothing. */
-	fail(fake, 2, -ENOSPC);
+	core_fail(fake, 2, -ENOSPC);
 	KUNIT_EXPECT_EQ(test, -ENOSPC,
 			iommu_replace_group_handle(fake->group, other, NULL));
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	expect_bound(fake, PASID, parent);
 
 	core_attach_rid(fake, other, true);
 	expect_bound(fake, PASID, NULL);
 	KUNIT_EXPECT_EQ(test, -ENOENT, iommu_unbind_gpasid(a_device(fake), PASID));
 
-	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	KUNIT_ASSERT_EQ(test, 0, core_bind(fake, 0, PASID));
 	expect_bound(fake, PASID, other);
 	detach_rid(fake, other);
 	expect_bound(fake, PASID, NULL);
 
 	core_attach_rid(fake, nested, false);
-	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
+	KUNIT_ASSERT_EQ(test, 0, core_bind(fake, 0, PASID));
 	detach_rid(fake, nested);
 	expect_bound(fake, PASID, NULL);
 	iommu_domain_free(nested);
 }
 
 /* Probe device @id, which joins the group of the test. */
-static void add_device(struct fake *fake, int id, u32 max_pasids)
+static void core_add_device(struct fake *fake, int id, u32 max_pasids)
 {
 	struct fake_device *device = &fake->devices[id];
 	struct platform_device *pdev;
@@ -842,7 +842,7 @@ static void add_device(struct fake *fake, int id, u32 max_pasids)
 	KUNIT_ASSERT_PTR_EQ(fake->test, fake->group, pdev->dev.iommu_group);
 }
 
-static void remove_device(struct fake *fake, int id)
+static void core_remove_device(struct fake *fake, int id)
 {
 	platform_device_unregister(fake->devices[id].pdev);
 	fake->devices[id].pdev = NULL;
@@ -855,8 +855,8 @@ static void gpasid_released_with_device(struct kunit *test)
 	struct iommu_domain *parent = fake_domain(fake);
 
 	core_attach_rid(fake, parent, false);
-	KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, PASID));
-	remove_device(fake, 0);
+	KUNIT_ASSERT_EQ(test, 0, core_bind(fake, 0, PASID));
+	core_remove_device(fake, 0);
 	expect_bound(fake, PASID, NULL);
 	KUNIT_EXPECT_EQ(test, -ENOENT,
 			iommu_unbind_gpasid(&fake->devices[1].pdev->dev, PASID));
@@ -870,8 +870,8 @@ static void gpasid_stays_without_other_device(struct kunit *test)
 	struct iommu_domain *parent = fake_domain(fake);
 
 	core_attach_rid(fake, parent, false);
-	KUNIT_ASSERT_EQ(test, 0, bind(fake, 1, PASID));
-	remove_device(fake, 0);
+	KUNIT_ASSERT_EQ(test, 0, core_bind(fake, 1, PASID));
+	core_remove_device(fake, 0);
 	KUNIT_EXPECT_NULL(test, fake->devices[0].pasid[PASID]);
 	expect_bound(fake, PASID, parent);
 	KUNIT_EXPECT_EQ(test, 0, iommu_unbind_gpasid(&fake->devices[1].pdev->dev, PASID));
@@ -888,9 +888,9 @@ static void leaving_device_loses_pasids(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, core_attach_pasid(fake, domain, &handle));
 	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake), 1, NULL));
-	fail(fake, 0, 0);
+	core_fail(fake, 0, 0);
 	fake->any_visible = true;
-	remove_device(fake, 1);
+	core_remove_device(fake, 1);
 	KUNIT_EXPECT_EQ(test, 2, fake->calls);
 	KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[PASID]);
 	KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[1]);
@@ -910,28 +910,28 @@ static void joining_device_gets_pasids(struct kunit *test)
 	unsigned int i;
 	ioasid_t pasid;
 
-	remove_device(fake, 1);
+	core_remove_device(fake, 1);
 	for (pasid = 1; pasid < 4; pasid++)
 		KUNIT_ASSERT_EQ(test, 0, iommu_attach_device_pasid(domain, a_device(fake),
 								   pasid, NULL));
 	for (i = 1; i < 4; i++) {
-		fail(fake, i, -ENOSPC);
-		add_device(fake, 1, PASIDS);
+		core_fail(fake, i, -ENOSPC);
+		core_add_device(fake, 1, PASIDS);
 		/* the calls up to the failure, and those that undo them */
 		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 		for (pasid = 1; pasid < 4; pasid++)
 			KUNIT_EXPECT_NULL(test, fake->devices[1].pasid[pasid]);
 		KUNIT_EXPECT_EQ(test, 0, fake->devices[1].pdev->dev.iommu->max_pasids);
-		remove_device(fake, 1);
+		core_remove_device(fake, 1);
 		KUNIT_EXPECT_EQ(test, 2 * i - 1, fake->calls);
 	}
-	fail(fake, 0, 0);
-	add_device(fake, 1, 3);		/* and not PASID 3 */
+	core_fail(fake, 0, 0);
+	core_add_device(fake, 1, 3);		/* and not PASID 3 */
 	KUNIT_EXPECT_EQ(test, 2 + 2, fake->calls);
-	remove_device(fake, 1);
+	core_remove_device(fake, 1);
 
-	fail(fake, 0, 0);
-	add_device(fake, 1, PASIDS);
+	core_fail(fake, 0, 0);
+	core_add_device(fake, 1, PASIDS);
 	KUNIT_EXPECT_EQ(test, 3, fake->calls);
 	for (pasid = 1; pasid < 4; pasid++) {
 		expect_pasid(fake, pasid, domain, NULL);
@@ -959,7 +959,7 @@ static void gpasid_stress(struct kunit *test)
 		for (i = 0; i < STRESS_BATCH; i++) {
 			u32 pasid = 1 + i % (PASIDS - 1);
 
-			KUNIT_ASSERT_EQ(test, 0, bind(fake, 0, pasid));
+			KUNIT_ASSERT_EQ(test, 0, core_bind(fake, 0, pasid));
 			KUNIT_ASSERT_EQ(test, 0,
 					iommu_unbind_gpasid(a_device(fake), pasid));
 			cond_resched();
@@ -1088,12 +1088,19 @@ static int request_slowly(void *data)
 	return 0;
 }
 
-static struct task_struct *start(struct fake *fake, int (*run)(void *data))
+/* A thread that does not run yet. Nothing is locked: this asserts that it can be created. */
+static struct task_struct *core_thread(struct fake *fake, int (*run)(void *data))
 {
 	struct task_struct *task = kthread_create(run, fake, "iommu-pasid-kunit");
 
 	KUNIT_ASSERT_FALSE(fake->test, IS_ERR(task));
-	get_task_struct(task);
+	return get_task_struct(task);
+}
+
+static struct task_struct *core_start(struct fake *fake, int (*run)(void *data))
+{
+	struct task_struct *task = core_thread(fake, run);
+
 	wake_up_process(task);
 	return task;
 }
@@ -1109,7 +1116,7 @@ static void detach_waits_for_requests(struct kunit *test)
 	send_requests(fake);
 	fake->patience = HZ / 10;
 	put_domain(fake, c->pasid, false, &handle, slow_handler);
-	task = start(fake, request_slowly);
+	task = core_start(fake, request_slowly);
 	wait_for_completion(&fake->handling);
 	if (c->replace)
 		put_domain(fake, c->pasid, true, &new, core_answer);
@@ -1185,7 +1192,7 @@ static void other_devices_not_delayed(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(fake->queue, other));
 	fake->patience = 10 * HZ;
 	put_domain(fake, PASID, false, &handle, slow_handler);
-	task = start(fake, request_of_pasid);
+	task = core_start(fake, request_of_pasid);
 	wait_for_completion(&fake->handling);
 	/* what a detach from another group would do */
 	iopf_forget_handles(other);
@@ -1336,12 +1343,12 @@ static void direct_regions_overlap(struct kunit *test)
 	int i;
 
 	for (i = 0; i < DEVICES; i++)
-		remove_device(fake, i);
+		core_remove_device(fake, i);
 	direct_mapped = 0;
 	fake->ops.default_domain = &fake_dma_domain;
 	fake->ops.get_resv_regions = fake_get_resv_regions;
 	for (i = 0; i < DEVICES; i++) {
-		add_device(fake, i, 0);
+		core_add_device(fake, i, 0);
 		KUNIT_EXPECT_EQ(test, GENMASK(DIRECT_PAGES + i - 1, 0), direct_mapped);
 	}
 }
@@ -1375,11 +1382,11 @@ static void sva_unbind_waits_for_work(struct kunit *test)
 {
 	struct fake *fake = test->priv;
 	struct mm_struct *mm = bind_sva(fake);
-	struct task_struct *task;
+	struct task_struct *task = core_thread(fake, unbind_sva);
 
 	mmap_write_lock(mm);
 	request_page(fake, iommu_sva_get_pasid(fake->sva), true);
-	task = start(fake, unbind_sva);
+	wake_up_process(task);
 	KUNIT_EXPECT_EQ(test, 0, wait_for_completion_timeout(&fake->taken, HZ / 10));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&fake->responses));
 	mmap_write_unlock(mm);
@@ -1405,18 +1412,19 @@ static void sva_shared_domain_stays(struct kunit *test)
 	int i;
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(other));
-	remove_device(fake, 1);
+	core_remove_device(fake, 1);
 	fake->any_visible = true;
 	fake->group = other;
-	add_device(fake, 1, 2 * PASIDS);
+	core_add_device(fake, 1, 2 * PASIDS);
 	fake->group = first;
 	sva = iommu_sva_bind(&fake->devices[1].pdev->dev, mm);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(sva));
 	KUNIT_EXPECT_PTR_EQ(test, fake->sva->handle.domain, sva->handle.domain);
 
+	task = core_thread(fake, unbind_sva);
 	mmap_write_lock(mm);
 	request_page(fake, pasid, true);
-	task = start(fake, unbind_sva);
+	wake_up_process(task);
 	for (i = 0; i < 10 * HZ && core_found(fake, pasid); i++)
 		schedule_timeout_uninterruptible(1);
 	iommu_sva_unbind_device(sva);
@@ -1427,7 +1435,7 @@ static void sva_shared_domain_stays(struct kunit *test)
 	kthread_stop_put(task);
 	KUNIT_EXPECT_EQ(test, 1, fake->sva_freed);
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&fake->responses));
-	remove_device(fake, 1);
+	core_remove_device(fake, 1);
 	iommu_group_put(other);
 }
 
@@ -1440,7 +1448,7 @@ static void race_with_requests(struct kunit *test)
 	int i;
 
 	send_requests(fake);
-	task = start(fake, request_always);
+	task = core_start(fake, request_always);
 	wait_for_completion(&fake->handling);
 	for (i = 0; i < 200; i++) {
 		handle = kzalloc(sizeof(*handle), GFP_KERNEL);
@@ -1490,9 +1498,9 @@ static int core_fake_init(struct kunit *test)
 						       NULL));
 	fake->registered = true;
 
-	add_device(fake, 0, 2 * PASIDS);
-	add_device(fake, 1, PASIDS);
-	add_device(fake, 2, 0);
+	core_add_device(fake, 0, 2 * PASIDS);
+	core_add_device(fake, 1, PASIDS);
+	core_add_device(fake, 2, 0);
 	return 0;
 }
 

@@ -476,7 +476,8 @@ static struct pci_dev *requester(struct kunit *test)
  */
 static void restore_page_requests_without_memory(struct kunit *test)
 {
-	struct dmar_domain *old = attach_nested(test), *new = attach_nested(test), *home;
+	struct dmar_domain *old = attach_nested(test), *new = attach_nested(test);
+	struct dmar_domain *other, *home;
 	struct attach_test *ctx = test->priv;
 	struct pci_dev *pdev = requester(test);
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
@@ -496,8 +497,27 @@ static void restore_page_requests_without_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, ret);
 	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
 	vtd_fake_expect(test, ctx->dev, PASID, GVA, HOST_DATA);
+
+	/* A user's replace by the previous domain, which looks like a restore, is undone. */
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new, old));
+	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, old, new));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new, old));
+	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
+	kunit_fail_allocations(true);
+	ret = attach_domain_pasid(ctx->dev, PASID, old, new);
+	kunit_fail_allocations(false);
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
 	attach_remove_pasid(ctx->dev, PASID, old);
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
+
+	/* Nothing is reserved for domains that do not want page requests. */
+	other = attach_nested(test);
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new, NULL));
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, other, new));
+	KUNIT_EXPECT_NULL(test, ctx->dev->iommu->fault_param_reserve);
+	attach_remove_pasid(ctx->dev, PASID, other);
 
 	/* The same for the RID, which gets the default domain in the end. */
 	home = vtd_fake_domain(test, ctx->dev, 0);

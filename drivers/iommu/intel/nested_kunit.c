@@ -662,7 +662,7 @@ static void print_cost(struct kunit *test, const char *what)
 }
 
 /* Costs for the documentation, with and without a device TLB */
-static void cost(struct kunit *test)
+static void nested_cost(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct dmar_domain *first = nested_new(test), *second;
@@ -688,7 +688,7 @@ static void cost(struct kunit *test)
 
 static void gpasid_cost(struct kunit *test)
 {
-	cost(test);
+	nested_cost(test);
 }
 
 static void gpasid_cost_with_device_tlb(struct kunit *test)
@@ -696,7 +696,7 @@ static void gpasid_cost_with_device_tlb(struct kunit *test)
 	struct nested_test *ctx = test->priv;
 
 	ctx->dev = vtd_fake_device(test, vtd_fake_iommu_of(ctx->dev), true);
-	cost(test);
+	nested_cost(test);
 }
 
 /* Two IOMMUs */

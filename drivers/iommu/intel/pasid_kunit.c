@@ -123,7 +123,7 @@ static const char * const machine_names[] = {
 	"ATS, caching mode, not coherent",
 };
 
-static struct device *machine(struct kunit *test, unsigned int nr)
+static struct device *pasid_test_machine(struct kunit *test, unsigned int nr)
 {
 	u64 cap = CAP_FULL, ecap = ECAP_FULL;
 	struct pasid_test *ctx = test->priv;
@@ -252,7 +252,7 @@ static void pasid_set_tear_down(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
 		kunit_info(test, "%s\n", machine_names[i]);
-		machine(test, i);
+		pasid_test_machine(test, i);
 		set_and_tear_down(test, PASID);
 		set_and_tear_down(test, IOMMU_NO_PASID);
 		set_and_tear_down(test, PASID);
@@ -283,8 +283,8 @@ static bool one_store(struct kunit *test, const struct target *old,
 	       (IS_ENABLED(CONFIG_64BIT) && system_has_cmpxchg128() && chunks == 1);
 }
 
-static void replace(struct kunit *test, const struct target *old,
-		    const struct target *new)
+static void pasid_test_replace(struct kunit *test, const struct target *old,
+			       const struct target *new)
 {
 	struct pasid_test *ctx = test->priv;
 	bool at_once = one_store(test, old, new);
@@ -309,11 +309,11 @@ static void pasid_replace(struct kunit *test)
 	unsigned int i, j;
 
 	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
-		machine(test, i);
+		pasid_test_machine(test, i);
 		for (j = 0; j < 2 * NR_KINDS; j++) {
 			ctx->pasid = j & 1 ? IOMMU_NO_PASID : PASID;
 			vtd_fake_watch(test, ctx->dev, ctx->pasid, ADDR);
-			replace(test, &ctx->targets[*kind][0], &ctx->targets[j / 2][1]);
+			pasid_test_replace(test, &ctx->targets[*kind][0], &ctx->targets[j / 2][1]);
 			cond_resched();
 		}
 		if (!vtd_errors(ctx->fake.machine))
@@ -330,7 +330,7 @@ static void pasid_replace_by_same(struct kunit *test)
 	struct target *same, *beside;
 	u64 before[3 * 8];
 
-	machine(test, 0);
+	pasid_test_machine(test, 0);
 	same = &ctx->targets[*kind][0];
 	beside = &ctx->targets[FIRST_5][1];
 	vtd_fake_watch(test, ctx->dev, PASID, ADDR);
@@ -363,7 +363,7 @@ static void pasid_domain_id_reuse(struct kunit *test)
 	unsigned int i, j;
 
 	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
-		machine(test, i);
+		pasid_test_machine(test, i);
 		vtd_fake_watch(test, ctx->dev, PASID, ADDR);
 		for (j = 0; j < NR_KINDS; j++) {
 			struct target *old = &ctx->targets[*kind][0];
@@ -392,7 +392,7 @@ static void pasid_replace_absent(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
 		const struct target *t;
 
-		machine(test, i);
+		pasid_test_machine(test, i);
 		t = &ctx->targets[*kind][0];
 		vtd_fake_watch(test, ctx->dev, PASID, ADDR);
 		check_change(test, NULL, t, true);
@@ -410,7 +410,7 @@ static void pasid_neighbours(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
 	const enum kind *kind = test->param_value;
-	struct device *other, *dev = machine(test, 4);
+	struct device *other, *dev = pasid_test_machine(test, 4);
 	struct target *t = ctx->targets[*kind];
 
 	other = vtd_fake_device(test, vtd_fake_iommu_of(dev), true);
@@ -446,7 +446,7 @@ static void pasid_faults_ignored(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
-		struct device *dev = machine(test, i);
+		struct device *dev = pasid_test_machine(test, i);
 		struct intel_iommu *iommu = vtd_fake_iommu_of(dev);
 
 		t = &ctx->targets[FIRST][0];
@@ -502,7 +502,7 @@ static void pasid_late_process_exit(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
-		struct device *dev = machine(test, i);
+		struct device *dev = pasid_test_machine(test, i);
 		struct intel_iommu *iommu = vtd_fake_iommu_of(dev);
 
 		t = &ctx->targets[FIRST][0];
@@ -533,7 +533,7 @@ static void pasid_dirty_tracking(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(machine_names); i += 2) {
-		struct device *dev = machine(test, i);
+		struct device *dev = pasid_test_machine(test, i);
 		const struct target *t = &ctx->targets[*kind][0];
 		int ret, want = second ? 0 : -EOPNOTSUPP;
 
@@ -564,7 +564,7 @@ static void pasid_dirty_tracking(struct kunit *test)
 static void pasid_dirty_tracking_cached(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
-	struct device *dev = machine(test, 0);
+	struct device *dev = pasid_test_machine(test, 0);
 	const struct target *t = &ctx->targets[SECOND][0];
 	u64 *top = phys_to_virt(t->desc.sl_root);
 	u64 *leaf = phys_to_virt(top[0] & VTD_PAGE_MASK);
@@ -799,7 +799,7 @@ static void pasid_pages_are_freed(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
-		struct device *dev = machine(test, i);
+		struct device *dev = pasid_test_machine(test, i);
 		struct intel_iommu *iommu = vtd_fake_iommu_of(dev);
 		struct pasid_table *table = intel_pasid_get_table(dev);
 		struct pasid_dir_entry *dir = table->table;

@@ -914,68 +914,6 @@ static void group_without_memory(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* A driver that receives its device's requests itself */
-
-static struct iommu_page_response own_response;
-static unsigned int own_responses;
-static int own_open;		/* requests counted during the answer */
-
-static void own_respond(struct device *dev, struct iopf_fault *evt,
-			struct iommu_page_response *msg)
-{
-	own_response = *msg;
-	own_responses++;
-	own_open = open_requests(kunit_get_current_test());
-}
-
-static void reported_by_driver(struct kunit *test)
-{
-	struct iopf_fault evt = {
-		.fault = {
-			.type = IOMMU_FAULT_PAGE_REQ,
-			.prm = {
-				.flags = IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE |
-					 IOMMU_FAULT_PAGE_REQUEST_PASID_VALID,
-				.pasid = PASID,
-				.grpid = 1000,	/* more than PCIe has */
-				.perm = IOMMU_FAULT_PERM_WRITE,
-				.addr = GVA,
-			},
-		},
-		.respond = own_respond,
-	};
-	struct prq_test *ctx = test->priv;
-	struct dmar_domain *domain = prq_nested(test);
-
-	own_responses = 0;
-	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, ctx->parent, &ctx->level2,
-					 IOPF_REPORT_NESTED_L2, 0));
-	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
-	KUNIT_EXPECT_EQ(test, 0, iommu_report_device_fault(ctx->dev, &evt));
-	KUNIT_ASSERT_EQ(test, 1, atomic_read(&ctx->level2.nr));
-	KUNIT_EXPECT_EQ(test, 0, own_responses);
-	prq_answer(&ctx->level2, IOMMU_PAGE_RESP_INVALID);
-	KUNIT_EXPECT_EQ(test, 1, own_responses);
-	KUNIT_EXPECT_EQ(test, 1000, own_response.grpid);
-	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, own_response.code);
-	/* After the answer a device may make a request at once. */
-	KUNIT_EXPECT_EQ(test, 0, own_open);
-
-	/* The driver removes its device from the queue, and is unbound. */
-	KUNIT_EXPECT_EQ(test, 0, iommu_report_device_fault(ctx->dev, &evt));
-	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
-	KUNIT_EXPECT_EQ(test, 2, own_responses);
-	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, own_response.code);
-	prq_answer(&ctx->level2, IOMMU_PAGE_RESP_SUCCESS);
-	KUNIT_EXPECT_EQ(test, 2, own_responses);
-	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
-	off_pasid(test, domain);
-
-	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_report_device_fault(ctx->dev, &evt));
-	KUNIT_EXPECT_EQ(test, 3, own_responses);
-	KUNIT_EXPECT_EQ(test, 0, ctx->fake.responses);
-}
-
 static void without_iommu(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1548,7 +1486,6 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(group_kept_after_removal),
 	KUNIT_CASE(shared_group_after_removal),
 	KUNIT_CASE(group_without_memory),
-	KUNIT_CASE(reported_by_driver),
 	KUNIT_CASE(without_iommu),
 	KUNIT_CASE(cost_of_level),
 	KUNIT_CASE_PARAM(register_client, register_gen_params),

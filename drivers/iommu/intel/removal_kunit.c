@@ -238,6 +238,11 @@ static int first_user_leaves(void *data)
 	return 0;
 }
 
+static void removal_stop(void *task)
+{
+	kthread_stop_put(task);
+}
+
 /*
  * While the last user's drain takes long, another user enables and disables page
  * requests: those that have arrived meanwhile are drained, too, before the device
@@ -252,8 +257,11 @@ static void second_user_during_drain(struct kunit *test)
 	init_completion(&ctx->drains);
 	init_completion(&ctx->goes_on);
 	init_completion(&ctx->has_gone);
-	task = kthread_run(first_user_leaves, test, "removal-kunit");
+	task = kthread_create(first_user_leaves, test, "removal-kunit");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, removal_stop,
+							   get_task_struct(task)));
+	wake_up_process(task);
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&ctx->drains, PATIENCE));
 	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
 	intel_iommu_disable_iopf(dev);
@@ -310,7 +318,7 @@ static void reset_during_last_detach(struct kunit *test)
 #define CONFIG_FREE	(PCI_CFG_SPACE_SIZE + 0x40)
 
 /* A function that responds after its reset. @stopped: its page requests can be enabled. */
-static void is_present(struct kunit *test, bool stopped)
+static void removal_is_present(struct kunit *test, bool stopped)
 {
 	struct removal_test *ctx = test->priv;
 	struct pci_dev *pdev = ctx->pdev;
@@ -328,7 +336,7 @@ static void reset_and_retry(struct kunit *test)
 	struct device *dev = &ctx->pdev->dev;
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
-	is_present(test, false);
+	removal_is_present(test, false);
 	ctx->pdev->ats_enabled = 1;
 	ctx->pdev->pri_enabled = 1;
 	info->pri_supported = 1;
@@ -342,7 +350,7 @@ static void reset_and_retry(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_iopf(dev));
 	KUNIT_EXPECT_EQ(test, 1, info->iopf_users);
 
-	is_present(test, true);
+	removal_is_present(test, true);
 	KUNIT_EXPECT_EQ(test, 0, intel_iommu_enable_iopf(dev));
 	KUNIT_EXPECT_EQ(test, 2, info->iopf_users);
 	KUNIT_EXPECT_TRUE(test, info->pri_enabled);
@@ -369,7 +377,7 @@ static void reset_and_first_user(struct kunit *test)
 	struct device *dev = &ctx->pdev->dev;
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
-	is_present(test, true);
+	removal_is_present(test, true);
 	iopf_queue_remove_device(ctx->queue, dev);
 	info->pri_enabled = 0;
 	info->pri_supported = 1;
@@ -411,7 +419,7 @@ static void reset_and_not_present(struct kunit *test)
 	vtd_fake_expect_gone(test, dev, IOMMU_NO_PASID, IOVA);
 	KUNIT_EXPECT_FALSE(test, info->ats_enabled);
 
-	is_present(test, true);
+	removal_is_present(test, true);
 	intel_iommu_ops.reset_prepare(dev);
 	intel_iommu_ops.reset_done(dev);
 	KUNIT_EXPECT_EQ(test, lines + 1, vtd_fake_log_lines(message));
@@ -495,7 +503,7 @@ static void legacy_reset(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&to_dmar_domain(domain)->cache_tags));
 }
 
-static void release(void *data)
+static void removal_release(void *data)
 {
 	struct removal_test *ctx = data;
 
@@ -532,7 +540,7 @@ static int removal_init(struct kunit *test)
 	ctx->pdev = vtd_fake_pci_dev(test, dev);
 	info = dev_iommu_priv_get(dev);
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->queue, &ctx->pdev->dev));
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, release, ctx));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, removal_release, ctx));
 	info->pri_enabled = 1;
 
 	return 0;

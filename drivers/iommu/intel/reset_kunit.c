@@ -75,7 +75,7 @@ static void reset_detach_pasid(struct kunit *test)
 }
 
 /* Detach devices before domains are freed. */
-static void leave(void *test)
+static void reset_leave(void *test)
 {
 	struct reset_test *ctx = ((struct kunit *)test)->priv;
 
@@ -95,7 +95,7 @@ static void reset_create_devices(struct kunit *test)
 	/* whatever the machine's own IOMMUs are like */
 	domain->iotlb_sync_map = true;
 	ctx->domain = &domain->domain;
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave, test));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, reset_leave, test));
 	reset_map(test, IOVA);
 	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, ctx->dev));
 	vtd_fake_watch(test, ctx->dev, IOMMU_NO_PASID, IOVA);
@@ -168,7 +168,7 @@ static void no_invalidations_during_reset(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, meanwhile, later);
 }
 
-/* A domain that is detached meanwhile is not restored; others can be attached. */
+/* A domain that is detached meanwhile is not restored. It can be attached afterwards. */
 static void detach_during_reset(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;

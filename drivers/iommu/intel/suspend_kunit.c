@@ -24,14 +24,14 @@ struct suspend_test {
 	struct intel_iommu *iommu;
 };
 
-static u32 get(struct kunit *test, unsigned int reg)
+static u32 suspend_get(struct kunit *test, unsigned int reg)
 {
 	struct suspend_test *ctx = test->priv;
 
 	return readl(ctx->iommu->reg + reg);
 }
 
-static void set(struct kunit *test, unsigned int reg, u32 val)
+static void suspend_set(struct kunit *test, unsigned int reg, u32 val)
 {
 	struct suspend_test *ctx = test->priv;
 
@@ -43,16 +43,16 @@ static void queue_starts_empty(struct kunit *test)
 {
 	struct suspend_test *ctx = test->priv;
 
-	set(test, DMAR_PQH_REG, 5 * PAGE_REQUEST);
-	set(test, DMAR_PQT_REG, 7 * PAGE_REQUEST);
+	suspend_set(test, DMAR_PQH_REG, 5 * PAGE_REQUEST);
+	suspend_set(test, DMAR_PQT_REG, 7 * PAGE_REQUEST);
 	KUNIT_ASSERT_EQ(test, 0, intel_iommu_enable_prq(ctx->iommu));
-	KUNIT_EXPECT_EQ(test, DMA_PRS_PPR | DMA_PRS_PRO, get(test, DMAR_PRS_REG));
-	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQH_REG));
-	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQT_REG));
+	KUNIT_EXPECT_EQ(test, DMA_PRS_PPR | DMA_PRS_PRO, suspend_get(test, DMAR_PRS_REG));
+	KUNIT_EXPECT_EQ(test, 0, suspend_get(test, DMAR_PQH_REG));
+	KUNIT_EXPECT_EQ(test, 0, suspend_get(test, DMAR_PQT_REG));
 	KUNIT_EXPECT_EQ(test, (u32)virt_to_phys(ctx->iommu->prq) | PRQ_ORDER,
-			get(test, DMAR_PQA_REG));
+			suspend_get(test, DMAR_PQA_REG));
 	intel_iommu_finish_prq(ctx->iommu);
-	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQA_REG));
+	KUNIT_EXPECT_EQ(test, 0, suspend_get(test, DMAR_PQA_REG));
 }
 
 static int event_at_once(struct intel_iommu *iommu)
@@ -75,14 +75,14 @@ static void pending_event(struct kunit *test)
 {
 	struct suspend_test *ctx = test->priv;
 
-	set(test, DMAR_PQH_REG, 5 * PAGE_REQUEST);
-	set(test, DMAR_PQT_REG, 7 * PAGE_REQUEST);
+	suspend_set(test, DMAR_PQH_REG, 5 * PAGE_REQUEST);
+	suspend_set(test, DMAR_PQT_REG, 7 * PAGE_REQUEST);
 	kunit_activate_static_stub(test, prq_request_irq, event_at_once);
 	KUNIT_EXPECT_EQ(test, -EBUSY, intel_iommu_enable_prq(ctx->iommu));
 	KUNIT_EXPECT_EQ(test, 0, ctx->iommu->pr_irq);
 	KUNIT_EXPECT_NULL(test, ctx->iommu->prq);
 	KUNIT_EXPECT_NULL(test, ctx->iommu->iopf_queue);
-	KUNIT_EXPECT_EQ(test, 0, get(test, DMAR_PQA_REG));
+	KUNIT_EXPECT_EQ(test, 0, suspend_get(test, DMAR_PQA_REG));
 }
 
 static DECLARE_COMPLETION(woken);
@@ -96,7 +96,7 @@ static irqreturn_t complete_woken(int irq, void *data)
 
 static int request_before_interrupt(struct intel_iommu *iommu)
 {
-	set(kunit_get_current_test(), DMAR_PQT_REG, PAGE_REQUEST);
+	suspend_set(kunit_get_current_test(), DMAR_PQT_REG, PAGE_REQUEST);
 
 	return request_threaded_irq(iommu->pr_irq, NULL, complete_woken, IRQF_ONESHOT,
 				    iommu->prq_name, iommu);
@@ -127,26 +127,26 @@ static void queue_after_suspend(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, intel_iommu_enable_prq(ctx->iommu));
 	/* The write has cleared it: there is nothing for the interrupt thread. */
-	set(test, DMAR_PRS_REG, 0);
-	set(test, DMAR_PQH_REG, 3 * PAGE_REQUEST);
-	set(test, DMAR_PQT_REG, 3 * PAGE_REQUEST);
-	set(test, DMAR_PEUADDR_REG, 0x123);
+	suspend_set(test, DMAR_PRS_REG, 0);
+	suspend_set(test, DMAR_PQH_REG, 3 * PAGE_REQUEST);
+	suspend_set(test, DMAR_PQT_REG, 3 * PAGE_REQUEST);
+	suspend_set(test, DMAR_PEUADDR_REG, 0x123);
 	for (i = 0; i < ARRAY_SIZE(regs); i++)
-		before[i] = get(test, regs[i]);
-	KUNIT_EXPECT_NE(test, 0, get(test, DMAR_PEADDR_REG));
+		before[i] = suspend_get(test, regs[i]);
+	KUNIT_EXPECT_NE(test, 0, suspend_get(test, DMAR_PEADDR_REG));
 
 	intel_iommu_suspend_prq(ctx->iommu);
 	for (i = 0; i < ARRAY_SIZE(regs); i++)
-		set(test, regs[i], 0);
-	set(test, DMAR_PRS_REG, 0);
+		suspend_set(test, regs[i], 0);
+	suspend_set(test, DMAR_PRS_REG, 0);
 	/* as hardware resets it: masked */
-	set(test, DMAR_PECTL_REG, DMA_FECTL_IM);
+	suspend_set(test, DMAR_PECTL_REG, DMA_FECTL_IM);
 	intel_iommu_resume_prq(ctx->iommu);
 	for (i = 0; i < ARRAY_SIZE(regs); i++)
-		KUNIT_EXPECT_EQ_MSG(test, before[i], get(test, regs[i]), "register %#x",
+		KUNIT_EXPECT_EQ_MSG(test, before[i], suspend_get(test, regs[i]), "register %#x",
 				    regs[i]);
-	KUNIT_EXPECT_EQ(test, DMA_PRS_PPR | DMA_PRS_PRO, get(test, DMAR_PRS_REG));
-	set(test, DMAR_PEUADDR_REG, 0);
+	KUNIT_EXPECT_EQ(test, DMA_PRS_PPR | DMA_PRS_PRO, suspend_get(test, DMAR_PRS_REG));
+	suspend_set(test, DMAR_PEUADDR_REG, 0);
 	intel_iommu_finish_prq(ctx->iommu);
 }
 

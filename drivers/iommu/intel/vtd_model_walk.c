@@ -79,7 +79,7 @@ static enum vtd_fault legacy_reason(const struct walk *walk, enum vtd_fault faul
 }
 
 /* The second stage refuses @gpa, which is 0 if that is not nested. */
-static void refuse_at(struct walk *walk, enum vtd_fault fault, u64 gpa)
+static void vtd_walk_refuse_at(struct walk *walk, enum vtd_fault fault, u64 gpa)
 {
 	add_answer(walk, &(struct vtd_answer) {
 		.fault = walk->legacy ? legacy_reason(walk, fault) : fault,
@@ -90,7 +90,7 @@ static void refuse_at(struct walk *walk, enum vtd_fault fault, u64 gpa)
 
 static void vtd_walk_refuse(struct walk *walk, enum vtd_fault fault)
 {
-	refuse_at(walk, fault, 0);
+	vtd_walk_refuse_at(walk, fault, 0);
 }
 
 static void vtd_walk_remember(struct walk *walk, const struct vtd_item *item)
@@ -146,7 +146,7 @@ static void vtd_walk_conclude(struct walk *walk, u64 hpa, u64 gpa, u64 size, uns
 
 	fault = check_second(walk->req, rights);
 	if (fault)
-		refuse_at(walk, fault, gpa);
+		vtd_walk_refuse_at(walk, fault, gpa);
 	else if (hpa >= INTERRUPT_FIRST && hpa <= INTERRUPT_LAST)
 		vtd_walk_refuse(walk, VTD_INTERRUPT);
 	else
@@ -196,7 +196,7 @@ static void vtd_walk_found(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsign
 }
 
 /* With caching mode, hardware caches entries that are not present (section 6.1). */
-static void not_found(struct walk *walk, enum vtd_fault fault, u64 gpa)
+static void vtd_walk_not_found(struct walk *walk, enum vtd_fault fault, u64 gpa)
 {
 	struct vtd_item item = {
 		.cache	= VTD_IOTLB,
@@ -212,7 +212,7 @@ static void not_found(struct walk *walk, enum vtd_fault fault, u64 gpa)
 
 	if (caching_mode(walk->model))
 		vtd_walk_remember(walk, &item);
-	refuse_at(walk, fault, gpa);
+	vtd_walk_refuse_at(walk, fault, gpa);
 }
 
 static u64 to_be_set(const struct walk *walk, const struct vtd_entry *entry)
@@ -404,7 +404,7 @@ static void walk_second(struct walk *walk)
 		struct second_page *page = &pages.page[i];
 
 		if (page->fault)
-			not_found(walk, page->fault, 0);
+			vtd_walk_not_found(walk, page->fault, 0);
 		else
 			vtd_walk_found(walk, page->hpa, 0, page->size, page->rights);
 	}
@@ -438,7 +438,7 @@ static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long righ
 		vtd_walk_refuse(walk, fault);
 	if (!second_width(walk, addr)) {
 		if (!fault)
-			refuse_at(walk, VTD_NESTED_BEYOND, addr);
+			vtd_walk_refuse_at(walk, VTD_NESTED_BEYOND, addr);
 		return;
 	}
 
@@ -450,7 +450,7 @@ static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long righ
 			vtd_walk_found(walk, page->hpa, addr, min(size, page->size),
 				       rights & page->rights);
 		else if (!fault)
-			not_found(walk, page->fault, addr);
+			vtd_walk_not_found(walk, page->fault, addr);
 	}
 }
 
@@ -503,7 +503,7 @@ static void first_next(struct walk *walk, u64 addr, unsigned int level,
 		return;
 	}
 	if (!second_width(walk, addr)) {
-		refuse_at(walk, VTD_FIRST_WIDTH, addr);
+		vtd_walk_refuse_at(walk, VTD_FIRST_WIDTH, addr);
 		return;
 	}
 
@@ -516,7 +516,7 @@ static void first_next(struct walk *walk, u64 addr, unsigned int level,
 		if (page->rights & VTD_RIGHT_WRITE2)
 			rights |= VTD_RIGHT_MARK;
 		if (fault)
-			refuse_at(walk, fault, addr);
+			vtd_walk_refuse_at(walk, fault, addr);
 		else
 			first_next_host(walk, page->hpa, addr, level, rights);
 	}
@@ -533,7 +533,7 @@ static bool first_accessed(struct walk *walk, u64 at, u64 gpa,
 		return true;
 	if (vtd_walk_nested(walk) && walk->entry.snoop && !(rights & VTD_RIGHT_MARK) &&
 	    to_be_set(walk, entry)) {
-		refuse_at(walk, VTD_FIRST_WRITE, gpa);
+		vtd_walk_refuse_at(walk, VTD_FIRST_WRITE, gpa);
 		return false;
 	}
 	if (!set_accessed(walk, at, entry)) {
@@ -633,7 +633,7 @@ static bool iotlb_hit(const struct walk *walk, const struct vtd_item *item)
 static void vtd_walk_use_page(struct walk *walk, const struct vtd_item *item)
 {
 	if (item->fault)
-		refuse_at(walk, item->fault, item->gpa);
+		vtd_walk_refuse_at(walk, item->fault, item->gpa);
 	else
 		vtd_walk_conclude(walk, item->addr + (walk->req->addr - item->first), 0,
 				  item->last - item->first + 1, item->rights);

@@ -12,7 +12,6 @@
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/sizes.h>
-#include <linux/swap.h>
 #include <linux/userfaultfd_k.h>
 
 #include "demand_private.h"
@@ -53,38 +52,6 @@ static unsigned int demand_nowait(unsigned int flags)
 {
 	return (flags & ~FAULT_FLAG_TRIED) | FAULT_FLAG_RETRY_NOWAIT;
 }
-
-/*
- * May @pages be faulted in that no device has requested? Not if they would
- * reach a limit of the cgroup. Next to a page that was @swapped in they may,
- * like swap readahead, if there is swap space for what they evict. A hint:
- * others allocate meanwhile.
- */
-#ifdef CONFIG_MEMCG
-static bool demand_has_margin(unsigned long pages, bool swapped)
-{
-	struct mem_cgroup *memcg;
-
-	for (memcg = current->active_memcg; memcg; memcg = parent_mem_cgroup(memcg)) {
-		unsigned long used = page_counter_read(&memcg->memory) + pages;
-
-		if (used > READ_ONCE(memcg->memory.high))
-			return false;
-		if (used <= READ_ONCE(memcg->memory.max))
-			continue;
-		if (!swapped || get_nr_swap_pages() < (long)pages ||
-		    page_counter_read(&memcg->swap) + pages > READ_ONCE(memcg->swap.max))
-			return false;
-	}
-
-	return true;
-}
-#else
-static bool demand_has_margin(unsigned long pages, bool swapped)
-{
-	return true;
-}
-#endif
 
 /*
  * Which of the @nr pages from @va on are present? For a @write, the zero page
@@ -132,7 +99,7 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 
 	if (is_vm_hugetlb_page(vma) || userfaultfd_armed(vma) || (vma->vm_flags & VM_RAND_READ))
 		return;
-	if (!demand_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
+	if (!mem_cgroup_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
 		return;
 
 	start = max3(start, vma->vm_start, slice->notifier.interval_tree.start);
@@ -142,7 +109,7 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	for_each_clear_bit(i, present, nr) {
 		/* Other workers fault in pages, too. */
 		if (fatal_signal_pending(current) ||
-		    !demand_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
+		    !mem_cgroup_has_margin(DEMAND_AROUND / PAGE_SIZE, swapped))
 			return;
 		if (handle_mm_fault(vma, start + i * PAGE_SIZE, demand_nowait(flags), NULL) &
 		    (VM_FAULT_ERROR | VM_FAULT_RETRY))

@@ -124,7 +124,7 @@ struct iommufd_demand {
 /* The workers of a device */
 struct demand_queue {
 	struct workqueue_struct *wq;
-	struct device *dev;
+	struct device *dev;		/* only compared: may be freed before this */
 	struct list_head node;		/* of demand_dying */
 	struct work_struct free_work;
 	atomic_t nr_faults;
