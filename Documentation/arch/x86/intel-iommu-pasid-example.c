@@ -26,7 +26,7 @@
 #define LACKING		4
 
 /* The guest's memory, by guest-physical page */
-enum { ROOT, LEVEL3, LEVEL2, LEVEL1, DATA, SECOND_ROOT };
+enum { ROOT, LEVEL3, LEVEL2, LEVEL1, DATA, NEW_DATA, SECOND_ROOT };
 
 static int iommufd, device;
 static uint64_t (*guest)[512];
@@ -172,7 +172,7 @@ static void detach(unsigned int flags, const char *what)
 	call(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach, what);
 }
 
-/* The guest has changed an entry and flushes: one page, or with U64_MAX all. */
+/* The guest has changed an entry: invalidate pages from 0 on, or all (U64_MAX). */
 static void invalidate(unsigned int hwpt, uint64_t npages, const char *what)
 {
 	struct iommu_hwpt_vtd_s1_invalidate inv = {
@@ -214,7 +214,7 @@ int main(int argc, char **argv)
 	first = alloc_nested(dev_id, parent, ROOT);
 	attach(first, VFIO_DEVICE_ATTACH_PASID, "attach the guest's table to the PASID");
 
-	guest[LEVEL1][1] = entry(DATA);
+	guest[LEVEL1][0] = entry(NEW_DATA);
 	invalidate(first, 1, "invalidate a page that the guest changed");
 	invalidate(first, UINT64_MAX, "invalidate all of the PASID");
 
