@@ -12,7 +12,7 @@ PROGRAMS := vfio_edu field next_kernel vtd_nested vtd_iopf vtd_iopf_abuse vtd_re
 	    vtd_demand_reset vtd_demand_fail vtd_demand_wait vtd_demand_unbind vtd_demand_soak \
 	    vtd_unpinned demand_bench pasid_bench vtd_dirty vtd_field \
 	    vtd_suspend suspend vtd_sriov vtd_soak vtd_attack iommufd iommufd_fail_nth dma_map_benchmark \
-	    pasid_example instructions memory hmm-tests
+	    pasid_example demand_example demand_example_dma instructions memory hmm-tests
 ROOTFS := $(shell find $(GUEST)/rootfs -type f)
 
 MODULES := edu_dma vtd_dma vtd_vfio external_port fault_creds firmware_resume \
@@ -85,7 +85,7 @@ $(OUT)/bin/iommufd_fail_nth: $(SELF)/iommu/iommufd_fail_nth.c \
 		    $(SRC)/drivers/iommu/iommufd/iommufd_test.h
 # Programs that use the kselftest harness
 HARNESSED := $(addprefix $(OUT)/bin/,vfio_edu field vtd_nested vtd_iopf vtd_iopf_abuse vtd_reset \
-	       vtd_demand vtd_demand_fail vtd_demand_wait vtd_demand_unbind vtd_demand_reset vtd_field vtd_suspend suspend vtd_mainline vtd_sriov vtd_unpinned iommufd \
+	       vtd_demand vtd_demand_fail vtd_demand_wait vtd_demand_unbind vtd_demand_reset vtd_field vtd_suspend suspend vtd_mainline vtd_sriov vtd_unpinned demand_example_dma iommufd \
 	       iommufd_fail_nth memory hmm-tests)
 $(HARNESSED): CFLAGS += -include selftest_timeout.h
 $(HARNESSED): $(GUEST)/selftest_timeout.h
@@ -98,13 +98,18 @@ $(OUT)/bin/iommufd $(OUT)/bin/iommufd_fail_nth: $(GUEST)/selftest_compat.h
 endif
 endif
 $(OUT)/bin/pasid_example: $(SRC)/Documentation/arch/x86/intel-iommu-pasid-example.c
+DEMAND_EXAMPLE := $(SRC)/Documentation/userspace-api/iommufd-demand-example.c
+$(OUT)/bin/demand_example: $(DEMAND_EXAMPLE)
+$(OUT)/bin/demand_example_dma: $(GUEST)/demand_example_dma.c $(DEMAND_EXAMPLE) $(VMM)
+$(OUT)/bin/demand_example_dma: CFLAGS += -I$(dir $(DEMAND_EXAMPLE))
+$(OUT)/bin/demand_example_dma: INCLUDED := $(DEMAND_EXAMPLE)
 # The interface of this module is in private headers of the kernel.
 $(OUT)/bin/dma_map_benchmark: $(SELF)/dma/dma_map_benchmark.c
 $(OUT)/bin/dma_map_benchmark: CFLAGS += -idirafter $(SRC)/include
 
 $(PROGRAMS:%=$(OUT)/bin/%): $(OUT)/include.stamp
 	mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(filter %.c,$^) -o $@
+	$(CC) $(CFLAGS) $(filter-out $(INCLUDED),$(filter %.c,$^)) -o $@
 
 # Always call kbuild, which finds out what is out of date. It builds next to the sources.
 $(MODULES:%=$(OUT)/%.ko): $(OUT)/%.ko: FORCE

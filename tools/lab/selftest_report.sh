@@ -137,7 +137,7 @@ report_keeps_segments_apart() {
 	translates dmar1 01:00.0 0x5 0 0x101
 	echo "vfio-pci 10000:e1:00.0: cannot reset" >>"$machine/log"
 	reports && told "[8086:0001] class 020000, driver none, group 1" \
-		"by nested: DMA API, strict" "[8086:0002] class 020000, driver none, group 2" \
+		"by nested: a user (VFIO, iommufd, or a driver)" "[8086:0002] class 020000, driver none, group 2" \
 		"by pass-through: identity (no translation)" \
 		"by no entry of its own: identity (no translation)" \
 		"1 vfio-pci DEVICE: cannot reset"
@@ -165,6 +165,136 @@ report_sees_the_mode_in_the_entries() {
 	reports && told "first-level tables for the DMA API yes" || return
 	translates dmar0 00:03.0 0x123001 -1 0x0
 	reports && told "first-level tables for the DMA API no: intel_iommu=sm_on"
+}
+
+# SLADS alone is not enough, see ssads_supported().
+report_says_what_dirty_tracking_needs() {
+	machine intel_iommu=on,sm_on
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	reports && told "dirty tracking yes" || return
+	add_iommu dmar0 99ed008c40780c66 2ef9ea6f050df
+	reports && told "sets dirty bits yes" "dirty tracking no: walks-that-snoop"
+}
+
+report_names_the_level_of_users() {
+	machine intel_iommu=on,sm_on
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	reports && told "first-level tables for VFIO and iommufd no: intel_iommu=fl_user" || return
+	machine intel_iommu=on,sm_on,fl_user
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	reports && told "first-level tables for VFIO and iommufd no: /dev/iommu" || return
+	mkdir "$machine/dev/vfio"
+	touch "$machine/dev/vfio/vfio"
+	reports && told "first-level tables for VFIO and iommufd yes" || return
+	machine intel_iommu=on,sm_on
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 99ed008c40780c66 3aa9ea6f050df	# without bit 46
+	reports && told "second level no" "first-level tables for VFIO and iommufd yes"
+}
+
+# With 0000 left out as well, and not if the device makes no page requests.
+report_counts_declared_devices() {
+	local parameters=$machine/sys/module/vfio_pci/parameters
+	machine intel_iommu=on,sm_on
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:04.0 8086 0b25 dmar0 1 DMA-FQ
+	add_capabilities 0000:00:04.0
+	add_device 0000:00:05.0 8086 0b26 dmar0 2 DMA-FQ
+	head -c 4096 /dev/zero >"$machine/sys/bus/pci/devices/0000:00:05.0/config"
+	reports && told "memory that is not pinned only devices whose VFIO driver declares them fault-tolerant (vfio_pci.fault_tolerant= names none)" || return
+	mkdir -p "$parameters"
+	echo '(null)' >"$parameters/fault_tolerant"
+	reports && told "memory that is not pinned only devices whose VFIO driver declares them fault-tolerant (vfio_pci.fault_tolerant= names none)" || return
+	echo '0000:00:05.0,00:04.0,00:06.0' >"$parameters/fault_tolerant"
+	reports && told "memory that is not pinned yes: vfio_pci.fault_tolerant= names 1 of the devices"
+}
+
+report_says_why_devices_are_not_translated() {
+	machine 'intel_iommu=on,sm_on iommu=pt'
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_iommu dmar1 99ed008c40780c66 3ef9ea6f0509f	# without bit 6
+	add_device 0000:00:02.0 8086 0001 dmar0 1 identity
+	translates dmar0 00:02.0 0x5 0 0x101
+	reports && told "by pass-through: identity (no translation)" "why: iommu=pt" \
+		"first-level tables for the DMA API no: default domains that translate" || return
+	echo 'iommu: Default domain type: Passthrough (set via kernel command line)' >>"$machine/log"
+	add_device 0000:00:04.0 8086 0003 dmar0 3 DMA
+	translates dmar0 00:04.0 0x5 0 0x41
+	add_device 0000:00:03.0 8086 0002 dmar1 2 DMA
+	translates dmar1 00:03.0 0x5 0 0x41
+	reports && told "why: iommu=pt" "first-level tables for the DMA API yes" \
+		"why: required by the driver: no pass-through in ECAP; first level: the DMA API uses it if all IOMMUs have it" \
+		"why: unknown: untrusted, or by the type of its group; first level: the DMA API uses it if all IOMMUs have it"
+}
+
+report_says_why_devices_are_passed_through() {
+	machine 'intel_iommu=on,sm_on iommu.passthrough=off'
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:02.0 8086 0001 dmar0 1 DMA
+	add_device 0000:00:1b.0 8086 3a3e dmar0 2 identity
+	reports && told "why: iommu.passthrough=off" \
+		"why: unknown: by the driver, or by the type of its group" || return
+	echo 'DMAR: Recommended TLB entries for ISOCH unit is 16; your BIOS set 4' >>"$machine/log"
+	reports && told \
+		"why: required by the driver: BIOS gives this device too few TLB entries" || return
+	# memory encryption
+	machine 'intel_iommu=on,sm_on iommu.passthrough=on'
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:02.0 8086 0001 dmar0 1 DMA
+	echo 'iommu: Default domain type: Translated' >>"$machine/log"
+	reports && told "why: unknown" || return
+	# nothing says which type is the default
+	machine 'intel_iommu=on,sm_on'
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:02.0 8086 0001 dmar0 1 identity
+	reports && told "why: unknown" || return
+	echo CONFIG_IOMMU_DEFAULT_PASSTHROUGH=y >"$machine/boot/config-$(uname -r)"
+	reports && told "why: default of this kernel"
+}
+
+report_says_why_a_level_is_used() {
+	machine intel_iommu=on,sm_on
+	echo 'iommu: Default domain type: Translated' >>"$machine/log"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_iommu dmar1 99ed008c40780c66 3769ea6f050df	# without bit 47
+	add_device 0000:00:02.0 8086 0001 dmar0 1 DMA
+	add_device 0000:00:03.0 8086 0002 dmar1 2 DMA
+	add_device 0000:00:04.0 8086 0003 dmar0 3 DMA
+	translates dmar0 00:02.0 0x5 0 0x81
+	translates dmar1 00:03.0 0x5 0 0x81
+	reports && told \
+		"why: default of this kernel; second level: no first level in ECAP of another IOMMU" \
+		"why: default of this kernel; second level: no first level in ECAP" \
+		"why: unknown: blocked, or its requests have the ID of another device" || return
+	machine intel_iommu=on,sm_off
+	echo 'iommu: Default domain type: Translated' >>"$machine/log"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:02.0 8086 0001 dmar0 1 DMA
+	translates dmar0 00:02.0 0x123001 -1 0x0
+	reports && told "why: default of this kernel; legacy mode: intel_iommu=sm_off"
+}
+
+# The type of a group is that of its default domain.
+report_tells_domains_of_users() {
+	machine intel_iommu=on,sm_on
+	echo 'iommu: Default domain type: Translated' >>"$machine/log"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:02.0 8086 0001 dmar0 1 DMA
+	add_device 0000:00:03.0 8086 0002 dmar0 2 DMA
+	translates dmar0 00:02.0 0x5 0 0x81
+	translates dmar0 00:03.0 0x5 0 0x41
+	ln -s /sys/bus/pci/drivers/vfio-pci "$machine/sys/bus/pci/devices/0000:00:03.0/driver"
+	reports && told "by second level: a user (VFIO, iommufd, or a driver)" \
+		"why: not what the default domain is (DMA API, strict); second level: no intel_iommu=fl_user" \
+		"by first level: DMA API, strict" "or by a domain of a user, if it is open now"
+}
+
+report_refuses_unknown_arguments() {
+	machine intel_iommu=on
+	! reports --test --fast && grep -q 'vtd-report \[--test\]' "$scratch/report.new"
 }
 
 # Virtual functions, all the same, and a device without an IOMMU (intel_iommu=igfx_off)
@@ -245,12 +375,14 @@ report_complains_of_the_right_lines() {
 		[    4.000000][  T900] vfio: cannot use eth0 (52:54:00:12:34:56, 192.168.122.7)
 		[    5.000000] audit: type=1400 apparmor="DENIED" profile="libvirt-0a0a-0b0b" name="/dev/vfio/7" error=-13
 		[    6.000000] DMAR: IOMMU: dmar0: PRQ overflow detected
+		[    7.000000] DMAR: 3 devices added, error deadbeef at fedc0 abc1def c0ffee
 	END
 	reports && told "Default domain type: Translated (set via kernel command line)" \
 		"(its beginning is gone: what was said at boot is missing)" \
 		"2 DMAR: [DMA Write NO_PASID] Request device [DEVICE] fault addr *" \
 		"1 vfio: cannot use eth0 (*, *)" \
-		"1 DMAR: IOMMU: dmar0: PRQ overflow detected" || return
+		"1 DMAR: IOMMU: dmar0: PRQ overflow detected" \
+		"1 DMAR: 3 devices added, error * at * * *" || return
 	untold libvirt && untold DebugFS
 }
 
@@ -261,7 +393,9 @@ report_keeps_counters_whole() {
 	mkdir -p "$machine/sys/kernel/debug/iommu/intel"
 	echo 'dev=0000:00:04.0 pasid=0 did=2 leaves_4k=1234567 invalidations=98765' \
 		>"$machine/sys/kernel/debug/iommu/intel/pgtable_stats"
-	reports --test && told "with this series" \
+	printf 'dmar0:\npartial 1234567\n' >"$machine/sys/kernel/debug/iommu/intel/page_requests"
+	reports --test && told "with this series" "pgtable_stats:" "page_requests:" \
+		"dmar0:" "partial 1234567" \
 		"dev=DEVICE pasid=0 did=2 leaves_4k=1234567 invalidations=98765"
 }
 
@@ -278,6 +412,10 @@ report_runs_the_benchmark_that_is_set_up() {
 REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
 	report_says_which_iommu_lacks_what report_keeps_segments_apart
 	report_knows_legacy_mode report_sees_the_mode_in_the_entries
+	report_says_what_dirty_tracking_needs report_names_the_level_of_users
+	report_counts_declared_devices report_says_why_devices_are_not_translated
+	report_says_why_devices_are_passed_through report_says_why_a_level_is_used
+	report_tells_domains_of_users report_refuses_unknown_arguments
 	report_collects_equal_devices report_looks_at_capabilities
 	report_says_why_there_is_no_iommu report_says_what_it_cannot_see
 	report_complains_of_the_right_lines report_keeps_counters_whole
