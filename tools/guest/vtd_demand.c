@@ -1999,29 +1999,46 @@ static uint64_t capabilities(struct vmm *vmm, unsigned int dev_id)
 	return ioctl(vmm->iommufd, IOMMU_GET_HW_INFO, &info) ? 0 : info.out_capabilities;
 }
 
-TEST_F(flat, attach_needs_fault_tolerance)
+/* Neither attach nor replace, on the RID or a PASID; what is attached stays so. */
+static bool is_refused(struct vmm *other, unsigned int hwpt, unsigned int pinned, int error)
+{
+	const unsigned int pasids[] = { RID, 5 };
+	bool refused = true;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		refused &= !attach(other, pasids[i], hwpt) && errno == error;
+		refused &= attach(other, pasids[i], pinned);
+		refused &= !attach(other, pasids[i], hwpt) && errno == error;
+		refused &= detach(other, pasids[i]);
+	}
+	return refused;
+}
+
+/* With a guest's tables, the memory below them is paged on demand. */
+TEST_F(demand, attach_needs_fault_tolerance)
 {
 	struct demand *d = &self->d;
 	struct vmm other = d->vmm;
+	unsigned int pinned;
 
 	EXPECT_NE(0, capabilities(&d->vmm, d->vmm.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
+	pinned = new_paging(&d->vmm, 0, 0);
+	ASSERT_NE(0, pinned);
 	ASSERT_TRUE(open_device(&other.dev, getenv("TESTDEV2"), other.iommufd));
 	EXPECT_EQ(0, capabilities(&other, other.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
-	EXPECT_FALSE(attach(&other, d->pasid, d->hwpt));
-	EXPECT_EQ(EPERM, errno);
-	/* a replace fails as well, and the old domain stays attached */
-	ASSERT_TRUE(attach(&other, RID, d->vmm.ioas));
-	EXPECT_FALSE(attach(&other, RID, d->hwpt));
-	EXPECT_EQ(EPERM, errno);
-	EXPECT_TRUE(detach(&other, RID));
+	EXPECT_TRUE(is_refused(&other, d->hwpt, pinned, EPERM));
+	if (d->nested)
+		EXPECT_TRUE(is_refused(&other, d->vmm.parent, pinned, EPERM));
 	close(other.dev.fd);
 
-	/* one without PRI */
+	/* one without PRI, and without PASIDs */
 	ASSERT_TRUE(open_device(&other.dev, getenv("TESTDEV3"), other.iommufd));
 	EXPECT_EQ(0, capabilities(&other, other.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
 	EXPECT_FALSE(attach(&other, RID, d->hwpt));
 	EXPECT_EQ(EOPNOTSUPP, errno);
 	close(other.dev.fd);
+	ASSERT_TRUE(destroy(&d->vmm, pinned));
 }
 
 static bool bind_driver(const char *device, const char *driver)
