@@ -7,7 +7,6 @@
  * a device that the administrator has named as fault tolerant, TESTDEV2 one that is not
  * named, TESTDEV3 one without page requests.
  */
-#include <dirent.h>
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
 #include <pthread.h>
@@ -1042,32 +1041,6 @@ TEST_F(demand, post_copy)
 	munmap(from, MANY * PAGE);
 }
 
-/* How many workers serve page requests now, of all devices */
-static unsigned int busy_workers(void)
-{
-	char path[300], comm[80];
-	unsigned int busy = 0;
-	struct dirent *entry;
-	DIR *dir;
-	int fd;
-
-	dir = opendir("/proc");
-	while (dir && (entry = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
-		fd = open(path, O_RDONLY);
-		if (fd < 0)
-			continue;
-		memset(comm, 0, sizeof(comm));
-		/* the device's queue, not that which destroys queues */
-		busy += read(fd, comm, sizeof(comm) - 1) > 0 &&
-			strstr(comm, "+iommufd_demand_0");
-		close(fd);
-	}
-	if (dir)
-		closedir(dir);
-	return busy;
-}
-
 /*
  * Detach, unmap and destroy do not wait for a page that userfaultfd does not deliver, and the
  * worker that waits is ended.
@@ -2016,29 +1989,46 @@ static uint64_t capabilities(struct vmm *vmm, unsigned int dev_id)
 	return ioctl(vmm->iommufd, IOMMU_GET_HW_INFO, &info) ? 0 : info.out_capabilities;
 }
 
-TEST_F(flat, attach_needs_fault_tolerance)
+/* Neither attach nor replace, on the RID or a PASID; what is attached stays so. */
+static bool is_refused(struct vmm *other, unsigned int hwpt, unsigned int pinned, int error)
+{
+	const unsigned int pasids[] = { RID, 5 };
+	bool refused = true;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		refused &= !attach(other, pasids[i], hwpt) && errno == error;
+		refused &= attach(other, pasids[i], pinned);
+		refused &= !attach(other, pasids[i], hwpt) && errno == error;
+		refused &= detach(other, pasids[i]);
+	}
+	return refused;
+}
+
+/* With a guest's tables, the memory below them is paged on demand. */
+TEST_F(demand, attach_needs_fault_tolerance)
 {
 	struct demand *d = &self->d;
 	struct vmm other = d->vmm;
+	unsigned int pinned;
 
 	EXPECT_NE(0, capabilities(&d->vmm, d->vmm.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
+	pinned = new_paging(&d->vmm, 0, 0);
+	ASSERT_NE(0, pinned);
 	ASSERT_TRUE(open_device(&other.dev, getenv("TESTDEV2"), other.iommufd));
 	EXPECT_EQ(0, capabilities(&other, other.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
-	EXPECT_FALSE(attach(&other, d->pasid, d->hwpt));
-	EXPECT_EQ(EPERM, errno);
-	/* a replace fails as well, and the old domain stays attached */
-	ASSERT_TRUE(attach(&other, RID, d->vmm.ioas));
-	EXPECT_FALSE(attach(&other, RID, d->hwpt));
-	EXPECT_EQ(EPERM, errno);
-	EXPECT_TRUE(detach(&other, RID));
+	EXPECT_TRUE(is_refused(&other, d->hwpt, pinned, EPERM));
+	if (d->nested)
+		EXPECT_TRUE(is_refused(&other, d->vmm.parent, pinned, EPERM));
 	close(other.dev.fd);
 
-	/* one without PRI */
+	/* one without PRI, and without PASIDs */
 	ASSERT_TRUE(open_device(&other.dev, getenv("TESTDEV3"), other.iommufd));
 	EXPECT_EQ(0, capabilities(&other, other.dev.dev_id) & IOMMU_HW_CAP_DEMAND);
 	EXPECT_FALSE(attach(&other, RID, d->hwpt));
 	EXPECT_EQ(EOPNOTSUPP, errno);
 	close(other.dev.fd);
+	ASSERT_TRUE(destroy(&d->vmm, pinned));
 }
 
 static bool bind_driver(const char *device, const char *driver)
@@ -2445,6 +2435,7 @@ static void transfer_until_killed(int number, bool nested, int to_parent)
 	struct late late;
 	struct demand d;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!open_demand_when_free(&d, number % 2 ? RID : 5, nested))
 		_exit(1);
 	if (number >= 5 && !catch_faults(&late, d.memory + SZ_2M, SZ_2M))
@@ -2454,7 +2445,8 @@ static void transfer_until_killed(int number, bool nested, int to_parent)
 		_exit(3);
 	if (write(to_parent, &late.fd, sizeof(int)) != sizeof(int))
 		_exit(4);
-	sleep_ms(1000);
+	for (;;)
+		pause();
 }
 
 FIXTURE(killed)
@@ -2487,14 +2479,14 @@ TEST_F(killed, during_transfer)
 	struct demand d;
 	pid_t child;
 
-	ASSERT_EQ(0, pipe(pipes));
 	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, pipe(pipes));
 		child = fork();
-		if (!child) {
+		if (!child)
 			transfer_until_killed(i, variant->nested, pipes[1]);
-			_exit(5);
-		}
+		close(pipes[1]);
 		ASSERT_EQ(sizeof(fd), read(pipes[0], &fd, sizeof(fd)));
+		close(pipes[0]);
 		if (i == 9) {
 			pidfd = syscall(SYS_pidfd_open, child, 0);
 			monitor = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
@@ -2518,6 +2510,7 @@ static void lend_memory(struct demand *d, int to_parent)
 {
 	struct late late;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!map_area(&d->vmm, ELSEWHERE, d->memory, SIZE) ||
 	    !catch_faults(&late, d->memory, SIZE) ||
 	    write(to_parent, &late.fd, sizeof(int)) != sizeof(int))
@@ -2543,7 +2536,9 @@ TEST_F(demand, owner_of_memory_is_killed)
 	child = fork();
 	if (!child)
 		lend_memory(d, pipes[1]);
+	close(pipes[1]);
 	ASSERT_EQ(sizeof(fd), read(pipes[0], &fd, sizeof(fd)));
+	close(pipes[0]);
 	pidfd = syscall(SYS_pidfd_open, child, 0);
 	late.fd = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
 	ASSERT_LE(0, late.fd);
@@ -2565,8 +2560,11 @@ TEST_F(demand, owner_of_memory_is_killed)
 	close(pidfd);
 }
 
+static volatile pid_t toucher;
+
 static void *touch(void *page)
 {
+	toucher = syscall(SYS_gettid);
 	(void)*(volatile unsigned char *)page;
 	return NULL;
 }
@@ -2579,19 +2577,28 @@ static void lend_memory_and_block(struct demand *d, int to_parent)
 	unsigned long pfn;
 	pthread_t thread;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (ftruncate(fd, PAGE) || !map_area(&d->vmm, ELSEWHERE, d->memory, SIZE))
 		_exit(1);
 	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	*page = 1;
 	pfn = pfn_of(page);
 	madvise(page, PAGE, MADV_DONTNEED);
-	if (!tell_page_lock("lock", pfn) || pthread_create(&thread, NULL, touch, page))
+	if (!tell_page_lock("lock", pfn) || pthread_create(&thread, NULL, touch, page) ||
+	    !wait_until(toucher && sleeps_below(toucher, FOR_PAGE_LOCK)))
 		_exit(1);
-	sleep_ms(100);
 	if (write(to_parent, &pfn, sizeof(pfn)) != sizeof(pfn))
 		_exit(1);
 	for (;;)
 		pause();
+}
+
+static bool is_zombie(pid_t pid)
+{
+	char number[20];
+
+	snprintf(number, sizeof(number), "%d", pid);
+	return says(number, "status", "State:\tZ");
 }
 
 /* A process that is being killed, but cannot exit yet, gets no more memory for the device. */
@@ -2607,16 +2614,19 @@ TEST_F(demand, owner_of_memory_is_dying)
 	child = fork();
 	if (!child)
 		lend_memory_and_block(d, pipes[1]);
+	close(pipes[1]);
 	ASSERT_EQ(sizeof(pfn), read(pipes[0], &pfn, sizeof(pfn)));
 	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, PAGE, 1));
 	ASSERT_EQ(0, kill(child, SIGKILL));
-	sleep_ms(100);
+	/* Its first thread exits, the other one cannot. */
+	EXPECT_TRUE(wait_until(is_zombie(child)));
 	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
 	refused = *reg(&d->vmm.dev, VTDT_INVALIDS);
 	EXPECT_EQ(VTDT_DENIED, device_writes(d, ELSEWHERE + SZ_2M, PAGE, 1));
 	EXPECT_EQ(1, *reg(&d->vmm.dev, VTDT_INVALIDS) - refused);
 	ASSERT_TRUE(tell_page_lock("unlock", pfn));
 	ASSERT_EQ(child, waitpid(child, &status, 0));
+	close(pipes[0]);
 }
 
 #define FORMER_USERS	4	/* DEMAND_MAX_DYING */
@@ -2654,16 +2664,18 @@ TEST(too_many_former_users)
 	*page = 1;
 	pfn = pfn_of(page);
 	ASSERT_EQ(0, madvise(page, PAGE, MADV_DONTNEED));
-	ASSERT_EQ(0, pipe(pipes));
 	ASSERT_TRUE(tell_page_lock("lock", pfn));
 	for (i = 0; i < FORMER_USERS; i++) {
 		ASSERT_TRUE(open_demand_when_free(&d, RID, false));
+		ASSERT_EQ(0, pipe(pipes));
 		child[i] = fork();
 		if (!child[i])
 			lend_locked_page(&d, page, pipes[1]);
+		close(pipes[1]);
 		ASSERT_EQ(1, read(pipes[0], &byte, 1));
+		close(pipes[0]);
 		start_transfer(&d, VTDT_READ, ELSEWHERE, PAGE, 1);
-		EXPECT_TRUE(wait_until(busy_workers() == i + 1U));
+		EXPECT_TRUE(wait_until(workers_below(FOR_PAGE_LOCK) == i + 1U));
 		close_demand(&d);
 	}
 	ASSERT_TRUE(open_detached(&d, RID));
@@ -2702,18 +2714,22 @@ static int sleep_sharing_memory(void *parent)
 	return 0;
 }
 
-/* Lend memory to the parent's device, share it with a process that sleeps, and exec. */
-static void lend_memory_and_exec(struct demand *d, int leaves)
+/*
+ * Lend memory to the parent's device, share it with a process that sleeps, and exec when told
+ * to.
+ */
+static void lend_memory_and_exec(struct demand *d, int leaves, int go)
 {
 	static char stack[64 << 10];
+	char byte;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	fill(d->memory + SZ_2M, ELSEWHERE + SZ_2M, PAGE, 1);
 	if (!map_area(&d->vmm, ELSEWHERE, d->memory, SIZE) ||
 	    write(leaves, "", 1) != 1 ||
-	    clone(sleep_sharing_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL) < 0)
+	    clone(sleep_sharing_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL) < 0 ||
+	    read(go, &byte, 1) != 1)
 		_exit(1);
-	sleep_ms(1000);		/* the device works meanwhile */
 	execlp("sleep", "sleep", "1000", NULL);
 	_exit(1);
 }
@@ -2725,18 +2741,21 @@ static void lend_memory_and_exec(struct demand *d, int leaves)
 TEST_F(demand, owner_of_memory_calls_exec)
 {
 	struct demand *d = &self->d;
-	int pipes[2], status;
+	int pipes[2], go[2], status;
 	unsigned int refused;
 	pid_t child;
 	char byte;
 
 	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, pipe(go));
 	child = fork();
 	if (!child)
-		lend_memory_and_exec(d, pipes[1]);
+		lend_memory_and_exec(d, pipes[1], go[0]);
 	close(pipes[1]);
+	close(go[0]);
 	ASSERT_EQ(1, read(pipes[0], &byte, 1));
 	EXPECT_EQ(VTDT_OK, device_reads(d, ELSEWHERE + SZ_2M, PAGE, 1));
+	ASSERT_EQ(1, write(go[1], "", 1));
 	ASSERT_TRUE(wait_until(executes(child, "sleep")));
 
 	refused = *reg(&d->vmm.dev, VTDT_INVALIDS);
@@ -2746,6 +2765,7 @@ TEST_F(demand, owner_of_memory_calls_exec)
 	ASSERT_EQ(0, kill(child, SIGKILL));
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	close(pipes[0]);
+	close(go[1]);
 }
 
 TEST_HARNESS_MAIN

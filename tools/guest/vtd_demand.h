@@ -6,6 +6,7 @@
 #ifndef VTD_DEMAND_H
 #define VTD_DEMAND_H
 
+#include <dirent.h>
 #include <linux/userfaultfd.h>
 #include <sys/syscall.h>
 
@@ -218,6 +219,59 @@ static unsigned long pages_in_domain(void)
 	if (file)
 		fclose(file);
 	return small + large * (SZ_2M / PAGE);
+}
+
+/* ---- where threads wait ---- */
+
+/* Is there a line with @text in a file of a thread? */
+static bool says(const char *thread, const char *name, const char *text)
+{
+	char path[300], line[200];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%s/%s", thread, name);
+	file = fopen(path, "r");
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = strstr(line, text);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* Does a thread of any process sleep in @function of the kernel, or in what that has called? */
+static bool sleeps_below(pid_t thread, const char *function)
+{
+	char number[20];
+
+	snprintf(number, sizeof(number), "%d", thread);
+	return says(number, "stack", function);
+}
+
+/* What waits for the lock of a page sleeps there. */
+#define FOR_PAGE_LOCK	"folio_wait_bit_common"
+
+/* How many workers serve page requests now, of all devices, and sleep below @function */
+static unsigned int workers_below(const char *function)
+{
+	unsigned int n = 0;
+	struct dirent *entry;
+	DIR *dir;
+
+	dir = opendir("/proc");
+	while (dir && (entry = readdir(dir))) {
+		/* the device's queue, not that which destroys queues */
+		n += says(entry->d_name, "comm", "+iommufd_demand_0") &&
+		     (!function || says(entry->d_name, "stack", function));
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+static unsigned int busy_workers(void)
+{
+	return workers_below(NULL);
 }
 
 /* ---- late pages: userfaultfd ---- */

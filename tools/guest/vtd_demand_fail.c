@@ -142,6 +142,22 @@ static bool attached_works(struct demand *d)
 	return attach_it(d) && works(d);
 }
 
+/* Three areas, the first of which crosses a GiB of IOVA */
+static bool map_three(struct demand *d)
+{
+	return map_memory(d) && map_area(&d->vmm, ELSEWHERE, d->memory, SIZE) &&
+	       map_area(&d->vmm, 2 * ELSEWHERE, d->memory, PAGE);
+}
+
+static bool three_work(struct demand *d)
+{
+	return attached_works(d) &&
+	       device_writes(d, ELSEWHERE, SIZE, 2) == VTDT_OK &&
+	       device_writes(d, 2 * ELSEWHERE, PAGE, 3) == VTDT_OK &&
+	       holds(d->memory, 2 * ELSEWHERE, PAGE, 3) &&
+	       holds(d->memory + PAGE, ELSEWHERE + PAGE, SIZE - PAGE, 2);
+}
+
 /* A nested HWPT with a guest's tables; allocates the parent if there is none */
 static bool nest_it(struct demand *d)
 {
@@ -249,6 +265,7 @@ static bool is_unmapped(struct demand *d)
 
 static const struct call calls[] = {
 	{ "HWPT_ALLOC", map_memory, new_flat, attached_works, 4 },
+	{ "HWPT_ALLOC, three areas", map_three, new_flat, three_work, 6 },
 	{ "HWPT_ALLOC, nest parent", map_memory, new_demand_parent, nested_works, 4 },
 	{ "HWPT_ALLOC, nested", parent_and_memory, nest_again, attached_works, 1 },
 	{ "IOAS_MAP", flat_and_parent, map_memory, attached_works, 3 },
@@ -344,6 +361,45 @@ TEST_F(without_memory, calls)
 		note("%s: %u allocations; %ld bytes leaked\n", calls[i].name, n - 1,
 		     kernel_memory() - before);
 	}
+}
+
+#define AREAS		1024
+#define MOST_AREAS	32768		/* DEMAND_MAX_AREAS */
+
+/* If HWPT_ALLOC fails at one of many areas, those before it do not count any more. */
+TEST_F(without_memory, areas_of_failed_calls)
+{
+	unsigned int i, n, failed = 0, hwpt = 0;
+	struct demand d;
+	long before;
+	int error;
+	bool ok;
+
+	ASSERT_TRUE(open_detached(&d, RID));
+	for (i = 0; i < AREAS; i++)
+		ASSERT_TRUE(map_area(&d.vmm, IOVA + i * PAGE, d.memory + i * PAGE, PAGE));
+	ASSERT_TRUE(new_flat(&d) && destroy(&d.vmm, d.hwpt));
+	before = settled_memory();
+	for (i = 0; i < REPEATS; i++) {
+		fail_allocation(AREAS / 2 + i);
+		ok = new_flat(&d);
+		error = errno;
+		EXPECT_TRUE(has_failed());
+		/* If the kernel tried to get several pages at once, it makes do with less. */
+		EXPECT_TRUE(ok ? destroy(&d.vmm, d.hwpt) : error == ENOMEM);
+		failed += !ok;
+	}
+	EXPECT_LE(REPEATS / 2, failed);
+	EXPECT_TRUE(wait_until(kernel_memory() - before < 8 * 1024));
+	for (n = 0; n <= MOST_AREAS / AREAS && new_flat(&d); n++)
+		hwpt = d.hwpt;
+	EXPECT_EQ(ENOSPC, errno);
+	EXPECT_EQ(MOST_AREAS / AREAS, n);
+	d.hwpt = hwpt;
+	EXPECT_TRUE(attach_it(&d));
+	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, 2 * PAGE, 1));
+	EXPECT_TRUE(holds(d.memory, IOVA, 2 * PAGE, 1));
+	close_demand(&d);
 }
 
 /* ---- workers: allocations of one function, and of what it calls ---- */

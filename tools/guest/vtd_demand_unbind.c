@@ -187,8 +187,7 @@ static bool begin_locked(struct state *state)
 	close(pipes[0]);
 	/* a guest's tables map it as well */
 	start_transfer(&state->d, VTDT_READ, ELSEWHERE, PAGE, 1);
-	sleep_ms(100);
-	return *reg(&state->d.vmm.dev, VTDT_BUSY);
+	return wait_until(workers_below(FOR_PAGE_LOCK));
 }
 
 static bool end_state(struct state *state)
@@ -199,7 +198,8 @@ static bool end_state(struct state *state)
 		return true;
 	return tell_page_lock("unlock", state->locked) && tell_page_lock("drop", state->locked) &&
 	       !kill(state->child, SIGKILL) &&
-	       waitpid(state->child, NULL, 0) == state->child;
+	       waitpid(state->child, NULL, 0) == state->child &&
+	       wait_until(!workers_below(FOR_PAGE_LOCK));
 }
 
 /* ---- all ways in all states ---- */
