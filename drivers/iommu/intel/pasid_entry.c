@@ -617,10 +617,13 @@ int intel_pasid_replace_entry(struct device *dev, u32 pasid,
 	return 0;
 }
 
-/* Does an entry refer to a process's page table? */
+/*
+ * Does an entry refer to a process's page table? If it is not present, it is being
+ * detached or replaced, and hardware may still use what it has cached of it.
+ */
 static bool pasid_is_of_process(struct pasid_entry *pte)
 {
-	return pasid_pte_is_present(pte) && pasid_pte_is_sva(pte) &&
+	return pasid_pte_is_sva(pte) &&
 	       pasid_pte_get_pgtt(pte) == PASID_ENTRY_PGTT_FL_ONLY;
 }
 
@@ -663,6 +666,14 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 		did = pasid_get_domain_id(&old);
 		pasid_flush_present(iommu, dev, pasid, &old);
 		rest = fault_ignore ? PASID_PTE_FPD : 0;
+	} else if (fault_ignore) {
+		/*
+		 * Another CPU has made the entry not present and may still be
+		 * invalidating, but when this returns, the process frees its tables.
+		 * That CPU stores the rest of the entry.
+		 */
+		pasid_flush_present(iommu, dev, pasid, &old);
+		return;
 	}
 
 	old.val[0] &= ~(u64)PASID_PTE_PRESENT;
