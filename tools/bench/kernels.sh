@@ -30,9 +30,9 @@ DMA_PTE_C=(
 
 # The series' optimizations of the iommu core, and the patches that they need
 CORE_FILES=(drivers/iommu/iommu.c include/linux/iommu.h)
-CORE_PATCHES=(04-page-tables/08-add-free_empty_tables-for-owners-of-an-address-space.patch
-	04-paging-lookups/01-skip-the-page-size-search-for-single-pages.patch
-	04-paging-lookups/02-add-iommu_iova_to_phys_length.patch)
+CORE_PATCHES=(04-paging-lookups/01-add-free_empty_tables-for-owners-of-an-address-space.patch
+	04-paging-lookups/02-skip-the-page-size-search-for-single-pages.patch
+	04-paging-lookups/03-add-iommu_iova_to_phys_length.patch)
 
 # peers_source: prints the folder of the newest 7.3, or of an already unpacked one if the
 # mirror no longer has any; status 1 if there is none.

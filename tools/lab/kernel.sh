@@ -13,7 +13,8 @@ variant=${LAB_CONFIG:-lab}
 "$LAB/setup.sh"
 lock "$BUILD/.lock"
 choose_source
-assemble_tree src
+# a module of the guests' needs a function that the driver does not export
+assemble_tree src "" "$LAB/export.patch"
 fragments=("$LAB/configs/lab.config")
 [ "$variant" = lab ] || fragments+=("$LAB/configs/$variant.config")
 configure "$WORK/src" "$WORK/obj-$variant" "${fragments[@]}"

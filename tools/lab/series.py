@@ -525,6 +525,8 @@ def command_assemble(args):
     patches = read_series()
     if args.steps is not None:
         patches = patches[:args.steps]
+    if args.also:
+        patches.append(parse_patch(args.also.read_text(), args.also.name))
     for path in assemble(patches, args.pristine, args.dest, args.manifest):
         print(path)
 
@@ -593,8 +595,10 @@ def main():
         return sub
 
     command("check", command_check)
-    command("assemble", command_assemble, "pristine", "dest", "manifest") \
-        .add_argument("--steps", type=int, help="only the first patches")
+    sub = command("assemble", command_assemble, "pristine", "dest", "manifest")
+    sub.add_argument("--steps", type=int, help="only the first patches")
+    sub.add_argument("--also", type=pathlib.Path,
+                     help="a patch on top that is not in the series")
     command("test", command_test, "pristine")
     command("list", command_list).add_argument("--patches", action="store_true")
     sub = command("export", command_export, "pristine", "out")

@@ -21,10 +21,10 @@ sync_named_tree() {
 		--exclude='*.order' "$PRISTINE/" "$to/"
 }
 
-# assemble_tree NAME [STEPS]: $WORK/NAME becomes PRISTINE with the series, or
-# its first STEPS patches, applied.
+# assemble_tree NAME [STEPS] [PATCH]: $WORK/NAME becomes PRISTINE with the series, or
+# its first STEPS patches, applied, and then PATCH.
 assemble_tree() {
-	local to=$WORK/$1 steps=${2:-} was
+	local to=$WORK/$1 steps=${2:-} also=${3:-} was
 	mkdir -p "$WORK"
 	was=$(cat "$to.base" 2>/dev/null) || true
 	if [ "$was" != "$PRISTINE" ] || [ ! -d "$to" ]; then
@@ -47,8 +47,8 @@ assemble_tree() {
 	elif [ -n "${KERNEL_SRC:-}" ] && [ -d "$KERNEL_SRC" ]; then
 		sync_named_tree "$to"
 	fi
-	"$LAB/series.py" assemble ${steps:+--steps "$steps"} "$PRISTINE" "$to" \
-		"$to.manifest" | sed 's/^/lab:   /' >&2
+	"$LAB/series.py" assemble ${steps:+--steps "$steps"} ${also:+--also "$also"} \
+		"$PRISTINE" "$to" "$to.manifest" | sed 's/^/lab:   /' >&2
 }
 
 # kunit_fragment SRC: switches on the tests that the series brings.

@@ -295,6 +295,45 @@ static void nested_data_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, PTR_ERR_OR_ZERO(domain));
 }
 
+/* Nor may a user set flags that the kernel does not know, or what must be 0. */
+static void nested_user_data_refused(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+	struct {
+		struct iommu_hwpt_vtd_s1 data;
+		int ret;
+	} bad[] = {
+		{ { .pgtbl_addr = ctx->table.root, .addr_width = 48,
+		    .flags = IOMMU_VTD_S1_WPE << 1 }, -EOPNOTSUPP },
+		{ { .pgtbl_addr = ctx->table.root, .addr_width = 48,
+		    .flags = BIT_ULL(63) }, -EOPNOTSUPP },
+		{ { .pgtbl_addr = ctx->table.root, .addr_width = 48,
+		    .__reserved = 1 }, -EOPNOTSUPP },
+		{ { .pgtbl_addr = ctx->table.root | 1, .addr_width = 48 }, -EINVAL },
+		{ { .pgtbl_addr = ctx->table.root, .addr_width = 48 }, 0 },
+	};
+	struct iommu_user_data user = {
+		.type = IOMMU_HWPT_DATA_VTD_S1, .len = sizeof(bad[0].data),
+	};
+	struct iommu_domain *domain;
+	unsigned long page;
+	unsigned int i;
+
+	page = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, 0, page);
+	user.uptr = (void __user *)page;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		KUNIT_ASSERT_EQ(test, 0, copy_to_user(user.uptr, &bad[i].data,
+						      sizeof(bad[i].data)));
+		domain = intel_nested_domain_alloc(&ctx->parent->domain, &user);
+		KUNIT_EXPECT_EQ_MSG(test, bad[i].ret, PTR_ERR_OR_ZERO(domain), "%u", i);
+		if (!IS_ERR(domain))
+			vtd_fake_keep(test, domain);
+	}
+}
+
 /* Unsupported features are refused when attaching, and nothing changes. */
 static void missing_capabilities(struct kunit *test)
 {
@@ -943,6 +982,7 @@ static struct kunit_case nested_test_cases[] = {
 	KUNIT_CASE(invalidate_refuses),
 	KUNIT_CASE(invalidate_array),
 	KUNIT_CASE(nested_data_refused),
+	KUNIT_CASE(nested_user_data_refused),
 	KUNIT_CASE(missing_capabilities),
 	KUNIT_CASE(wpe_without_sre),
 	KUNIT_CASE(parent_has_too_many_levels),

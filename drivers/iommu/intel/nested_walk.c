@@ -82,10 +82,6 @@ static void nested_walk_stop_second(struct nested_walk *walk, u64 gpa, u32 perm)
 
 /* The second level */
 
-/* As in pgtable_sl.h, which cannot be included together with pgtable_fl.h: same names */
-#define SL_R		BIT_ULL(0)
-#define SL_W		BIT_ULL(1)
-
 struct host_page {
 	u64 hpa;
 	u32 perm;			/* none: @hpa is not valid */

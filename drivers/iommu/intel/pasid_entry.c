@@ -154,18 +154,6 @@ int pasid_describe_domain(struct pasid_desc *desc, struct intel_iommu *iommu,
 	return 0;
 }
 
-/*
- * Pass-through has to use the largest width in SAGAW (section 9.6, AW). The driver's agaw
- * may be smaller, as the first level limits it, too.
- */
-static u8 pasid_widest(const struct intel_iommu *iommu)
-{
-	if (!ecap_slts(iommu->ecap) || !cap_sagaw(iommu->cap))
-		return iommu->agaw;
-
-	return __fls(cap_sagaw(iommu->cap));
-}
-
 /**
  * pasid_describe_pass_through() - describe an entry that does not translate
  * @desc: set
@@ -175,7 +163,7 @@ void pasid_describe_pass_through(struct pasid_desc *desc, struct intel_iommu *io
 {
 	*desc = (struct pasid_desc) {
 		.pgtt	= PASID_ENTRY_PGTT_PT,
-		.aw	= pasid_widest(iommu),
+		.aw	= iommu->msagaw,
 		.did	= FLPT_DEFAULT_DID,
 		.flags	= pasid_walk_flags(iommu),
 	};
@@ -235,7 +223,7 @@ static int pasid_build_nested(const struct intel_iommu *iommu,
 {
 	int ret;
 
-	if (!ecap_nest(iommu->ecap) || desc->aw > 4 ||
+	if (!ecap_nest(iommu->ecap) || desc->aw > 3 ||
 	    desc->fl_root >> agaw_to_width(desc->aw))
 		return -EINVAL;
 
@@ -486,6 +474,8 @@ void intel_pasid_flush_devtlb(struct device *dev, u32 pasid)
 	if (pasid != IOMMU_NO_PASID || devtlb_has_pasid_0(info))
 		qi_flush_dev_iotlb_pasid(info->iommu, sid, info->pfsid, pasid,
 					 info->ats_qdep, 0, MAX_AGAW_PFN_WIDTH);
+
+	/* DMA may be in progress, so always repeat this where the device needs it. */
 	quirk_extra_dev_tlb_flush(info, 0, MAX_AGAW_PFN_WIDTH, pasid, info->ats_qdep);
 }
 
@@ -627,10 +617,13 @@ int intel_pasid_replace_entry(struct device *dev, u32 pasid,
 	return 0;
 }
 
-/* Does an entry refer to a process's page table? */
+/*
+ * Does an entry refer to a process's page table? If it is not present, it is being
+ * detached or replaced, and hardware may still use what it has cached of it.
+ */
 static bool pasid_is_of_process(struct pasid_entry *pte)
 {
-	return pasid_pte_is_present(pte) && pasid_pte_is_sva(pte) &&
+	return pasid_pte_is_sva(pte) &&
 	       pasid_pte_get_pgtt(pte) == PASID_ENTRY_PGTT_FL_ONLY;
 }
 
@@ -673,6 +666,14 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 		did = pasid_get_domain_id(&old);
 		pasid_flush_present(iommu, dev, pasid, &old);
 		rest = fault_ignore ? PASID_PTE_FPD : 0;
+	} else if (fault_ignore) {
+		/*
+		 * Another CPU has made the entry not present and may still be
+		 * invalidating, but when this returns, the process frees its tables.
+		 * That CPU stores the rest of the entry.
+		 */
+		pasid_flush_present(iommu, dev, pasid, &old);
+		return;
 	}
 
 	old.val[0] &= ~(u64)PASID_PTE_PRESENT;

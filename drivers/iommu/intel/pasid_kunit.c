@@ -524,6 +524,36 @@ static void pasid_late_process_exit(struct kunit *test)
 	}
 }
 
+static void exit_meanwhile(struct kunit *test)
+{
+	struct pasid_test *ctx = test->priv;
+
+	intel_pasid_tear_down_entry(vtd_fake_iommu_of(ctx->dev), ctx->dev, PASID, true);
+	vtd_fake_expect_gone(test, ctx->dev, PASID, ADDR);
+}
+
+/* A process exits while its PASID is detached: then nothing may use its tables any more. */
+static void pasid_exit_during_detach(struct kunit *test)
+{
+	struct pasid_test *ctx = test->priv;
+	struct target *t;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
+		struct device *dev = machine(test, i);
+
+		t = &ctx->targets[FIRST][0];
+		t->desc.did = FLPT_DEFAULT_DID;
+		vtd_fake_watch(test, dev, PASID, ADDR);
+		KUNIT_ASSERT_EQ(test, 0, intel_pasid_set_entry(dev, PASID, &t->desc));
+		vtd_fake_expect(test, dev, PASID, ADDR, t->hpa);
+		ctx->fake.meanwhile = exit_meanwhile;
+		tear_down(test, PASID);
+		KUNIT_EXPECT_NULL(test, ctx->fake.meanwhile);
+		expect_cleared(test, PASID);
+	}
+}
+
 /* Fields of an entry in use change without a gap, and are invalidated. */
 static void pasid_dirty_tracking(struct kunit *test)
 {
@@ -870,6 +900,7 @@ static struct kunit_case pasid_test_cases[] = {
 	KUNIT_CASE_PARAM(pasid_neighbours, kind_gen_params),
 	KUNIT_CASE(pasid_faults_ignored),
 	KUNIT_CASE(pasid_late_process_exit),
+	KUNIT_CASE(pasid_exit_during_detach),
 	KUNIT_CASE_PARAM(pasid_dirty_tracking, kind_gen_params),
 	KUNIT_CASE(pasid_dirty_tracking_cached),
 	KUNIT_CASE_PARAM(pasid_golden, golden_gen_params),

@@ -24,6 +24,13 @@
 #define VTD_PT_PS		BIT_ULL(7)	/* above level 1 */
 #define VTD_PT_LAST_ADDR	GENMASK_ULL(51, 0)
 
+/*
+ * Rights of second-level entries. Not in pgtable_sl.h, whose accessors have the
+ * same names as those of pgtable_fl.h: a walk of both levels needs them, too.
+ */
+#define SL_R			BIT_ULL(0)	/* Read: reads are allowed */
+#define SL_W			BIT_ULL(1)	/* Write: writes are allowed */
+
 /* The entry addressed by @iova in a table of @level covers 1 << shift bytes. */
 static inline unsigned int vtd_pt_shift(unsigned int level)
 {

@@ -98,7 +98,7 @@ static void vtd_pt_count_table(u64 *table, unsigned int level, struct vtd_pt_sta
  * Leaves are counted on request: a counter would cost every map a store to a shared cache
  * line. Concurrent operations may be counted in part.
  *
- * Context: any except concurrently with vtd_pt_destroy(). Takes less than a millisecond, so
+ * Context: any except concurrently with vtd_pt_destroy(). Bounded by 1 GiB, so
  * that the caller can reschedule between calls.
  *
  * Return: true if there is more to count.

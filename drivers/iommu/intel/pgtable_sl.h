@@ -13,8 +13,7 @@
 
 #include "pgtable_fmt.h"
 
-#define SL_R		BIT_ULL(0)	/* Read: reads are allowed */
-#define SL_W		BIT_ULL(1)	/* Write: writes are allowed */
+/* SL_R and SL_W are in pgtable_fmt.h. */
 #define SL_PS		VTD_PT_PS	/* Page Size: a leaf at level 2 or 3 */
 #define SL_A		BIT_ULL(8)	/* Accessed; ignored unless SSADE is set */
 #define SL_D		BIT_ULL(9)	/* Dirty; likewise, leaves only */

@@ -22,21 +22,21 @@ struct vtd_pt_spares {
 
 static bool vtd_pt_is_empty(u64 *table, unsigned int level)
 {
-	unsigned int i;
+	unsigned int first, i;
+	u64 entry;
 
-	for (i = 0; i < VTD_PT_ENTRIES; i++) {
-		if (i % VTD_PT_STRIDE == 0 && vtd_pt_stride_is_free(table + i)) {
-			i += VTD_PT_STRIDE - 1;
+	for (first = 0; first < VTD_PT_ENTRIES; first += VTD_PT_STRIDE) {
+		if (vtd_pt_stride_is_free(table + first))
 			continue;
-		}
 
-		u64 entry = vtd_pt_load(table + i);
-
-		if (fmt_is_table(entry, level)) {
-			if (!vtd_pt_is_empty(vtd_pt_table(entry), level - 1))
+		for (i = first; i < first + VTD_PT_STRIDE; i++) {
+			entry = vtd_pt_load(table + i);
+			if (fmt_is_table(entry, level)) {
+				if (!vtd_pt_is_empty(vtd_pt_table(entry), level - 1))
+					return false;
+			} else if (entry) {
 				return false;
-		} else if (entry) {
-			return false;
+			}
 		}
 	}
 
