@@ -81,7 +81,7 @@ enum others { NONE, BEHIND, IN_FRONT };
  * executed: time at which the last descriptor was executed, if hardware is slow
  * rescued: a submission does not return
  * time_outs: number of time-outs of the device that does not answer
- * other_sid, turns: another device does not answer either while this is odd; it is
+ * other_sid, turns: another device does not answer while this is odd; it is
  *	counted down with each time-out
  * refused: number of descriptors without a type
  * iotlb: number of executed IOTLB descriptors
@@ -1330,8 +1330,8 @@ static void silent_device_is_given_up_once(struct kunit *test)
 }
 
 /*
- * Time-outs are counted for each device. Devices that take turns are not waited for
- * without end.
+ * Time-outs are counted for each device. Devices that take turns are not waited
+ * for without end.
  */
 static void silent_devices_take_turns(struct kunit *test)
 {

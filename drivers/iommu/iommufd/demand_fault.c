@@ -379,9 +379,9 @@ static void demand_expire(struct work_struct *work)
 }
 
 /*
- * Pass the group to a worker. -EINVAL if no attached device has made it, -EBUSY if the
- * device is just being attached, or if its queue is full of groups that are answered,
- * but whose workers have not noticed yet.
+ * Pass the group to a worker. -EINVAL if no attached device has made it, -EBUSY if
+ * the device is just being attached, or if its queue is full of groups that are
+ * answered, but whose workers have not noticed yet.
  */
 static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fault)
 {
@@ -392,7 +392,7 @@ static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fa
 	idev = iommufd_fault_requester(fault->group);
 	if (!idev)
 		return -EINVAL;
-	/* It may be the second device of a group: see iommufd_hw_pagetable_attach(). */
+	/* The second device of a group: see iommufd_hw_pagetable_attach(). */
 	fault->queue = smp_load_acquire(&idev->demand_queue);
 	if (!fault->queue ||
 	    !atomic_add_unless(&fault->queue->nr_faults, 1, DEMAND_MAX_FAULTS))
