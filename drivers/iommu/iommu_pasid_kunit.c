@@ -1088,7 +1088,7 @@ static int request_slowly(void *data)
 	return 0;
 }
 
-/* A thread that does not run yet. Nothing is locked: this asserts that it can be created. */
+/* A thread that does not run yet. With no locks held, as this asserts. */
 static struct task_struct *core_thread(struct fake *fake, int (*run)(void *data))
 {
 	struct task_struct *task = kthread_create(run, fake, "iommu-pasid-kunit");

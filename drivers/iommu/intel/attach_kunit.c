@@ -498,7 +498,7 @@ static void restore_page_requests_without_memory(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
 	vtd_fake_expect(test, ctx->dev, PASID, GVA, HOST_DATA);
 
-	/* A user's replace by the previous domain, which looks like a restore, is undone. */
+	/* A user's replace that looks like a restore is undone. */
 	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new, old));
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
 	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, old, new));

@@ -168,7 +168,7 @@ static void no_invalidations_during_reset(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, meanwhile, later);
 }
 
-/* A domain that is detached meanwhile is not restored. It can be attached afterwards. */
+/* A domain that is detached meanwhile is not restored, but can be attached later. */
 static void detach_during_reset(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
