@@ -67,7 +67,7 @@ run() {
 	more+=" ${3:-}"
 	if [ "$suite" = demand ] || [ "$suite" = demand-soak ] || [ "$suite" = unpinned ]; then
 		export NODES=2
-		# some are copied after fork(), migrated, or lost with a memory block
+		# demand-soak copies one after fork(), and migrates it
 		more+=' hugepages=16'
 	fi
 	[ "$suite" != demand-nodes ] || export NODES=4 CPUS=4

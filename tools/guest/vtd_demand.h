@@ -98,8 +98,9 @@ static bool present(const unsigned char *page)
 	return !mincore((void *)page, PAGE, &in_core) && (in_core & 1);
 }
 
-/* The entry of a page in pagemap: bit 63 is set if it is mapped, and then its PFN follows. */
-static uint64_t pagemap_of(const void *page)
+#define PFN_OF_PAGEMAP	((1UL << 55) - 1)
+
+static unsigned long pfn_of(const void *page)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 	uint64_t entry = 0;
@@ -107,12 +108,7 @@ static uint64_t pagemap_of(const void *page)
 	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGE * sizeof(entry)) < 0)
 		entry = 0;
 	close(fd);
-	return entry;
-}
-
-static unsigned long pfn_of(const void *page)
-{
-	return pagemap_of(page) & ((1UL << 55) - 1);
+	return entry & PFN_OF_PAGEMAP;
 }
 
 /* ---- memory hotplug ---- */

@@ -9,8 +9,9 @@
  * determines all operations and their order; ROUNDS limits their number.  (The seed does
  * not determine when the reclaiming thread and the kernel take pages.)
  *
- * The suite "demand-soak" prepares cgroups, a swap device on zram and two nodes. TESTDEV
- * is a device whose driver declares it to be fault tolerant.
+ * The suite "demand-soak" prepares cgroups, a swap device on zram, hugetlb, and two nodes,
+ * the second with a memory block that is offline. TESTDEV is a device whose driver declares
+ * it to be fault tolerant.
  */
 #include <linux/mempolicy.h>
 #include <pthread.h>
@@ -38,6 +39,7 @@
 #define PER_PAGE	(PAGE / SECTOR)
 #define SECTORS		(PAGES * PER_PAGE)
 #define MAX_SECTORS		(48 * PER_PAGE)		/* sectors of a command */
+#define MIGRATED	128U			/* pages at once */
 
 #define AREAS		5
 #define ALIASES		3
@@ -51,6 +53,7 @@
 #define CGROUP		"/sys/fs/cgroup/soak"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define KSM		"/sys/kernel/mm/ksm/"
+#define HUGE_POOL	"/sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"
 
 /* What the device does with a sector; a write by transfer i is WRITTEN_BY + i */
 enum { IDLE, BUSY, WRITTEN_BY };
@@ -109,7 +112,8 @@ static struct {
 
 static struct {
 	unsigned long reads, writes, denied, cut, compared, late, lost, preserved, moved,
-		      forked, attached, mapped, pinned, by_pinned, offline;
+		      forked, attached, mapped, pinned, by_pinned, offline,
+		      evicted, evicted_huge;
 } count;
 
 static uint64_t seed;
@@ -290,11 +294,11 @@ static void page_out_often(void)
 		madvise(page(first), (end - first) * PAGE, MADV_PAGEOUT);
 }
 
-static void migrate(void)
+static void migrate_to(int node, unsigned int first, unsigned int n)
 {
-	unsigned int n, first = some_pages(16, PAGES, &n), i;
-	int node = random_below(2), to[16], status[16];
-	void *pages[16];
+	int to[MIGRATED], status[MIGRATED];
+	void *pages[MIGRATED];
+	unsigned int i;
 
 	for (i = 0; i < n; i++) {
 		pages[i] = page(first + i);
@@ -302,6 +306,13 @@ static void migrate(void)
 	}
 	event("migrate %u+%u to node %d", first, n, node);
 	syscall(SYS_move_pages, 0, (unsigned long)n, pages, to, status, MPOL_MF_MOVE);
+}
+
+static void migrate(void)
+{
+	unsigned int n, first = some_pages(16, PAGES, &n);
+
+	migrate_to(random_below(2), first, n);
 }
 
 /* Allow, forbid, collapse or split huge pages. */
@@ -358,31 +369,54 @@ static void ignore_signal(int signal)
 {
 }
 
-/*
- * A memory block of the second node comes, so that pages get there, and goes with all of them.
- * The kernel tries for as long as it takes to migrate them, or until a signal.
- */
-static bool toggle_block(void)
+/* How many pages are there, by pagemap: bit 63 is set if a page is present. */
+static unsigned int pages_in_block(unsigned int first, unsigned int n)
 {
-	unsigned int i;
+	off_t from = (uintptr_t)page(first) / PAGE * sizeof(uint64_t);
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	static uint64_t entries[PAGES];
+	unsigned int i, found = 0;
 
-	event("block %sline", soak.online ? "off" : "on");
-	if (!soak.online) {
-		soak.online = write_file(soak.block, "online_movable");
-		return soak.online || fail("a block does not come online");
-	}
+	if (pread(fd, entries, n * sizeof(*entries), from) != (ssize_t)(n * sizeof(*entries)))
+		fail("no pagemap");
+	close(fd);
+	for (i = 0; i < n; i++)
+		found += entries[i] >> 63 &&
+			 (entries[i] & PFN_OF_PAGEMAP) - soak.block_pfn < soak.block_pages;
+	return found;
+}
+
+/* A memory block of the second node comes, with pages of hugetlb. Pages migrate there. */
+static bool bring_block(void)
+{
+	unsigned int n, first = some_pages(MIGRATED, HUGE, &n);
+
+	event("block online");
+	if (!write_file(soak.block, "online_movable") || !write_file(HUGE_POOL, "12"))
+		return fail("a block does not come online");
+	soak.online = true;
+	migrate_to(1, first, n);
+	migrate_to(0, HUGE, 1);
+	migrate_to(1, HUGE, 1);
+	return true;
+}
+
+/*
+ * It goes with all pages. The kernel tries for as long as it takes to migrate them, or until
+ * a signal.
+ */
+static bool take_block(void)
+{
+	event("block offline");
+	count.evicted += pages_in_block(0, HUGE);
+	count.evicted_huge += pages_in_block(HUGE, 1);
 	alarm(60);
 	if (!write_file(soak.block, "offline"))
 		return fail("a block does not go offline");
 	alarm(0);
 	soak.online = false;
 	count.offline++;
-	for (i = 0; i < PAGES; i += 16) {
-		if (pagemap_of(page(i)) >> 63 &&
-		    pfn_of(page(i)) - soak.block_pfn < soak.block_pages)
-			return fail("a page is in a block that is offline");
-	}
-	return true;
+	return !pages_in_block(0, PAGES) || fail("a page is in a block that is offline");
 }
 
 /*
@@ -1063,7 +1097,7 @@ static bool act_when_idle(void)
 static bool preserve_data(void)
 {
 	count.preserved++;
-	switch (random_below(10)) {
+	switch (random_below(9)) {
 	case 0: merge(); return true;
 	case 1: limit(); return true;
 	case 2: return toggle_protection();
@@ -1072,7 +1106,6 @@ static bool preserve_data(void)
 	case 5: migrate(); return true;
 	case 6:
 	case 7: page_out_often(); return true;
-	case 8: return random_below(4) ? true : toggle_block();
 	default: page_out(); return true;
 	}
 }
@@ -1137,6 +1170,8 @@ static bool do_round(void)
 	start_list(dev, LISTS, 0, COMMANDS);
 	/* always reclaiming would slow down everything else */
 	soak.working = random_below(2);
+	if (soak.round % 10 == 0 && !(soak.online ? take_block() : bring_block()))
+		return false;
 	for (i = 0; i < things; i++) {
 		serve_late();
 		if (!change_something() || !disturb_transfers())
@@ -1277,6 +1312,8 @@ static void end_soak(void)
 	if (soak.reclaimer)
 		pthread_join(soak.reclaimer, NULL);
 	wait_for_child();
+	if (soak.online && !soak.failed)
+		take_block();
 	if (soak.hwpts[PINNED] && !soak.failed)
 		toggle_pinned();
 	/* the list's page is pinned, and nothing else */
@@ -1317,12 +1354,14 @@ int main(void)
 	       count.compared >> 20);
 	printf("# meanwhile: %lu pages lost, %lu moved, %lu late, %lu forks, %lu operations that preserve data\n",
 	       count.lost, count.moved, count.late, count.forked, count.preserved);
-	printf("# %lu times pinned, %lu transfers by that HWPT; %lu times a block offline\n",
-	       count.pinned, count.by_pinned, count.offline);
+	printf("# %lu times pinned, %lu transfers by that HWPT\n", count.pinned,
+	       count.by_pinned);
+	printf("# %lu times a block offline, with %lu pages and %lu of hugetlb\n",
+	       count.offline, count.evicted, count.evicted_huge);
 	printf("# %lu areas mapped, %lu PASIDs attached or detached, %lu times refused\n",
 	       count.mapped, count.attached, count.denied);
 	if (!count.reads || !count.writes || !count.late || !count.lost || !count.preserved ||
-	    !requests || !count.pinned || !count.by_pinned || !count.offline)
+	    !requests || !count.pinned || !count.by_pinned || !count.evicted)
 		fail("some kinds of operations were not done");
 	printf("%sok 1 demand_soak\n", soak.failed ? "not " : "");
 	return soak.failed;
