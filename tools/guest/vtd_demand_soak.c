@@ -3,6 +3,7 @@
  * Random work on memory that is not pinned, while a device reads and writes it by several
  * PASIDs at once, with and without a guest's tables.  The process loses pages in every way
  * that the kernel has, areas are mapped and unmapped, and domains attached and detached.
+ * At times, another HWPT of the IOAS pins everything; PASIDs use it, too.
  * A model knows what each byte holds; device and CPU compare it.  Prints TAP.
  *
  * SECONDS is the duration (20), SEED the seed of the random numbers (the time).  The seed
@@ -342,9 +343,9 @@ static void limit(void)
 {
 	unsigned int what = random_below(4);
 
-	/* what is pinned cannot be reclaimed */
+	/* What is pinned cannot be reclaimed: the kernel would try for seconds. */
 	if (soak.hwpts[PINNED])
-		what |= 1;
+		return;
 	event("limit %u", what);
 	if (what < 2)
 		write_file(CGROUP "/memory.reclaim", what ? "4M" : "512K");
@@ -767,13 +768,22 @@ static void end_late(void)
 
 /* ---- transfers ---- */
 
+/* How many sectors from @first on PINNED has of the process's memory, at most @n */
+static unsigned int pinned_sectors(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n && !soak.stale[(first + i) / PER_PAGE]; i++)
+		;
+	return i;
+}
+
 /* The device's address of these sectors by a PASID, 0 if there is none */
 static uint64_t device_address(unsigned int way, unsigned int sector, unsigned int n,
 			       unsigned int which)
 {
 	int hwpt = soak.attached[way];
 	struct alias *alias;
-	unsigned int i;
 
 	if (hwpt < 0)
 		return 0;
@@ -785,10 +795,8 @@ static uint64_t device_address(unsigned int way, unsigned int sector, unsigned i
 	}
 	if (!all_mapped(sector / PER_PAGE, (sector % PER_PAGE + n + PER_PAGE - 1) / PER_PAGE))
 		return 0;
-	for (i = sector / PER_PAGE; hwpt == PINNED && i * PER_PAGE < sector + n; i++) {
-		if (soak.stale[i])
-			return 0;
-	}
+	if (hwpt == PINNED && pinned_sectors(sector, n) < n)
+		return 0;
 	return (hwpt == NESTED ? GVA : 0) + BASE + sector * SECTOR;
 }
 
@@ -833,6 +841,8 @@ static struct transfer new_transfer(unsigned int i)
 	} else {
 		t.n = free_sectors(t.first, n);
 	}
+	if (soak.attached[way] == PINNED)
+		t.n = pinned_sectors(t.first, t.n);
 	if (t.n && !t.write)
 		t.n = readable(t.first, t.n);
 	t.addr = t.n ? device_address(way, t.first, t.n, which) : 0;
@@ -939,6 +949,18 @@ static bool finish(unsigned int i)
 
 /* ---- when the device is idle ---- */
 
+/* Page requests are disabled while all HWPTs that the device uses pin their memory. */
+static bool can_request(void)
+{
+	unsigned int way;
+
+	for (way = 0; way < WAYS; way++) {
+		if (soak.attached[way] >= 0 && soak.attached[way] != PINNED)
+			return true;
+	}
+	return false;
+}
+
 /* Where nothing is mapped, the device is refused. */
 static bool check_refused(void)
 {
@@ -953,8 +975,7 @@ static bool check_refused(void)
 	count.denied++;
 	status = one_transfer(VTDT_WRITE, way, (hwpt == NESTED ? GVA : 0) + BASE + p * PAGE,
 			      PAGE, 1);
-	/* Without a device that pages on demand, page requests are disabled. */
-	if (status == VTDT_DENIED || (hwpt == PINNED && status == VTDT_NOT_SENT))
+	if (status == (can_request() ? VTDT_DENIED : VTDT_NOT_SENT))
 		return true;
 	note("status %u\n", status);
 	return fail("the device can access an unmapped page");
@@ -1015,6 +1036,11 @@ static bool replace_hwpt(void)
 	return soak.hwpts[OTHER_FLAT] || fail("no HWPT");
 }
 
+static bool only_list_is_pinned(void)
+{
+	return status_kib("VmPin") == (long)PAGE / 1024 && !status_kib("VmLck");
+}
+
 /* Another HWPT of the IOAS comes, which pins all that is mapped, or goes. */
 static bool toggle_pinned(void)
 {
@@ -1027,7 +1053,8 @@ static bool toggle_pinned(void)
 		memset(soak.stale, false, sizeof(soak.stale));
 		soak.hwpts[PINNED] = new_paging(vmm, 0, 0);
 		count.pinned++;
-		return soak.hwpts[PINNED] || fail("no HWPT that pins");
+		return soak.hwpts[PINNED] ? set_hwpt(random_below(WAYS), PINNED) :
+		       fail("no HWPT that pins");
 	}
 	for (way = 0; way < WAYS; way++) {
 		if (soak.attached[way] == PINNED && !set_hwpt(way, random_below(PINNED)))
@@ -1036,7 +1063,7 @@ static bool toggle_pinned(void)
 	if (!destroy(vmm, soak.hwpts[PINNED]))
 		return fail("a HWPT that pins cannot be destroyed");
 	soak.hwpts[PINNED] = 0;
-	return true;
+	return only_list_is_pinned() || fail("pages stay pinned");
 }
 
 /*
@@ -1075,6 +1102,9 @@ static bool race_with_worker(void)
 
 static bool act_when_idle(void)
 {
+	/* For a third of the rounds: meanwhile, little can be reclaimed. */
+	if (soak.round % 24 == 8 || soak.round % 24 == 16)
+		return toggle_pinned();
 	switch (random_below(14)) {
 	case 0: return check_refused();
 	case 1: return check_refused_by_mprotect();
@@ -1087,7 +1117,6 @@ static bool act_when_idle(void)
 	case 8:
 	case 9: return race_with_worker();
 	case 10: return replace_hwpt();
-	case 11: return random_below(2) ? toggle_pinned() : true;
 	default: return true;
 	}
 }
@@ -1316,8 +1345,7 @@ static void end_soak(void)
 		take_block();
 	if (soak.hwpts[PINNED] && !soak.failed)
 		toggle_pinned();
-	/* the list's page is pinned, and nothing else */
-	if (status_kib("VmPin") != (long)PAGE / 1024 || status_kib("VmLck"))
+	if (!only_list_is_pinned())
 		fail("something is pinned");
 	munmap((void *)d->vmm.dev.regs, 0x10000);
 	close(d->vmm.dev.fd);
