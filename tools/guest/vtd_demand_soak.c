@@ -1226,9 +1226,14 @@ static bool do_round(void)
 
 /* ---- the program ---- */
 
+/*
+ * At the limit, the kernel may find nothing to reclaim for a moment. It must not kill this
+ * process then: accesses wait, and devices repeat their requests.
+ */
 static bool enter_cgroup(void)
 {
-	return !mkdir(CGROUP, 0755) && write_file(CGROUP "/cgroup.procs", "0");
+	return !mkdir(CGROUP, 0755) && write_file(CGROUP "/cgroup.procs", "0") &&
+	       write_file("/proc/self/oom_score_adj", "-1000");
 }
 
 /* Have khugepaged and ksmd scan often. */
