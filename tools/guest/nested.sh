@@ -67,7 +67,8 @@ run() {
 	more+=" ${3:-}"
 	if [ "$suite" = demand ] || [ "$suite" = demand-soak ] || [ "$suite" = unpinned ]; then
 		export NODES=2
-		more+=' hugepages=4'
+		# demand-soak copies one after fork(), and migrates it
+		more+=' hugepages=16'
 	fi
 	[ "$suite" != demand-nodes ] || export NODES=4 CPUS=4
 	say "booting, log in $log"

@@ -774,35 +774,6 @@ TEST_F(demand, poisoned)
 
 /* ---- memory hotplug ---- */
 
-#define BLOCKS		"/sys/devices/system/memory/"
-
-/* The DIMM of this machine is the only memory that Linux leaves offline when it boots. */
-static bool find_block(char *state, size_t size, unsigned long *first_pfn,
-		       unsigned long *pages)
-{
-	unsigned long block, bytes = 0;
-	char word[16] = "";
-	FILE *file;
-
-	file = fopen(BLOCKS "block_size_bytes", "r");
-	if (!file || fscanf(file, "%lx", &bytes) != 1)
-		return false;
-	fclose(file);
-	for (block = 0; block < 1000; block++) {
-		snprintf(state, size, BLOCKS "memory%lu/state", block);
-		file = fopen(state, "r");
-		if (file && fscanf(file, "%15s", word) != 1)
-			word[0] = 0;
-		if (file)
-			fclose(file);
-		*first_pfn = block * bytes / PAGE;
-		*pages = bytes / PAGE;
-		if (!strcmp(word, "offline"))
-			return true;
-	}
-	return false;
-}
-
 /* A memory block with the device's pages can go offline, as nothing is pinned. */
 TEST_F(demand, block_goes_offline)
 {

@@ -99,6 +99,8 @@ static bool present(const unsigned char *page)
 	return !mincore((void *)page, PAGE, &in_core) && (in_core & 1);
 }
 
+#define PFN_OF_PAGEMAP	((1UL << 55) - 1)
+
 static unsigned long pfn_of(const void *page)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY);
@@ -107,7 +109,38 @@ static unsigned long pfn_of(const void *page)
 	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGE * sizeof(entry)) < 0)
 		entry = 0;
 	close(fd);
-	return entry & ((1UL << 55) - 1);
+	return entry & PFN_OF_PAGEMAP;
+}
+
+/* ---- memory hotplug ---- */
+
+#define BLOCKS		"/sys/devices/system/memory/"
+
+/* The DIMM of this machine is the only memory that Linux leaves offline when it boots. */
+static bool find_block(char *state, size_t size, unsigned long *first_pfn,
+		       unsigned long *pages)
+{
+	unsigned long block, bytes = 0;
+	char word[16] = "";
+	FILE *file;
+
+	file = fopen(BLOCKS "block_size_bytes", "r");
+	if (!file || fscanf(file, "%lx", &bytes) != 1)
+		return false;
+	fclose(file);
+	for (block = 0; block < 1000; block++) {
+		snprintf(state, size, BLOCKS "memory%lu/state", block);
+		file = fopen(state, "r");
+		if (file && fscanf(file, "%15s", word) != 1)
+			word[0] = 0;
+		if (file)
+			fclose(file);
+		*first_pfn = block * bytes / PAGE;
+		*pages = bytes / PAGE;
+		if (!strcmp(word, "offline"))
+			return true;
+	}
+	return false;
 }
 
 /* ---- the device ---- */

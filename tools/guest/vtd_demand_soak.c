@@ -3,14 +3,16 @@
  * Random work on memory that is not pinned, while a device reads and writes it by several
  * PASIDs at once, with and without a guest's tables.  The process loses pages in every way
  * that the kernel has, areas are mapped and unmapped, and domains attached and detached.
+ * At times, another HWPT of the IOAS pins everything; PASIDs use it, too.
  * A model knows what each byte holds; device and CPU compare it.  Prints TAP.
  *
  * SECONDS is the duration (20), SEED the seed of the random numbers (the time).  The seed
  * determines all operations and their order; ROUNDS limits their number.  (The seed does
  * not determine when the reclaiming thread and the kernel take pages.)
  *
- * The suite "demand-soak" prepares cgroups, a swap device on zram and two nodes. TESTDEV
- * is a device whose driver declares it to be fault tolerant.
+ * The suite "demand-soak" prepares cgroups, a swap device on zram, hugetlb, and two nodes,
+ * the second with a memory block that is offline. TESTDEV is a device whose driver declares
+ * it to be fault tolerant.
  */
 #include <linux/mempolicy.h>
 #include <pthread.h>
@@ -25,8 +27,9 @@
 #define MADV_COLLAPSE	25
 #endif
 
-#define PAGES		2048U
+#define PAGES		2560U
 #define SHARED		1536U			/* pages from here on are a memfd's */
+#define HUGE		2048U			/* and from here on, a page of hugetlb */
 #define BLOCK		512U			/* pages of 2 MiB */
 #define BASE		(4 * SZ_1G - 2 * SZ_2M)	/* the second area crosses a GiB */
 #define ALIAS(i)	((64UL + (i)) * SZ_1G + (i) % 2 * 7 * PAGE)
@@ -37,8 +40,9 @@
 #define PER_PAGE	(PAGE / SECTOR)
 #define SECTORS		(PAGES * PER_PAGE)
 #define MAX_SECTORS		(48 * PER_PAGE)		/* sectors of a command */
+#define MIGRATED	128U			/* pages at once */
 
-#define AREAS		4
+#define AREAS		5
 #define ALIASES		3
 #define WAYS		3			/* the RID and two PASIDs */
 #define COMMANDS	8
@@ -50,13 +54,14 @@
 #define CGROUP		"/sys/fs/cgroup/soak"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define KSM		"/sys/kernel/mm/ksm/"
+#define HUGE_POOL	"/sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"
 
 /* What the device does with a sector; a write by transfer i is WRITTEN_BY + i */
 enum { IDLE, BUSY, WRITTEN_BY };
 
-enum { FLAT, OTHER_FLAT, NESTED, HWPTS };
+enum { FLAT, OTHER_FLAT, NESTED, PINNED, HWPTS };
 
-static const unsigned int bounds[AREAS + 1] = { 0, 500, 1100, SHARED, PAGES };
+static const unsigned int bounds[AREAS + 1] = { 0, 500, 1100, SHARED, HUGE, PAGES };
 static const unsigned int pasid_of[WAYS] = { RID, 1, 0xfffff };
 
 /* A range of pages that has a second IOVA */
@@ -76,9 +81,13 @@ static struct {
 	struct demand d;
 	unsigned char *memory, *tables;
 	int shared;
-	unsigned int hwpts[HWPTS], pinned;
+	unsigned int hwpts[HWPTS], lists;	/* 0 for PINNED: not there */
 	int attached[WAYS];			/* index of the HWPT, or -1 */
 	bool mapped[AREAS];
+	bool stale[PAGES];			/* what PINNED has pinned is not the process's */
+	char block[80];				/* a memory block that goes on- and offline */
+	unsigned long block_pfn, block_pages;
+	bool online;
 	struct alias aliases[ALIASES];
 	struct vtdt_command *list;
 
@@ -104,7 +113,8 @@ static struct {
 
 static struct {
 	unsigned long reads, writes, denied, cut, compared, late, lost, preserved, moved,
-		      forked, attached, mapped;
+		      forked, attached, mapped, pinned, by_pinned, offline,
+		      evicted, evicted_huge;
 } count;
 
 static uint64_t seed;
@@ -285,11 +295,11 @@ static void page_out_often(void)
 		madvise(page(first), (end - first) * PAGE, MADV_PAGEOUT);
 }
 
-static void migrate(void)
+static void migrate_to(int node, unsigned int first, unsigned int n)
 {
-	unsigned int n, first = some_pages(16, PAGES, &n), i;
-	int node = random_below(2), to[16], status[16];
-	void *pages[16];
+	int to[MIGRATED], status[MIGRATED];
+	void *pages[MIGRATED];
+	unsigned int i;
 
 	for (i = 0; i < n; i++) {
 		pages[i] = page(first + i);
@@ -297,6 +307,13 @@ static void migrate(void)
 	}
 	event("migrate %u+%u to node %d", first, n, node);
 	syscall(SYS_move_pages, 0, (unsigned long)n, pages, to, status, MPOL_MF_MOVE);
+}
+
+static void migrate(void)
+{
+	unsigned int n, first = some_pages(16, PAGES, &n);
+
+	migrate_to(random_below(2), first, n);
 }
 
 /* Allow, forbid, collapse or split huge pages. */
@@ -326,6 +343,9 @@ static void limit(void)
 {
 	unsigned int what = random_below(4);
 
+	/* What is pinned cannot be reclaimed: the kernel would try for seconds. */
+	if (soak.hwpts[PINNED])
+		return;
 	event("limit %u", what);
 	if (what < 2)
 		write_file(CGROUP "/memory.reclaim", what ? "4M" : "512K");
@@ -336,7 +356,7 @@ static void limit(void)
 /* Make pages read-only for a moment, where the device does nothing. */
 static bool toggle_protection(void)
 {
-	unsigned int n, first = some_pages(32, PAGES, &n);
+	unsigned int n, first = some_pages(32, HUGE, &n);
 
 	if (is_busy(first, n))
 		return true;
@@ -344,6 +364,60 @@ static bool toggle_protection(void)
 	return !mprotect(page(first), n * PAGE, PROT_READ) &&
 	       !mprotect(page(first), n * PAGE, PROT_READ | PROT_WRITE) ? true :
 	       fail("mprotect");
+}
+
+static void ignore_signal(int signal)
+{
+}
+
+/* How many pages are there, by pagemap: bit 63 is set if a page is present. */
+static unsigned int pages_in_block(unsigned int first, unsigned int n)
+{
+	off_t from = (uintptr_t)page(first) / PAGE * sizeof(uint64_t);
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	static uint64_t entries[PAGES];
+	unsigned int i, found = 0;
+
+	if (pread(fd, entries, n * sizeof(*entries), from) != (ssize_t)(n * sizeof(*entries)))
+		fail("no pagemap");
+	close(fd);
+	for (i = 0; i < n; i++)
+		found += entries[i] >> 63 &&
+			 (entries[i] & PFN_OF_PAGEMAP) - soak.block_pfn < soak.block_pages;
+	return found;
+}
+
+/* A memory block of the second node comes, with pages of hugetlb. Pages migrate there. */
+static bool bring_block(void)
+{
+	unsigned int n, first = some_pages(MIGRATED, HUGE, &n);
+
+	event("block online");
+	if (!write_file(soak.block, "online_movable") || !write_file(HUGE_POOL, "12"))
+		return fail("a block does not come online");
+	soak.online = true;
+	migrate_to(1, first, n);
+	migrate_to(0, HUGE, 1);
+	migrate_to(1, HUGE, 1);
+	return true;
+}
+
+/*
+ * It goes with all pages. The kernel tries for as long as it takes to migrate them, or until
+ * a signal.
+ */
+static bool take_block(void)
+{
+	event("block offline");
+	count.evicted += pages_in_block(0, HUGE);
+	count.evicted_huge += pages_in_block(HUGE, 1);
+	alarm(60);
+	if (!write_file(soak.block, "offline"))
+		return fail("a block does not go offline");
+	alarm(0);
+	soak.online = false;
+	count.offline++;
+	return !pages_in_block(0, PAGES) || fail("a page is in a block that is offline");
 }
 
 /*
@@ -390,6 +464,11 @@ static bool fork_child(void)
 	soak.child = fork();
 	if (!soak.child)
 		child_compares();
+	/* A pinned page of hugetlb is copied, for which there may be no free one. */
+	if (soak.child < 0 && soak.hwpts[PINNED]) {
+		soak.child = 0;
+		return true;
+	}
 	count.forked++;
 	return soak.child > 0 || fail("fork");
 }
@@ -409,21 +488,28 @@ static bool wait_for_child(void)
 
 /* ---- operations that change data, where the device is idle ---- */
 
+/* PINNED keeps the pages that the process gives away. */
+static void make_stale(unsigned int first, unsigned int n)
+{
+	memset(soak.stale + first, true, n);
+}
+
 static bool discard(unsigned int first, unsigned int n)
 {
-	bool is_shared = first >= SHARED;
+	bool is_shared = first >= SHARED && first < HUGE;
 
 	set_keys(first, n, 0);
+	make_stale(first, n);
 	count.lost += n;
 	return !madvise(page(first), n * PAGE, is_shared ? MADV_REMOVE : MADV_DONTNEED) ||
 	       fail("madvise");
 }
 
-/* Either private or shared memory */
+/* Either private or shared memory, of small pages */
 static unsigned int pages_of_one_kind(unsigned int most, unsigned int *n)
 {
 	bool is_shared = !random_below(4);
-	unsigned int first = some_pages(most, is_shared ? PAGES - SHARED : SHARED, n);
+	unsigned int first = some_pages(most, is_shared ? HUGE - SHARED : SHARED, n);
 
 	return first + (is_shared ? SHARED : 0);
 }
@@ -432,6 +518,11 @@ static bool discard_pages(void)
 {
 	unsigned int n, first = pages_of_one_kind(random_below(4) ? 16 : BLOCK, &n);
 
+	/* a page of hugetlb only as a whole */
+	if (!random_below(6)) {
+		first = HUGE;
+		n = PAGES - HUGE;
+	}
 	if (!may_discard(first, n))
 		return true;
 	event("discard %u+%u", first, n);
@@ -445,7 +536,7 @@ static bool discard_written_pages(void)
 	unsigned int first = t->first / PER_PAGE, n = 1 + random_below(4);
 
 	first += random_below(t->n / PER_PAGE + 1);
-	if (!t->n || first + n > PAGES || (first < SHARED && first + n > SHARED) ||
+	if (!t->n || first + n > HUGE || (first < SHARED && first + n > SHARED) ||
 	    !may_discard(first, n))
 		return true;
 	event("discard %u+%u while written", first, n);
@@ -464,6 +555,8 @@ static bool move(void)
 	for (i = 0; i < n * PER_PAGE; i++)
 		soak.keys[to * PER_PAGE + i] = soak.keys[from * PER_PAGE + i];
 	set_keys(from, n, 0);
+	make_stale(from, n);
+	make_stale(to, n);
 	count.moved += n;
 
 	/* mremap() moves within one mapping only */
@@ -526,15 +619,24 @@ static bool set_hwpt(unsigned int way, int next)
 	return true;
 }
 
-static bool change_hwpt(void)
+static bool change_hwpt(bool idle)
 {
 	unsigned int way = random_below(WAYS);
 	int next = (int)random_below(HWPTS + 1) - 1;
 
-	if (next == soak.attached[way])
+	if (next == soak.attached[way] || (next >= 0 && !soak.hwpts[next]))
+		return true;
+	/* A transfer must not continue on pages that are stale. */
+	if (next == PINNED && !idle)
 		return true;
 	soak.disturbed = true;
 	return set_hwpt(way, next);
+}
+
+/* PINNED would wait for late pages, which this thread delivers. */
+static bool must_not_pin(void)
+{
+	return soak.hwpts[PINNED] && soak.late_n;
 }
 
 static bool map_pages(uint64_t iova, unsigned int first, unsigned int n)
@@ -548,8 +650,11 @@ static bool toggle_area(void)
 	unsigned int i = random_below(AREAS), first = bounds[i];
 	unsigned int n = bounds[i + 1] - first;
 
+	if (must_not_pin())
+		return true;
 	event("area %u %smapped", i, soak.mapped[i] ? "un" : "");
 	soak.mapped[i] = !soak.mapped[i];
+	memset(soak.stale + first, false, n);
 	if (soak.mapped[i])
 		return map_pages(BASE + first * PAGE, first, n);
 	soak.disturbed = true;
@@ -595,6 +700,8 @@ static bool toggle_alias(void)
 		alias->n = 0;
 		return unmap_area(&soak.d.vmm, ALIAS(i), n * PAGE) || fail("IOAS_UNMAP");
 	}
+	if (must_not_pin())
+		return true;
 	copy = copy && all_mapped(first, n);
 	event("alias %u of %u+%u %s", i, first, n, copy ? "copied" : "mapped");
 	*alias = (struct alias) { first, n };
@@ -661,6 +768,16 @@ static void end_late(void)
 
 /* ---- transfers ---- */
 
+/* How many sectors from @first on PINNED has of the process's memory, at most @n */
+static unsigned int pinned_sectors(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n && !soak.stale[(first + i) / PER_PAGE]; i++)
+		;
+	return i;
+}
+
 /* The device's address of these sectors by a PASID, 0 if there is none */
 static uint64_t device_address(unsigned int way, unsigned int sector, unsigned int n,
 			       unsigned int which)
@@ -670,13 +787,15 @@ static uint64_t device_address(unsigned int way, unsigned int sector, unsigned i
 
 	if (hwpt < 0)
 		return 0;
-	if (which < ALIASES && hwpt != NESTED) {
+	if (which < ALIASES && hwpt != NESTED && hwpt != PINNED) {
 		alias = &soak.aliases[which];
 		if (sector >= alias->first * PER_PAGE &&
 		    sector + n <= (alias->first + alias->n) * PER_PAGE)
 			return ALIAS(which) + (sector - alias->first * PER_PAGE) * SECTOR;
 	}
 	if (!all_mapped(sector / PER_PAGE, (sector % PER_PAGE + n + PER_PAGE - 1) / PER_PAGE))
+		return 0;
+	if (hwpt == PINNED && pinned_sectors(sector, n) < n)
 		return 0;
 	return (hwpt == NESTED ? GVA : 0) + BASE + sector * SECTOR;
 }
@@ -722,6 +841,8 @@ static struct transfer new_transfer(unsigned int i)
 	} else {
 		t.n = free_sectors(t.first, n);
 	}
+	if (soak.attached[way] == PINNED)
+		t.n = pinned_sectors(t.first, t.n);
 	if (t.n && !t.write)
 		t.n = readable(t.first, t.n);
 	t.addr = t.n ? device_address(way, t.first, t.n, which) : 0;
@@ -729,9 +850,12 @@ static struct transfer new_transfer(unsigned int i)
 		t.n = 0;
 	if (!t.write)
 		t.key = soak.keys[t.first];
+	/* PINNED writes to the pages that it has pinned, even if they are discarded. */
 	if (t.n)
 		memset(soak.busy + t.first,
-		       t.write && !soak.late_n ? WRITTEN_BY + i : BUSY, t.n);
+		       t.write && !soak.late_n && soak.attached[way] != PINNED ?
+		       WRITTEN_BY + i : BUSY, t.n);
+	count.by_pinned += t.n && soak.attached[way] == PINNED;
 	event("%u: %s sectors %u+%u at %#lx, PASID %#x", i, t.write ? "write" : "read",
 	      t.first, t.n, t.addr, pasid_of[way]);
 	soak.list[i] = command(BY_REQUESTS | (t.write ? VTDT_WRITE : VTDT_READ),
@@ -825,30 +949,46 @@ static bool finish(unsigned int i)
 
 /* ---- when the device is idle ---- */
 
+/* Page requests are disabled while all HWPTs that the device uses pin their memory. */
+static bool can_request(void)
+{
+	unsigned int way;
+
+	for (way = 0; way < WAYS; way++) {
+		if (soak.attached[way] >= 0 && soak.attached[way] != PINNED)
+			return true;
+	}
+	return false;
+}
+
 /* Where nothing is mapped, the device is refused. */
 static bool check_refused(void)
 {
 	unsigned int way = random_below(WAYS), i = random_below(AREAS);
 	unsigned int n = bounds[i + 1] - bounds[i], p = bounds[i] + random_below(n);
 	int hwpt = soak.attached[way];
+	unsigned int status;
 
 	if (soak.mapped[i] || hwpt < 0)
 		return true;
-	event("refused in area %u", i);
+	event("refused in area %u, PASID %#x, HWPT %d", i, pasid_of[way], hwpt);
 	count.denied++;
-	return one_transfer(VTDT_WRITE, way, (hwpt == NESTED ? GVA : 0) + BASE + p * PAGE,
-			    PAGE, 1) == VTDT_DENIED ? true :
-	       fail("the device can access an unmapped page");
+	status = one_transfer(VTDT_WRITE, way, (hwpt == NESTED ? GVA : 0) + BASE + p * PAGE,
+			      PAGE, 1);
+	if (status == (can_request() ? VTDT_DENIED : VTDT_NOT_SENT))
+		return true;
+	note("status %u\n", status);
+	return fail("the device can access an unmapped page");
 }
 
 /* The device has no more permissions than the process. */
 static bool check_refused_by_mprotect(void)
 {
-	unsigned int n, first = some_pages(8, PAGES, &n), way = random_below(WAYS);
+	unsigned int n, first = some_pages(8, HUGE, &n), way = random_below(WAYS);
 	int prot = random_below(2) ? PROT_READ : PROT_NONE;
 	uint64_t addr = device_address(way, first * PER_PAGE, n * PER_PAGE, ALIASES);
 
-	if (!addr)
+	if (!addr || soak.attached[way] == PINNED)
 		return true;
 	event("refused by mprotect %d of %u+%u", prot, first, n);
 	count.denied++;
@@ -896,6 +1036,36 @@ static bool replace_hwpt(void)
 	return soak.hwpts[OTHER_FLAT] || fail("no HWPT");
 }
 
+static bool only_list_is_pinned(void)
+{
+	return status_kib("VmPin") == (long)PAGE / 1024 && !status_kib("VmLck");
+}
+
+/* Another HWPT of the IOAS comes, which pins all that is mapped, or goes. */
+static bool toggle_pinned(void)
+{
+	struct vmm *vmm = &soak.d.vmm;
+	unsigned int way;
+
+	event("pinned HWPT %s", soak.hwpts[PINNED] ? "goes" : "comes");
+	if (!soak.hwpts[PINNED]) {
+		write_file(CGROUP "/memory.max", "max");
+		memset(soak.stale, false, sizeof(soak.stale));
+		soak.hwpts[PINNED] = new_paging(vmm, 0, 0);
+		count.pinned++;
+		return soak.hwpts[PINNED] ? set_hwpt(random_below(WAYS), PINNED) :
+		       fail("no HWPT that pins");
+	}
+	for (way = 0; way < WAYS; way++) {
+		if (soak.attached[way] == PINNED && !set_hwpt(way, random_below(PINNED)))
+			return false;
+	}
+	if (!destroy(vmm, soak.hwpts[PINNED]))
+		return fail("a HWPT that pins cannot be destroyed");
+	soak.hwpts[PINNED] = 0;
+	return only_list_is_pinned() || fail("pages stay pinned");
+}
+
 /*
  * Discard a page while a worker maps it, at a random moment of the time that a request
  * takes, which is measured with the first one.
@@ -906,10 +1076,12 @@ static bool race_with_worker(void)
 	struct transfer t = { .write = true, .way = way, .n = PER_PAGE };
 	long takes = 0, start;
 
+	if (soak.attached[way] == PINNED)
+		return true;
 	event("race, PASID %#x", pasid_of[way]);
 	soak.disturbed = false;
 	for (i = 0; i < 8; i++) {
-		p = random_below(PAGES);
+		p = random_below(HUGE);
 		part = random_below(1024);
 		t.key = new_key();
 		t.first = p * PER_PAGE;
@@ -930,7 +1102,10 @@ static bool race_with_worker(void)
 
 static bool act_when_idle(void)
 {
-	switch (random_below(12)) {
+	/* For a third of the rounds: meanwhile, little can be reclaimed. */
+	if (soak.round % 24 == 8 || soak.round % 24 == 16)
+		return toggle_pinned();
+	switch (random_below(14)) {
 	case 0: return check_refused();
 	case 1: return check_refused_by_mprotect();
 	case 2: return write_freed_pages();
@@ -938,7 +1113,7 @@ static bool act_when_idle(void)
 	case 4: return random_below(4) ? true : cpu_compares(0, SECTORS);
 	case 5: return toggle_area();
 	case 6: return toggle_alias();
-	case 7: return change_hwpt();
+	case 7: return change_hwpt(true);
 	case 8:
 	case 9: return race_with_worker();
 	case 10: return replace_hwpt();
@@ -985,7 +1160,7 @@ static bool change_something(void)
 static bool disturb_transfers(void)
 {
 	switch (random_below(40)) {
-	case 0: return change_hwpt();
+	case 0: return change_hwpt(false);
 	case 1: return toggle_area();
 	case 2: return toggle_alias();
 	default: return true;
@@ -1024,6 +1199,8 @@ static bool do_round(void)
 	start_list(dev, LISTS, 0, COMMANDS);
 	/* always reclaiming would slow down everything else */
 	soak.working = random_below(2);
+	if (soak.round % 10 == 0 && !(soak.online ? take_block() : bring_block()))
+		return false;
 	for (i = 0; i < things; i++) {
 		serve_late();
 		if (!change_something() || !disturb_transfers())
@@ -1049,9 +1226,14 @@ static bool do_round(void)
 
 /* ---- the program ---- */
 
+/*
+ * At the limit, the kernel may find nothing to reclaim for a moment. It must not kill this
+ * process then: accesses wait, and devices repeat their requests.
+ */
 static bool enter_cgroup(void)
 {
-	return !mkdir(CGROUP, 0755) && write_file(CGROUP "/cgroup.procs", "0");
+	return !mkdir(CGROUP, 0755) && write_file(CGROUP "/cgroup.procs", "0") &&
+	       write_file("/proc/self/oom_score_adj", "-1000");
 }
 
 /* Have khugepaged and ksmd scan often. */
@@ -1065,16 +1247,19 @@ static void wake_daemons(bool on)
 
 static bool open_memory(void)
 {
-	size_t shared = (PAGES - SHARED) * PAGE;
+	size_t shared = (HUGE - SHARED) * PAGE, huge = (PAGES - HUGE) * PAGE;
 
 	soak.memory = new_memory(PAGES * PAGE, MADV_NOHUGEPAGE);
 	soak.tables = new_memory(SZ_2M, MADV_NOHUGEPAGE);
 	soak.source = new_memory(LATE_PAGES * PAGE, MADV_NOHUGEPAGE);
 	soak.shared = memfd_create("soak", MFD_CLOEXEC);
+	signal(SIGALRM, ignore_signal);
 	return soak.memory && soak.tables && soak.source &&
 	       !ftruncate(soak.shared, shared) &&
 	       mmap(page(SHARED), shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		    soak.shared, 0) == page(SHARED);
+		    soak.shared, 0) == page(SHARED) &&
+	       mmap(page(HUGE), huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+		    MAP_HUGETLB | MAP_FIXED, -1, 0) == page(HUGE);
 }
 
 /* Lists have a separate IOAS, whose page is pinned. */
@@ -1088,9 +1273,9 @@ static bool open_lists(struct vmm *vmm)
 	if (!soak.list || ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc))
 		return false;
 	vmm->ioas = alloc.out_ioas_id;
-	soak.pinned = new_paging(vmm, 0, 0);
-	ok = soak.pinned && map_area(vmm, 0, soak.list, PAGE) &&
-	     attach(vmm, LISTS, soak.pinned);
+	soak.lists = new_paging(vmm, 0, 0);
+	ok = soak.lists && map_area(vmm, 0, soak.list, PAGE) &&
+	     attach(vmm, LISTS, soak.lists);
 	vmm->ioas = ioas;
 	return ok;
 }
@@ -1134,10 +1319,13 @@ static bool begin_soak(void)
 	unsigned int way;
 
 	vmm->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	if (!enter_cgroup() || !open_memory() ||
-	    !open_device(&vmm->dev, getenv("TESTDEV"), vmm->iommufd) ||
+	if (!enter_cgroup() || !open_memory())
+		return fail("no memory");
+	if (!open_device(&vmm->dev, getenv("TESTDEV"), vmm->iommufd) ||
 	    ioctl(vmm->iommufd, IOMMU_IOAS_ALLOC, &alloc))
-		return fail("no device, or no memory");
+		return fail("no device");
+	if (!find_block(soak.block, sizeof(soak.block), &soak.block_pfn, &soak.block_pages))
+		return fail("no memory block");
 	vmm->ioas = alloc.out_ioas_id;
 	if (!open_lists(vmm) || !open_hwpts(vmm))
 		return fail("no HWPTs");
@@ -1158,8 +1346,11 @@ static void end_soak(void)
 	if (soak.reclaimer)
 		pthread_join(soak.reclaimer, NULL);
 	wait_for_child();
-	/* the list's page is pinned, and nothing else */
-	if (status_kib("VmPin") != (long)PAGE / 1024 || status_kib("VmLck"))
+	if (soak.online && !soak.failed)
+		take_block();
+	if (soak.hwpts[PINNED] && !soak.failed)
+		toggle_pinned();
+	if (!only_list_is_pinned())
 		fail("something is pinned");
 	munmap((void *)d->vmm.dev.regs, 0x10000);
 	close(d->vmm.dev.fd);
@@ -1196,10 +1387,14 @@ int main(void)
 	       count.compared >> 20);
 	printf("# meanwhile: %lu pages lost, %lu moved, %lu late, %lu forks, %lu operations that preserve data\n",
 	       count.lost, count.moved, count.late, count.forked, count.preserved);
+	printf("# %lu times pinned, %lu transfers by that HWPT\n", count.pinned,
+	       count.by_pinned);
+	printf("# %lu times a block offline, with %lu pages and %lu of hugetlb\n",
+	       count.offline, count.evicted, count.evicted_huge);
 	printf("# %lu areas mapped, %lu PASIDs attached or detached, %lu times refused\n",
 	       count.mapped, count.attached, count.denied);
 	if (!count.reads || !count.writes || !count.late || !count.lost || !count.preserved ||
-	    !requests)
+	    !requests || !count.pinned || !count.by_pinned || !count.evicted)
 		fail("some kinds of operations were not done");
 	printf("%sok 1 demand_soak\n", soak.failed ? "not " : "");
 	return soak.failed;
