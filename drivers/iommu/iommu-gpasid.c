@@ -2,17 +2,19 @@
 /*
  * Guest PASIDs: bindings of a guest's first-level tables to PASIDs of a device.
  *
- * A binding is a nested domain that is attached to the PASID. Its parent, the domain that
- * it is nested on, belongs to the user that attached the parent to the device's RID, and is
- * not reference counted. So the binding ends as soon as the RID gets a domain with another
- * parent or none (detach, the last file descriptor is closed, a driver's domain is
- * restored), and when the device is released. The owner of the parent cannot free it
- * earlier, as it is attached until then.
+ * A binding is a nested domain that is attached to the PASID. Its parent, the
+ * domain that it is nested on, belongs to the user that attached the parent to
+ * the device's RID, and is not reference counted. So the binding ends as soon
+ * as the RID gets a domain with another parent or none (detach, the last file
+ * descriptor is closed, a driver's domain is restored), and when the device is
+ * released. The owner of the parent cannot free it earlier, as it is attached
+ * until then.
  *
  * All of this happens under the group's mutex.
  *
- * If a client receives page requests, of the guest's table or of the parent, the binding
- * has an attach handle, which is freed after the last request that uses it.
+ * If a client receives page requests, of the guest's table or of the parent,
+ * the binding has an attach handle, which is freed after the last request that
+ * uses it.
  */
 
 #include <linux/iommu-gpasid.h>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KUnit suite of the IOMMU core, for changes of the domain of a PASID or of a
- * group: the order in which devices, domains and attach handles change, and that
- * a failure at any device leaves everything as it was. Then guest PASIDs, the
- * lifetime of a binding, and page requests that arrive meanwhile.
+ * group: the order in which devices, domains and attach handles change, and
+ * that a failure at any device leaves everything as it was. Then guest PASIDs,
+ * the lifetime of a binding, and page requests that arrive meanwhile.
  *
- * The IOMMU driver and the devices belong to the test. The driver records its calls,
- * fails at the call that the test selects, and checks at each call which handle a
- * page request would find at that moment.
+ * The IOMMU driver and the devices belong to the test. The driver records its
+ * calls, fails at the call that the test selects, and checks at each call which
+ * handle a page request would find at that moment.
  */
 
 #include <kunit/test.h>
@@ -848,7 +848,9 @@ static void core_remove_device(struct fake *fake, int id)
 	fake->devices[id].pdev = NULL;
 }
 
-/* The device that a binding was made through is released, and the binding ends. */
+/*
+ * The device that a binding was made through is released, and the binding ends.
+ */
 static void gpasid_released_with_device(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -863,7 +865,9 @@ static void gpasid_released_with_device(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
-/* Another device of the group is released, and only it loses the guest's table. */
+/*
+ * Another device of the group is released, and only it loses the guest's table.
+ */
 static void gpasid_stays_without_other_device(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -879,7 +883,10 @@ static void gpasid_stays_without_other_device(struct kunit *test)
 	detach_rid(fake, parent);
 }
 
-/* A device that leaves the group loses the PASIDs, even those that another device has attached. */
+/*
+ * A device that leaves the group loses the PASIDs, even those that another
+ * device has attached.
+ */
 static void leaving_device_loses_pasids(struct kunit *test)
 {
 	struct iommu_attach_handle handle = {};
@@ -902,7 +909,10 @@ static void leaving_device_loses_pasids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, fake->calls);
 }
 
-/* A device that joins the group gets the domains of its PASIDs; if that fails, it has no PASIDs. */
+/*
+ * A device that joins the group gets the domains of its PASIDs; if that fails,
+ * it has no PASIDs.
+ */
 static void joining_device_gets_pasids(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -942,8 +952,9 @@ static void joining_device_gets_pasids(struct kunit *test)
 #define STRESS_BATCH	0x4000
 
 /*
- * 2^16 bindings, on all PASIDs one after the other, leak nothing. As others allocate and
- * free at the same time, only memory that every batch leaves is a leak.
+ * 2^16 bindings, on all PASIDs one after the other, leak nothing. As others
+ * allocate and free at the same time, only memory that every batch leaves is a
+ * leak.
  */
 static void gpasid_stress(struct kunit *test)
 {
@@ -1334,8 +1345,9 @@ static void fake_get_resv_regions(struct device *dev, struct list_head *list)
 }
 
 /*
- * Each device of a group has a direct region that begins with page 0, and is longer than
- * the one before: each of the pages is mapped once, and all of them are.
+ * Each device of a group has a direct region that begins with page 0, and is
+ * longer than the one before: each of the pages is mapped once, and all of them
+ * are.
  */
 static void direct_regions_overlap(struct kunit *test)
 {
@@ -1375,8 +1387,8 @@ static struct mm_struct *bind_sva(struct fake *fake)
 }
 
 /*
- * The work of a process's page request is blocked in the middle: it uses the domain and
- * the handle, so unbind has to wait for it, and for nothing else.
+ * The work of a process's page request is blocked in the middle: it uses the
+ * domain and the handle, so unbind has to wait for it, and for nothing else.
  */
 static void sva_unbind_waits_for_work(struct kunit *test)
 {
@@ -1397,8 +1409,9 @@ static void sva_unbind_waits_for_work(struct kunit *test)
 }
 
 /*
- * Two devices share a process's domain. While one of them is unbound and its work is blocked,
- * the other one is unbound as well: the domain stays until the work has ended.
+ * Two devices share a process's domain. While one of them is unbound and its
+ * work is blocked, the other one is unbound as well: the domain stays until the
+ * work has ended.
  */
 static void sva_shared_domain_stays(struct kunit *test)
 {

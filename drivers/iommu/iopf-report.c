@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Page requests: which can be reported, to which client, and what becomes of them.
+ * Page requests: which can be reported, to which client, and what becomes of
+ * them.
  *
- * io-pgfault.c collects the requests of a group. The domain's iopf_stop() finds the
- * level that stopped each of them. This file passes them to that level's client: the
- * whole group, or, if several levels are involved, the client's part of it. The device
- * gets a single answer when all parts are answered.
+ * io-pgfault.c collects the requests of a group. The domain's iopf_stop() finds
+ * the level that stopped each of them. This file passes them to that level's
+ * client: the whole group, or, if several levels are involved, the client's
+ * part of it. The device gets a single answer when all parts are answered.
  */
 
 #include <linux/iommu.h>
@@ -92,8 +93,8 @@ EXPORT_SYMBOL_GPL(iopf_show_counts);
  * iopf_reportable() returns whether they can be reported.
  *
  * Context: any.
- * Return: true if the IOMMU driver receives them, or if the device's own driver has
- * added the device to a queue with iopf_queue_add_device(), to report them.
+ * Return: true if the IOMMU driver receives them, or if the device's own driver
+ * has added the device to a queue with iopf_queue_add_device(), to report them.
  */
 bool iopf_path_ready(struct device *dev)
 {
@@ -128,12 +129,13 @@ EXPORT_SYMBOL_GPL(iopf_reportable);
 /**
  * iopf_register() - report page requests on a domain to a client
  * @domain: the domain, which is not attached yet and has nothing nested on it
- * @dev: a device that is going to be attached, or NULL: then attaching a device that
- *       makes no page requests fails
+ * @dev: a device that is going to be attached, or NULL: then attaching a device
+ *       that makes no page requests fails
  * @client: handler and wanted reports; not used after the call
  *
- * From then on, attaching the domain to a device enables page requests, and fails if they
- * cannot be enabled. The client gets them until the domain is freed.
+ * From then on, attaching the domain to a device enables page requests, and
+ * fails if they cannot be enabled. The client gets them until the domain is
+ * freed.
  *
  * Context: may sleep; the caller owns the domain.
  *
@@ -166,7 +168,9 @@ int iopf_register(struct iommu_domain *domain, struct device *dev,
 }
 EXPORT_SYMBOL_GPL(iopf_register);
 
-/* For each level, the report that its client has to request, and the counters */
+/*
+ * For each level, the report that its client has to request, and the counters
+ */
 static const struct {
 	u32 report;
 	enum iopf_event served, unserved;
@@ -206,9 +210,10 @@ static void iopf_report_hand_over(struct iopf_group *group, struct iommu_domain 
 	}
 
 	/*
-	 * After the handler was called, the group may be answered and freed. If the
-	 * handler refuses it, answer with invalid rather than failure, which ends the page
-	 * requests of all functions that share the interface.
+	 * After the handler was called, the group may be answered and freed. If
+	 * the handler refuses it, answer with invalid rather than failure,
+	 * which ends the page requests of all functions that share the
+	 * interface.
 	 */
 	iopf_count_group(group, levels[level].served);
 	if (domain->iopf_handler(group))
@@ -243,8 +248,9 @@ static void iopf_report_find_stop(struct iommu_domain *domain, struct device *de
  * @iopf: a request of it
  * @stop: set to what stops it now
  *
- * After the client has mapped a page, more may be missing: with a nested domain, the
- * second level may stop each table of the first level, and the page.
+ * After the client has mapped a page, more may be missing: with a nested
+ * domain, the second level may stop each table of the first level, and the
+ * page.
  *
  * Context: may sleep; the domain of the group is still attached.
  */
@@ -262,7 +268,8 @@ EXPORT_SYMBOL_GPL(iopf_stop_again);
 /**
  * iopf_group_note() - set an upper limit for a client's answer
  * @group: a group that was passed to a client
- * @code: the worst result of the requests that the client has dropped from the group
+ * @code: the worst result of the requests that the client has dropped from the
+ *        group
  *
  * For a client that passes the rest of a group on.
  *
@@ -333,7 +340,10 @@ static void iopf_report_hand_over_parts(struct iopf_group *whole,
 		return;
 	}
 
-	/* Set both before passing either on: one answer must not answer the whole group. */
+	/*
+	 * Set both before passing either on: one answer must not answer the
+	 * whole group.
+	 */
 	iopf_group_add_part(whole, first, &sorted[IOPF_LEVEL_1].faults);
 	iopf_group_add_part(whole, second, &sorted[IOPF_LEVEL_2].faults);
 	iopf_report_hand_over(first, sorted[IOPF_LEVEL_1].domain, IOPF_LEVEL_1);
@@ -341,8 +351,8 @@ static void iopf_report_hand_over_parts(struct iopf_group *whole,
 }
 
 /*
- * Pass a group of page requests to the clients that can serve them. Afterwards it belongs
- * to the clients, or is answered and freed.
+ * Pass a group of page requests to the clients that can serve them. Afterwards
+ * it belongs to the clients, or is answered and freed.
  */
 void iopf_deliver(struct iopf_group *group)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The memory use of the IOMMU code, for tests of leaks, and failing allocations.
+ * The memory use of the IOMMU code, for tests of leaks, and failing
+ * allocations.
  */
 
 #ifndef __KUNIT_MEMORY_H
@@ -33,11 +34,12 @@ static inline long kunit_node_pages(enum node_stat_item item)
 }
 
 /**
- * kunit_iommu_memory() - memory in use for IOMMU tables and by the slab allocator
+ * kunit_iommu_memory() - memory in use for IOMMU tables and by the slab
+ * allocator
  *
- * Unlike the number of free pages, this does not depend on per-CPU lists. It does
- * count slab allocations of others: only memory that grows by thousands of operations,
- * every time, is a leak.
+ * Unlike the number of free pages, this does not depend on per-CPU lists. It
+ * does count slab allocations of others: only memory that grows by thousands of
+ * operations, every time, is a leak.
  *
  * Context: may sleep; waits for an RCU barrier.
  * Return: the number of bytes.
@@ -76,10 +78,11 @@ static inline bool kunit_can_fail_allocations(void)
 }
 
 /*
- * Fault injection spares allocations that may sleep, which are most, by default. Pages
- * do not fail here: KASAN's stack depot may take some at any moment, and does not report
- * a failure. Nor does kmemleak, for each object: these tests need a kernel without it.
- * Turning it off restores the user's settings.
+ * Fault injection spares allocations that may sleep, which are most, by
+ * default. Pages do not fail here: KASAN's stack depot may take some at any
+ * moment, and does not report a failure. Nor does kmemleak, for each object:
+ * these tests need a kernel without it. Turning it off restores the user's
+ * settings.
  */
 static inline void kunit_inject(bool on)
 {

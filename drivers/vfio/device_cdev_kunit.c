@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite for attaching and detaching through a device's file: which parts of the
- * user's structure are read, which operation of the driver is called, and what is
- * undone if the result cannot be copied. The driver belongs to the test.
+ * KUnit suite for attaching and detaching through a device's file: which parts
+ * of the user's structure are read, which operation of the driver is called,
+ * and what is undone if the result cannot be copied. The driver belongs to the
+ * test.
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
@@ -236,8 +237,8 @@ static void no_pasid(struct kunit *test)
 }
 
 /*
- * The functions that drivers use for these calls, which have no limit themselves: they
- * handle invalid IDs, and IDs that are not attached.
+ * The functions that drivers use for these calls, which have no limit
+ * themselves: they handle invalid IDs, and IDs that are not attached.
  */
 static void nothing_attached(struct kunit *test)
 {

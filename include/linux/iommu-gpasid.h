@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Guest PASIDs: a guest's first-level table under a PASID of a device, nested on
- * the second level that translates the device's requests without PASID.
+ * Guest PASIDs: a guest's first-level table under a PASID of a device, nested
+ * on the second level that translates the device's requests without PASID.
  */
 #ifndef __LINUX_IOMMU_GPASID_H
 #define __LINUX_IOMMU_GPASID_H
@@ -35,13 +35,14 @@ struct iommu_gpasid_bind_data {
 
 /**
  * struct iommu_gpasid_ops - operations of an IOMMU driver for guest PASIDs
- * @parent: for a domain that is attached to a device's RID, the nest parent of guest
- *	    tables: the domain itself, or the domain that it is nested on; NULL if
- *	    there is none
- * @domain_alloc: allocate a domain of type IOMMU_DOMAIN_NESTED for a guest's table;
- *		  attached with set_dev_pasid, freed with iommu_domain_free()
- * @invalidate: invalidate @npages pages of 4 KiB from @addr on, or everything if
- *		@npages is U64_MAX and @addr 0; with @leaf, only leaves
+ * @parent: for a domain that is attached to a device's RID, the nest parent of
+ *	    guest tables: the domain itself, or the domain that it is nested on;
+ *	    NULL if there is none
+ * @domain_alloc: allocate a domain of type IOMMU_DOMAIN_NESTED for a guest's
+ *		  table; attached with set_dev_pasid, freed with
+ *		  iommu_domain_free()
+ * @invalidate: invalidate @npages pages of 4 KiB from @addr on, or everything
+ *		if @npages is U64_MAX and @addr 0; with @leaf, only leaves
  *
  * All are called with the group mutex held and may sleep.
  */

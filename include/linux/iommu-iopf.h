@@ -22,10 +22,10 @@ struct iopf_queue;
 struct seq_file;
 
 /*
- * Reports that a client wants, or that are possible: requests on a domain without nesting
- * (address: IOVA); requests that the first level of a nested domain stopped (also IOVA);
- * requests that the second level stopped, of all domains nested on a domain (guest-physical
- * address).
+ * Reports that a client wants, or that are possible: requests on a domain
+ * without nesting (address: IOVA); requests that the first level of a nested
+ * domain stopped (also IOVA); requests that the second level stopped, of all
+ * domains nested on a domain (guest-physical address).
  */
 #define IOPF_REPORT_FLAT	BIT(0)
 #define IOPF_REPORT_NESTED_L1	BIT(1)
@@ -40,12 +40,12 @@ struct seq_file;
  * struct iopf_client - receiver of page requests on a domain
  * @reports: requests that it wants: IOPF_REPORT_*
  * @flags: IOPF_CLIENT_*; %IOPF_CLIENT_PINNED with %IOPF_REPORT_NESTED_L1 only
- * @handler: takes a group of requests, or the part of a group for this client, and
- *	     returns 0. The client has to call iopf_group_response() and
- *	     iopf_free_group() for it later, even if the device has left its queue. If
- *	     @handler returns an error the group is answered at once. It may sleep, but
- *	     must not wait for an answer, nor for domains to be attached or detached:
- *	     other requests are handled after it.
+ * @handler: takes a group of requests, or the part of a group for this client,
+ *	     and returns 0. The client has to call iopf_group_response() and
+ *	     iopf_free_group() for it later, even if the device has left its
+ *	     queue. If @handler returns an error the group is answered at once.
+ *	     It may sleep, but must not wait for an answer, nor for domains to
+ *	     be attached or detached: other requests are handled after it.
  * @data: private data of the client; found at group->domain->fault_data
  */
 struct iopf_client {
@@ -59,8 +59,8 @@ struct iopf_client {
  * enum iopf_level - the level of translation that stopped a page request
  * @IOPF_LEVEL_FLAT: the only one
  * @IOPF_LEVEL_1: nested translation, first level
- * @IOPF_LEVEL_2: nested translation, second level, for the page or for a table of the
- *		  first level
+ * @IOPF_LEVEL_2: nested translation, second level, for the page or for a table
+ *		  of the first level
  * @IOPF_LEVEL_NONE: none any more: the device can repeat the request
  * @IOPF_LEVEL_REFUSED: none, but the request cannot succeed whatever is mapped
  */

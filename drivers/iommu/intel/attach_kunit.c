@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of replacing domains on RIDs and PASIDs: after a failure the old domain is
- * attached and translates, and restoring it always works. The VT-d model checks
- * translations.
+ * KUnit suite of replacing domains on RIDs and PASIDs: after a failure the old
+ * domain is attached and translates, and restoring it always works. The VT-d
+ * model checks translations.
  */
 
 #include <kunit/test-bug.h>
@@ -161,8 +161,8 @@ static struct dmar_domain *attach_new_domain(struct kunit *test)
 }
 
 /*
- * Replace @old by a new domain, while each allocation in turn fails: either the new
- * one works, or @old does.
+ * Replace @old by a new domain, while each allocation in turn fails: either the
+ * new one works, or @old does.
  */
 static void replace_without_memory(struct kunit *test, struct dmar_domain *old)
 {
@@ -290,8 +290,8 @@ static struct ats_bus *ats_bus(struct kunit *test)
 }
 
 /*
- * Pages that another user of the domain unmaps while ATS is enabled are invalidated in
- * the device's TLB, too, or the device has no TLB.
+ * Pages that another user of the domain unmaps while ATS is enabled are
+ * invalidated in the device's TLB, too, or the device has no TLB.
  */
 static void ats_enabled_before_entry(struct kunit *test)
 {
@@ -329,7 +329,10 @@ static void flush_meanwhile(struct ats_bus *ats)
 	ats->descs += ctx->fake.descs;
 }
 
-/* No TLB invalidation while ATS is being disabled for a reset: see pasid_change_bit() */
+/*
+ * No TLB invalidation while ATS is being disabled for a reset: see
+ * pasid_change_bit()
+ */
 static void no_flush_during_reset(struct kunit *test)
 {
 	struct ats_bus *ats = ats_bus(test);
@@ -359,8 +362,8 @@ static void free_reserves(void *dev)
 }
 
 /*
- * A user releases the device: the default domain is restored whichever allocation
- * fails, after domains with two tags and with four.
+ * A user releases the device: the default domain is restored whichever
+ * allocation fails, after domains with two tags and with four.
  */
 static void default_domain_without_memory(struct kunit *test)
 {
@@ -391,8 +394,8 @@ static void default_domain_without_memory(struct kunit *test)
 }
 
 /*
- * The PASID moves to another domain on one device of a group, but not on the next:
- * the first is restored, although there is no memory left.
+ * The PASID moves to another domain on one device of a group, but not on the
+ * next: the first is restored, although there is no memory left.
  */
 static void restore_pasid_without_memory(struct kunit *test)
 {
@@ -471,8 +474,8 @@ static struct pci_dev *requester(struct kunit *test)
 }
 
 /*
- * The old domain was the last that wanted page requests. To restore it, they are enabled
- * again, although there is no memory left.
+ * The old domain was the last that wanted page requests. To restore it, they
+ * are enabled again, although there is no memory left.
  */
 static void restore_page_requests_without_memory(struct kunit *test)
 {
@@ -726,7 +729,10 @@ static void domain_ids_for_other_users(struct kunit *test)
 						     NULL));
 	attach_remove_pasid(ids->dev[DEVS - 1], PASIDS - 1, ids->on[0][1]);
 
-	/* Other users get some, a RID is not counted, and the kernel is not limited. */
+	/*
+	 * Other users get some, a RID is not counted, and the kernel is not
+	 * limited.
+	 */
 	KUNIT_EXPECT_EQ(test, 48, take_share(test, ids, BOB));
 	KUNIT_EXPECT_EQ(test, 0, attach_to(ids->dev[0], more));
 	device_block_translation(ids->dev[0]);
@@ -760,7 +766,10 @@ static void rid_without_domain_id(struct kunit *test)
 
 /* PASID tables */
 
-/* No PASID is attached while the table is a crashed kernel's; attaching the RID ends that. */
+/*
+ * No PASID is attached while the table is a crashed kernel's; attaching the RID
+ * ends that.
+ */
 static void copied_context(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
@@ -792,7 +801,10 @@ static void copied_context(struct kunit *test)
 	attach_expect(test, GUEST_DATA, GUEST_DATA);
 }
 
-/* A device that supports more PASIDs than any IOMMU: its registers read all ones. */
+/*
+ * A device that supports more PASIDs than any IOMMU: its registers read all
+ * ones.
+ */
 static void largest_pasid_table(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
@@ -837,7 +849,10 @@ static unsigned int attach_dump(struct kunit *test)
 	return vtd_fake_log_lines(text) - before;
 }
 
-/* An entry with more levels than there are, in bits of @quadword, is not followed. */
+/*
+ * An entry with more levels than there are, in bits of @quadword, is not
+ * followed.
+ */
 static void expect_bounded_dump(struct kunit *test, u64 *quadword, u64 levels)
 {
 	u64 was = *quadword;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of invalidations for many PASIDs: the number of descriptors by number of
- * PASIDs, and the VT-d model shows that all unmapped pages are invalidated.
+ * KUnit suite of invalidations for many PASIDs: the number of descriptors by
+ * number of PASIDs, and the VT-d model shows that all unmapped pages are
+ * invalidated.
  */
 
 #include <kunit/test.h>
@@ -26,10 +27,16 @@ struct inval_test {
 	struct intel_iommu *iommu;
 };
 
-/* A device's TLB: none, one that is invalidated PASID by PASID, one for all at once */
+/*
+ * A device's TLB: none, one that is invalidated PASID by PASID, one for all at
+ * once
+ */
 enum device_tlb { NO_TLB, TLB, GLOBAL_TLB };
 
-/* @few, @many: descriptors for an unmap with 8 PASIDs, and with each number above */
+/*
+ * @few, @many: descriptors for an unmap with 8 PASIDs, and with each number
+ * above
+ */
 struct domain_case {
 	const char *name;
 	bool first_level;
@@ -124,7 +131,10 @@ static unsigned int nr_tags(struct dmar_domain *domain)
 	return list_count_nodes(&domain->cache_tags);
 }
 
-/* PASIDs are attached and detached: unmaps are invalidated for each, whatever tag it has. */
+/*
+ * PASIDs are attached and detached: unmaps are invalidated for each, whatever
+ * tag it has.
+ */
 static void attach_detach_pasids(struct kunit *test)
 {
 	const struct domain_case *c = test->param_value;
@@ -178,7 +188,10 @@ static void count_descriptors(struct kunit *test)
 		kunit_info(test, "%4u PASIDs: %4u descriptors, %2u waits\n", tagged, got,
 			   ctx->fake.submissions);
 	}
-	/* as many tags as descriptors: nothing else grows with the number of PASIDs */
+	/*
+	 * as many tags as descriptors: nothing else grows with the number of
+	 * PASIDs
+	 */
 	KUNIT_EXPECT_EQ(test, want, nr_tags(domain));
 	while (tagged)
 		cache_tag_unassign_domain(domain, dev, tagged--);
@@ -216,7 +229,9 @@ static void requests_without_pasid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(domain));
 }
 
-/* Two devices use the same PASIDs, of which one device has more than the other. */
+/*
+ * Two devices use the same PASIDs, of which one device has more than the other.
+ */
 static void two_devices(struct kunit *test)
 {
 	struct device *few = new_device(test, GLOBAL_TLB);
@@ -283,8 +298,8 @@ static void nested_many_pasids(struct kunit *test)
 }
 
 /*
- * Unmaps from a nest parent with one gather cost one invalidation of the IOTLB and one of
- * the whole device TLB, wherever the ranges are.
+ * Unmaps from a nest parent with one gather cost one invalidation of the IOTLB
+ * and one of the whole device TLB, wherever the ranges are.
  */
 static void parent_gather(struct kunit *test)
 {
@@ -343,8 +358,9 @@ static void switch_dirty_tracking(struct kunit *test, struct dmar_domain *domain
 }
 
 /*
- * Dirty tracking is switched for one PASID after the other: those of the domain, and those
- * of domains nested on it, also if some are attached or detached meanwhile.
+ * Dirty tracking is switched for one PASID after the other: those of the
+ * domain, and those of domains nested on it, also if some are attached or
+ * detached meanwhile.
  */
 static void dirty_tracking(struct kunit *test)
 {
@@ -362,7 +378,10 @@ static void dirty_tracking(struct kunit *test)
 		inval_attach(test, pasid % 2 ? parent : nested[0], dev, pasid);
 	switch_dirty_tracking(test, parent, dev, true, last);
 
-	/* PASIDs that are attached now are tracked, and are switched back at the end. */
+	/*
+	 * PASIDs that are attached now are tracked, and are switched back at
+	 * the end.
+	 */
 	nested[1] = vtd_guest_nested(test, dev, parent, table.root);
 	for (; pasid <= WATCHED; pasid++)
 		inval_attach(test, pasid % 2 ? parent : nested[pasid / 2 % 2], dev, pasid);

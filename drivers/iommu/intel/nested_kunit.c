@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of nested domains on RIDs and PASIDs, and of guest PASIDs: the effect of
- * the core's calls, as seen by the VT-d model.
+ * KUnit suite of nested domains on RIDs and PASIDs, and of guest PASIDs: the
+ * effect of the core's calls, as seen by the VT-d model.
  *
  * The guest is a first-level table that maps one page (vtd_guest_table()).
  */
@@ -42,7 +42,10 @@ static struct dmar_domain *nested_new(struct kunit *test)
 	return vtd_guest_nested(test, ctx->dev, ctx->parent, ctx->table.root);
 }
 
-/* Another table maps GVA to the page after GUEST_DATA, which is at HOST_DATA + 2 MiB. */
+/*
+ * Another table maps GVA to the page after GUEST_DATA, which is at HOST_DATA +
+ * 2 MiB.
+ */
 static struct vtd_table other_table(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -187,7 +190,10 @@ static void invalidate_refuses(struct kunit *test)
 
 #define REQUESTS	40
 
-/* Invalidate pages from GVA on, as a VMM does: an array in user space, at the end of a page */
+/*
+ * Invalidate pages from GVA on, as a VMM does: an array in user space, at the
+ * end of a page
+ */
 static struct iommu_user_data_array user_requests(struct kunit *test)
 {
 	size_t size = REQUESTS * sizeof(struct iommu_hwpt_vtd_s1_invalidate);
@@ -234,7 +240,10 @@ static void expect_handled(struct kunit *test, struct dmar_domain *domain,
 	KUNIT_EXPECT_EQ(test, submissions, ctx->fake.submissions);
 }
 
-/* An array is submitted together. If one request is invalid, those before it are handled. */
+/*
+ * An array is submitted together. If one request is invalid, those before it
+ * are handled.
+ */
 static void invalidate_array(struct kunit *test)
 {
 	struct iommu_user_data_array array = user_requests(test);
@@ -414,7 +423,10 @@ static void parent_has_too_many_levels(struct kunit *test)
 
 /* Nested on PASIDs */
 
-/* A nested domain, replaced by another, by the parent, by pass-through, and back */
+/*
+ * A nested domain, replaced by another, by the parent, by pass-through, and
+ * back
+ */
 static void replace_on_pasid(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -449,7 +461,10 @@ static void replace_on_pasid(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->parent->cache_tags));
 }
 
-/* The host unmaps from the second level: every PASID and the RID are invalidated. */
+/*
+ * The host unmaps from the second level: every PASID and the RID are
+ * invalidated.
+ */
 static void parent_unmaps(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -481,7 +496,9 @@ static bool nested_tracks_dirty(struct kunit *test, u32 pasid)
 	return get_pasid_table_from_pde(dir)[pasid].val[0] & BIT_ULL(9);
 }
 
-/* Enabled and disabled for all attachments of the domain, also for later ones. */
+/*
+ * Enabled and disabled for all attachments of the domain, also for later ones.
+ */
 static void dirty_tracking_on_pasids(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
@@ -510,7 +527,10 @@ static void dirty_tracking_on_pasids(struct kunit *test)
 	nested_remove_pasid(test, domain, PASID + 2);
 }
 
-/* Called during the first invalidation, when none of the locks that this takes is held. */
+/*
+ * Called during the first invalidation, when none of the locks that this takes
+ * is held.
+ */
 static void track_dirty_now(struct vtd_machine *machine, void *data)
 {
 	struct nested_test *ctx = data;
@@ -539,8 +559,8 @@ static void dirty_tracking_during_attach(struct kunit *test)
 }
 
 /*
- * Two devices share a domain. If one of them cannot be attached (its entry is in use,
- * which should not happen), the other's invalidations do not change.
+ * Two devices share a domain. If one of them cannot be attached (its entry is
+ * in use, which should not happen), the other's invalidations do not change.
  */
 static void failed_attach_keeps_tags(struct kunit *test)
 {
@@ -665,8 +685,9 @@ static void bind_and_unbind(struct kunit *test, u32 pasid)
 #define STRESS_BATCH	0x4000
 
 /*
- * 2^16 bindings, on all PASIDs one after the other, leak nothing. As others allocate and
- * free at the same time, only memory that every batch leaves is a leak.
+ * 2^16 bindings, on all PASIDs one after the other, leak nothing. As others
+ * allocate and free at the same time, only memory that every batch leaves is a
+ * leak.
  */
 static void gpasid_stress(struct kunit *test)
 {
@@ -785,9 +806,9 @@ static void two_iommus(struct kunit *test)
 /* Without memory */
 
 /*
- * Each allocation of attaching, replacing and allocating a domain fails once. At
- * boot these are the ones that cannot sleep; the guest's suite fail-nth runs this
- * again with all of them.
+ * Each allocation of attaching, replacing and allocating a domain fails once.
+ * At boot these are the ones that cannot sleep; the guest's suite fail-nth runs
+ * this again with all of them.
  */
 static void nested_without_memory(struct kunit *test)
 {
@@ -801,9 +822,10 @@ static void nested_without_memory(struct kunit *test)
 	int ret;
 
 	/*
-	 * The driver may either recover from a failure or return an error. A domain keeps
-	 * some allocations of a failed try, so each try uses a new domain: otherwise the
-	 * next one would count fewer allocations, and skip some.
+	 * The driver may either recover from a failure or return an error. A
+	 * domain keeps some allocations of a failed try, so each try uses a new
+	 * domain: otherwise the next one would count fewer allocations, and
+	 * skip some.
 	 */
 	for (nth = 1, failed = true; failed; nth++) {
 		kunit_fail_allocation(nth);
@@ -902,7 +924,10 @@ static void race_second_device(void *data)
 	race_replace(race, race->dev[1]);
 }
 
-/* Meanwhile the host maps, unmaps and tracks dirty pages, and the guest invalidates. */
+/*
+ * Meanwhile the host maps, unmaps and tracks dirty pages, and the guest
+ * invalidates.
+ */
 static void race_invalidate(void *data)
 {
 	struct race *race = data;
@@ -923,9 +948,9 @@ static void race_invalidate(void *data)
 }
 
 /*
- * PASIDs of two devices change their domains while these are changed. KUnit does not
- * associate the threads with the test, so the model does not see them; lockdep, KASAN
- * and KCSAN check the race, and the model its result.
+ * PASIDs of two devices change their domains while these are changed. KUnit
+ * does not associate the threads with the test, so the model does not see them;
+ * lockdep, KASAN and KCSAN check the race, and the model its result.
  */
 static void race_with_invalidations(struct kunit *test)
 {

@@ -2,29 +2,32 @@
 /*
  * Find out where a nested translation stops.
  *
- * A page request does not say which level of translation stopped it. So software walks
- * the guest's first level through the second level, with each check that the IOMMU
+ * A page request does not say which level of translation stopped it. So
+ * software walks the guest's first level through the second level, with each
+ * check that the IOMMU
  * makes:
  *
- * - VT-d 3.6, first-stage translation: canonical address, Present, reserved bits,
- *   R/W and U/S of all entries together, WPE for supervisors;
+ * - VT-d 3.6, first-stage translation: canonical address, Present, reserved
+ *   bits, R/W and U/S of all entries together, WPE for supervisors;
  * - VT-d 3.7, second-stage translation: width, Read and Write of all entries
  *   together;
- * - VT-d 3.8, nested translation: a guest's table has to be readable in the second
- *   level, and writable if Accessed, Dirty or Extended Accessed has to be set in
- *   the entry that is used;
+ * - VT-d 3.8, nested translation: a guest's table has to be readable in the
+ *   second level, and writable if Accessed, Dirty or Extended Accessed has to
+ *   be set in the entry that is used;
  * - VT-d 7.1.3, which of these are faults, and of what.
  *
- * If several checks fail, the first one of the walk counts. The permissions of the page's
- * first-level entry are checked before that entry's A/D, and before the second level
- * translates the page: a guest that does not allow the access causes no work for the host.
+ * If several checks fail, the first one of the walk counts. The permissions of
+ * the page's first-level entry are checked before that entry's A/D, and before
+ * the second level translates the page: a guest that does not allow the access
+ * causes no work for the host.
  *
- * (Section numbers are those of the Intel Virtualization Technology for Directed I/O
- * Architecture Specification, revision 4.1.)
+ * (Section numbers are those of the Intel Virtualization Technology for
+ * Directed I/O Architecture Specification, revision 4.1.)
  *
- * The walk writes nothing, so the guest cannot observe it. The guest may change its tables
- * meanwhile. As each entry is loaded once, and its address remains guest-physical until
- * the second level has translated it, hardware could come to the same result.
+ * The walk writes nothing, so the guest cannot observe it. The guest may change
+ * its tables meanwhile. As each entry is loaded once, and its address remains
+ * guest-physical until the second level has translated it, hardware could come
+ * to the same result.
  */
 
 #include <linux/highmem.h>
@@ -114,9 +117,9 @@ static struct host_page nested_walk_second_level(struct nested_walk *walk, u64 g
 /* The first level */
 
 /*
- * Load an entry once. Returns false if the memory turns out to have an error, or was
- * removed from the kernel's mapping because of one. (copy_mc_to_kernel() cannot be used,
- * as it may load byte by byte.)
+ * Load an entry once. Returns false if the memory turns out to have an error,
+ * or was removed from the kernel's mapping because of one. (copy_mc_to_kernel()
+ * cannot be used, as it may load byte by byte.)
  */
 static bool nested_walk_load_or_fail(const u64 *from, u64 *entry)
 {
@@ -141,8 +144,8 @@ static bool nested_walk_load_or_fail(const u64 *from, u64 *entry)
 }
 
 /*
- * Load a guest's entry. The second level may map anything, including registers of a
- * device, where a load has side effects: load only from system memory.
+ * Load a guest's entry. The second level may map anything, including registers
+ * of a device, where a load has side effects: load only from system memory.
  */
 static bool nested_walk_load_entry(struct nested_walk *walk, u64 hpa, u64 *entry)
 {
@@ -178,14 +181,19 @@ static u64 nested_walk_first_reserved(const struct dmar_domain *domain, u64 entr
 	return reserved | (GENMASK_ULL(vtd_pt_shift(level) - 1, 12) & ~FL_PAT_LARGE);
 }
 
-/* The permissions that are requested but missing in @rights, those of all entries together */
+/*
+ * The permissions that are requested but missing in @rights, those of all
+ * entries together
+ */
 static u32 nested_walk_first_missing(const struct nested_walk *walk, u64 rights)
 {
 	bool wpe = walk->domain->s1_cfg.flags & IOMMU_VTD_S1_WPE;
 
 	if (walk->user && !(rights & FL_US))
 		return walk->want;
-	/* Supervisor requests may write to read-only pages unless WPE is set. */
+	/*
+	 * Supervisor requests may write to read-only pages unless WPE is set.
+	 */
 	if (!(rights & FL_RW) && (walk->user || wpe))
 		return walk->want & PERM_WRITE;
 
@@ -227,7 +235,9 @@ static bool nested_walk_first_mark(struct nested_walk *walk, const struct host_p
 	return true;
 }
 
-/* Load the entry at guest-physical @at. Returns false if the walk stops here. */
+/*
+ * Load the entry at guest-physical @at. Returns false if the walk stops here.
+ */
 static bool nested_walk_first_entry(struct nested_walk *walk, u64 at, unsigned int level,
 				    u64 *rights, u64 *entry)
 {
@@ -259,7 +269,9 @@ static bool nested_walk_first_entry(struct nested_walk *walk, u64 at, unsigned i
 	return nested_walk_first_mark(walk, &table, at, *entry, leaf);
 }
 
-/* The guest-physical address is known: does the second level allow the access? */
+/*
+ * The guest-physical address is known: does the second level allow the access?
+ */
 static void nested_walk_final_page(struct nested_walk *walk, u64 gpa)
 {
 	struct host_page page = nested_walk_second_level(walk, gpa);
@@ -302,23 +314,25 @@ static void nested_walk_tables(struct nested_walk *walk)
  * nested_walk() - find out where a nested translation stops
  * @domain: nested domain, which the caller keeps from being freed
  * @addr: address of the request
- * @perm: what is requested: IOMMU_FAULT_PERM_* flags. A request for neither read
- *	  nor write only needs the page to be present, and counts as a read.
- * @stop: set to where it stops, see &struct iopf_stop. %IOPF_LEVEL_NONE if it does
- *	  not stop any more, and the device may retry. %IOPF_LEVEL_REFUSED if no
- *	  mapping of either level would help: an execute request, a supervisor request
- *	  that the guest has not enabled, a table that is not in memory, or an
- *	  interrupt address.
+ * @perm: what is requested: IOMMU_FAULT_PERM_* flags. A request for neither
+ *	  read nor write only needs the page to be present, and counts as a
+ *	  read.
+ * @stop: set to where it stops, see &struct iopf_stop. %IOPF_LEVEL_NONE if it
+ *	  does not stop any more, and the device may retry. %IOPF_LEVEL_REFUSED
+ *	  if no mapping of either level would help: an execute request, a
+ *	  supervisor request that the guest has not enabled, a table that is not
+ *	  in memory, or an interrupt address.
  *
- * The walk is that of VT-d 3.8, by the rules of 3.6 and 3.7. It stops at faults of 7.1.3.
+ * The walk is that of VT-d 3.8, by the rules of 3.6 and 3.7. It stops at faults
+ * of 7.1.3.
  *
- * A domain can be attached behind several IOMMUs. A feature counts as absent if any IOMMU
- * lacks it (see nested_walk_suit()): otherwise, a device of that IOMMU could repeat a
- * request forever, as the walk finds nothing missing. A guest that gets an unnecessary
- * request has nothing to do.
+ * A domain can be attached behind several IOMMUs. A feature counts as absent if
+ * any IOMMU lacks it (see nested_walk_suit()): otherwise, a device of that
+ * IOMMU could repeat a request forever, as the walk finds nothing missing. A
+ * guest that gets an unnecessary request has nothing to do.
  *
- * Context: any, with interrupts off for at most 35 loads: 5 levels of 5 and 1, and
- * 5 more for the page.
+ * Context: any, with interrupts off for at most 35 loads: 5 levels of 5 and 1,
+ * and 5 more for the page.
  * Return: the number of entries loaded.
  */
 unsigned int nested_walk(struct dmar_domain *domain, u64 addr, u32 perm,
@@ -356,9 +370,10 @@ unsigned int nested_walk(struct dmar_domain *domain, u64 addr, u32 perm,
  * @domain: nested domain, about to be attached to a device of @iommu
  * @iommu: the IOMMU
  *
- * Walks use the features that all IOMMUs have in common behind which the domain was ever
- * attached: the host address width and 1 GiB pages, which determine reserved bits
- * (VT-d 9.7), and setting A/D, which requires coherent walks (VT-d 7.1.3, SFS.9).
+ * Walks use the features that all IOMMUs have in common behind which the domain
+ * was ever attached: the host address width and 1 GiB pages, which determine
+ * reserved bits (VT-d 9.7), and setting A/D, which requires coherent walks
+ * (VT-d 7.1.3, SFS.9).
  *
  * Context: any, takes domain->lock.
  */
@@ -379,16 +394,18 @@ void nested_walk_suit(struct dmar_domain *domain, const struct intel_iommu *iomm
  * nested_walk_wait() - wait until no walk uses cleared entries
  * @domain: domain of any kind, in which second-level entries were cleared
  *
- * Call this after clearing entries and before freeing the pages that they led to. These
- * include the guest's tables, which the caller of iommu_unmap() unpins when that returns.
- * Second-level tables need no wait: they are freed after a grace period.
+ * Call this after clearing entries and before freeing the pages that they led
+ * to. These include the guest's tables, which the caller of iommu_unmap()
+ * unpins when that returns. Second-level tables need no wait: they are freed
+ * after a grace period.
  *
- * A walk holds walk_lock of the second level from its first load to its last. If this
- * function takes the lock after a walk has released it, all loads of the walk are done,
- * and the pages that it has read may be freed. If it takes the lock before the walk does,
- * releasing it orders the cleared entries before the loads of the walk, which do not find
- * the pages any more. (With RCU, every unmap would have to wait for a grace period, because
- * a callback cannot unpin pages.)
+ * A walk holds walk_lock of the second level from its first load to its last.
+ * If this function takes the lock after a walk has released it, all loads of
+ * the walk are done, and the pages that it has read may be freed. If it takes
+ * the lock before the walk does, releasing it orders the cleared entries before
+ * the loads of the walk, which do not find the pages any more. (With RCU, every
+ * unmap would have to wait for a grace period, because a callback cannot unpin
+ * pages.)
  *
  * Domains that are not nest parents are not walked, and need only one check.
  *

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of nested_walk(), which finds out where a nested translation stops.
+ * KUnit suite of nested_walk(), which finds out where a nested translation
+ * stops.
  *
- * The guest is a pool of pages, any of which serves as a table of any level. The second
- * level is built by hand, so that it can have entries that the driver never makes.
- * The VT-d model returns the fault that hardware would report for a request. It determines
- * the level, the address and the missing access that nested_walk() has to find.
+ * The guest is a pool of pages, any of which serves as a table of any level.
+ * The second level is built by hand, so that it can have entries that the
+ * driver never makes. The VT-d model returns the fault that hardware would
+ * report for a request. It determines the level, the address and the missing
+ * access that nested_walk() has to find.
  *
- * Parameters, as nested_walk_kunit.seed=: the seed of the random test, which prints
- * the one that it takes, and the number of its cases.
+ * Parameters, as nested_walk_kunit.seed=: the seed of the random test, which
+ * prints the one that it takes, and the number of its cases.
  */
 
 #include <kunit/test.h>
@@ -205,9 +207,9 @@ static struct iopf_stop stop_of(struct kunit *test, const struct vtd_answer *ans
 }
 
 /*
- * A page request may be for both accesses, a request that hardware translates is for one.
- * The stop of the combined request is the earlier one of the two. An interrupt address is
- * found only after all other checks.
+ * A page request may be for both accesses, a request that hardware translates
+ * is for one. The stop of the combined request is the earlier one of the two.
+ * An interrupt address is found only after all other checks.
  */
 static struct iopf_stop both(const struct iopf_stop *read, const struct iopf_stop *write,
 			     const struct vtd_answer *write_answer)
@@ -285,7 +287,9 @@ static u64 *guest_entry(struct walk_test *ctx, unsigned int level)
 	return &block_page(ctx, level)[nth_index(WALK_VA, level)];
 }
 
-/* The second level's entry for @gpa at @level; GPA_PAGE has its own last table. */
+/*
+ * The second level's entry for @gpa at @level; GPA_PAGE has its own last table.
+ */
 static u64 *host_entry(struct walk_test *ctx, u64 gpa, unsigned int level)
 {
 	return &ctx->second[level][level == 1 && gpa >= GPA_TABLES + SZ_2M][nth_index(gpa, level)];
@@ -354,7 +358,10 @@ struct rule {
 	/* the guest's entry of this level */
 	unsigned int level;
 	u64 set, clear;
-	/* the second level's entry for the guest's table of this level, or PAGE_OF */
+	/*
+	 * the second level's entry for the guest's table of this level, or
+	 * PAGE_OF
+	 */
 	unsigned int host;
 	u64 host_clear, host_set;
 	/* expected result */
@@ -532,7 +539,9 @@ static void nested_walk_reserved_table(struct kunit *test)
 }
 
 #if defined(CONFIG_MEMORY_FAILURE) && defined(CONFIG_HUGETLB_PAGE)
-/* A table in a huge page with a memory error, which is flagged in the head page */
+/*
+ * A table in a huge page with a memory error, which is flagged in the head page
+ */
 static void nested_walk_poisoned_table(struct kunit *test)
 {
 	struct walk_test *ctx = test->priv;
@@ -561,8 +570,8 @@ static void nested_walk_poisoned_table(struct kunit *test)
 #endif
 
 /*
- * A table in a page that was removed from the kernel's mapping, as pages with a memory
- * error are. A machine check in the walk takes the same exit.
+ * A table in a page that was removed from the kernel's mapping, as pages with a
+ * memory error are. A machine check in the walk takes the same exit.
  */
 static void nested_walk_unmapped_table(struct kunit *test)
 {
@@ -624,7 +633,10 @@ static bool chance(struct walk_test *ctx, u32 percent)
 	return walk_below(ctx, 100) < percent;
 }
 
-/* Slots that are used in a table; those of the block's 4 KiB pages are the same. */
+/*
+ * Slots that are used in a table; those of the block's 4 KiB pages are the
+ * same.
+ */
 static const u16 slots[] = { 0, 1, 2, 3, 510, 511 };
 
 static unsigned int any_slot(struct walk_test *ctx)
@@ -926,7 +938,10 @@ static u64 time_batches(struct walk_test *ctx, void (*batch)(struct walk_test *c
 		cond_resched();
 	}
 
-	/* A jiffies clock may not have advanced, and callers divide by the time. */
+	/*
+	 * A jiffies clock may not have advanced, and callers divide by the
+	 * time.
+	 */
 	return max(best, 1);
 }
 
@@ -1035,7 +1050,10 @@ static void nested_walk_capabilities(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, domain->s1_1g);
 	KUNIT_EXPECT_TRUE(test, domain->s1_ad);
 
-	/* Each further IOMMU lacks something, and the first one is attached again. */
+	/*
+	 * Each further IOMMU lacks something, and the first one is attached
+	 * again.
+	 */
 	nested_walk_suit(domain, vtd_fake_iommu(test, CAP_WALK, ECAP_WALK));
 	nested_walk_suit(domain, iommu);
 	KUNIT_EXPECT_FALSE(test, domain->s1_1g);
@@ -1146,8 +1164,8 @@ static void race_unmap(struct race *race, unsigned int level)
 }
 
 /*
- * Unmap everything at once: then a table of the second level is freed as well, and may be
- * allocated again next.
+ * Unmap everything at once: then a table of the second level is freed as well,
+ * and may be allocated again next.
  */
 static void race_unmap_all(struct race *race)
 {
@@ -1268,7 +1286,9 @@ static int do_flush_all(void *data)
 	return 0;
 }
 
-/* A page of 2 MiB replaces the table that is left after unmapping single pages. */
+/*
+ * A page of 2 MiB replaces the table that is left after unmapping single pages.
+ */
 static int do_map_large(void *data)
 {
 	struct race *race = data;
@@ -1351,8 +1371,8 @@ static void nested_walk_parent_keeps_levels(struct kunit *test)
 KUNIT_DEFINE_ACTION_WRAPPER(destroy_table, vtd_pt_sl_destroy, struct vtd_pt *);
 
 /*
- * A table of the library, for its root: its entries are made by the test, including some
- * that the library would never make.
+ * A table of the library, for its root: its entries are made by the test,
+ * including some that the library would never make.
  */
 static void create_table(struct kunit *test, unsigned int levels)
 {

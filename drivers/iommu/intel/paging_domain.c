@@ -8,9 +8,9 @@
  * table suits another IOMMU too; it never changes the table.
  *
  * The levels have domain operations of their own (intel_fl_domain_*() and
- * intel_sl_domain_*()), each of which calls the library's functions for its format, so
- * that mapping and unmapping need not check the level. The other functions serve both
- * (intel_paging_*()).
+ * intel_sl_domain_*()), each of which calls the library's functions for its
+ * format, so that mapping and unmapping need not check the level. The other
+ * functions serve both (intel_paging_*()).
  */
 
 #define pr_fmt(fmt)	"DMAR: " fmt
@@ -27,9 +27,9 @@
 #include "pgtable_test.h"
 
 /*
- * Unlike clflush_cache_range(), this keeps the lines in the cache for the next call, if the
- * CPU supports that. No fence is needed before it, as a write-back is ordered after older
- * stores to its line.
+ * Unlike clflush_cache_range(), this keeps the lines in the cache for the next
+ * call, if the CPU supports that. No fence is needed before it, as a write-back
+ * is ordered after older stores to its line.
  */
 VISIBLE_IF_KUNIT void intel_paging_sync_entries(void *owner, void *addr, size_t size)
 {
@@ -40,7 +40,9 @@ VISIBLE_IF_KUNIT void intel_paging_sync_entries(void *owner, void *addr, size_t 
 
 	for (; p < addr + size; p += line)
 		clwb(p);
-	/* Order later stores after the write-back: another entry, a doorbell. */
+	/*
+	 * Order later stores after the write-back: another entry, a doorbell.
+	 */
 	wmb();
 }
 
@@ -74,8 +76,8 @@ void intel_paging_caps_init(struct paging_caps *caps, bool first_level)
 }
 
 /*
- * The first level's depth comes from first-level capabilities alone; SAGAW describes only
- * the second level (VT-d section 11.4.2).
+ * The first level's depth comes from first-level capabilities alone; SAGAW
+ * describes only the second level (VT-d section 11.4.2).
  */
 static unsigned long paging_fl_levels(struct intel_iommu *iommu)
 {
@@ -144,9 +146,10 @@ static unsigned int paging_width(unsigned int levels)
 }
 
 /*
- * The fewest levels that translate all addresses that the IOMMU does not block: every level
- * costs a step on each walk, and an IOMMU with fewer levels cannot use the table. If no
- * depth does, the deepest. At the first level this covers the lower half of the addresses.
+ * The fewest levels that translate all addresses that the IOMMU does not block:
+ * every level costs a step on each walk, and an IOMMU with fewer levels cannot
+ * use the table. If no depth does, the deepest. At the first level this covers
+ * the lower half of the addresses.
  */
 static unsigned int paging_levels(const struct paging_caps *caps)
 {
@@ -163,8 +166,8 @@ static unsigned int paging_levels(const struct paging_caps *caps)
 /* Allocate and free */
 
 /*
- * Limit for the table pages of a domain that belongs to a user: 1/64 of memory, but at
- * least 64 MiB. Mapping all of memory once, page by page, takes 1/512.
+ * Limit for the table pages of a domain that belongs to a user: 1/64 of memory,
+ * but at least 64 MiB. Mapping all of memory once, page by page, takes 1/512.
  */
 static unsigned long paging_max_user_pages(void)
 {
@@ -222,9 +225,9 @@ static struct vtd_pt *paging_table_create(struct dmar_domain *domain,
  *
  * Context: may sleep.
  *
- * Return: the domain, or ERR_PTR: -EOPNOTSUPP if there is no depth that the IOMMU, or,
- * without @dev, every IOMMU supports; -EINVAL if addresses have fewer bits than a page of the
- * largest size; -ENOMEM.
+ * Return: the domain, or ERR_PTR: -EOPNOTSUPP if there is no depth that the
+ * IOMMU, or, without @dev, every IOMMU supports; -EINVAL if addresses have
+ * fewer bits than a page of the largest size; -ENOMEM.
  */
 struct iommu_domain *intel_paging_domain_alloc(struct device *dev, bool first_level,
 					       gfp_t gfp)
@@ -324,8 +327,9 @@ static void paging_gather(struct iommu_domain *domain, struct iommu_iotlb_gather
 		return;
 
 	/*
-	 * Each sync of a nest parent flushes whole device TLBs for the domains nested on
-	 * it. So sync it once, although the gaps between ranges are invalidated, too.
+	 * Each sync of a nest parent flushes whole device TLBs for the domains
+	 * nested on it. So sync it once, although the gaps between ranges are
+	 * invalidated, too.
 	 */
 	if (!to_dmar_domain(domain)->nested_parent &&
 	    iommu_iotlb_gather_is_disjoint(gather, iova, size))
@@ -338,15 +342,19 @@ static void paging_gather(struct iommu_domain *domain, struct iommu_iotlb_gather
  * @domain: paging domain
  * @gather: range that was unmapped, or whose leaves are no longer dirty
  *
- * Invalidates leaves only: changes to the structure were invalidated when they were
- * made, and unmapping frees no tables, so cached paging structures may stay.
+ * Invalidates leaves only: changes to the structure were invalidated when they
+ * were made, and unmapping frees no tables, so cached paging structures may
+ * stay.
  *
  * Context: any.
  */
 void intel_paging_iotlb_sync(struct iommu_domain *domain,
 			     struct iommu_iotlb_gather *gather)
 {
-	/* Nothing was gathered: nothing could be unmapped, or nothing was dirty. */
+	/*
+	 * Nothing was gathered: nothing could be unmapped, or nothing was
+	 * dirty.
+	 */
 	if (gather->start > gather->end)
 		return;
 
@@ -355,8 +363,8 @@ void intel_paging_iotlb_sync(struct iommu_domain *domain,
 }
 
 /*
- * Fewer tables than these, 256 KiB, are not worth an invalidation of the whole domain: a
- * user that keeps mapping and unmapping one buffer reuses them.
+ * Fewer tables than these, 256 KiB, are not worth an invalidation of the whole
+ * domain: a user that keeps mapping and unmapping one buffer reuses them.
  */
 #define PAGING_KEEP_TABLES	64
 
@@ -375,7 +383,10 @@ void intel_paging_free_empty_tables(struct iommu_domain *domain)
 	}
 }
 
-/* First level: operations of struct iommu_domain_ops, each by the library's function */
+/*
+ * First level: operations of struct iommu_domain_ops, each by the library's
+ * function
+ */
 
 int intel_fl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t paddr, size_t pgsize, size_t pgcount,
@@ -462,8 +473,9 @@ bool intel_sl_domain_enforce_snoop(struct dmar_domain *domain)
 }
 
 /*
- * IOMMU_CACHE in @prot does not matter: DMA snoops unless a device requests otherwise. The
- * Snoop bit, which overrides that, is set if the domain enforces it (VT-d section 3.7.3).
+ * IOMMU_CACHE in @prot does not matter: DMA snoops unless a device requests
+ * otherwise. The Snoop bit, which overrides that, is set if the domain enforces
+ * it (VT-d section 3.7.3).
  */
 int intel_sl_domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t paddr, size_t pgsize, size_t pgcount,

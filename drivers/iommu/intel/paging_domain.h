@@ -34,16 +34,17 @@ struct paging_caps {
 };
 
 /**
- * enum paging_snoop - whether leaves of a second-level domain have the Snoop bit
+ * enum paging_snoop - whether leaves of a second-level domain have the Snoop
+ * bit
  * @PAGING_SNOOP_OFF: something was mapped without the bit
  * @PAGING_SNOOP_ON: the domain enforces snooping
  * @PAGING_SNOOP_OPEN: undecided: nothing was ever mapped, and snooping was not
  *	requested. Plus n: n maps without the bit are in progress.
  *
- * The first map that succeeds and &iommu_domain_ops.enforce_cache_coherency race to leave
- * %PAGING_SNOOP_OPEN, by cmpxchg; the winner decides for the lifetime of the domain. So a
- * domain never has leaves of both kinds, and later maps do not write shared data. A map
- * that fails decides nothing.
+ * The first map that succeeds and &iommu_domain_ops.enforce_cache_coherency
+ * race to leave %PAGING_SNOOP_OPEN, by cmpxchg; the winner decides for the
+ * lifetime of the domain. So a domain never has leaves of both kinds, and later
+ * maps do not write shared data. A map that fails decides nothing.
  */
 enum paging_snoop {
 	PAGING_SNOOP_OFF = -2,

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite for paging domains of both levels: their configuration, which IOMMUs may
- * use them, what an attachment programs, and exactly which invalidations an operation
- * submits.
+ * KUnit suite for paging domains of both levels: their configuration, which
+ * IOMMUs may use them, what an attachment programs, and exactly which
+ * invalidations an operation submits.
  *
- * IOMMUs and devices are fake: structures with capabilities that the test chooses, and
- * without registers. They have no queue: for them, qi_submit_sync() calls a recorder,
- * which decodes descriptors by the layouts of the specification rather than the
- * driver's macros. Real IOMMUs of the machine are not touched.
+ * IOMMUs and devices are fake: structures with capabilities that the test
+ * chooses, and without registers. They have no queue: for them,
+ * qi_submit_sync() calls a recorder, which decodes descriptors by the layouts
+ * of the specification rather than the driver's macros. Real IOMMUs of the
+ * machine are not touched.
  *
  * Sections are those of the VT-d specification.
  */
@@ -105,7 +106,10 @@ struct register_flush {
 };
 
 struct driver_test {
-	/* Descriptors in the order of submission. Those below seen were expected. */
+	/*
+	 * Descriptors in the order of submission. Those below seen were
+	 * expected.
+	 */
 	struct invalidation log[MAX_LOG];
 	unsigned int nr, seen;
 
@@ -179,7 +183,9 @@ static void decode_pasid_iotlb(const struct qi_desc *desc, struct invalidation *
 	}
 }
 
-/* Sections 6.5.2.5 and 6.5.2.6: with S, the lowest 0 in the address is the size */
+/*
+ * Sections 6.5.2.5 and 6.5.2.6: with S, the lowest 0 in the address is the size
+ */
 static void decode_dev_tlb_range(u64 addr, bool s, struct invalidation *inv)
 {
 	set_range(inv, addr & GENMASK_ULL(63, 12), s ? ffz(addr >> 12) + 1 : 0);
@@ -226,7 +232,10 @@ static void decode(const struct qi_desc *desc, struct invalidation *inv)
 	inv->invalid |= desc->qw2 | desc->qw3;
 }
 
-/* Replaces qi_submit_sync() for fakes. Descriptors that do not fit are only counted. */
+/*
+ * Replaces qi_submit_sync() for fakes. Descriptors that do not fit are only
+ * counted.
+ */
 static int record(struct intel_iommu *iommu, struct qi_desc *desc,
 		  unsigned int count, unsigned long options)
 {
@@ -490,8 +499,8 @@ static void tag(struct kunit *test, struct dmar_domain *domain,
 }
 
 /*
- * Two devices behind one IOMMU share what that IOMMU has cached, and all PASIDs share what
- * it has cached of a second level.
+ * Two devices behind one IOMMU share what that IOMMU has cached, and all PASIDs
+ * share what it has cached of a second level.
  */
 static bool iotlb_shared(struct driver_test *ctx, const struct attachment *at)
 {
@@ -518,7 +527,9 @@ static unsigned int flush_count(struct driver_test *ctx)
 	return n;
 }
 
-/* @order pages at @start are to be invalidated for @at, among @n descriptors. */
+/*
+ * @order pages at @start are to be invalidated for @at, among @n descriptors.
+ */
 static void expect_flush_of(struct kunit *test, const struct attachment *at,
 			    unsigned int n, u64 start, unsigned int order, bool ih)
 {
@@ -529,7 +540,10 @@ static void expect_flush_of(struct kunit *test, const struct attachment *at,
 		.did	= domain_id_iommu(at->domain, iommu),
 	};
 
-	/* Second-level translations are tagged with the domain ID, not with the PASID. */
+	/*
+	 * Second-level translations are tagged with the domain ID, not with the
+	 * PASID.
+	 */
 	if (at->domain->use_first_level) {
 		want.type = INV_PASID_IOTLB;
 		want.pasid = at->pasid;
@@ -728,7 +742,9 @@ static void caps_intersection(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, caps.coherent);
 	KUNIT_EXPECT_EQ(test, 39, caps.mgaw);
 
-	/* The order does not matter, and a more capable IOMMU restores nothing. */
+	/*
+	 * The order does not matter, and a more capable IOMMU restores nothing.
+	 */
 	intel_paging_caps_restrict(&caps, fake_iommu(test, CAP_MGAW(57) | CAP_FS5LP | CAP_FS1GP,
 						     ECAP_PLAIN));
 	KUNIT_EXPECT_EQ(test, BIT(4), caps.levels);
@@ -768,7 +784,10 @@ static const struct alloc_case alloc_cases[] = {
 	{ "5 of 4 and 5 levels, MGAW of 49", CAP_ND_256 | CAP_MGAW(49) | CAP_FS5LP,
 	  ECAP_PLAIN, 5, SZ_4K | SZ_2M, BIT_ULL(49) - 1, true },
 
-	/* The second level's depth: the fewest levels that are enough, or the most */
+	/*
+	 * The second level's depth: the fewest levels that are enough, or the
+	 * most
+	 */
 	{ "second level", CAP_SECOND, ECAP_SECOND,
 	  4, SZ_4K | SZ_2M | SZ_1G, BIT_ULL(48) - 1, true, true },
 	{ "second level, 39 of 39 to 57 bits",
@@ -854,8 +873,8 @@ static void alloc_fixes_features(struct kunit *test)
 }
 
 /*
- * Addresses beyond the aperture are refused, the last one in it is not, whether the
- * depth of the table or the width of the hardware's addresses ends it.
+ * Addresses beyond the aperture are refused, the last one in it is not, whether
+ * the depth of the table or the width of the hardware's addresses ends it.
  */
 static void alloc_aperture(struct kunit *test)
 {
@@ -907,8 +926,8 @@ static void alloc_charges_users_only(struct kunit *test)
 }
 
 /*
- * The real allocator of pages, which the library's tests replace: tables lie on the
- * device's node. Needs a machine with two.
+ * The real allocator of pages, which the library's tests replace: tables lie on
+ * the device's node. Needs a machine with two.
  */
 static void alloc_on_node(struct kunit *test)
 {
@@ -962,8 +981,8 @@ static void alloc_without_memory(struct kunit *test)
 }
 
 /*
- * Every IOMMU must be able to use the domain. The IOMMUs of the machine that runs this
- * may lack the level, or may have no depth in common.
+ * Every IOMMU must be able to use the domain. The IOMMUs of the machine that
+ * runs this may lack the level, or may have no depth in common.
  */
 static void alloc_without_device(struct kunit *test)
 {
@@ -1599,7 +1618,10 @@ static void inv_empty_gather(struct kunit *test)
 	expect_no_more(test);
 }
 
-/* A table that hardware may have cached is invalidated before the large page is used. */
+/*
+ * A table that hardware may have cached is invalidated before the large page is
+ * used.
+ */
 static void inv_superpage_over_table(struct kunit *test)
 {
 	struct iommu_domain *domain = inv_domain(test);
@@ -1697,8 +1719,9 @@ static void inv_beyond_mamv(struct kunit *test)
 }
 
 /*
- * Map one page at a time, at ever new addresses: when nothing is mapped, the owner of the
- * address space can free the tables, but the few of a single buffer stay.
+ * Map one page at a time, at ever new addresses: when nothing is mapped, the
+ * owner of the address space can free the tables, but the few of a single
+ * buffer stay.
  */
 static void free_empty_tables(struct kunit *test)
 {
@@ -1741,8 +1764,8 @@ static void free_empty_tables(struct kunit *test)
 }
 
 /*
- * The second level: unmapping a part of a superpage keeps the rest, and does not take the
- * data for a page table, as 6.12 does.
+ * The second level: unmapping a part of a superpage keeps the rest, and does
+ * not take the data for a page table, as 6.12 does.
  */
 
 struct part_case {
@@ -2003,7 +2026,10 @@ static void second_level_context_entry(struct kunit *test)
 	}
 }
 
-/* Some hardware mishandles read-only pages under a nested entry (erratum 772415). */
+/*
+ * Some hardware mishandles read-only pages under a nested entry (erratum
+ * 772415).
+ */
 static void second_level_nest_parent(struct kunit *test)
 {
 	struct device *dev = fake_pair(test, CAP_SECOND, ECAP_PLAIN | ECAP_SSTS | ECAP_NEST);
@@ -2020,7 +2046,10 @@ static void second_level_nest_parent(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iommu_map(plain, IOVA, PA, SZ_4K, IOMMU_READ, GFP_KERNEL));
 }
 
-/* @start to @end is gathered for @size bytes at @iova; nothing, if they are equal. */
+/*
+ * @start to @end is gathered for @size bytes at @iova; nothing, if they are
+ * equal.
+ */
 static void paging_expect_dirty(struct kunit *test, struct iommu_domain *domain, u64 iova,
 				u64 size, unsigned long flags, u64 start, u64 end)
 {
@@ -2067,7 +2096,9 @@ static void second_level_dirty(struct kunit *test)
 	paging_expect_dirty(test, d, IOVA, SZ_16K, 0, 0, 0);
 	KUNIT_EXPECT_EQ(test, PA + IOVA + SZ_4K, iommu_iova_to_phys(d, IOVA + SZ_4K));
 
-	/* A large page as a whole; of a part, the rest has yet to be reported. */
+	/*
+	 * A large page as a whole; of a part, the rest has yet to be reported.
+	 */
 	*large |= SL_D;
 	paging_expect_dirty(test, d, IOVA, SZ_4M, IOMMU_DIRTY_NO_CLEAR, IOVA + SZ_2M, IOVA + SZ_4M);
 	paging_expect_dirty(test, d, IOVA + SZ_2M + SZ_64K, SZ_4K, 0,
@@ -2156,7 +2187,10 @@ static void expect_page_sizes(struct iommu_domain *domain, unsigned long iova,
 	KUNIT_EXPECT_EQ(pages.test, pages.left, 0);
 }
 
-/* A single page needs no search, more do: either way the page size is the largest that fits. */
+/*
+ * A single page needs no search, more do: either way the page size is the
+ * largest that fits.
+ */
 static void core_page_sizes(struct kunit *test)
 {
 	static const struct iommu_domain_ops ops = {
@@ -2354,8 +2388,8 @@ static void core_one_page(struct kunit *test)
 }
 
 /*
- * Requires scalable mode, which fakes have, and real IOMMUs without write-buffer flushing,
- * as fakes have no register for it.
+ * Requires scalable mode, which fakes have, and real IOMMUs without
+ * write-buffer flushing, as fakes have no register for it.
  */
 static int driver_test_init(struct kunit *test)
 {

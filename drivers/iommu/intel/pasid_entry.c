@@ -2,33 +2,34 @@
 /*
  * Scalable-mode PASID-table entries (VT-d section 9.6).
  *
- * This is the only place that builds an entry (pasid_entry_build(), from a description)
- * and the only one that stores entries in the table: set, replace, tear down, and change
- * the two fields that change while an entry is in use.
+ * This is the only place that builds an entry (pasid_entry_build(), from a
+ * description) and the only one that stores entries in the table: set, replace,
+ * tear down, and change the two fields that change while an entry is in use.
  *
  * Stores. An entry has 64 bytes, one cache line, and hardware may fetch it in
  * aligned chunks of 16 bytes, in any order. Hence:
  * - An entry that is not present is filled from its end; the Present bit comes
- *   last, with the first quadword. The entry is one cache line, so if the caches
- *   write it back early, memory never has Present without the rest.
+ *   last, with the first quadword. The entry is one cache line, so if the
+ *   caches write it back early, memory never has Present without the rest.
  * - An entry that is present is changed by one store of a chunk (or of a
- *   quadword), and only if nothing outside of it changes. Hardware then sees the
- *   old entry or the new one, and uses what it has cached of the old one until
- *   that is invalidated.
+ *   quadword), and only if nothing outside of it changes. Hardware then sees
+ *   the old entry or the new one, and uses what it has cached of the old one
+ *   until that is invalidated.
  * - For any other change the entry becomes not present: clear the Present bit,
  *   invalidate, fill. Hardware sees only the old entry, the new one, or none.
  *
  * Invalidations after an entry that was present has changed (section 6.5.3.3,
- * "Guidance to Software for Invalidations"), in this order, as each cache may be
- * refilled from the previous one: PASID cache, with the domain ID that the entry
- * had; IOTLB, PASID-selective if the entry had no second level, otherwise domain-
- * selective; device TLB.
+ * "Guidance to Software for Invalidations"), in this order, as each cache may
+ * be refilled from the previous one: PASID cache, with the domain ID that the
+ * entry had; IOTLB, PASID-selective if the entry had no second level, otherwise
+ * domain- selective; device TLB.
  *
  * Locking. iommu->lock is held for the stores. It is not held while hardware
- * invalidates: in that time an entry that is being replaced is not present. Changes of
- * single fields (dirty tracking, snooping) skip an entry that is not present or has
- * another domain ID. The core's group mutex serializes set, replace and tear-down of the
- * PASIDs of one device, and so protects the allocation of the pages of its entries.
+ * invalidates: in that time an entry that is being replaced is not present.
+ * Changes of single fields (dirty tracking, snooping) skip an entry that is not
+ * present or has another domain ID. The core's group mutex serializes set,
+ * replace and tear-down of the PASIDs of one device, and so protects the
+ * allocation of the pages of its entries.
  */
 
 #define pr_fmt(fmt)	"DMAR: " fmt
@@ -216,7 +217,9 @@ static int pasid_build_second_level(const struct intel_iommu *iommu,
 	return 0;
 }
 
-/* The first-level root of a guest must be within the reach of its second level. */
+/*
+ * The first-level root of a guest must be within the reach of its second level.
+ */
 static int pasid_build_nested(const struct intel_iommu *iommu,
 			      const struct pasid_desc *desc,
 			      struct pasid_entry *entry)
@@ -334,7 +337,8 @@ static bool pasid_has_chunk_store(void)
  * @chunk: 16-byte aligned, in a PASID-table entry
  * @val: new value
  *
- * Context: the CPU has 16-byte atomic operations; the caller excludes other stores there.
+ * Context: the CPU has 16-byte atomic operations; the caller excludes other
+ * stores there.
  */
 void pasid_entry_store_chunk(struct intel_iommu *iommu, u64 *chunk, const u64 *val)
 {
@@ -362,8 +366,8 @@ static void pasid_entry_write_back(struct intel_iommu *iommu, struct pasid_entry
 }
 
 /*
- * Count an entry that is set (@count is 1) or cleared (-1). When only the RID's is set,
- * the pages of the other entries are unused.
+ * Count an entry that is set (@count is 1) or cleared (-1). When only the RID's
+ * is set, the pages of the other entries are unused.
  */
 static bool pasid_count_set(struct device *dev, u32 pasid, int count)
 {
@@ -404,8 +408,8 @@ static void pasid_make_absent(struct intel_iommu *iommu, struct pasid_entry *pte
 }
 
 /*
- * Change an entry that is present by a single store. Returns false, with nothing
- * changed, if that is not possible.
+ * Change an entry that is present by a single store. Returns false, with
+ * nothing changed, if that is not possible.
  */
 static bool pasid_change_at_once(struct intel_iommu *iommu, struct pasid_entry *pte,
 				 const struct pasid_entry *new)
@@ -475,7 +479,10 @@ void intel_pasid_flush_devtlb(struct device *dev, u32 pasid)
 		qi_flush_dev_iotlb_pasid(info->iommu, sid, info->pfsid, pasid,
 					 info->ats_qdep, 0, MAX_AGAW_PFN_WIDTH);
 
-	/* DMA may be in progress, so always repeat this where the device needs it. */
+	/*
+	 * DMA may be in progress, so always repeat this where the device needs
+	 * it.
+	 */
 	quirk_extra_dev_tlb_flush(info, 0, MAX_AGAW_PFN_WIDTH, pasid, info->ats_qdep);
 }
 
@@ -531,8 +538,8 @@ static struct intel_iommu *pasid_entry_iommu(struct device *dev)
  *
  * Context: may sleep. The caller excludes other attachments of @pasid.
  *
- * Return: 0; -EBUSY if the entry is present; or an error of pasid_entry_build() or
- * intel_pasid_alloc_entry(). On error nothing has changed.
+ * Return: 0; -EBUSY if the entry is present; or an error of pasid_entry_build()
+ * or intel_pasid_alloc_entry(). On error nothing has changed.
  */
 int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc *desc)
 {
@@ -571,9 +578,9 @@ int intel_pasid_set_entry(struct device *dev, u32 pasid, const struct pasid_desc
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
  * @desc: contents of the entry
  *
- * DMA sees the old entry, the new one, or, if the two differ in more than can be
- * stored at once, none. On return hardware caches nothing of the old entry, and its
- * page requests have been answered.
+ * DMA sees the old entry, the new one, or, if the two differ in more than can
+ * be stored at once, none. On return hardware caches nothing of the old entry,
+ * and its page requests have been answered.
  *
  * Context: may sleep. The caller excludes other attachments of @pasid.
  *
@@ -618,8 +625,9 @@ int intel_pasid_replace_entry(struct device *dev, u32 pasid,
 }
 
 /*
- * Does an entry refer to a process's page table? If it is not present, it is being
- * detached or replaced, and hardware may still use what it has cached of it.
+ * Does an entry refer to a process's page table? If it is not present, it is
+ * being detached or replaced, and hardware may still use what it has cached of
+ * it.
  */
 static bool pasid_is_of_process(struct pasid_entry *pte)
 {
@@ -632,9 +640,9 @@ static bool pasid_is_of_process(struct pasid_entry *pte)
  * @iommu: IOMMU of the device
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID for requests without one
- * @fault_ignore: a process's page table is going away and the device was not stopped
- *		  yet: leave the entry with faults disabled (FPD), to be torn down
- *		  once more
+ * @fault_ignore: a process's page table is going away and the device was not
+ *		  stopped yet: leave the entry with faults disabled (FPD), to be
+ *		  torn down once more
  *
  * Context: may sleep unless @fault_ignore.
  */
@@ -658,7 +666,10 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 		pasid_make_absent(iommu, pte);
 	spin_unlock(&iommu->lock);
 
-	/* Not present, and not torn down with @fault_ignore before: nothing to do. */
+	/*
+	 * Not present, and not torn down with @fault_ignore before: nothing to
+	 * do.
+	 */
 	if (!old.val[0])
 		return;
 
@@ -669,8 +680,8 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 	} else if (fault_ignore) {
 		/*
 		 * Another CPU has made the entry not present and may still be
-		 * invalidating, but when this returns, the process frees its tables.
-		 * That CPU stores the rest of the entry.
+		 * invalidating, but when this returns, the process frees its
+		 * tables. That CPU stores the rest of the entry.
 		 */
 		pasid_flush_present(iommu, dev, pasid, &old);
 		return;
@@ -679,10 +690,10 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 	old.val[0] &= ~(u64)PASID_PTE_PRESENT;
 	spin_lock(&iommu->lock);
 	/*
-	 * The core's group mutex does not exclude an exiting process: meanwhile the PASID
-	 * may have been detached or attached to another domain, and the page of the entry
-	 * freed. Clear the entry only if it still is that of the process, without its
-	 * Present bit.
+	 * The core's group mutex does not exclude an exiting process: meanwhile
+	 * the PASID may have been detached or attached to another domain, and
+	 * the page of the entry freed. Clear the entry only if it still is that
+	 * of the process, without its Present bit.
 	 */
 	pte = intel_pasid_get_entry(dev, pasid);
 	if (!fault_ignore || (pte && !memcmp(pte, &old, sizeof(old)))) {
@@ -701,8 +712,9 @@ void intel_pasid_tear_down_entry(struct intel_iommu *iommu, struct device *dev,
 }
 
 /*
- * Set or clear @bit of an entry in use. Skip an entry that is not present or belongs to
- * another domain by now: when an entry is set up, the bit is taken from the domain.
+ * Set or clear @bit of an entry in use. Skip an entry that is not present or
+ * belongs to another domain by now: when an entry is set up, the bit is taken
+ * from the domain.
  */
 static int pasid_change_bit(struct device *dev, u32 pasid, u16 did,
 			    unsigned int qword, u64 bit, bool set, bool second_level)
@@ -746,7 +758,8 @@ static int pasid_change_bit(struct device *dev, u32 pasid, u16 did,
  *
  * Context: any.
  *
- * Return: 0, also if the entry has another domain ID; -EOPNOTSUPP without second level.
+ * Return: 0, also if the entry has another domain ID; -EOPNOTSUPP without
+ * second level.
  */
 int intel_pasid_set_dirty_tracking(struct device *dev, u32 pasid, u16 did, bool enabled)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Scalable-mode PASID-table entries (VT-d section 9.6): build one from a description, and
- * set, replace and tear down entries in the table.
+ * Scalable-mode PASID-table entries (VT-d section 9.6): build one from a
+ * description, and set, replace and tear down entries in the table.
  */
 #ifndef _INTEL_PASID_ENTRY_H
 #define _INTEL_PASID_ENTRY_H
@@ -24,8 +24,9 @@ struct pasid_entry;
 
 /**
  * struct pasid_desc - contents of a PASID-table entry
- * @pgtt: translation type, one of %PASID_ENTRY_PGTT_FL_ONLY, %PASID_ENTRY_PGTT_SL_ONLY,
- *	  %PASID_ENTRY_PGTT_NESTED, %PASID_ENTRY_PGTT_PT
+ * @pgtt: translation type, one of %PASID_ENTRY_PGTT_FL_ONLY,
+ *	  %PASID_ENTRY_PGTT_SL_ONLY, %PASID_ENTRY_PGTT_NESTED,
+ *	  %PASID_ENTRY_PGTT_PT
  * @fl_levels: levels of the first-level table, 4 or 5, if the type has one
  * @aw: address width, as the AW field encodes it: that of the second level; for
  *	pass-through the widest in SAGAW; for a first level alone iommu->agaw

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of PASID-table entries: building them from a description, and setting
- * up, replacing and tearing down. The VT-d model checks what hardware can do in
- * every state between two stores.
+ * KUnit suite of PASID-table entries: building them from a description, and
+ * setting up, replacing and tearing down. The VT-d model checks what hardware
+ * can do in every state between two stores.
  */
 
 #include <kunit/test.h>
@@ -353,8 +353,8 @@ static void pasid_replace_by_same(struct kunit *test)
 }
 
 /*
- * A domain ID is reused as soon as its entries have been torn down. Then nothing
- * may be cached under it.
+ * A domain ID is reused as soon as its entries have been torn down. Then
+ * nothing may be cached under it.
  */
 static void pasid_domain_id_reuse(struct kunit *test)
 {
@@ -492,8 +492,8 @@ static void tear_down_meanwhile(struct kunit *test)
 }
 
 /*
- * While the entry of an exiting process is invalidated, the core attaches the PASID to
- * another domain, or detaches it: that must not be undone.
+ * While the entry of an exiting process is invalidated, the core attaches the
+ * PASID to another domain, or detaches it: that must not be undone.
  */
 static void pasid_late_process_exit(struct kunit *test)
 {
@@ -532,7 +532,10 @@ static void exit_meanwhile(struct kunit *test)
 	vtd_fake_expect_gone(test, ctx->dev, PASID, ADDR);
 }
 
-/* A process exits while its PASID is detached: then nothing may use its tables any more. */
+/*
+ * A process exits while its PASID is detached: then nothing may use its tables
+ * any more.
+ */
 static void pasid_exit_during_detach(struct kunit *test)
 {
 	struct pasid_test *ctx = test->priv;
@@ -540,7 +543,7 @@ static void pasid_exit_during_detach(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(machine_names); i++) {
-		struct device *dev = machine(test, i);
+		struct device *dev = pasid_test_machine(test, i);
 
 		t = &ctx->targets[FIRST][0];
 		t->desc.did = FLPT_DEFAULT_DID;
@@ -588,8 +591,8 @@ static void pasid_dirty_tracking(struct kunit *test)
 }
 
 /*
- * Hardware sets Dirty only if it has seen SSADE: with a stale entry in the PASID
- * cache, writes of a device would be lost.
+ * Hardware sets Dirty only if it has seen SSADE: with a stale entry in the
+ * PASID cache, writes of a device would be lost.
  */
 static void pasid_dirty_tracking_cached(struct kunit *test)
 {
@@ -799,7 +802,9 @@ static void pasid_refuses(struct kunit *test)
 	vtd_fake_expect_gone(test, dev, PASID, ADDR);
 }
 
-/* Pass-through needs the largest width of the second stage (section 9.6, AW). */
+/*
+ * Pass-through needs the largest width of the second stage (section 9.6, AW).
+ */
 static void pasid_pass_through_width(struct kunit *test)
 {
 	static const u64 no_cap[] = { 0, CAP_FS5LP, CAP_SAGAW_5, CAP_SAGAW_4,
@@ -819,8 +824,8 @@ static void pasid_pass_through_width(struct kunit *test)
 }
 
 /*
- * The pages of entries are freed with the last PASID of the device, whatever has happened
- * to it meanwhile, and so are cached directory entries.
+ * The pages of entries are freed with the last PASID of the device, whatever
+ * has happened to it meanwhile, and so are cached directory entries.
  */
 static void pasid_pages_are_freed(struct kunit *test)
 {

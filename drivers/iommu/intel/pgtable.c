@@ -10,37 +10,41 @@
  * pgtable_dirty.h	dirty tracking, of the second level only
  * pgtable_inspect.h	counts and dumps
  *
- * The format headers define the entries: pgtable_fl.h those of the first level, pgtable_sl.h
- * those of the second. pgtable_fl.c and pgtable_sl.c include one of them and then this file,
- * so that each level has its own copy of each function, with all bits as compile-time
- * constants: vtd_pt_map() here is vtd_pt_fl_map() or vtd_pt_sl_map() to others. pgtable_ns.h
- * renames the entry points, which are what a stack trace begins with; static functions have
- * the same name in both objects.
+ * The format headers define the entries: pgtable_fl.h those of the first level,
+ * pgtable_sl.h those of the second. pgtable_fl.c and pgtable_sl.c include one
+ * of them and then this file, so that each level has its own copy of each
+ * function, with all bits as compile-time constants: vtd_pt_map() here is
+ * vtd_pt_fl_map() or vtd_pt_sl_map() to others. pgtable_ns.h renames the entry
+ * points, which are what a stack trace begins with; static functions have the
+ * same name in both objects.
  *
- * The common cases, one leaf below tables that exist, are in vtd_pt_map_one() and at the
- * top of vtd_pt_unmap(): start reading there. "Slot" is the address of an entry. Levels count
- * from 1, the page table.
+ * The common cases, one leaf below tables that exist, are in vtd_pt_map_one()
+ * and at the top of vtd_pt_unmap(): start reading there. "Slot" is the address
+ * of an entry. Levels count from 1, the page table.
  *
  * Locking
  * -------
  * No function takes a lock. The following rules replace it:
  *
- * - A caller owns the range of IOVA that it maps or unmaps: no other caller maps, unmaps
- *   or splits a page of that range, or reads its Dirty bits, which may split it, at the
- *   same time. The iommu core has always required that of its users. So a leaf is checked
- *   and stored without an atomic operation.
- * - An entry that covers the ranges of several callers changes only by cmpxchg. Apart from
- *   FMT_SYNCED it changes in two ways only: empty to table (populate), and leaf to a table
- *   that translates the same (split). The loser of a race uses the winner's table.
- * - A table is never freed while others may walk it, and it is only reused for the same
- *   slot. When a large page replaces an empty table, the table is deposited: it stays empty
- *   and unused until the slot turns into a table again and withdraws it. So a pointer to a
- *   table stays valid without a reference.
+ * - A caller owns the range of IOVA that it maps or unmaps: no other caller
+ *   maps, unmaps or splits a page of that range, or reads its Dirty bits, which
+ *   may split it, at the same time. The iommu core has always required that of
+ *   its users. So a leaf is checked and stored without an atomic operation.
+ * - An entry that covers the ranges of several callers changes only by cmpxchg.
+ *   Apart from FMT_SYNCED it changes in two ways only: empty to table
+ *   (populate), and leaf to a table that translates the same (split). The loser
+ *   of a race uses the winner's table.
+ * - A table is never freed while others may walk it, and it is only reused for
+ *   the same slot. When a large page replaces an empty table, the table is
+ *   deposited: it stays empty and unused until the slot turns into a table
+ *   again and withdraws it. So a pointer to a table stays valid without a
+ *   reference.
  *
- * An example: CPU A maps IOVA 0 to 4095 while CPU B maps 4096 to 8191, in a domain where
- * nothing is mapped. Both find no page table for the first 2 MiB, and each allocates one.
- * A's cmpxchg succeeds; B's fails, and B frees its table and walks on through A's. Then
- * each stores its leaf, in an entry that the other one does not touch.
+ * An example: CPU A maps IOVA 0 to 4095 while CPU B maps 4096 to 8191, in a
+ * domain where nothing is mapped. Both find no page table for the first 2 MiB,
+ * and each allocates one. A's cmpxchg succeeds; B's fails, and B frees its
+ * table and walks on through A's. Then each stores its leaf, in an entry that
+ * the other one does not touch.
  *
  * Split and deposit, shown for one slot, entry 0 of a page directory:
  *
@@ -55,14 +59,14 @@
  *   set FMT_SYNCED		all CPUs can rely on that
  *   clear T[1]			as requested; the caller of unmap invalidates 4 KiB
  *
- * If nothing is deposited, T is a new page. If the owner of another part of the large page
- * splits it at the same time, one cmpxchg fails: the loser deposits its table again, or
- * frees it, and continues below the winner's.
+ * If nothing is deposited, T is a new page. If the owner of another part of the
+ * large page splits it at the same time, one cmpxchg fails: the loser deposits
+ * its table again, or frees it, and continues below the winner's.
  *
- * Callers that break the first rule (two operations on overlapping ranges at the
- * same time) may find either result in their ranges. They may also lose a table page until
- * the domain is freed, by storing a large page where another caller has just installed a
- * table. They cannot damage anything else.
+ * Callers that break the first rule (two operations on overlapping ranges at
+ * the same time) may find either result in their ranges. They may also lose a
+ * table page until the domain is freed, by storing a large page where another
+ * caller has just installed a table. They cannot damage anything else.
  */
 
 #include <linux/cleanup.h>
@@ -77,8 +81,9 @@
 /* Clear */
 
 /*
- * Clear @n entries of @level above 1. Stops at a table, and returns the number of entries
- * that are clear. An empty entry may become a neighbour's table at any time.
+ * Clear @n entries of @level above 1. Stops at a table, and returns the number
+ * of entries that are clear. An empty entry may become a neighbour's table at
+ * any time.
  */
 static unsigned int vtd_pt_clear_large(u64 *slot, unsigned int level, unsigned int n)
 {
@@ -151,9 +156,9 @@ static void vtd_pt_unwind(struct vtd_pt *pt, u64 iova, u64 end)
 /* Map */
 
 /*
- * Store a leaf of @level in @slot, unless that is in use. Above page directories use an
- * exchange, as vtd_pt_prealloc() may install a table at the same time without owning the
- * range.
+ * Store a leaf of @level in @slot, unless that is in use. Above page
+ * directories use an exchange, as vtd_pt_prealloc() may install a table at the
+ * same time without owning the range.
  */
 static __always_inline bool vtd_pt_fill_slot(u64 *slot, u64 leaf, unsigned int level)
 {
@@ -168,7 +173,10 @@ static __always_inline bool vtd_pt_fill_slot(u64 *slot, u64 leaf, unsigned int l
 	return true;
 }
 
-/* Fill @n slots of @level up to the first one in use. Returns the number filled. */
+/*
+ * Fill @n slots of @level up to the first one in use. Returns the number
+ * filled.
+ */
 static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned int level,
 						unsigned int n)
 {
@@ -193,9 +201,9 @@ static __always_inline unsigned int vtd_pt_fill(u64 *slot, u64 leaf, unsigned in
 }
 
 /*
- * Map the whole range of @slot, an empty entry of @level for @iova, by a table that is
- * filled before it is visible. Returns the number of leaves mapped: 0 if another CPU
- * has just populated the slot.
+ * Map the whole range of @slot, an empty entry of @level for @iova, by a table
+ * that is filled before it is visible. Returns the number of leaves mapped: 0
+ * if another CPU has just populated the slot.
  */
 static int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			    u64 leaf, gfp_t gfp)
@@ -215,8 +223,8 @@ static int vtd_pt_map_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
 }
 
 /*
- * Map @n leaves of @level in one table. Returns the number mapped, or an error. Sets
- * *@replaced if some have replaced tables.
+ * Map @n leaves of @level in one table. Returns the number mapped, or an error.
+ * Sets *@replaced if some have replaced tables.
  */
 static __always_inline int vtd_pt_map_run(struct vtd_pt *pt, u64 iova, u64 leaf,
 					  unsigned int level, unsigned int n, gfp_t gfp,
@@ -317,8 +325,8 @@ static noinline int vtd_pt_map_any(struct vtd_pt *pt, u64 iova, phys_addr_t padd
 }
 
 /*
- * Map one leaf of @level if all tables exist. Returns false, with nothing changed, if a
- * table is missing or a check fails.
+ * Map one leaf of @level if all tables exist. Returns false, with nothing
+ * changed, if a table is missing or a check fails.
  */
 static __always_inline bool vtd_pt_map_one(struct vtd_pt *pt, u64 iova, phys_addr_t paddr,
 					   unsigned int level, int prot)
@@ -348,14 +356,14 @@ static __always_inline bool vtd_pt_map_one(struct vtd_pt *pt, u64 iova, phys_add
  * @paddr: first physical address, in bytes
  * @pgsize: size of the leaves in bytes, one of &vtd_pt_cfg.pgsize_bitmap
  * @pgcount: number of leaves
- * @prot: IOMMU_READ or IOMMU_WRITE or both. At the first level, writable implies
- *	readable, as there is no write-only page. At the second, IOMMU_CACHE sets the
- *	snoop bit, which needs ECAP.SC.
+ * @prot: IOMMU_READ or IOMMU_WRITE or both. At the first level, writable
+ *	implies readable, as there is no write-only page. At the second,
+ *	IOMMU_CACHE sets the snoop bit, which needs ECAP.SC.
  * @gfp: how to allocate tables
  * @mapped: set to the bytes that this call has mapped and left mapped
  *
- * A large page may replace a table that has become empty; &vtd_pt_ops.invalidate() is
- * called for that.
+ * A large page may replace a table that has become empty;
+ * &vtd_pt_ops.invalidate() is called for that.
  *
  * Context: any, as far as @gfp and the callbacks allow. No lock is taken. Other
  * ranges may be mapped and unmapped at the same time.
@@ -386,11 +394,17 @@ int vtd_pt_map(struct vtd_pt *pt, u64 iova, phys_addr_t paddr, size_t pgsize,
 }
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_map);
 
-/* The general case of vtd_pt_unmap(). The walk for @iova has ended at @slot, of @level. */
+/*
+ * The general case of vtd_pt_unmap(). The walk for @iova has ended at @slot, of
+ * @level.
+ */
 static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 *slot, unsigned int level,
 					u64 iova, u64 last)
 {
-	/* Unless these are whole entries of one table, a large page may cross either end. */
+	/*
+	 * Unless these are whole entries of one table, a large page may cross
+	 * either end.
+	 */
 	if (!IS_ALIGNED(iova | (last + 1), vtd_pt_size(level)) ||
 	    (iova ^ last) >> vtd_pt_shift(level + 1)) {
 		if (vtd_pt_split_ends(pt, iova, last + 1, GFP_ATOMIC | __GFP_NOWARN))
@@ -409,20 +423,21 @@ static noinline size_t vtd_pt_unmap_any(struct vtd_pt *pt, u64 *slot, unsigned i
  * @iova: first I/O virtual address, in bytes, 4 KiB aligned
  * @size: length in bytes, 4 KiB aligned
  *
- * The range may begin or end inside of large pages. These are split first, and the
- * parts outside of the range never stop translating, for hardware that walks this
- * table. (A hypervisor that shadows it may unmap the large page before it maps the
- * parts, as QEMU does for VFIO with caching mode.) Only the split needs memory, which
- * is allocated without sleeping. Holes in the range are skipped.
+ * The range may begin or end inside of large pages. These are split first, and
+ * the parts outside of the range never stop translating, for hardware that
+ * walks this table. (A hypervisor that shadows it may unmap the large page
+ * before it maps the parts, as QEMU does for VFIO with caching mode.) Only the
+ * split needs memory, which is allocated without sleeping. Holes in the range
+ * are skipped.
  *
- * The caller has to invalidate the range, as %VTD_PT_LEAVES, before it reuses the
- * memory. Changes to the structure have been invalidated on return.
+ * The caller has to invalidate the range, as %VTD_PT_LEAVES, before it reuses
+ * the memory. Changes to the structure have been invalidated on return.
  *
  * Context: any that the callbacks allow. No lock is taken. Other ranges may be
  * mapped and unmapped at the same time.
  *
- * Return: @size, or 0 if nothing was unmapped: the range is misaligned, empty or
- * outside of the aperture, or it cuts a large page and there is no memory.
+ * Return: @size, or 0 if nothing was unmapped: the range is misaligned, empty
+ * or outside of the aperture, or it cuts a large page and there is no memory.
  */
 size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
 {
@@ -434,7 +449,10 @@ size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
 		return 0;
 
 	slot = vtd_pt_walk(pt, iova, 1, &level);
-	/* The common case: one leaf. An empty entry may become a neighbour's table. */
+	/*
+	 * The common case: one leaf. An empty entry may become a neighbour's
+	 * table.
+	 */
 	if (likely(size == vtd_pt_size(level) && IS_ALIGNED(iova, size) &&
 		   (level == 1 || fmt_is_large_leaf(vtd_pt_load(slot))))) {
 		vtd_pt_store(slot, 0);
@@ -447,8 +465,8 @@ size_t vtd_pt_unmap(struct vtd_pt *pt, u64 iova, size_t size)
 EXPORT_SYMBOL_IF_KUNIT(vtd_pt_unmap);
 
 /*
- * Ensure that @slot of a page directory has a page table, in use or deposited. A table
- * always stays with its slot, so this remains true.
+ * Ensure that @slot of a page directory has a page table, in use or deposited.
+ * A table always stays with its slot, so this remains true.
  */
 static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
 {
@@ -474,23 +492,24 @@ static int vtd_pt_prealloc_slot(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
  * @size: length in bytes, not 0
  * @gfp: how to allocate tables
  *
- * Until vtd_pt_free_empty_tables(), mapping pages of 4 KiB or 2 MiB in the range and
- * splitting 2 MiB pages takes no memory: each 2 MiB has a page table, installed or
- * deposited, like each huge page of a process. For callers that cannot allocate when they
- * unmap, such as MMU notifiers.
+ * Until vtd_pt_free_empty_tables(), mapping pages of 4 KiB or 2 MiB in the
+ * range and splitting 2 MiB pages takes no memory: each 2 MiB has a page table,
+ * installed or deposited, like each huge page of a process. For callers that
+ * cannot allocate when they unmap, such as MMU notifiers.
  *
- * Context: any that @gfp allows. Pages of 4 KiB and 2 MiB may be mapped and unmapped, and
- * tables preallocated, in the range at the same time, as demand paging does: this call
- * changes no leaf, and no entry of a page directory, and installs page directories by
- * cmpxchg in empty entries only. Pages of 1 GiB must not be mapped or unmapped meanwhile:
- * this call owns no part of the range, so it could mark a page directory as synced that has
- * just replaced such a page. Two callers that preallocate the same range may allocate a
- * table more than needed. Two that split the same page at the same time may each take a
- * table, of which one is returned.
+ * Context: any that @gfp allows. Pages of 4 KiB and 2 MiB may be mapped and
+ * unmapped, and tables preallocated, in the range at the same time, as demand
+ * paging does: this call changes no leaf, and no entry of a page directory, and
+ * installs page directories by cmpxchg in empty entries only. Pages of 1 GiB
+ * must not be mapped or unmapped meanwhile: this call owns no part of the
+ * range, so it could mark a page directory as synced that has just replaced
+ * such a page. Two callers that preallocate the same range may allocate a table
+ * more than needed. Two that split the same page at the same time may each take
+ * a table, of which one is returned.
  *
- * Return: 0; -ERANGE if the range is outside of the aperture; -ENOMEM; -ENOSPC if
- * &vtd_pt_cfg.max_pages is reached, which waiting does not change; -EADDRINUSE where a page
- * of 1 GiB is mapped.
+ * Return: 0; -ERANGE if the range is outside of the aperture; -ENOMEM; -ENOSPC
+ * if &vtd_pt_cfg.max_pages is reached, which waiting does not change;
+ * -EADDRINUSE where a page of 1 GiB is mapped.
  */
 int vtd_pt_prealloc(struct vtd_pt *pt, u64 iova, size_t size, gfp_t gfp)
 {
@@ -542,10 +561,11 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_iova_to_phys);
  * @pt: the table
  * @iova: I/O virtual address in bytes, any alignment
  * @size: number of bytes of interest, not 0
- * @length: set to the number of bytes that are contiguous in memory, by leaves of one
- *	table; 0 if nothing is mapped at @iova
+ * @length: set to the number of bytes that are contiguous in memory, by leaves
+ *	of one table; 0 if nothing is mapped at @iova
  *
- * The leaves of the next table may continue the range; the caller has to look up again.
+ * The leaves of the next table may continue the range; the caller has to look
+ * up again.
  *
  * Context: as vtd_pt_iova_to_phys(), for each leaf.
  *
@@ -612,8 +632,8 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_is_writable);
  *
  * Context: may sleep.
  *
- * Return: the table, or ERR_PTR: -EINVAL if the format does not support @cfg, or the
- * aperture is not a multiple of 1 GiB; -ENOMEM.
+ * Return: the table, or ERR_PTR: -EINVAL if the format does not support @cfg,
+ * or the aperture is not a multiple of 1 GiB; -ENOMEM.
  */
 struct vtd_pt *vtd_pt_create(const struct vtd_pt_cfg *cfg)
 {
@@ -651,8 +671,8 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_create);
  *
  * The pages are freed after an RCU grace period, for fault dumps.
  *
- * Context: no device can reach the table any more, its caches are invalidated, and
- * no other function may be called on @pt.
+ * Context: no device can reach the table any more, its caches are invalidated,
+ * and no other function may be called on @pt.
  */
 void vtd_pt_destroy(struct vtd_pt *pt)
 {
@@ -691,17 +711,19 @@ static bool vtd_pt_maps_nothing(struct vtd_pt *pt)
 }
 
 /**
- * vtd_pt_free_empty_tables() - free all tables except the root, if nothing is mapped
+ * vtd_pt_free_empty_tables() - free all tables except the root, if nothing is
+ * mapped
  * @pt: the table
  *
- * Unmapping never frees a table, as CPUs and hardware may be walking it. Here they
- * cannot: the owner of the whole address space guarantees that no CPU is, and hardware is
- * not once its caches have been invalidated after the root was cleared. Domains may stay
- * attached.
+ * Unmapping never frees a table, as CPUs and hardware may be walking it. Here
+ * they cannot: the owner of the whole address space guarantees that no CPU is,
+ * and hardware is not once its caches have been invalidated after the root was
+ * cleared. Domains may stay attached.
  *
- * Context: may sleep. No other function of this library may run on @pt at the same time,
- * except those that only count or dump: vtd_pt_count_leaves(), vtd_pt_count_tables(), and
- * under rcu_read_lock() vtd_pt_path() and vtd_pt_next_leaf().
+ * Context: may sleep. No other function of this library may run on @pt at the
+ * same time, except those that only count or dump: vtd_pt_count_leaves(),
+ * vtd_pt_count_tables(), and under rcu_read_lock() vtd_pt_path() and
+ * vtd_pt_next_leaf().
  *
  * Return: 0, and only the root is left; -EBUSY if anything is mapped.
  */
@@ -764,8 +786,8 @@ EXPORT_SYMBOL_IF_KUNIT(vtd_pt_config);
  * vtd_pt_last_iova() - last address of the aperture, which begins at 0
  * @pt: the table
  *
- * First level: 47 bits with 4 levels, 56 bits with 5. Second level: 39, 48 or 57 bits
- * with 3, 4 or 5 levels. &vtd_pt_cfg.last_iova may reduce that.
+ * First level: 47 bits with 4 levels, 56 bits with 5. Second level: 39, 48 or
+ * 57 bits with 3, 4 or 5 levels. &vtd_pt_cfg.last_iova may reduce that.
  *
  * Return: the address in bytes, inclusive.
  */

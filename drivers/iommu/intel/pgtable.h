@@ -3,8 +3,9 @@
  * Page tables of the Intel IOMMU, first and second level, as a library.
  *
  * The library knows page tables and nothing of domains, devices or queued
- * invalidation; paging_domain.c implements the iommu core's domain operations with it.
- * Documentation/arch/x86/intel-iommu-pgtable.rst describes the design and the reasons.
+ * invalidation; paging_domain.c implements the iommu core's domain operations
+ * with it. Documentation/arch/x86/intel-iommu-pgtable.rst describes the design
+ * and the reasons.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_H
 #define _INTEL_IOMMU_PGTABLE_H
@@ -19,11 +20,12 @@ struct vtd_pt;
 
 /**
  * enum vtd_pt_change - what an operation did to entries that hardware may cache
- * @VTD_PT_LEAVES: only leaves were cleared. Cached paging structures stay valid:
- *		 the invalidation hint may be set (VT-d section 6.5.2, IH).
+ * @VTD_PT_LEAVES: only leaves were cleared. Cached paging structures stay
+ *		 valid: the invalidation hint may be set (VT-d section 6.5.2,
+ *		 IH).
  * @VTD_PT_STRUCTURE: an entry went from table to leaf or from leaf to table.
- *		 Paging-structure caches have to be invalidated as well (IH clear),
- *		 and device TLBs for the whole range.
+ *		 Paging-structure caches have to be invalidated as well (IH
+ *		 clear), and device TLBs for the whole range.
  */
 enum vtd_pt_change {
 	VTD_PT_LEAVES,
@@ -37,9 +39,10 @@ enum vtd_pt_change {
  *	if &vtd_pt_cfg.coherent is false.
  * @invalidate: Entries for @start to @last (inclusive, bytes) changed under
  *	mappings that stay: invalidate, and return when it is done. @change says
- *	which caches. Not called for the range of a vtd_pt_unmap(), which the caller
- *	has to invalidate, as %VTD_PT_LEAVES. An operation that only adds entries
- *	calls it if it finds a table that another CPU has not finished installing.
+ *	which caches. Not called for the range of a vtd_pt_unmap(), which the
+ *	caller has to invalidate, as %VTD_PT_LEAVES. An operation that only adds
+ *	entries calls it if it finds a table that another CPU has not finished
+ *	installing.
  *
  * Both are called from the context of the library call, which may be atomic.
  */
@@ -53,17 +56,18 @@ struct vtd_pt_ops {
  * struct vtd_pt_cfg - configuration of a table, fixed when it is created
  * @ops: the callbacks
  * @owner: passed to the callbacks
- * @levels: first level: 4, or 5, which needs CAP.FL5LP (VT-d section 3.6); second
- *	level: 3 to 5, see CAP.SAGAW (section 3.7)
+ * @levels: first level: 4, or 5, which needs CAP.FL5LP (VT-d section 3.6);
+ *	second level: 3 to 5, see CAP.SAGAW (section 3.7)
  * @pgsize_bitmap: leaf sizes in bytes, OR-ed: SZ_4K always, SZ_2M, and SZ_1G
  *	(first level: CAP.FL1GP; second level: CAP.SSLPS)
- * @last_iova: last address of the aperture, which is a multiple of 1 GiB; 0, or more
- *	than the depth allows, means all that the depth allows
+ * @last_iova: last address of the aperture, which is a multiple of 1 GiB; 0, or
+ *	more than the depth allows, means all that the depth allows
  * @coherent: page walks snoop the caches (ECAP.SMPWC; in legacy mode ECAP.C)
  * @nid: NUMA node of the tables, or NUMA_NO_NODE
- * @gfp: added to the gfp of every table: __GFP_ACCOUNT to charge a user for them
- * @max_pages: limit for the pages of all tables, or 0 for none; an operation that
- *	needs more fails with -ENOMEM
+ * @gfp: added to the gfp of every table: __GFP_ACCOUNT to charge a user for
+ *       them
+ * @max_pages: limit for the pages of all tables, or 0 for none; an operation
+ *	that needs more fails with -ENOMEM
  */
 struct vtd_pt_cfg {
 	const struct vtd_pt_ops *ops;
@@ -90,8 +94,9 @@ struct vtd_pt_stats {
 };
 
 /*
- * All functions exist once for each format: vtd_pt_fl_map() and vtd_pt_sl_map(), and so
- * on. Their kernel-doc is in pgtable.c, pgtable_dirty.h and pgtable_inspect.h.
+ * All functions exist once for each format: vtd_pt_fl_map() and
+ * vtd_pt_sl_map(), and so on. Their kernel-doc is in pgtable.c, pgtable_dirty.h
+ * and pgtable_inspect.h.
  */
 #define VTD_PT_FUNCTIONS(fmt)								\
 struct vtd_pt *vtd_pt_##fmt##_create(const struct vtd_pt_cfg *cfg);			\

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Statistics of the page tables of paging domains in debugfs: one line for each device and
- * PASID that a domain is attached to.
+ * Statistics of the page tables of paging domains in debugfs: one line for each
+ * device and PASID that a domain is attached to.
  */
 
 #include <kunit/static_stub.h>
@@ -130,9 +130,9 @@ static struct dmar_domain *pgtable_domain_from(u64 nr)
 }
 
 /*
- * Counting may take seconds, and domains have to be allocated and freed meanwhile. So drop
- * the lock after each GiB. A domain that is freed meanwhile is not shown. No other domain is
- * skipped, as their numbers do not change.
+ * Counting may take seconds, and domains have to be allocated and freed
+ * meanwhile. So drop the lock after each GiB. A domain that is freed meanwhile
+ * is not shown. No other domain is skipped, as their numbers do not change.
  */
 VISIBLE_IF_KUNIT int pgtable_stats_show(struct seq_file *m, void *unused)
 {

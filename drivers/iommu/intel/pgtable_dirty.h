@@ -19,8 +19,9 @@ struct vtd_pt_dirty {
 };
 
 /*
- * Clear Dirty in @slot, which held *@entry, a dirty leaf. On failure *@entry is what the
- * slot holds: another reader may have split the leaf and copied the bit to the parts.
+ * Clear Dirty in @slot, which held *@entry, a dirty leaf. On failure *@entry is
+ * what the slot holds: another reader may have split the leaf and copied the
+ * bit to the parts.
  */
 static bool vtd_pt_clear_dirty(struct vtd_pt *pt, u64 *slot, u64 *entry)
 {
@@ -32,12 +33,14 @@ static bool vtd_pt_clear_dirty(struct vtd_pt *pt, u64 *slot, u64 *entry)
 }
 
 /*
- * Replace the large page at @slot, an entry of @level for @iova that held *@entry, a dirty
- * leaf, by a table. Its parts that lie in the range are clean, the others dirty.
- * vtd_pt_sync_split() has to follow. On failure *@entry is what the slot holds.
+ * Replace the large page at @slot, an entry of @level for @iova that held
+ * *@entry, a dirty leaf, by a table. Its parts that lie in the range are clean,
+ * the others dirty. vtd_pt_sync_split() has to follow. On failure *@entry is
+ * what the slot holds.
  *
- * Taking a deposited table is safe, as no owner of the page can be splitting it. If a table
- * were allocated instead, each round of mapping and splitting the page would add one.
+ * Taking a deposited table is safe, as no owner of the page can be splitting
+ * it. If a table were allocated instead, each round of mapping and splitting
+ * the page would add one.
  */
 static bool vtd_pt_split_dirty(const struct vtd_pt_dirty *dirty, u64 *slot,
 			       unsigned int level, u64 iova, u64 *entry)
@@ -67,11 +70,12 @@ static bool vtd_pt_split_dirty(const struct vtd_pt_dirty *dirty, u64 *slot,
 }
 
 /*
- * Steps 3 to 5 of "Syncing a table" in pgtable_walk.h for the large pages set in @split, a
- * bitmap of @n entries in one table from @slot on, the entry of @level for @iova. Invalidate
- * once for all of them, as each invalidation waits for hardware. A write through a cached
- * translation comes before the end of the invalidation, and is covered by this report; a later
- * write sets the bit of its part.
+ * Steps 3 to 5 of "Syncing a table" in pgtable_walk.h for the large pages set
+ * in @split, a bitmap of @n entries in one table from @slot on, the entry of
+ * @level for @iova. Invalidate once for all of them, as each invalidation waits
+ * for hardware. A write through a cached translation comes before the end of
+ * the invalidation, and is covered by this report; a later write sets the bit
+ * of its part.
  */
 static void vtd_pt_sync_split(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			      const unsigned long *split, unsigned int n)
@@ -95,9 +99,10 @@ static void vtd_pt_sync_split(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 }
 
 /*
- * Report the part of the dirty leaf at @slot, an entry of @level for @iova that held
- * *@entry, that lies in the range. A page that extends beyond the range stays dirty, as the
- * rest of it has not been reported. On failure *@entry is what the slot holds.
+ * Report the part of the dirty leaf at @slot, an entry of @level for @iova that
+ * held *@entry, that lies in the range. A page that extends beyond the range
+ * stays dirty, as the rest of it has not been reported. On failure *@entry is
+ * what the slot holds.
  */
 static bool vtd_pt_report_leaf(const struct vtd_pt_dirty *dirty, u64 *slot,
 			       unsigned int level, u64 iova, u64 *entry)
@@ -114,9 +119,9 @@ static bool vtd_pt_report_leaf(const struct vtd_pt_dirty *dirty, u64 *slot,
 }
 
 /*
- * Report the dirty leaves of @level in one table, from @slot on, the entry for @iova.
- * Returns the address at which the table or the range ends, or of an entry that refers to a
- * table.
+ * Report the dirty leaves of @level in one table, from @slot on, the entry for
+ * @iova. Returns the address at which the table or the range ends, or of an
+ * entry that refers to a table.
  */
 static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigned int level,
 			    u64 iova)
@@ -154,23 +159,26 @@ static u64 vtd_pt_dirty_run(const struct vtd_pt_dirty *dirty, u64 *slot, unsigne
  * @iova: first I/O virtual address, in bytes
  * @last: last one, inclusive
  * @flags: IOMMU_DIRTY_NO_CLEAR: do not clear them
- * @unit: number of bytes that one bit of the report covers: larger pages are split when
- *	they are reported and cleared. U64_MAX splits none.
- * @report: where to report dirty ranges. It also gathers the ranges that have to be
- *	invalidated for hardware to set the bits again.
+ * @unit: number of bytes that one bit of the report covers: larger pages are
+ *	split when they are reported and cleared. U64_MAX splits none.
+ * @report: where to report dirty ranges. It also gathers the ranges that have
+ *	to be invalidated for hardware to set the bits again.
  *
- * Each leaf is visited once, and its bit is cleared by an exchange of the entry. A write
- * is reported by this call or the next one, also if the leaf is split meanwhile.
+ * Each leaf is visited once, and its bit is cleared by an exchange of the
+ * entry. A write is reported by this call or the next one, also if the leaf is
+ * split meanwhile.
  *
- * A large page is split by one level. Only its part in the range is reported; the rest
- * stays dirty. Later reports have the granularity of its parts. If there is no memory for a
- * split, the page stays, and becomes clean only if all of it has been reported.
+ * A large page is split by one level. Only its part in the range is reported;
+ * the rest stays dirty. Later reports have the granularity of its parts. If
+ * there is no memory for a split, the page stays, and becomes clean only if all
+ * of it has been reported.
  *
- * Context: may sleep. The caller has to exclude map, unmap and split in the range, and of
- * large pages that overlap it: they store to leaves that this call replaces by tables.
- * iommufd does so: it calls this for areas that have iopt_area.pages, with iova_rwsem held,
- * and sets that after it has mapped, and clears it before it unmaps, with iova_rwsem held for
- * writing. Lookups and other readers of Dirty bits may run at the same time.
+ * Context: may sleep. The caller has to exclude map, unmap and split in the
+ * range, and of large pages that overlap it: they store to leaves that this
+ * call replaces by tables. iommufd does so: it calls this for areas that have
+ * iopt_area.pages, with iova_rwsem held, and sets that after it has mapped, and
+ * clears it before it unmaps, with iova_rwsem held for writing. Lookups and
+ * other readers of Dirty bits may run at the same time.
  */
 void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 				 unsigned long flags, u64 unit,
@@ -188,8 +196,8 @@ void vtd_pt_read_and_clear_dirty(struct vtd_pt *pt, u64 iova, u64 last,
 	while (iova <= dirty.last) {
 		unsigned int level;
 		/*
-		 * A bit must not be cleared below an entry that is not in sync: hardware may
-		 * have the whole large page cached as dirty.
+		 * A bit must not be cleared below an entry that is not in sync:
+		 * hardware may have the whole large page cached as dirty.
 		 */
 		u64 *slot = vtd_pt_walk_synced(pt, iova, 1, &level);
 

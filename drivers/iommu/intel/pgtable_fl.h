@@ -2,9 +2,9 @@
 /*
  * First-level (first-stage) paging entries: what the bits mean.
  *
- * This header defines the whole format. pgtable.c walks, fills and splits tables through
- * the accessors fmt_*() only, and uses no bit directly; pgtable_sl.h has the same
- * accessors for the second level.
+ * This header defines the whole format. pgtable.c walks, fills and splits
+ * tables through the accessors fmt_*() only, and uses no bit directly;
+ * pgtable_sl.h has the same accessors for the second level.
  *
  * Layouts are from the Intel Virtualization Technology for Directed I/O
  * Architecture Specification (VT-d), section 9.7 "First-Stage Paging Entries";
@@ -30,8 +30,9 @@
 /*
  * Bits 9, 11 and 52 to 62 are ignored by hardware (bit 10 is Extended Accessed
  * where the PASID entry enables it). Bit 52 of an entry that refers to a table
- * says that hardware is in sync with it: the entry is in memory, and the large page
- * that it replaced, if any, is invalidated. See "Syncing a table" in pgtable_walk.h.
+ * says that hardware is in sync with it: the entry is in memory, and the large
+ * page that it replaced, if any, is invalidated. See "Syncing a table" in
+ * pgtable_walk.h.
  */
 #define FMT_SYNCED	BIT_ULL(52)
 
@@ -58,13 +59,19 @@ static inline bool fmt_is_table(u64 entry, unsigned int level)
 	return fmt_present(entry) && !fmt_is_leaf(entry, level);
 }
 
-/* For levels above 1. If several entries are ANDed, true if all of them are leaves. */
+/*
+ * For levels above 1. If several entries are ANDed, true if all of them are
+ * leaves.
+ */
 static inline bool fmt_is_large_leaf(u64 entry)
 {
 	return (entry & (FL_P | FL_PS)) == (FL_P | FL_PS);
 }
 
-/* One test for walkers that descend: bit 52 is set in no leaf and in no empty entry. */
+/*
+ * One test for walkers that descend: bit 52 is set in no leaf and in no empty
+ * entry.
+ */
 static inline bool fmt_is_synced_table(u64 entry)
 {
 	return entry & FMT_SYNCED;
@@ -86,9 +93,9 @@ static inline bool fmt_allows_write(u64 leaf)
 
 /*
  * A leaf for @paddr at @level. There is no write-only page (Present grants
- * reads). Accessed, and Dirty if writes are allowed, are preset: the driver does not read
- * them at the first level, and a walk that is not coherent cannot set them, but faults
- * (VT-d 7.1.3, SFS.9).
+ * reads). Accessed, and Dirty if writes are allowed, are preset: the driver
+ * does not read them at the first level, and a walk that is not coherent cannot
+ * set them, but faults (VT-d 7.1.3, SFS.9).
  */
 static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 {
@@ -104,9 +111,9 @@ static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 
 /*
  * Entry @index of the table that replaces @leaf, a leaf at @level above 1: the
- * same translation, permissions, Accessed and Dirty and ignored bits. The PAT bit
- * moves: it is bit 12 of a large page, and bit 7, which is Page Size there, of a 4 KiB
- * page.
+ * same translation, permissions, Accessed and Dirty and ignored bits. The PAT
+ * bit moves: it is bit 12 of a large page, and bit 7, which is Page Size there,
+ * of a 4 KiB page.
  */
 static inline u64 fmt_split_leaf(u64 leaf, unsigned int level, unsigned int index)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Common to both formats of VT-d paging entries: tables of 512 entries of 8 bytes,
- * 4 KiB pages, addresses in bits 51:12.
+ * Common to both formats of VT-d paging entries: tables of 512 entries of 8
+ * bytes, 4 KiB pages, addresses in bits 51:12.
  *
  * Levels are counted from the leaves: 1 is the page table (4 KiB pages), 2 the
  * page directory (2 MiB), 3 the page-directory-pointer table (1 GiB), then
@@ -64,8 +64,8 @@ static inline phys_addr_t fmt_leaf_addr(u64 entry, unsigned int level)
 }
 
 /*
- * A single load and a single store of a whole entry: hardware must never see half an
- * entry. A 32-bit kernel has no plain 64-bit access.
+ * A single load and a single store of a whole entry: hardware must never see
+ * half an entry. A 32-bit kernel has no plain 64-bit access.
  */
 static inline u64 vtd_pt_load(u64 *entry)
 {

@@ -14,8 +14,9 @@
  * @iova: I/O virtual address in bytes
  * @path: the entries of the walk, by level; 0 for levels that it did not reach
  *
- * Starts from the pointer in a PASID entry, so that fault dumps and debugfs need no
- * &struct vtd_pt. Only for tables of this library: others may be freed at any time.
+ * Starts from the pointer in a PASID entry, so that fault dumps and debugfs
+ * need no &struct vtd_pt. Only for tables of this library: others may be freed
+ * at any time.
  *
  * Context: any; under rcu_read_lock() since before @root was read, or while the
  * table can neither be destroyed nor free tables.
@@ -62,7 +63,9 @@ bool vtd_pt_next_leaf(phys_addr_t root, unsigned int levels, u64 *iova,
 		if (fmt_present(path[*level]))
 			return true;
 
-		/* Skip to the next present entry, or to the end of the table. */
+		/*
+		 * Skip to the next present entry, or to the end of the table.
+		 */
 		slot = *level == levels ? phys_to_virt(root) :
 					  vtd_pt_table(path[*level + 1]);
 		slot += vtd_pt_index(*iova, *level);
@@ -90,13 +93,14 @@ static void vtd_pt_count_table(u64 *table, unsigned int level, struct vtd_pt_sta
 }
 
 /**
- * vtd_pt_count_leaves() - count the leaves of 1 GiB, or skip a larger empty range
+ * vtd_pt_count_leaves() - count the leaves of 1 GiB, or skip a larger empty
+ * range
  * @pt: the table
  * @iova: where to start, a multiple of 1 GiB; set to the start of the next call
  * @stats: where to add the numbers
  *
- * Leaves are counted on request: a counter would cost every map a store to a shared cache
- * line. Concurrent operations may be counted in part.
+ * Leaves are counted on request: a counter would cost every map a store to a
+ * shared cache line. Concurrent operations may be counted in part.
  *
  * Context: any except concurrently with vtd_pt_destroy(). Bounded by 1 GiB, so
  * that the caller can reschedule between calls.

@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of the page-table library, for the format that is chosen by the files
- * which include this one: pgtable_fl_kunit.c and pgtable_sl_kunit.c.
+ * KUnit suite of the page-table library, for the format that is chosen by the
+ * files which include this one: pgtable_fl_kunit.c and pgtable_sl_kunit.c.
  *
  * A lab holds one table together with everything that is needed to check it:
  *
  * - the memory of the table. Every page that the library allocates comes from
- *   here and is kept until the end, so that its reference count shows whether it
- *   is leaked, freed twice, or reachable after it was freed.
+ *   here and is kept until the end, so that its reference count shows whether
+ *   it is leaked, freed twice, or reachable after it was freed.
  * - memory as the hardware sees it. If the walk is not coherent, every page
  *   has a copy that begins as garbage and changes, line by line, only when the
  *   library writes back.
  * - a model: the list of ranges that should translate.
  *
- * lab_map(), lab_unmap() and lab_split() derive the expected result from the model
- * and from the table: the return value, progress, every invalidation, how
+ * lab_map(), lab_unmap() and lab_split() derive the expected result from the
+ * model and from the table: the return value, progress, every invalidation, how
  * much may be allocated. They call the library, and compare. After the call and
  * after every write-back during it, pgtable_spec.c, which is written from the
- * specification, walks everything that the hardware can reach: each address must
- * translate as before the call or as after it, so mappings that stay never have
- * a hole.
+ * specification, walks everything that the hardware can reach: each address
+ * must translate as before the call or as after it, so mappings that stay never
+ * have a hole.
  *
- * Parameters, as flpt_kunit.seed= or slpt_kunit.seed=: the seed of the random test, which
- * prints the one it took; flpt_kunit.steps=: the number of its steps.
+ * Parameters, as flpt_kunit.seed= or slpt_kunit.seed=: the seed of the random
+ * test, which prints the one it took; flpt_kunit.steps=: the number of its
+ * steps.
  */
 
 #include <kunit/static_stub.h>
@@ -55,8 +56,8 @@ module_param(seed, ullong, 0444);
 MODULE_PARM_DESC(seed, "Seed of the random test; 0 takes a new one");
 
 /*
- * Sanitizers make all of this many times slower. With them, repeat less, and unless
- * requested otherwise test fewer configurations.
+ * Sanitizers make all of this many times slower. With them, repeat less, and
+ * unless requested otherwise test fewer configurations.
  */
 #define TIMES(n)	((n) / (IS_ENABLED(CONFIG_KASAN) ? 5 : 1))
 
@@ -201,7 +202,10 @@ struct lab {
 	struct xarray pages;
 	spinlock_t memory_lock;		/* serializes write-backs */
 
-	/* Number of allocations before the one that fails; negative: none fails. */
+	/*
+	 * Number of allocations before the one that fails; negative: none
+	 * fails.
+	 */
 	atomic_t fail_in;
 	atomic_t allocs;
 	atomic_t failed;
@@ -436,7 +440,9 @@ static void memory_sync(struct lab *lab, void *addr, size_t size)
 	if (!copy || to > PAGE_SIZE / sizeof(u64))
 		return;
 
-	/* A line is written back as a whole; stores of other CPUs are not lost. */
+	/*
+	 * A line is written back as a whole; stores of other CPUs are not lost.
+	 */
 	spin_lock(&lab->memory_lock);
 	for (; from < to; from++)
 		WRITE_ONCE(copy[from], READ_ONCE(memory[from]));
@@ -593,7 +599,10 @@ static int walk_access(const struct spec_walk *walk)
 	       (walk->snoop ? IOMMU_CACHE : 0);
 }
 
-/* As the library makes leaves; hardware sets Accessed and Dirty of the second level. */
+/*
+ * As the library makes leaves; hardware sets Accessed and Dirty of the second
+ * level.
+ */
 static bool has_plain_attributes(const struct spec_walk *walk)
 {
 	if (walk->ignored || walk->no_exec || walk->memory_type || !walk->user)
@@ -741,8 +750,8 @@ static bool calls_have(const struct calls *calls, const struct call *call)
 }
 
 /*
- * When an invalidation is requested, hardware must not find the old state again:
- * memory has the new state.
+ * When an invalidation is requested, hardware must not find the old state
+ * again: memory has the new state.
  */
 static void check_invalidation(struct lab *lab, u64 iova, enum vtd_pt_change change)
 {
@@ -933,8 +942,8 @@ static bool is_table(struct lab *lab, u64 iova, u64 pgsize)
 }
 
 /*
- * Returns how many leaves can be mapped before one is in use. @replaces is set to the first
- * of them that replaces a table.
+ * Returns how many leaves can be mapped before one is in use. @replaces is set
+ * to the first of them that replaces a table.
  */
 static u64 expect_leaves(struct lab *lab, u64 iova, u64 pgsize, u64 count, u64 *replaces)
 {
@@ -1566,7 +1575,10 @@ static void create_invalid(struct kunit *test)
 	}
 }
 
-/* Addresses beyond the aperture are refused, although the depth would allow them. */
+/*
+ * Addresses beyond the aperture are refused, although the depth would allow
+ * them.
+ */
 static void create_with_aperture(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -1652,9 +1664,9 @@ static void fill_and_destroy(struct kunit *test, struct lab *lab)
 }
 
 /*
- * The library's own allocator uses the configured gfp, and all pages are accounted
- * as page tables until they are freed. Drivers may use tables at the same time, so
- * the count has to be right only once.
+ * The library's own allocator uses the configured gfp, and all pages are
+ * accounted as page tables until they are freed. Drivers may use tables at the
+ * same time, so the count has to be right only once.
  */
 static void page_accounting(struct kunit *test)
 {
@@ -1697,7 +1709,10 @@ static u64 boundary(struct lab *lab, unsigned int i)
 	return boundaries[i];
 }
 
-/* The end of an entry of the root, if it has more than one of 512 GiB, or its middle. */
+/*
+ * The end of an entry of the root, if it has more than one of 512 GiB, or its
+ * middle.
+ */
 static u64 far_boundary(struct lab *lab)
 {
 	return boundary(lab, 2) ?: lab_end(lab) / 2;
@@ -1785,7 +1800,9 @@ static void map_invalid(struct kunit *test)
 	}
 }
 
-/* -ERANGE begins with the first byte outside, of I/O and of physical addresses. */
+/*
+ * -ERANGE begins with the first byte outside, of I/O and of physical addresses.
+ */
 static void map_outside(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -1794,7 +1811,10 @@ static void map_outside(struct kunit *test)
 	for (size = SZ_4K; size; size = next_size(lab, size)) {
 		KUNIT_EXPECT_EQ(test, 0, lab_map(lab, end - size, 0, size, 1, RW));
 		lab_map(lab, end - size, 0, size, 2, RW);
-		/* Behind the end of the second level, indexes are those of address 0. */
+		/*
+		 * Behind the end of the second level, indexes are those of
+		 * address 0.
+		 */
 		must_map(lab, size, size, 1);
 		lab_map(lab, end, 0, size, 1, RW);
 		must_unmap(lab, size, size);
@@ -1848,7 +1868,10 @@ static void map_in_use_other_size(struct kunit *test)
 		for (small = SZ_4K; small < size; small *= SPEC_ENTRIES) {
 			u64 iova = 8 * size;
 
-			/* Small pages that extend into a large one, and begin in it. */
+			/*
+			 * Small pages that extend into a large one, and begin
+			 * in it.
+			 */
 			must_map(lab, iova, size, 1);
 			lab_map(lab, iova - 3 * small, 0, small, 5, RW);
 			lab_map(lab, iova + 2 * small, 0, small, 2, RW);
@@ -2076,7 +2099,10 @@ static bool same_attributes(const struct spec_walk *a, const struct spec_walk *b
 	       a->ignored == b->ignored;
 }
 
-/* Every page of @unit in the large page at @iova has the attributes of the large page. */
+/*
+ * Every page of @unit in the large page at @iova has the attributes of the
+ * large page.
+ */
 static void check_children(struct lab *lab, u64 iova, u64 unit,
 			   const struct spec_walk *parent)
 {
@@ -2227,7 +2253,10 @@ static void dirty_neighbours(struct kunit *test)
 	must_unmap(lab, SZ_1G, 4 * SPEC_ENTRIES * SZ_4K);
 }
 
-/* The range begins inside of a large page; the next one is dirty, and reported as a whole. */
+/*
+ * The range begins inside of a large page; the next one is dirty, and reported
+ * as a whole.
+ */
 static void dirty_after_a_part(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -2270,7 +2299,10 @@ static void dirty_splits(struct kunit *test)
 		u64 small = size / SPEC_ENTRIES, iova = 5 * size, part = iova + 77 * small;
 		unsigned int level = size == SZ_1G ? 3 : 2;
 
-		/* The whole page; later reports have the granularity of its parts. */
+		/*
+		 * The whole page; later reports have the granularity of its
+		 * parts.
+		 */
 		must_map(lab, iova, size, 1);
 		lab_dirty(lab, iova);
 		pgtable_expect_dirty(lab, 0, U64_MAX, IOMMU_DIRTY_NO_CLEAR, iova, iova + size);
@@ -2282,7 +2314,10 @@ static void dirty_splits(struct kunit *test)
 		pgtable_expect_dirty(lab, 0, U64_MAX, 0, part, part + small);
 		must_unmap(lab, iova, size);
 
-		/* A part of the page: the rest has not been reported, and stays dirty. */
+		/*
+		 * A part of the page: the rest has not been reported, and stays
+		 * dirty.
+		 */
 		must_map(lab, iova, size, 1);
 		lab_dirty(lab, iova);
 		pgtable_expect_dirty(lab, part, part + 2 * small - 1, 0, part, part + 2 * small);
@@ -2368,8 +2403,9 @@ static void dirty_during_split(struct kunit *test)
 }
 
 /*
- * A second reader runs while the page, which hardware has cached as dirty, is not yet
- * invalidated: it has to invalidate all of it before it clears the bit of a part.
+ * A second reader runs while the page, which hardware has cached as dirty, is
+ * not yet invalidated: it has to invalidate all of it before it clears the bit
+ * of a part.
  */
 static void forget_and_see(struct lab *lab, u64 start, u64 last)
 {
@@ -2426,7 +2462,10 @@ static void dirty_by_unit(struct kunit *test)
 	}
 }
 
-/* Users choose the unit of their bitmap. Nothing is smaller than a page of 4 KiB. */
+/*
+ * Users choose the unit of their bitmap. Nothing is smaller than a page of 4
+ * KiB.
+ */
 static void dirty_by_less_than_a_page(struct kunit *test)
 {
 	static const u64 units[] = { 1, 8, SZ_2K, SZ_4K };
@@ -2634,7 +2673,10 @@ static void deposit_and_withdraw(struct kunit *test)
 	}
 }
 
-/* Map and unmap all of @iova to @iova + 3 * SZ_2M, in small pages and in large ones. */
+/*
+ * Map and unmap all of @iova to @iova + 3 * SZ_2M, in small pages and in large
+ * ones.
+ */
 static void map_in_turn(struct lab *lab, u64 iova)
 {
 	unsigned int round;
@@ -2650,7 +2692,10 @@ static void map_in_turn(struct lab *lab, u64 iova)
 	}
 }
 
-/* Afterwards, maps of pages up to 2 MiB and their splits take no memory, in any order. */
+/*
+ * Afterwards, maps of pages up to 2 MiB and their splits take no memory, in any
+ * order.
+ */
 static void preallocated_tables(struct kunit *test)
 {
 	u64 iova = 5ULL * SZ_1G - SZ_2M, size = 3 * SZ_2M;	/* two directories */
@@ -2723,8 +2768,8 @@ static int touch(struct lab *lab, u64 iova)
 }
 
 /*
- * Map one page in every 2 MiB, to use up memory: that fails at the limit, ranges that
- * have tables still work, and other domains are not affected.
+ * Map one page in every 2 MiB, to use up memory: that fails at the limit,
+ * ranges that have tables still work, and other domains are not affected.
  */
 static void memory_limit(struct kunit *test)
 {
@@ -2830,8 +2875,8 @@ static void free_empty_tables(struct kunit *test)
 }
 
 /*
- * One call counts no more than 1 GiB, or skips one larger empty range: the caller may hold
- * a contended lock.
+ * One call counts no more than 1 GiB, or skips one larger empty range: the
+ * caller may hold a contended lock.
  */
 static void counts_one_gib(struct kunit *test)
 {
@@ -2856,7 +2901,10 @@ static void counts_one_gib(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, vtd_pt_count_leaves(lab->pt, &iova, &stats));
 	KUNIT_EXPECT_EQ(test, stats.leaves[1], 4);
 
-	/* Tables are freed between two calls: the second skips the rest of an empty entry. */
+	/*
+	 * Tables are freed between two calls: the second skips the rest of an
+	 * empty entry.
+	 */
 	must_unmap(lab, 0, 4ULL * SZ_1G);
 	must_unmap(lab, last, SZ_1G);
 	KUNIT_ASSERT_EQ(test, 0, vtd_pt_free_empty_tables(lab->pt));
@@ -2967,10 +3015,16 @@ static void lookup_length(struct kunit *test)
 	size_t length;
 
 	for (size = SZ_4K; size; size = next_size(lab, size)) {
-		/* Across the end of a table, if there is another one of the kind. */
+		/*
+		 * Across the end of a table, if there is another one of the
+		 * kind.
+		 */
 		iova = min(8 * size * SPEC_ENTRIES, last + 1 - 32ULL * SZ_1G) - 6 * size;
 		must_map(lab, iova, size, 8);
-		/* After that, other memory; a hole; and smaller pages that continue the run. */
+		/*
+		 * After that, other memory; a hole; and smaller pages that
+		 * continue the run.
+		 */
 		lab_map(lab, iova + 8 * size, pa_of(iova), size, 2, RW);
 		must_map(lab, iova + 11 * size, size, 1);
 		if (size > SZ_4K)
@@ -3173,9 +3227,9 @@ static const struct {
 };
 
 /*
- * The n-th allocation fails, for all n. The operation returns the error, progress is
- * right, a split changes nothing; the same operation works afterwards; nothing
- * leaks.
+ * The n-th allocation fails, for all n. The operation returns the error,
+ * progress is right, a split changes nothing; the same operation works
+ * afterwards; nothing leaks.
  */
 static void out_of_memory(struct kunit *test)
 {
@@ -3201,9 +3255,9 @@ static void out_of_memory(struct kunit *test)
 }
 
 /*
- * Syncing: another CPU runs at the worst moment, when an entry is in the cache of
- * this CPU and not in memory yet. A second call from within the write-back of that
- * entry simulates the other CPU.
+ * Syncing: another CPU runs at the worst moment, when an entry is in the cache
+ * of this CPU and not in memory yet. A second call from within the write-back
+ * of that entry simulates the other CPU.
  */
 
 struct intruder {
@@ -3227,7 +3281,9 @@ static bool intruder_is_due(struct lab *lab, size_t size)
 	return true;
 }
 
-/* The other CPU invalidates what may have been in the slot that is not in sync. */
+/*
+ * The other CPU invalidates what may have been in the slot that is not in sync.
+ */
 static void expect_sync(struct lab *lab)
 {
 	u64 start;
@@ -3446,9 +3502,9 @@ static u64 *table_entry(struct lab *lab, u64 iova)
 }
 
 /*
- * When this CPU has just found that the page at @iova has to be split, the owner of
- * the rest of the page splits it there, and installs a page table below. Its entry is
- * not in sync yet.
+ * When this CPU has just found that the page at @iova has to be split, the
+ * owner of the rest of the page splits it there, and installs a page table
+ * below. Its entry is not in sync yet.
  */
 static unsigned int neighbour_splits(struct vtd_pt *pt, u64 iova, unsigned int *level)
 {
@@ -3474,8 +3530,8 @@ static unsigned int neighbour_splits(struct vtd_pt *pt, u64 iova, unsigned int *
 }
 
 /*
- * A CPU that finds that another one has split a page first does not touch the entries
- * below, which belong to a neighbour and may be changing.
+ * A CPU that finds that another one has split a page first does not touch the
+ * entries below, which belong to a neighbour and may be changing.
  */
 static void split_leaves_neighbour_alone(struct kunit *test)
 {
@@ -3527,7 +3583,10 @@ static void neighbour_allocates(struct lab *lab)
 	atomic_set(&lab->fail_in, 0);
 }
 
-/* Two CPUs that unmap parts of a page of 2 MiB need one table, wherever it comes from. */
+/*
+ * Two CPUs that unmap parts of a page of 2 MiB need one table, wherever it
+ * comes from.
+ */
 static void split_shares_table(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -3590,8 +3649,8 @@ static void deposit_after_invalidation(struct kunit *test)
 }
 
 /*
- * 2M pages replace many empty tables, below two directories, by one call: that is one
- * invalidation, and until it is done, the tables cannot be withdrawn.
+ * 2M pages replace many empty tables, below two directories, by one call: that
+ * is one invalidation, and until it is done, the tables cannot be withdrawn.
  */
 static void many_over_empty(struct kunit *test)
 {
@@ -3636,8 +3695,9 @@ static void neighbour_deposits(struct lab *lab, u64 start, u64 last)
 }
 
 /*
- * Two CPUs deposit for the first time below the same table: neither deposit is lost, and
- * each CPU deposits its own table, as the other's may not be invalidated yet.
+ * Two CPUs deposit for the first time below the same table: neither deposit is
+ * lost, and each CPU deposits its own table, as the other's may not be
+ * invalidated yet.
  */
 static void deposit_twice_at(struct lab *lab, u64 first, u64 second, u64 size)
 {
@@ -3788,8 +3848,8 @@ static bool map_one(struct lab *lab, u64 iova, u64 size)
 }
 
 /*
- * Map every other page of a separate region, of 512G if there are enough. The second
- * thread may use large pages.
+ * Map every other page of a separate region, of 512G if there are enough. The
+ * second thread may use large pages.
  */
 static u64 install_place(struct lab *lab, unsigned int id, unsigned int round,
 			 unsigned int i, u64 *size)
@@ -3845,8 +3905,9 @@ static void model_installed(struct lab *lab, struct model *m, unsigned int id)
 }
 
 /*
- * Two threads map for the first time below the same entries. Each page works when its
- * call returns, and there are no more tables than with a single thread.
+ * Two threads map for the first time below the same entries. Each page works
+ * when its call returns, and there are no more tables than with a single
+ * thread.
  */
 static void race_installers(struct kunit *test)
 {
@@ -3909,7 +3970,10 @@ static void race_beside(struct lab *lab, unsigned int id)
 		neighbour_looks(lab);
 }
 
-/* Two threads map and unmap in the same table, a third looks up: each result is right. */
+/*
+ * Two threads map and unmap in the same table, a third looks up: each result is
+ * right.
+ */
 static void race_neighbours(struct kunit *test)
 {
 	struct lab *lab = test->priv;
@@ -4040,10 +4104,10 @@ static void race_preallocators(struct kunit *test)
 }
 
 /*
- * Two threads split the same large page at different addresses. The parts that stay keep
- * translating, the unmapped parts are gone, and so is the large page that hardware has
- * cached. The slot may get a table from each thread, with the tables below it, but no
- * more.
+ * Two threads split the same large page at different addresses. The parts that
+ * stay keep translating, the unmapped parts are gone, and so is the large page
+ * that hardware has cached. The slot may get a table from each thread, with the
+ * tables below it, but no more.
  */
 static void race_splitters(struct kunit *test)
 {
@@ -4138,8 +4202,8 @@ static void race_watcher(struct kunit *test)
 }
 
 /*
- * As hardware does it: an atomic update of the entry that was loaded, or the walk
- * starts again. Returns the size of the page.
+ * As hardware does it: an atomic update of the entry that was loaded, or the
+ * walk starts again. Returns the size of the page.
  */
 static u64 hardware_writes(struct lab *lab, u64 iova)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Names for files that are compiled once for each format: VTD_PT_FMT is fl or sl,
- * and vtd_pt_map() means vtd_pt_fl_map() or vtd_pt_sl_map().
+ * Names for files that are compiled once for each format: VTD_PT_FMT is fl or
+ * sl, and vtd_pt_map() means vtd_pt_fl_map() or vtd_pt_sl_map().
  */
 #ifndef _INTEL_IOMMU_PGTABLE_NS_H
 #define _INTEL_IOMMU_PGTABLE_NS_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Table pages of pgtable.c: struct page, the limit, entries, and deposited tables.
+ * Table pages of pgtable.c: struct page, the limit, entries, and deposited
+ * tables.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_PAGES_H
 #define _INTEL_IOMMU_PGTABLE_PAGES_H
@@ -16,9 +17,9 @@
 #include "pgtable_test.h"
 
 /*
- * The library's own data for a table, overlaid on its struct page. While the table is in
- * use, mm reads none of these fields except bit 0 of the second word (compound_head), which
- * is clear in a pointer.
+ * The library's own data for a table, overlaid on its struct page. While the
+ * table is in use, mm reads none of these fields except bit 0 of the second
+ * word (compound_head), which is clear in a pointer.
  */
 struct vtd_pt_page {
 	unsigned long __page_flags;
@@ -46,9 +47,10 @@ VTD_PT_PAGE_MATCH(deposited, private);
 static_assert(sizeof(struct vtd_pt_page) <= offsetof(struct page, _mapcount));
 
 /*
- * vtd_pt_page.key is 0 until a large page replaces the table, or it is deposited, for the
- * first time. From then on it is in its parent's list, and the key has the index of its slot
- * in the parent and one of three states: REPLACED, DEPOSITED, or neither (in use).
+ * vtd_pt_page.key is 0 until a large page replaces the table, or it is
+ * deposited, for the first time. From then on it is in its parent's list, and
+ * the key has the index of its slot in the parent and one of three states:
+ * REPLACED, DEPOSITED, or neither (in use).
  */
 #define VTD_PT_KEY_LISTED		BIT(0)	/* in the parent's list */
 #define VTD_PT_KEY_DEPOSITED		BIT(1)	/* can be withdrawn for its slot */
@@ -60,7 +62,10 @@ struct vtd_pt {
 	u64 last;		/* last IOVA of the aperture */
 	struct vtd_pt_cfg cfg;
 
-	/* Written when a table is added or deposited, not by a map or unmap of leaves. */
+	/*
+	 * Written when a table is added or deposited, not by a map or unmap of
+	 * leaves.
+	 */
 	struct vtd_pt_page *pages ____cacheline_aligned_in_smp;
 	atomic_long_t nr_pages;	/* in the list, or about to be */
 	atomic_long_t nr_tables[VTD_PT_MAX_LEVELS + 1];	/* in the list, by level */
@@ -144,7 +149,9 @@ static void vtd_pt_drop_page(struct vtd_pt *pt, void *addr)
 	vtd_pt_uncharge(pt);
 }
 
-/* Link a reachable table of @level into the list that is freed with the domain. */
+/*
+ * Link a reachable table of @level into the list that is freed with the domain.
+ */
 static void vtd_pt_link_page(struct vtd_pt *pt, struct vtd_pt_page *page, unsigned int level)
 {
 	atomic_long_inc(&pt->nr_tables[level]);
@@ -167,9 +174,9 @@ static void vtd_pt_free_batch(struct rcu_head *rcu)
 }
 
 /*
- * Free @page and all pages after it in the list, which may be millions. Freed by RCU for
- * fault dumps: they walk from the PASID entry in interrupt context, where they cannot keep
- * the domain from being freed.
+ * Free @page and all pages after it in the list, which may be millions. Freed
+ * by RCU for fault dumps: they walk from the PASID entry in interrupt context,
+ * where they cannot keep the domain from being freed.
  */
 static void vtd_pt_free_pages(struct vtd_pt_page *page)
 {
@@ -241,8 +248,8 @@ static void vtd_pt_store_stride(u64 *slot, u64 leaf, u64 step)
 }
 
 /*
- * Clear @n entries that the caller owns. An entry of a page table always has a single owner,
- * as 4 KiB is the smallest range.
+ * Clear @n entries that the caller owns. An entry of a page table always has a
+ * single owner, as 4 KiB is the smallest range.
  */
 static void vtd_pt_clear_pages(u64 *slot, unsigned int n)
 {
@@ -263,11 +270,11 @@ static unsigned long vtd_pt_key(u64 *slot, unsigned long state)
 }
 
 /*
- * Link @page, an empty table for @slot, into the list of its parent, the table that @slot
- * is in, and set its @state. It stays in the list. A slot may have more than one table in
- * it, if several CPUs split the same large page at the same time and those with a deposited
- * table lost against a new one. The list takes no memory, but has to be searched when a
- * slot turns into a table.
+ * Link @page, an empty table for @slot, into the list of its parent, the table
+ * that @slot is in, and set its @state. It stays in the list. A slot may have
+ * more than one table in it, if several CPUs split the same large page at the
+ * same time and those with a deposited table lost against a new one. The list
+ * takes no memory, but has to be searched when a slot turns into a table.
  */
 static void vtd_pt_link_deposit(struct vtd_pt_page *page, u64 *slot, unsigned long state)
 {
@@ -282,7 +289,10 @@ static void vtd_pt_link_deposit(struct vtd_pt_page *page, u64 *slot, unsigned lo
 	smp_store_release(&page->key, vtd_pt_key(slot, state));
 }
 
-/* Keep @table, which is empty and out of hardware's reach, until @slot needs it. */
+/*
+ * Keep @table, which is empty and out of hardware's reach, until @slot needs
+ * it.
+ */
 static void vtd_pt_deposit(struct vtd_pt *pt, u64 *slot, u64 *table)
 {
 	atomic_long_inc(&pt->nr_deposited);

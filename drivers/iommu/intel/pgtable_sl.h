@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Second-level (second-stage) paging entries: what the bits mean. Legacy mode and
- * scalable mode use the same format.
+ * Second-level (second-stage) paging entries: what the bits mean. Legacy mode
+ * and scalable mode use the same format.
  *
  * Layouts are from the Intel Virtualization Technology for Directed I/O
  * Architecture Specification (VT-d), section 9.8 "Second-Stage Paging Entries";
- * how they are walked is in section 3.7 "Second-Stage Translation". The accessors
- * are those of pgtable_fl.h.
+ * how they are walked is in section 3.7 "Second-Stage Translation". The
+ * accessors are those of pgtable_fl.h.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_SL_H
 #define _INTEL_IOMMU_PGTABLE_SL_H
@@ -20,8 +20,9 @@
 #define SL_SNP		BIT_ULL(11)	/* Snoop; leaves, reserved without ECAP.SC */
 
 /*
- * Bits 10, 52 to 61 and 63 are ignored by hardware. Bit 52 of an entry that refers to
- * a table says that hardware is in sync with it, as at the first level.
+ * Bits 10, 52 to 61 and 63 are ignored by hardware. Bit 52 of an entry that
+ * refers to a table says that hardware is in sync with it, as at the first
+ * level.
  */
 #define FMT_SYNCED	BIT_ULL(52)
 
@@ -51,15 +52,18 @@ static inline bool fmt_is_table(u64 entry, unsigned int level)
 }
 
 /*
- * For levels above 1. If several entries are ANDed, true only if all of them are leaves; it
- * may be false if read-only and write-only leaves are mixed.
+ * For levels above 1. If several entries are ANDed, true only if all of them
+ * are leaves; it may be false if read-only and write-only leaves are mixed.
  */
 static inline bool fmt_is_large_leaf(u64 entry)
 {
 	return fmt_present(entry) && (entry & SL_PS);
 }
 
-/* One test for walkers that descend: bit 52 is set in no leaf and in no empty entry. */
+/*
+ * One test for walkers that descend: bit 52 is set in no leaf and in no empty
+ * entry.
+ */
 static inline bool fmt_is_synced_table(u64 entry)
 {
 	return entry & FMT_SYNCED;
@@ -80,9 +84,10 @@ static inline bool fmt_allows_write(u64 leaf)
 }
 
 /*
- * A leaf for @paddr at @level. A page may be readable, writable or both. Accessed and
- * Dirty are left to hardware, which sets them if dirty tracking is on (SSADE), and
- * otherwise ignores them. IOMMU_CACHE requests snooped accesses.
+ * A leaf for @paddr at @level. A page may be readable, writable or both.
+ * Accessed and Dirty are left to hardware, which sets them if dirty tracking is
+ * on (SSADE), and otherwise ignores them. IOMMU_CACHE requests snooped
+ * accesses.
  */
 static inline u64 fmt_make_leaf(phys_addr_t paddr, unsigned int level, int prot)
 {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A walker of first- and second-stage tables, written from the VT-d specification for the
- * tests of pgtable.c.
+ * A walker of first- and second-stage tables, written from the VT-d
+ * specification for the tests of pgtable.c.
  *
  * Intel Virtualization Technology for Directed I/O, Architecture Specification,
  * revision 4.1: how tables are walked is in section 3.6 "First-Stage
- * Translation" and section 3.7 "Second-Stage Translation", the entries are in section 9.7
- * "First-Stage Paging Entries" and section 9.8 "Second-Stage Paging Entries".
- * Numbers are written as the tables there have them, to be read side by side.
+ * Translation" and section 3.7 "Second-Stage Translation", the entries are in
+ * section 9.7 "First-Stage Paging Entries" and section 9.8 "Second-Stage Paging
+ * Entries". Numbers are written as the tables there have them, to be read side
+ * by side.
  */
 
 #include "pgtable_spec.h"
@@ -41,8 +42,8 @@
 /* Ignored by all revisions. */
 #define SECOND_IGNORED	(BIT_OF(63) | BITS(61, 52) | BIT_OF(10))
 /*
- * Execute, memory type and transient mapping: revisions differ, so they must not
- * be set.
+ * Execute, memory type and transient mapping: revisions differ, so they must
+ * not be set.
  */
 #define SECOND_UNUSED	(BIT_OF(62) | BITS(6, 2))
 
@@ -82,10 +83,12 @@ u64 spec_reach(unsigned int level)
  * @hw: the hardware
  * @iova: the address
  *
- * Section 3.6: bits 63:47 with 4 levels, 63:56 with 5, have to be identical. Section
- * 3.7: the second stage translates no more than its depth; the bits above have to be zero.
+ * Section 3.6: bits 63:47 with 4 levels, 63:56 with 5, have to be identical.
+ * Section 3.7: the second stage translates no more than its depth; the bits
+ * above have to be zero.
  *
- * Return: @iova with the bits above replaced by the highest one translated, or zero.
+ * Return: @iova with the bits above replaced by the highest one translated, or
+ * zero.
  */
 u64 spec_canonical(const struct spec_hw *hw, u64 iova)
 {
@@ -108,7 +111,10 @@ static bool maps_page(u64 entry, unsigned int level)
 	return level == 1 || (level <= 3 && (entry & PAGE_SIZE_BIT));
 }
 
-/* The bits that must be zero in the present @entry of @level of the first stage. */
+/*
+ * The bits that must be zero in the present @entry of @level of the first
+ * stage.
+ */
 static u64 spec_first_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 {
 	u64 mask = hw->haw < 52 ? BITS(51, hw->haw) : 0;
@@ -128,7 +134,10 @@ static u64 spec_first_reserved(const struct spec_hw *hw, u64 entry, unsigned int
 	}
 }
 
-/* The same of the second stage. Only what maps a page has Snoop, and only with ECAP.SC. */
+/*
+ * The same of the second stage. Only what maps a page has Snoop, and only with
+ * ECAP.SC.
+ */
 static u64 spec_second_reserved(const struct spec_hw *hw, u64 entry, unsigned int level)
 {
 	u64 mask = SECOND_UNUSED | (hw->haw < 52 ? BITS(51, hw->haw) : 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A walker of first- and second-stage tables, written from the VT-d specification for the
- * tests of pgtable.c. It checks every table, so it shares no code, no
- * constant and no header with the library.
+ * A walker of first- and second-stage tables, written from the VT-d
+ * specification for the tests of pgtable.c. It checks every table, so it shares
+ * no code, no constant and no header with the library.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_SPEC_H
 #define _INTEL_IOMMU_PGTABLE_SPEC_H
@@ -16,10 +16,11 @@
  * enum spec_fault - how a walk ends, by the conditions of VT-d section 7.1.3 that
  *		     concern it
  * @SPEC_OK: the address translates
- * @SPEC_NOT_CANONICAL: the address is not canonical for the depth; second stage: it is
- *			beyond what the depth translates
+ * @SPEC_NOT_CANONICAL: the address is not canonical for the depth; second
+ *			stage: it is beyond what the depth translates
  * @SPEC_NO_ACCESS: an entry cannot be read from memory
- * @SPEC_NOT_PRESENT: an entry has Present clear; second stage: neither Read nor Write
+ * @SPEC_NOT_PRESENT: an entry has Present clear; second stage: neither Read nor
+ *                    Write
  * @SPEC_RESERVED: a present entry has a reserved bit set
  */
 enum spec_fault {
@@ -33,8 +34,8 @@ enum spec_fault {
 /**
  * struct spec_hw - the hardware that walks
  * @second: the tables are the second stage's
- * @levels: first stage: 4 or 5, as the PASID entry's FSPM field selects; second stage:
- *	    3 to 5, as the AW field does
+ * @levels: first stage: 4 or 5, as the PASID entry's FSPM field selects; second
+ *	    stage: 3 to 5, as the AW field does
  * @haw: host address width in bits
  * @has_1g: 1 GiB pages are supported (CAP.FS1GP; second stage: CAP.SSLPS)
  * @snoop_control: leaves of the second stage may have the Snoop bit (ECAP.SC)

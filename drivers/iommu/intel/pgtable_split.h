@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Large pages of pgtable.c: how they replace tables, and how tables replace them.
+ * Large pages of pgtable.c: how they replace tables, and how tables replace
+ * them.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_SPLIT_H
 #define _INTEL_IOMMU_PGTABLE_SPLIT_H
@@ -43,7 +44,9 @@ static bool vtd_pt_is_empty(u64 *table, unsigned int level)
 	return true;
 }
 
-/* Deposit the tables below @table, which is no longer reachable for hardware. */
+/*
+ * Deposit the tables below @table, which is no longer reachable for hardware.
+ */
 static void vtd_pt_deposit_children(struct vtd_pt *pt, u64 *table, unsigned int level)
 {
 	unsigned int i;
@@ -60,10 +63,10 @@ static void vtd_pt_deposit_children(struct vtd_pt *pt, u64 *table, unsigned int 
 }
 
 /*
- * Store @leaf at @slot, an entry of @level that is in use, if it refers to an empty table.
- * Hardware may have the table in a paging-structure cache and would keep finding nothing
- * there, so the caller has to call vtd_pt_deposit_replaced(), which invalidates. No memory is
- * needed.
+ * Store @leaf at @slot, an entry of @level that is in use, if it refers to an
+ * empty table. Hardware may have the table in a paging-structure cache and
+ * would keep finding nothing there, so the caller has to call
+ * vtd_pt_deposit_replaced(), which invalidates. No memory is needed.
  */
 static bool vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 leaf)
 {
@@ -86,8 +89,9 @@ static bool vtd_pt_replace_table(struct vtd_pt *pt, u64 *slot, unsigned int leve
 }
 
 /*
- * Deposit the tables that vtd_pt_replace_table() has removed from @n slots from @slot on,
- * of @level. The parent's list has them, and tables of other owners' slots.
+ * Deposit the tables that vtd_pt_replace_table() has removed from @n slots from
+ * @slot on, of @level. The parent's list has them, and tables of other owners'
+ * slots.
  */
 static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
 			       unsigned int n)
@@ -100,7 +104,10 @@ static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
 		unsigned long i = (key >> VTD_PT_KEY_SLOT) - first;
 		u64 *table = vtd_pt_page_table(page);
 
-		/* An exchange: if callers break the rules, only one of them deposits it. */
+		/*
+		 * An exchange: if callers break the rules, only one of them
+		 * deposits it.
+		 */
 		if (i >= n || !(key & VTD_PT_KEY_REPLACED) ||
 		    !try_cmpxchg(&page->key, &key, key & ~VTD_PT_KEY_REPLACED))
 			continue;
@@ -111,19 +118,21 @@ static void vtd_pt_deposit_run(struct vtd_pt *pt, u64 *slot, unsigned int level,
 }
 
 /*
- * Large pages of @level from @iova to @last have replaced empty tables. Invalidate once for
- * all of them, as each invalidation waits for hardware. Until it is done, hardware may still
- * walk a table that no entry refers to, so that table must not be filled again. The order is:
+ * Large pages of @level from @iova to @last have replaced empty tables.
+ * Invalidate once for all of them, as each invalidation waits for hardware.
+ * Until it is done, hardware may still walk a table that no entry refers to, so
+ * that table must not be filled again. The order is:
  *
  *   1. exchange the entries and mark the tables as replaced (vtd_pt_replace_table()), then
  *      write the entries back;
  *   2. invalidate all of the range, and wait for that;
  *   3. deposit the tables, by their marks.
  *
- * vtd_pt_withdraw() takes no table before 3: it looks for deposited ones, and a table goes
- * from in use to replaced to deposited. The mark is needed because the list also has the
- * tables of other slots: some are in use, and some are replaced by a neighbour's call, whose
- * invalidation may not be done. Each call deposits the tables of its own slots.
+ * vtd_pt_withdraw() takes no table before 3: it looks for deposited ones, and a
+ * table goes from in use to replaced to deposited. The mark is needed because
+ * the list also has the tables of other slots: some are in use, and some are
+ * replaced by a neighbour's call, whose invalidation may not be done. Each call
+ * deposits the tables of its own slots.
  */
 static void vtd_pt_deposit_replaced(struct vtd_pt *pt, u64 iova, u64 last,
 				    unsigned int level)
@@ -154,8 +163,8 @@ static void vtd_pt_fill_table(u64 *table, u64 leaf, u64 step)
 
 /*
  * Replace the leaf at @slot, an entry of @level for @iova, by a table that
- * translates the same. A deposited table of that slot is used before a spare. -EAGAIN if
- * there is neither.
+ * translates the same. A deposited table of that slot is used before a spare.
+ * -EAGAIN if there is neither.
  */
 static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 			     u64 iova, struct vtd_pt_spares *spares)
@@ -174,10 +183,10 @@ static int vtd_pt_split_leaf(struct vtd_pt *pt, u64 *slot, unsigned int level,
 		return -EAGAIN;
 
 	/*
-	 * If hardware sets Accessed or Dirty between the fill and the exchange, the
-	 * exchange fails, and the table is filled again. Hardware sets each bit at most
-	 * once, as no CPU clears it meanwhile, so the loop ends. It also ends if another
-	 * CPU has installed a table.
+	 * If hardware sets Accessed or Dirty between the fill and the exchange,
+	 * the exchange fails, and the table is filled again. Hardware sets each
+	 * bit at most once, as no CPU clears it meanwhile, so the loop ends. It
+	 * also ends if another CPU has installed a table.
 	 */
 	do {
 		vtd_pt_fill_table(table, fmt_split_leaf(leaf, level, 0),
@@ -230,9 +239,10 @@ static unsigned int vtd_pt_split_tables_needed(struct vtd_pt *pt, u64 iova, u64 
 }
 
 /*
- * Split leaves until none crosses @iova. A leaf that does is partly owned by the caller,
- * whether @iova is the start or the end of its range, and so are the entries above it. After
- * another owner has split it, the entries below may belong to a neighbour only.
+ * Split leaves until none crosses @iova. A leaf that does is partly owned by
+ * the caller, whether @iova is the start or the end of its range, and so are
+ * the entries above it. After another owner has split it, the entries below may
+ * belong to a neighbour only.
  */
 static int vtd_pt_split_until_aligned(struct vtd_pt *pt, u64 iova,
 				      struct vtd_pt_spares *spares)
@@ -250,7 +260,10 @@ static int vtd_pt_split_until_aligned(struct vtd_pt *pt, u64 iova,
 	return 0;
 }
 
-/* Split at @iova and @end. Allocate @need tables first, and free those that are left. */
+/*
+ * Split at @iova and @end. Allocate @need tables first, and free those that are
+ * left.
+ */
 static int vtd_pt_split_with_spares(struct vtd_pt *pt, u64 iova, u64 end,
 				    unsigned int need, gfp_t gfp)
 {
@@ -289,8 +302,8 @@ static bool vtd_pt_split_has_deposit(struct vtd_pt *pt, u64 iova)
 }
 
 /*
- * Number of tables that have to be allocated for a split. Only deposits for 2 MiB pages are
- * taken into account.
+ * Number of tables that have to be allocated for a split. Only deposits for 2
+ * MiB pages are taken into account.
  */
 static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 {
@@ -303,10 +316,11 @@ static unsigned int vtd_pt_split_missing(struct vtd_pt *pt, u64 iova, u64 end)
 }
 
 /*
- * Ensure that no leaf crosses @iova or @end. Memory is allocated before the first change.
- * If others split the same pages at the same time, one of them may withdraw a table that
- * was counted on (-EAGAIN); then one end may have been split when an allocation for the
- * other fails. Or they leave less to split, so that less memory is enough: retry.
+ * Ensure that no leaf crosses @iova or @end. Memory is allocated before the
+ * first change. If others split the same pages at the same time, one of them
+ * may withdraw a table that was counted on (-EAGAIN); then one end may have
+ * been split when an allocation for the other fails. Or they leave less to
+ * split, so that less memory is enough: retry.
  */
 VISIBLE_IF_KUNIT int vtd_pt_split_ends(struct vtd_pt *pt, u64 iova, u64 end, gfp_t gfp)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Functions of pgtable.c and paging_domain.c that KUnit suites replace: the allocator, to
- * make it fail on demand; the write-back, to see the content of memory; and the step between
- * the decision to split and the split. They also split without an unmap.
+ * Functions of pgtable.c and paging_domain.c that KUnit suites replace: the
+ * allocator, to make it fail on demand; the write-back, to see the content of
+ * memory; and the step between the decision to split and the split. They also
+ * split without an unmap.
  */
 #ifndef _INTEL_IOMMU_PGTABLE_TEST_H
 #define _INTEL_IOMMU_PGTABLE_TEST_H

@@ -10,9 +10,9 @@
 /* Walk */
 
 /*
- * Find @slot for @iova in @table, of @level. Returns false where a walk ends: at @stop, or if
- * the slot refers to no table, or to one that is not in sync. Otherwise, set @table to the
- * table that the slot refers to.
+ * Find @slot for @iova in @table, of @level. Returns false where a walk ends:
+ * at @stop, or if the slot refers to no table, or to one that is not in sync.
+ * Otherwise, set @table to the table that the slot refers to.
  */
 static __always_inline bool vtd_pt_step(u64 **table, u64 **slot, u64 iova,
 					unsigned int level, unsigned int stop)
@@ -32,9 +32,9 @@ static __always_inline bool vtd_pt_step(u64 **table, u64 **slot, u64 iova,
 }
 
 /*
- * The slot for @iova at level @stop, or at the level above where the walk ends: at a
- * leaf, at nothing, or at a table that is not in sync. There is no loop, so that each
- * level has its shift as a constant.
+ * The slot for @iova at level @stop, or at the level above where the walk ends:
+ * at a leaf, at nothing, or at a table that is not in sync. There is no loop,
+ * so that each level has its shift as a constant.
  */
 static __always_inline u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned int stop,
 					unsigned int *level)
@@ -69,11 +69,10 @@ static __always_inline u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned in
 /* Populate */
 
 /*
- * Syncing a table
- * ---------------
- * An entry that refers to a table exists in up to three places: in the caches of
- * CPUs, in memory, where a walk that is not coherent looks, and, if it replaced
- * a large page, as that page in the caches of hardware. The order is:
+ * Syncing a table --------------- An entry that refers to a table exists in up
+ * to three places: in the caches of CPUs, in memory, where a walk that is not
+ * coherent looks, and, if it replaced a large page, as that page in the caches
+ * of hardware. The order is:
  *
  *   1. fill the new table, and write it back;
  *   2. smp_wmb(), then exchange the entry that refers to it;
@@ -82,32 +81,34 @@ static __always_inline u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned in
  *   5. set FMT_SYNCED in it.
  *
  * smp_wmb() in 2 pairs with the address dependency of every CPU that loads the
- * entry and follows it: it finds the table filled. It orders the stores for hardware as
- * well: x86 makes stores visible in order, also to devices, so it is enough to keep the
- * compiler from moving them, as dma_wmb() does.
+ * entry and follows it: it finds the table filled. It orders the stores for
+ * hardware as well: x86 makes stores visible in order, also to devices, so it
+ * is enough to keep the compiler from moving them, as dma_wmb() does.
  *
- * Between 2 and 5, CPUs see an entry that hardware may not see, and the CPU that installs
- * it may be preempted. Suppose that another CPU, which owns a part of the same slot, maps a
- * page below the entry and starts its device: the device faults, because writing back
- * the leaf does not write back the entry. Or suppose that it unmaps its part of a large
- * page, invalidates 4 KiB and returns: memory, the IOTLB or a device TLB still has
- * the large page, which only an invalidation of its whole range removes. Hence the
- * rule, for coherent and for other walks: no CPU changes anything below an entry that
- * lacks FMT_SYNCED. A CPU that finds it missing does not wait, but does 3 to 5 itself.
- * Doing them twice is harmless, and nothing below changes before they are done: a CPU
- * continues after its own 5, or after it has seen FMT_SYNCED, which comes after another
- * CPU's 4, as 5 is fully ordered. A CPU that did not install the entry cannot tell what was
- * there before, so it invalidates where a large page may have been.
+ * Between 2 and 5, CPUs see an entry that hardware may not see, and the CPU
+ * that installs it may be preempted. Suppose that another CPU, which owns a
+ * part of the same slot, maps a page below the entry and starts its device: the
+ * device faults, because writing back the leaf does not write back the entry.
+ * Or suppose that it unmaps its part of a large page, invalidates 4 KiB and
+ * returns: memory, the IOTLB or a device TLB still has the large page, which
+ * only an invalidation of its whole range removes. Hence the rule, for coherent
+ * and for other walks: no CPU changes anything below an entry that lacks
+ * FMT_SYNCED. A CPU that finds it missing does not wait, but does 3 to 5
+ * itself. Doing them twice is harmless, and nothing below changes before they
+ * are done: a CPU continues after its own 5, or after it has seen FMT_SYNCED,
+ * which comes after another CPU's 4, as 5 is fully ordered. A CPU that did not
+ * install the entry cannot tell what was there before, so it invalidates where
+ * a large page may have been.
  *
- * FMT_SYNCED is for CPUs only, so it does not matter whether it reaches memory. If
- * the walk is coherent and the slot was empty, there is nothing to sync, and the
- * entry is installed with FMT_SYNCED.
+ * FMT_SYNCED is for CPUs only, so it does not matter whether it reaches memory.
+ * If the walk is coherent and the slot was empty, there is nothing to sync, and
+ * the entry is installed with FMT_SYNCED.
  */
 
 /*
- * Bring hardware in sync with @entry, which refers to a table and is at @slot, an
- * entry of @level for @iova. @replaced: a large page may have been there. Steps 3 to 5 of
- * "Syncing a table" above.
+ * Bring hardware in sync with @entry, which refers to a table and is at @slot,
+ * an entry of @level for @iova. @replaced: a large page may have been there.
+ * Steps 3 to 5 of "Syncing a table" above.
  */
 static void vtd_pt_sync_table(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			      u64 entry, bool replaced)
@@ -130,9 +131,10 @@ static void vtd_pt_sync_found(struct vtd_pt *pt, u64 *slot, unsigned int level, 
 }
 
 /*
- * Put @new, which refers to a table that no other CPU sees, where @slot, an entry of @level,
- * still holds *@old. On failure *@old is what the slot holds. These are steps 1 and 2 of
- * "Syncing a table" above; the caller has to do the others.
+ * Put @new, which refers to a table that no other CPU sees, where @slot, an
+ * entry of @level, still holds *@old. On failure *@old is what the slot holds.
+ * These are steps 1 and 2 of "Syncing a table" above; the caller has to do the
+ * others.
  */
 static bool vtd_pt_exchange(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 *old,
 			    u64 new)
@@ -153,8 +155,8 @@ static bool vtd_pt_exchange(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
 }
 
 /*
- * Put @table where @slot, an entry of @level for @iova, still holds *@old, and sync it. On
- * failure *@old is what the slot holds.
+ * Put @table where @slot, an entry of @level for @iova, still holds *@old, and
+ * sync it. On failure *@old is what the slot holds.
  */
 static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			   u64 *old, u64 *table)
@@ -174,7 +176,10 @@ static bool vtd_pt_install(struct vtd_pt *pt, u64 *slot, unsigned int level, u64
 	return true;
 }
 
-/* A table for @slot that no other CPU sees: a deposited one, which is zeroed, or a new one. */
+/*
+ * A table for @slot that no other CPU sees: a deposited one, which is zeroed,
+ * or a new one.
+ */
 static u64 *vtd_pt_alloc_table(struct vtd_pt *pt, u64 *slot, gfp_t gfp)
 {
 	u64 *table = vtd_pt_withdraw(pt, slot);
@@ -196,8 +201,8 @@ static void vtd_pt_put_table(struct vtd_pt *pt, u64 *slot, u64 *table, bool fill
 }
 
 /*
- * Return the table below @slot, an entry of @level for @iova: installed if there is none,
- * and in sync in any case. -EADDRINUSE if the slot is a leaf.
+ * Return the table below @slot, an entry of @level for @iova: installed if
+ * there is none, and in sync in any case. -EADDRINUSE if the slot is a leaf.
  */
 static u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int level, u64 iova,
 			    gfp_t gfp)
@@ -227,8 +232,8 @@ static u64 *vtd_pt_populate(struct vtd_pt *pt, u64 *slot, unsigned int level, u6
 }
 
 /*
- * Continue a walk that stopped at @slot, an entry of level @from for @iova, and populate the
- * missing tables down to @level.
+ * Continue a walk that stopped at @slot, an entry of level @from for @iova, and
+ * populate the missing tables down to @level.
  */
 static u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 *slot, unsigned int from, u64 iova,
 			      unsigned int level, gfp_t gfp)
@@ -246,8 +251,9 @@ static u64 *vtd_pt_walk_alloc(struct vtd_pt *pt, u64 *slot, unsigned int from, u
 }
 
 /*
- * Return the entry that translates @iova, or the empty entry where the walk ends, with its
- * level and slot. Read-only: the caller need not own @iova. Entries need not be in sync.
+ * Return the entry that translates @iova, or the empty entry where the walk
+ * ends, with its level and slot. Read-only: the caller need not own @iova.
+ * Entries need not be in sync.
  */
 static __always_inline u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned int *level,
 					 u64 **slot)
@@ -265,9 +271,10 @@ static __always_inline u64 vtd_pt_lookup(struct vtd_pt *pt, u64 iova, unsigned i
 }
 
 /*
- * Like vtd_pt_walk(), for the owner of @iova: sync tables on the path instead of stopping at
- * them. All entries on the path have to be in sync before a leaf is cleared, as hardware may
- * otherwise still have the large page that the leaf was a part of.
+ * Like vtd_pt_walk(), for the owner of @iova: sync tables on the path instead
+ * of stopping at them. All entries on the path have to be in sync before a leaf
+ * is cleared, as hardware may otherwise still have the large page that the leaf
+ * was a part of.
  */
 static u64 *vtd_pt_walk_synced(struct vtd_pt *pt, u64 iova, unsigned int stop,
 			       unsigned int *level)

@@ -3,10 +3,10 @@
  * KUnit suite of page requests: from the descriptor in the IOMMU's queue to the
  * client, and to the answer in the invalidation queue.
  *
- * The IOMMU and its devices are fakes (vtd_fake.h). The page request queue is memory to
- * which the tests write descriptors by section 7.4.1 of the VT-d specification.
- * The guest is a first-level table that maps one page, which the second level
- * does not map at first.
+ * The IOMMU and its devices are fakes (vtd_fake.h). The page request queue is
+ * memory to which the tests write descriptors by section 7.4.1 of the VT-d
+ * specification. The guest is a first-level table that maps one page, which the
+ * second level does not map at first.
  */
 
 #include <kunit/device.h>
@@ -143,8 +143,8 @@ static void prq_answer(struct client *client, enum iommu_page_response_code code
 }
 
 /*
- * The core's group has no devices, as the core would release them at the end. It keeps
- * the handles, and the tests call the driver.
+ * The core's group has no devices, as the core would release them at the end.
+ * It keeps the handles, and the tests call the driver.
  */
 static int prq_attach_pasid(struct device *dev, struct iommu_domain *domain, u32 pasid,
 			    struct iommu_attach_handle *handle)
@@ -554,7 +554,10 @@ static void group_of_two_levels(struct kunit *test)
 	for (i = 0; i < 2 * ARRAY_SIZE(answers); i++) {
 		order = i % 2;
 		before = ctx->fake.responses;
-		/* Another group's, a request of level 1, of level 2, of level 1 again */
+		/*
+		 * Another group's, a request of level 1, of level 2, of level 1
+		 * again
+		 */
 		prq_request(test, PRQ_PASID(PASID + 1), PRQ_READ | PRQ_GROUP(3) | GVA);
 		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | SZ_1M);
 		prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_GROUP(3) | GVA);
@@ -680,7 +683,10 @@ static void flood_of_partial_groups(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, IOPF_MAX_REQUESTS, counted(test, IOPF_EVENT_TOO_MANY));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake.responses);
 
-	/* The last request of one: the limit is reached, so the group is dropped. */
+	/*
+	 * The last request of one: the limit is reached, so the group is
+	 * dropped.
+	 */
 	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | PRQ_GROUP(3));
 	pass(test);
 	expect_answer(test, 0, QI_RESP_INVALID);
@@ -723,7 +729,10 @@ static void same_group_number(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, counted(test, IOPF_EVENT_UNSERVED));
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_INVALID));
 
-	/* The core's group has no devices, so do here what the core does for each. */
+	/*
+	 * The core's group has no devices, so do here what the core does for
+	 * each.
+	 */
 	prq_detach_pasid(ctx->dev, &domain->domain, PASID + 1);
 	iopf_forget_handles(ctx->dev);
 	KUNIT_EXPECT_EQ(test, 1, counted(test, IOPF_EVENT_DISCARDED));
@@ -750,7 +759,9 @@ static void client_refuses(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* Suspend and resume, which clears the status; whether the queue had overflowed */
+/*
+ * Suspend and resume, which clears the status; whether the queue had overflowed
+ */
 static void sleep_with(struct kunit *test, u32 status)
 {
 	struct prq_test *ctx = test->priv;
@@ -812,7 +823,10 @@ static void partial_group_of_old_client(struct kunit *test)
 	off_pasid(test, domain);
 }
 
-/* A client may keep a group after detach, and answer it while page requests are enabled. */
+/*
+ * A client may keep a group after detach, and answer it while page requests are
+ * enabled.
+ */
 static void group_kept_after_detach(struct kunit *test)
 {
 	struct dmar_domain *domain = flat_on_pasid(test);
@@ -826,9 +840,10 @@ static void group_kept_after_detach(struct kunit *test)
 }
 
 /*
- * The device leaves its queue while the client has groups of it, and is added again. Its
- * requests are answered when it has left. The client keeps its groups until it frees
- * them. The client's answers are ignored, also after the device was added again.
+ * The device leaves its queue while the client has groups of it, and is added
+ * again. Its requests are answered when it has left. The client keeps its
+ * groups until it frees them. The client's answers are ignored, also after the
+ * device was added again.
  */
 static void group_kept_after_removal(struct kunit *test)
 {
@@ -883,8 +898,8 @@ static void shared_group_after_removal(struct kunit *test)
 }
 
 /*
- * Each allocation for a group of two levels fails once: the answer makes the device
- * repeat its requests, nothing leaks, and the next try succeeds.
+ * Each allocation for a group of two levels fails once: the answer makes the
+ * device repeat its requests, nothing leaks, and the next try succeeds.
  */
 static void group_without_memory(struct kunit *test)
 {
@@ -1095,7 +1110,10 @@ static void enabled_by_attach(struct kunit *test)
 	off_pasid(test, first);
 	KUNIT_EXPECT_EQ(test, 0, iopf_users(test));
 
-	/* A client of the second level needs requests of nested domains without a client. */
+	/*
+	 * A client of the second level needs requests of nested domains without
+	 * a client.
+	 */
 	ctx->parent = paging(test, IOMMU_HWPT_ALLOC_NEST_PARENT);
 	ctx->table = vtd_guest_table(test, ctx->parent, GVA, GUEST_DATA);
 	KUNIT_ASSERT_EQ(test, 0, prq_reg(test, ctx->parent, &ctx->level2,
@@ -1208,7 +1226,10 @@ static void drain_own_requests(struct kunit *test)
 	info->pri_enabled = 0;
 }
 
-/* Two drains at once: each is woken. A device that keeps making requests delays neither. */
+/*
+ * Two drains at once: each is woken. A device that keeps making requests delays
+ * neither.
+ */
 static void drain_ends(struct kunit *test)
 {
 	struct prq_test *ctx = test->priv;
@@ -1227,7 +1248,9 @@ static void drain_ends(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, completion_done(&drains[i].done));
 	}
 
-	/* A request that a pass does not handle: it has already read the tail. */
+	/*
+	 * A request that a pass does not handle: it has already read the tail.
+	 */
 	for (i = 0; i < 2; i++) {
 		WRITE_ONCE(ctx->iommu->prq_passes, ctx->iommu->prq_passes + 1);
 		wake_up_all(&ctx->iommu->prq_handled);
@@ -1358,9 +1381,10 @@ static void prq_race_map(void *data)
 }
 
 /*
- * Every group is answered once, whatever its PASID is attached to at the moment, and
- * nothing is kept. KUnit does not associate the threads with the test, so the model does
- * not see them; KASAN, KCSAN and lockdep check the race.
+ * Every group is answered once, whatever its PASID is attached to at the
+ * moment, and nothing is kept. KUnit does not associate the threads with the
+ * test, so the model does not see them; KASAN, KCSAN and lockdep check the
+ * race.
  */
 static void race_requests_and_attach(struct kunit *test)
 {

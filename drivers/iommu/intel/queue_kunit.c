@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of an invalidation queue whose hardware stops and resumes. The queue is that
- * of the driver; a timer of the test simulates the hardware. It runs on another CPU, as
- * submissions wait with interrupts disabled. (A thread could be blocked in stop_machine().)
+ * KUnit suite of an invalidation queue whose hardware stops and resumes. The
+ * queue is that of the driver; a timer of the test simulates the hardware. It
+ * runs on another CPU, as submissions wait with interrupts disabled. (A thread
+ * could be blocked in stop_machine().)
  */
 
 #include <kunit/static_stub.h>
@@ -58,18 +59,19 @@
  * LOCKED: hardware runs, while another CPU holds the lock of the queue.
  * ABORTING: a device times out when only the first submission has been fetched; then
  *	hardware runs.
- * REFUSING: hardware runs up to a descriptor of no type, until the error is cleared.
- * HELD: hardware has stopped until the second IOMMU's slots are free, or for LATE_MS.
- * MARKED: another CPU has aborted all submissions, and still holds the lock.
- * INVALID: hardware refuses a wait descriptor until it is written again.
+ * REFUSING: hardware runs up to a descriptor of no type, until the error is
+ * cleared. HELD: hardware has stopped until the second IOMMU's slots are free,
+ * or for LATE_MS. MARKED: another CPU has aborted all submissions, and still
+ * holds the lock. INVALID: hardware refuses a wait descriptor until it is
+ * written again.
  */
 enum hardware {
 	STOPPED, RUNNING, SLOW, SILENT, NAMED, LOCKED, ABORTING, REFUSING, HELD, MARKED, INVALID,
 };
 
 /*
- * The hardware's CPU posts for other CPUs: behind the test's CPU, which then writes for all;
- * or in front of it, and then writes for all itself.
+ * The hardware's CPU posts for other CPUs: behind the test's CPU, which then
+ * writes for all; or in front of it, and then writes for all itself.
  */
 enum others { NONE, BEHIND, IN_FRONT };
 
@@ -83,29 +85,24 @@ enum others { NONE, BEHIND, IN_FRONT };
  * time_outs: number of time-outs of the device that does not answer
  * other_sid, turns: another device does not answer while this is odd; it is
  *	counted down with each time-out
- * refused: number of descriptors without a type
- * iotlb: number of executed IOTLB descriptors
- * devtlb: number of device-TLB descriptors executed after the last one of these
- * descs: number of executed descriptors, without wait descriptors
+ * refused: number of descriptors without a type iotlb: number of executed IOTLB
+ * descriptors devtlb: number of device-TLB descriptors executed after the last
+ * one of these descs: number of executed descriptors, without wait descriptors
  * forgets: executed invalidations of those that blocking a device takes
  * aborted: number of slots held by aborted submissions at the next time-out
- * both: number of times that both IOMMUs had something to do
- * looks: number of reads of the fault status register
- * waits: number of executed wait descriptors
- * others: where the submissions of other CPUs are to be posted
- * busy: another CPU has the queue, until the test's CPU has posted
- * nr_others: number of submissions of other CPUs
- * late: other CPUs keep their slots until the test's CPU has waited for LATE_MS
- * round: the head wraps around meanwhile, and slots become free
- * tail: of the second IOMMU, before the test's CPU posts
- * early: the slots of the second IOMMU were free while the first one had something to do
- * console, task: a console, and the task whose messages must not reach it meanwhile
- * printed: a message of the task did
- * printed_locked: with the queue's lock held
- * other, other_desc: submissions of other CPUs, and their descriptors
- * interrupt: a timer of the test's CPU, which submits as well
- * interrupt_desc: its descriptor
- * interrupt_ret: its result
+ * both: number of times that both IOMMUs had something to do looks: number of
+ * reads of the fault status register waits: number of executed wait descriptors
+ * others: where the submissions of other CPUs are to be posted busy: another
+ * CPU has the queue, until the test's CPU has posted nr_others: number of
+ * submissions of other CPUs late: other CPUs keep their slots until the test's
+ * CPU has waited for LATE_MS round: the head wraps around meanwhile, and slots
+ * become free tail: of the second IOMMU, before the test's CPU posts early: the
+ * slots of the second IOMMU were free while the first one had something to do
+ * console, task: a console, and the task whose messages must not reach it
+ * meanwhile printed: a message of the task did printed_locked: with the queue's
+ * lock held other, other_desc: submissions of other CPUs, and their descriptors
+ * interrupt: a timer of the test's CPU, which submits as well interrupt_desc:
+ * its descriptor interrupt_ret: its result
  */
 struct queue_test {
 	struct vtd_fake fake;
@@ -147,7 +144,10 @@ static bool is_for_a_device(const struct qi_desc *desc)
 	return (desc->qw0 & 0xf) == QI_DIOTLB_TYPE || (desc->qw0 & 0xf) == QI_DEIOTLB_TYPE;
 }
 
-/* The invalidations after which a context entry in scalable mode translates nothing */
+/*
+ * The invalidations after which a context entry in scalable mode translates
+ * nothing
+ */
 #define FORGETS_CONTEXT	BIT(0)
 #define FORGETS_PASIDS	BIT(1)
 #define FORGETS_PAGES	BIT(2)
@@ -168,7 +168,10 @@ static unsigned int forgets(const struct qi_desc *desc)
 	}
 }
 
-/* Fetch and execute up to @nr descriptors. Only wait descriptors have an effect. */
+/*
+ * Fetch and execute up to @nr descriptors. Only wait descriptors have an
+ * effect.
+ */
 static void execute_on(struct queue_test *ctx, struct intel_iommu *iommu, unsigned int nr)
 {
 	unsigned int head = iommu_reg(iommu, DMAR_IQH_REG);
@@ -228,8 +231,8 @@ static bool names_a_device(struct queue_test *ctx)
 }
 
 /*
- * The register is memory. Hardware sets PFO together with ITE or IQE: if only one of
- * these is left, the driver has written it since, to clear it.
+ * The register is memory. Hardware sets PFO together with ITE or IQE: if only
+ * one of these is left, the driver has written it since, to clear it.
  */
 static u32 read_fault(struct intel_iommu *iommu)
 {
@@ -445,7 +448,10 @@ static void meet_others(struct queue_test *ctx)
 	raw_spin_unlock(&qi->q_lock);
 }
 
-/* Complete submissions that lead: those that are done, or all if there is an error. */
+/*
+ * Complete submissions that lead: those that are done, or all if there is an
+ * error.
+ */
 static void complete_others(struct queue_test *ctx)
 {
 	struct qi_submission *sub;
@@ -620,7 +626,10 @@ static int submit_bad(struct kunit *test, unsigned int count)
 	return submit_desc(test, desc, count);
 }
 
-/* The next submitter clears an error of a submission that was given up, even without room. */
+/*
+ * The next submitter clears an error of a submission that was given up, even
+ * without room.
+ */
 static void error_of_given_up_submission(struct kunit *test)
 {
 	const unsigned int count[] = { 2, ALMOST_ALL };
@@ -677,7 +686,10 @@ static void queue_is_full(struct kunit *test)
 	expect_usable(test);
 }
 
-/* The queue is set up again, as after suspend: submissions that were given up are gone. */
+/*
+ * The queue is set up again, as after suspend: submissions that were given up
+ * are gone.
+ */
 static void queue_is_set_up_again(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -731,7 +743,9 @@ static enum hrtimer_restart submit_in_interrupt(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
-/* An interrupt handler does not wait for slots of the code that it interrupts. */
+/*
+ * An interrupt handler does not wait for slots of the code that it interrupts.
+ */
 static void interrupt_submits(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -755,7 +769,10 @@ static void interrupt_submits(struct kunit *test)
 	expect_usable(test);
 }
 
-/* In the end descriptors for the IOMMU itself are executed, without those for devices. */
+/*
+ * In the end descriptors for the IOMMU itself are executed, without those for
+ * devices.
+ */
 static void silent_device_is_not_named(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -786,7 +803,10 @@ static void flush_while(struct kunit *test, bool on_both, enum others others)
 								 ctx->second_dev, 1));
 	ctx->iotlb = 0;
 	ctx->descs = 0;
-	/* Other CPUs wait for this CPU with interrupts disabled; it must not wait for them. */
+	/*
+	 * Other CPUs wait for this CPU with interrupts disabled; it must not
+	 * wait for them.
+	 */
 	local_irq_save(flags);
 	WRITE_ONCE(ctx->others, others);
 	while (others != NONE && !READ_ONCE(ctx->busy))
@@ -824,7 +844,10 @@ static void two_iommus(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Aborted descriptors are submitted again: that for the IOTLB is executed in the end. */
+/*
+ * Aborted descriptors are submitted again: that for the IOTLB is executed in
+ * the end.
+ */
 static void silent_device_on_two_iommus(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -841,7 +864,10 @@ static void silent_device_on_two_iommus(struct kunit *test)
 #define PASIDS	20
 #define MANY	200
 
-/* A domain takes two submissions: an IOTLB's, and the device's TLB for each PASID. */
+/*
+ * A domain takes two submissions: an IOTLB's, and the device's TLB for each
+ * PASID.
+ */
 static void flush_pasids(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -872,7 +898,10 @@ static void unassign_pasids(struct kunit *test)
 		cache_tag_unassign_domain(ctx->domain, ctx->dev, pasid);
 }
 
-/* The device's TLB could be refilled from an IOTLB that is invalidated after it. */
+/*
+ * The device's TLB could be refilled from an IOTLB that is invalidated after
+ * it.
+ */
 static void order_is_kept(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -909,9 +938,9 @@ static void few_wait_descriptors(struct kunit *test)
 }
 
 /*
- * A repeated batch may have to wait for room, and holds no slots meanwhile. The device
- * times out as often as for one submission, or once more, if it did so for the first one
- * before the second one was posted.
+ * A repeated batch may have to wait for room, and holds no slots meanwhile. The
+ * device times out as often as for one submission, or once more, if it did so
+ * for the first one before the second one was posted.
  */
 static void two_batches_are_aborted(struct kunit *test)
 {
@@ -929,7 +958,10 @@ static void two_batches_are_aborted(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A submission without room waits for it, but not longer than hardware may stall. */
+/*
+ * A submission without room waits for it, but not longer than hardware may
+ * stall.
+ */
 static void flush_without_room(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1008,7 +1040,10 @@ static void others_share_wait(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A combined submission is aborted for all its CPUs, and this CPU repeats its own. */
+/*
+ * A combined submission is aborted for all its CPUs, and this CPU repeats its
+ * own.
+ */
 static void others_are_aborted(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1072,7 +1107,10 @@ static void second_iommu_frees_slots(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Another CPU posts. It has been executed if hardware runs, and holds its slots. */
+/*
+ * Another CPU posts. It has been executed if hardware runs, and holds its
+ * slots.
+ */
 static void post_other(struct kunit *test, unsigned int count)
 {
 	struct queue_test *ctx = test->priv;
@@ -1094,7 +1132,10 @@ static void post_other(struct kunit *test, unsigned int count)
 		cpu_relax();
 }
 
-/* Hardware that has nothing to do has not stopped, however long others hold its slots. */
+/*
+ * Hardware that has nothing to do has not stopped, however long others hold its
+ * slots.
+ */
 static void waits_for_room_of_idle_queue(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1139,7 +1180,10 @@ static void complete_is_not_aborted(struct kunit *test)
 	expect_usable(test);
 }
 
-/* An aborted submission continues while the CPU that aborted it still holds the lock. */
+/*
+ * An aborted submission continues while the CPU that aborted it still holds the
+ * lock.
+ */
 static void aborted_without_lock(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1215,7 +1259,10 @@ static void messages_are_deferred(struct kunit *test)
 	expect_usable(test);
 }
 
-/* The driver's work, on the test's CPU: it waits for hardware with interrupts disabled. */
+/*
+ * The driver's work, on the test's CPU: it waits for hardware with interrupts
+ * disabled.
+ */
 static void block_here(struct work_struct *work)
 {
 	set_cpus_allowed_ptr(current, cpumask_of(cpumask_last(cpu_online_mask)));
@@ -1282,7 +1329,9 @@ static void give_up(struct kunit *test)
 	flush_work(&ctx->iommu->block_work);
 }
 
-/* A device that has been given up is blocked, and delays no further submission. */
+/*
+ * A device that has been given up is blocked, and delays no further submission.
+ */
 static void silent_device_is_blocked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1313,7 +1362,9 @@ static void silent_device_is_blocked(struct kunit *test)
 	expect_usable(test);
 }
 
-/* Another CPU has given up the device meanwhile: the next time-out is the last. */
+/*
+ * Another CPU has given up the device meanwhile: the next time-out is the last.
+ */
 static void silent_device_is_given_up_once(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1367,7 +1418,10 @@ static void silent_devices_take_turns(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A device in D3hot or behind a frozen channel cannot answer: it is not blocked. */
+/*
+ * A device in D3hot or behind a frozen channel cannot answer: it is not
+ * blocked.
+ */
 static void device_without_power_is_not_blocked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1407,7 +1461,10 @@ static void other_devices_are_invalidated(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A reset unblocks the device, with ATS; if it does not answer again, it is blocked again. */
+/*
+ * A reset unblocks the device, with ATS; if it does not answer again, it is
+ * blocked again.
+ */
 static void silent_device_is_reset(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1458,7 +1515,10 @@ static void silent_device_shares_entry(struct kunit *test)
 	expect_usable(test);
 }
 
-/* A reset ends while the work still blocks the device: it is unblocked after that. */
+/*
+ * A reset ends while the work still blocks the device: it is unblocked after
+ * that.
+ */
 static void silent_device_is_reset_meanwhile(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1475,7 +1535,10 @@ static void silent_device_is_reset_meanwhile(struct kunit *test)
 	expect_usable(test);
 }
 
-/* The work waits for hardware: the device is not released before the work is done. */
+/*
+ * The work waits for hardware: the device is not released before the work is
+ * done.
+ */
 static void silent_device_is_released(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1525,7 +1588,10 @@ static void block_never(struct work_struct *work)
 {
 }
 
-/* Memory may be freed next: submitters wait until the device is blocked, but not too long. */
+/*
+ * Memory may be freed next: submitters wait until the device is blocked, but
+ * not too long.
+ */
 static void waits_until_blocked(struct kunit *test)
 {
 	struct queue_test *ctx = test->priv;
@@ -1554,9 +1620,10 @@ static void waits_until_blocked(struct kunit *test)
 }
 
 /*
- * Entries that the model of the hardware has cached translate nothing any more, and a domain
- * that is attached next translates only after a reset. The model does not block translated
- * requests by the context entry: a guest's test does that.
+ * Entries that the model of the hardware has cached translate nothing any more,
+ * and a domain that is attached next translates only after a reset. The model
+ * does not block translated requests by the context entry: a guest's test does
+ * that.
  */
 static void blocked_device_reaches_nothing(struct kunit *test, u64 ecap)
 {

@@ -71,9 +71,10 @@ static unsigned int removal_detach(struct kunit *test, u32 pasid)
 }
 
 /*
- * Only invalidations of the IOMMU itself are left: with a TLB there are two more for
- * requests without PASID, as it may cache those with PASID 0 separately, and one more
- * for each other PASID. Draining page requests takes none.
+ * Only invalidations of the IOMMU itself are left: with a TLB there are two
+ * more for requests without PASID, as it may cache those with PASID 0
+ * separately, and one more for each other PASID. Draining page requests takes
+ * none.
  */
 static void no_invalidations_after_removal(struct kunit *test)
 {
@@ -97,8 +98,8 @@ static void no_invalidations_after_removal(struct kunit *test)
 }
 
 /*
- * A user of page requests leaves without disabling them. The driver frees its data of
- * the device: it gets a copy, without the test's PASID table.
+ * A user of page requests leaves without disabling them. The driver frees its
+ * data of the device: it gets a copy, without the test's PASID table.
  */
 static void release_leaves_queue(struct kunit *test)
 {
@@ -123,7 +124,10 @@ static void release_leaves_queue(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, rcu_access_pointer(dev->iommu->fault_param));
 }
 
-/* The only user of page requests leaves; @meanwhile is called by the next submission. */
+/*
+ * The only user of page requests leaves; @meanwhile is called by the next
+ * submission.
+ */
 static void removal_disable_iopf(struct kunit *test, void (*meanwhile)(struct kunit *test))
 {
 	struct removal_test *ctx = test->priv;
@@ -149,7 +153,10 @@ static void lock_is_free(struct kunit *test)
 	ctx->submissions++;
 }
 
-/* PRE is cleared, and iommu->lock is not held during invalidations, which may take long. */
+/*
+ * PRE is cleared, and iommu->lock is not held during invalidations, which may
+ * take long.
+ */
 static void lock_is_not_held(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
@@ -168,8 +175,8 @@ static void still_on_queue(struct kunit *test)
 }
 
 /*
- * PRE is cleared, and what has arrived before is drained, before the device leaves the
- * queue: none of it is answered later.
+ * PRE is cleared, and what has arrived before is drained, before the device
+ * leaves the queue: none of it is answered later.
  */
 static void disabled_after_drain(struct kunit *test)
 {
@@ -208,7 +215,10 @@ static void enabled_during_drain(struct kunit *test)
 
 #define PATIENCE	(10 * HZ)
 
-/* Submissions: the first user clears PRE and drains; the second sets PRE, then does the same. */
+/*
+ * Submissions: the first user clears PRE and drains; the second sets PRE, then
+ * does the same.
+ */
 static void two_users_leave(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
@@ -244,9 +254,9 @@ static void removal_stop(void *task)
 }
 
 /*
- * While the last user's drain takes long, another user enables and disables page
- * requests: those that have arrived meanwhile are drained, too, before the device
- * leaves the queue.
+ * While the last user's drain takes long, another user enables and disables
+ * page requests: those that have arrived meanwhile are drained, too, before the
+ * device leaves the queue.
  */
 static void second_user_during_drain(struct kunit *test)
 {
@@ -291,8 +301,8 @@ static void last_user_goes(struct kunit *test)
 }
 
 /*
- * The device is reset, and at any moment the last domain that needs page requests is
- * detached: they are disabled once.
+ * The device is reset, and at any moment the last domain that needs page
+ * requests is detached: they are disabled once.
  */
 static void reset_during_last_detach(struct kunit *test)
 {
@@ -317,7 +327,10 @@ static void reset_during_last_detach(struct kunit *test)
 
 #define CONFIG_FREE	(PCI_CFG_SPACE_SIZE + 0x40)
 
-/* A function that responds after its reset. @stopped: its page requests can be enabled. */
+/*
+ * A function that responds after its reset. @stopped: its page requests can be
+ * enabled.
+ */
 static void removal_is_present(struct kunit *test, bool stopped)
 {
 	struct removal_test *ctx = test->priv;
@@ -393,8 +406,8 @@ static void reset_and_first_user(struct kunit *test)
 }
 
 /*
- * A function that does not respond after its reset stays blocked, and the log says so.
- * When it responds after a later reset, it translates as before.
+ * A function that does not respond after its reset stays blocked, and the log
+ * says so. When it responds after a later reset, it translates as before.
  */
 static void reset_and_not_present(struct kunit *test)
 {
@@ -428,7 +441,9 @@ static void reset_and_not_present(struct kunit *test)
 	device_block_translation(dev);
 }
 
-/* Which PASID features are enabled is known while the function does not answer. */
+/*
+ * Which PASID features are enabled is known while the function does not answer.
+ */
 static void reset_hides_no_pasid(struct kunit *test)
 {
 	struct removal_test *ctx = test->priv;
@@ -461,7 +476,10 @@ static void table_freed_after_grace_period(struct kunit *test)
 	info->pasid_table = fakes;
 }
 
-/* Legacy mode: ATS is on while there are page tables, but not before the end of a reset. */
+/*
+ * Legacy mode: ATS is on while there are page tables, but not before the end of
+ * a reset.
+ */
 static void legacy_reset(struct kunit *test)
 {
 	const u64 scalable = ECAP_SMTS | ECAP_PASID | ECAP_FSTS | ECAP_SSTS;

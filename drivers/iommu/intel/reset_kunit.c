@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of resets: what a device reaches, and which descriptors it gets, between
- * reset_prepare and reset_done, and afterwards. The devices are not PCI devices: PCI's page
- * requests and ATS are tested on a machine.
+ * KUnit suite of resets: what a device reaches, and which descriptors it gets,
+ * between reset_prepare and reset_done, and afterwards. The devices are not PCI
+ * devices: PCI's page requests and ATS are tested on a machine.
  */
 
 #include <kunit/test.h>
@@ -130,7 +130,9 @@ static void reset_expect_gone(struct kunit *test, u32 pasid)
 	vtd_fake_expect_gone(test, ctx->dev, pasid, IOVA);
 }
 
-/* Nothing is translated meanwhile, everything afterwards, with later changes. */
+/*
+ * Nothing is translated meanwhile, everything afterwards, with later changes.
+ */
 static void reset_blocks(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
@@ -168,7 +170,10 @@ static void no_invalidations_during_reset(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, meanwhile, later);
 }
 
-/* A domain that is detached meanwhile is not restored, but can be attached later. */
+/*
+ * A domain that is detached meanwhile is not restored, but can be attached
+ * later.
+ */
 static void detach_during_reset(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;
@@ -190,7 +195,10 @@ static void detach_during_reset(struct kunit *test)
 	reset_expect_page(test, IOMMU_NO_PASID);
 }
 
-/* A domain that the core attaches meanwhile, when the user leaves, translates at the end. */
+/*
+ * A domain that the core attaches meanwhile, when the user leaves, translates
+ * at the end.
+ */
 static void reset_and_default(struct kunit *test)
 {
 	struct reset_test *ctx = test->priv;

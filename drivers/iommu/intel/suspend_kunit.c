@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of the page request queue's registers when the queue is set up, by this
- * kernel after another one, and after suspend. The registers are memory of the test:
- * for write-1-to-clear registers, it contains the written value.
+ * KUnit suite of the page request queue's registers when the queue is set up,
+ * by this kernel after another one, and after suspend. The registers are memory
+ * of the test: for write-1-to-clear registers, it contains the written value.
  */
 
 #include <kunit/static_stub.h>
@@ -68,8 +68,8 @@ static int event_at_once(struct intel_iommu *iommu)
 }
 
 /*
- * Everything that the handler needs is set up when the interrupt is requested, and the
- * queue is empty. If that fails, nothing leaks.
+ * Everything that the handler needs is set up when the interrupt is requested,
+ * and the queue is empty. If that fails, nothing leaks.
  */
 static void pending_event(struct kunit *test)
 {
@@ -102,7 +102,10 @@ static int request_before_interrupt(struct intel_iommu *iommu)
 				    iommu->prq_name, iommu);
 }
 
-/* A request whose event was lost, because the interrupt was not set up, is handled. */
+/*
+ * A request whose event was lost, because the interrupt was not set up, is
+ * handled.
+ */
 static void lost_event(struct kunit *test)
 {
 	struct suspend_test *ctx = test->priv;
@@ -126,7 +129,9 @@ static void queue_after_suspend(struct kunit *test)
 	unsigned int i;
 
 	KUNIT_ASSERT_EQ(test, 0, intel_iommu_enable_prq(ctx->iommu));
-	/* The write has cleared it: there is nothing for the interrupt thread. */
+	/*
+	 * The write has cleared it: there is nothing for the interrupt thread.
+	 */
 	suspend_set(test, DMAR_PRS_REG, 0);
 	suspend_set(test, DMAR_PQH_REG, 3 * PAGE_REQUEST);
 	suspend_set(test, DMAR_PQT_REG, 3 * PAGE_REQUEST);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Capabilities of fake IOMMUs: bits and fields of the VT-d registers, taken from the
- * specification and not from the driver's macros.
+ * Capabilities of fake IOMMUs: bits and fields of the VT-d registers, taken
+ * from the specification and not from the driver's macros.
  */
 #ifndef _INTEL_IOMMU_VTD_CAPS_H
 #define _INTEL_IOMMU_VTD_CAPS_H

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of domains, checked by the VT-d model. After every operation it shows
- * that devices reach exactly what the driver considers mapped: for every device and
- * PASID that was ever attached, and for every address that was ever mapped.
+ * KUnit suite of domains, checked by the VT-d model. After every operation it
+ * shows that devices reach exactly what the driver considers mapped: for every
+ * device and PASID that was ever attached, and for every address that was ever
+ * mapped.
  */
 
 #include <kunit/test.h>
@@ -502,7 +503,10 @@ static void domain_attach(struct kunit *test)
 			vtd_fake_expect(test, slot->dev, slot->pasid, IOVA, IOVA);
 			attach_and_check(test, slot, domains[from]);
 		}
-		/* the old domain is mapped and unmapped through other attachments */
+		/*
+		 * the old domain is mapped and unmapped through other
+		 * attachments
+		 */
 		unmap_and_check(test, slot->domain, IOVA, SZ_2M);
 		map_and_check(test, slot->domain, IOVA, SZ_2M);
 	}
@@ -537,7 +541,9 @@ static void domain_attach_refused(struct kunit *test)
 	}
 }
 
-/* Legacy mode: the second level by context entries, for requests without PASID */
+/*
+ * Legacy mode: the second level by context entries, for requests without PASID
+ */
 
 #define CAP_3_LEVELS	((CAP_BIG & ~(CAP_SAGAW_4 | CAP_MGAW(48))) | CAP_SAGAW_3 | \
 			 CAP_MGAW(39))
@@ -621,8 +627,8 @@ static void pass_through(struct kunit *test, struct slot *slot)
 }
 
 /*
- * A domain that replaces another one also gets its domain ID, if no other device still
- * uses that.
+ * A domain that replaces another one also gets its domain ID, if no other
+ * device still uses that.
  */
 static void domain_legacy_attach(struct kunit *test)
 {
@@ -653,7 +659,10 @@ static void domain_legacy_attach(struct kunit *test)
 		pass_through(test, slot);
 		detach_and_check(test, slot);
 		attach_and_check(test, slot, i & 1 ? a : b);
-		/* the old domain is mapped and unmapped through other attachments */
+		/*
+		 * the old domain is mapped and unmapped through other
+		 * attachments
+		 */
 		unmap_and_check(test, slot->domain, IOVA, size);
 		map_and_check(test, slot->domain, IOVA, size);
 	}
@@ -705,7 +714,9 @@ static void domain_legacy_descriptors(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, detach_all_slots, ctx));
 	for (i = 0; i < ctx->nr_slots; i++) {
 		attach_and_check(test, &ctx->slots[i], domain);
-		/* a context entry, and entries cached for the domain ID before */
+		/*
+		 * a context entry, and entries cached for the domain ID before
+		 */
 		KUNIT_EXPECT_EQ(test, cm * 2, descriptors(test));
 	}
 	map_and_check(test, domain, IOVA, SZ_64K);
@@ -720,7 +731,10 @@ static void domain_legacy_descriptors(struct kunit *test)
 
 /* Nested translation */
 
-/* The guest's table maps IOVA, and the following page to the page after the next. */
+/*
+ * The guest's table maps IOVA, and the following page to the page after the
+ * next.
+ */
 struct guest {
 	struct dmar_domain *parent, *nested;
 	struct vtd_table table;

@@ -3,7 +3,8 @@
  * IOMMUs and devices that exist in a KUnit test only: see vtd_fake.h.
  *
  * They have no registers and no queue, so real IOMMUs of the machine are not
- * affected. The model sees all stores, write-backs and submissions of the driver.
+ * affected. The model sees all stores, write-backs and submissions of the
+ * driver.
  */
 
 #include <kunit/device.h>
@@ -247,8 +248,8 @@ static void free_reserve(void *data)
  * @iommu: the IOMMU
  * @ats: it has a TLB, which is enabled
  *
- * It has a context entry if the IOMMU is in scalable mode, else none until a domain is
- * attached.
+ * It has a context entry if the IOMMU is in scalable mode, else none until a
+ * domain is attached.
  *
  * Return: the device.
  */
@@ -413,8 +414,8 @@ struct vtd_request vtd_fake_request(struct device *dev, u32 pasid, u64 addr)
 }
 
 /*
- * The same request with PASID 0, which the RID's entry translates as well, but a
- * device may cache separately in its TLB.
+ * The same request with PASID 0, which the RID's entry translates as well, but
+ * a device may cache separately in its TLB.
  */
 static bool fake_pasid_0(struct device *dev, u32 pasid, struct vtd_request *req)
 {
@@ -450,7 +451,8 @@ static void fake_expect_page(struct kunit *test, struct device *dev,
 }
 
 /**
- * vtd_fake_expect() - expect that an address translates to another, and to nothing else
+ * vtd_fake_expect() - expect that an address translates to another, and to
+ * nothing else
  * @test: the test
  * @dev: the device
  * @pasid: PASID, or %IOMMU_NO_PASID: without one, and with PASID 0
@@ -609,10 +611,11 @@ static int fake_thread_main(void *data)
  * @nr: how many there are
  * @data: their argument
  *
- * Returns when all have returned. None runs if there is no memory for all threads.
+ * Returns when all have returned. None runs if there is no memory for all
+ * threads.
  *
- * KUnit does not associate the threads with the test, so the model does not see their
- * stores and submissions.
+ * KUnit does not associate the threads with the test, so the model does not see
+ * their stores and submissions.
  */
 void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, void *data)
 {
@@ -646,8 +649,8 @@ void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, v
  * vtd_fake_log_lines() - count messages
  * @text: text to search for
  *
- * Return: the number of lines of the kernel's log with @text. Tests compare it with the
- * number before.
+ * Return: the number of lines of the kernel's log with @text. Tests compare it
+ * with the number before.
  */
 unsigned int vtd_fake_log_lines(const char *text)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Fake IOMMUs, devices and guests for KUnit tests: the driver's structures, with the
- * VT-d model (vtd_model.h) as the hardware behind them.
+ * Fake IOMMUs, devices and guests for KUnit tests: the driver's structures,
+ * with the VT-d model (vtd_model.h) as the hardware behind them.
  */
 #ifndef _INTEL_IOMMU_VTD_FAKE_H
 #define _INTEL_IOMMU_VTD_FAKE_H

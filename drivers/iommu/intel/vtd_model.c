@@ -2,9 +2,9 @@
 /*
  * A model of VT-d hardware: see vtd_model.h.
  *
- * This part connects the others. Devices keep using the addresses that a test watches,
- * so between any two steps of the software, hardware reads everything that is
- * visible, and caches it.
+ * This part connects the others. Devices keep using the addresses that a test
+ * watches, so between any two steps of the software, hardware reads everything
+ * that is visible, and caches it.
  */
 
 #include <kunit/test.h>
@@ -233,7 +233,9 @@ static void run_devices(struct vtd_model *model)
 		struct vtd_request req = model->watched[i];
 
 		vtd_walk(model, &req, true, &answers);
-		/* A device with a TLB may make untranslated requests as well. */
+		/*
+		 * A device with a TLB may make untranslated requests as well.
+		 */
 		if (!req.ats)
 			continue;
 		req.ats = false;

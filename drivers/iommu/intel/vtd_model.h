@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A model of VT-d hardware for KUnit tests. It shares nothing with the driver that
- * it checks.
+ * A model of VT-d hardware for KUnit tests. It shares nothing with the driver
+ * that it checks.
  *
- * Hardware may or may not have cached anything that it was able to see since the last
- * invalidation that covered it. So a request has a set of possible results, and a test
- * passes only if all of them are right.
+ * Hardware may or may not have cached anything that it was able to see since
+ * the last invalidation that covered it. So a request has a set of possible
+ * results, and a test passes only if all of them are right.
  *
  * References are to the Intel Virtualization Technology for Directed I/O
  * Architecture Specification, revision 4.1.
@@ -34,7 +34,8 @@ struct vtd_model;
  * @VTD_LEGACY_ROOT_RESERVED: legacy mode, root entry
  * @VTD_LEGACY_CONTEXT_RESERVED: legacy mode, context entry
  * @VTD_LEGACY_TABLE_RESERVED: legacy mode, second-stage entry
- * @VTD_LEGACY_TRANSLATION: legacy mode, a translation request where the type has none
+ * @VTD_LEGACY_TRANSLATION: legacy mode, a translation request where the type
+ *                          has none
  * @VTD_LEGACY_INTERRUPT: legacy mode, the interrupt address range
  * @VTD_ROOT_TABLE_ACCESS: RTA.1, the root table cannot be read
  * @VTD_ROOT_TABLE_MODE: RTA.2, a request with PASID outside of scalable mode

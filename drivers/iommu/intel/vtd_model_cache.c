@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VT-d model's caches. They have no size limit and no replacement: an entry that
- * hardware has seen stays until an invalidation covers it, even if newer ones serve
- * the same request.
+ * The VT-d model's caches. They have no size limit and no replacement: an entry
+ * that hardware has seen stays until an invalidation covers it, even if newer
+ * ones serve the same request.
  */
 
 #include <linux/string.h>

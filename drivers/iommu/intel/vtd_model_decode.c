@@ -250,7 +250,8 @@ static bool legacy_context_supported(const struct vtd_hw *hw, const u64 *qw)
  * vtd_decode_legacy_context() - section 9.3, a context entry
  * @hw: the IOMMU
  * @qw: the entry, 2 quadwords
- * @entry: the equivalent PASID entry, decoded; @entry->silent is valid in any case
+ * @entry: the equivalent PASID entry, decoded; @entry->silent is valid in any
+ *         case
  * @dte: the device may translate
  *
  * Return: a fault reason or VTD_OK.

@@ -49,7 +49,9 @@ enum vtd_pgtt {
 	VTD_PGTT_PASS = 4,
 };
 
-/* Legacy mode has context entries of 128 bits, and no PASIDs: bits 11:10, TTM */
+/*
+ * Legacy mode has context entries of 128 bits, and no PASIDs: bits 11:10, TTM
+ */
 static inline bool vtd_is_legacy(const struct vtd_hw *hw)
 {
 	return !(hw->rtaddr & GENMASK_ULL(11, 10));

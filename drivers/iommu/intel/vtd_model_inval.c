@@ -96,9 +96,9 @@ static bool covers_page(const struct vtd_item *item, const struct inval *inval)
 #define CONTEXT_DEVICE	3
 
 /*
- * In legacy mode entries belong to a domain, which a device-selective invalidation
- * has to name as well. With caching mode, an entry that is not valid is cached for
- * domain 0.
+ * In legacy mode entries belong to a domain, which a device-selective
+ * invalidation has to name as well. With caching mode, an entry that is not
+ * valid is cached for domain 0.
  */
 static bool context_covers(const struct vtd_item *item, const void *data)
 {
@@ -139,8 +139,8 @@ static void context_invalidate(struct vtd_model *model, const u64 *desc,
 #define PASID_GLOBAL	3
 
 /*
- * Entries that are not valid are cached without a domain, and any domain ID of an
- * invalidation matches. The same holds for directory entries.
+ * Entries that are not valid are cached without a domain, and any domain ID of
+ * an invalidation matches. The same holds for directory entries.
  */
 static bool pasid_covers(const struct vtd_item *item, const void *data)
 {
@@ -175,8 +175,8 @@ static void pasid_invalidate(struct vtd_model *model, const u64 *desc,
 #define IOTLB_PAGES	3
 
 /*
- * Addresses are those of the second stage. Hardware does not know which of them a
- * nested translation depends on, so all of the domain's are removed.
+ * Addresses are those of the second stage. Hardware does not know which of them
+ * a nested translation depends on, so all of the domain's are removed.
  */
 static bool iotlb_pages_cover(const struct vtd_item *item, const struct inval *inval)
 {
@@ -336,7 +336,9 @@ static void vtd_inval_interrupt(const u64 *desc, struct inval *inval)
 	wrong_if(inval, desc[2] || desc[3], "a reserved bit is set");
 }
 
-/* Section 7.7, with the codes that PCIe has: success, invalid request, failure */
+/*
+ * Section 7.7, with the codes that PCIe has: success, invalid request, failure
+ */
 static void page_response(const u64 *desc, struct inval *inval)
 {
 	unsigned int code = FIELD_GET(GENMASK_ULL(15, 12), desc[0]);

@@ -843,7 +843,10 @@ static void vtd_model_accessed_no_snoop(struct kunit *test)
 
 #define MAX_STEPS	12
 
-/* Memory changes, and only the descriptors in @covers remove the cached entries. */
+/*
+ * Memory changes, and only the descriptors in @covers remove the cached
+ * entries.
+ */
 struct cached {
 	const char *name;
 	unsigned int type;
@@ -1107,7 +1110,10 @@ static void vtd_model_domain_id_shared(struct kunit *test)
 	vtd_expect_stale(test, w->model, &req, PAGE);
 }
 
-/* Caching mode: entries that are not present are cached, except in the first stage. */
+/*
+ * Caching mode: entries that are not present are cached, except in the first
+ * stage.
+ */
 struct cm_case {
 	const char *name;
 	unsigned int type;
@@ -1363,7 +1369,9 @@ static void expect_error(struct kunit *test, struct world *w,
 	KUNIT_EXPECT_LT(test, 0, vtd_errors(w->machine));
 }
 
-/* A present context entry changes to another one: invalidate the old one first. */
+/*
+ * A present context entry changes to another one: invalidate the old one first.
+ */
 static void vtd_model_legacy_context_changes(struct kunit *test)
 {
 	struct world *w = build(test, LEGACY, CAP_FULL, ECAP_FULL);
@@ -1385,7 +1393,9 @@ static void vtd_model_legacy_context_changes(struct kunit *test)
 	vtd_expect_no_errors(test, w->machine);
 }
 
-/* The same domain ID with another table, while the first one's pages are cached */
+/*
+ * The same domain ID with another table, while the first one's pages are cached
+ */
 static void vtd_model_legacy_domain_id(struct kunit *test)
 {
 	struct world *w = build(test, LEGACY, CAP_FULL, ECAP_FULL);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VT-d model's walks: from a request to all its possible results, chapter 3. At
- * every step hardware may use the content of memory or anything that it has cached,
- * and caches what it reads.
+ * The VT-d model's walks: from a request to all its possible results, chapter
+ * 3. At every step hardware may use the content of memory or anything that it
+ * has cached, and caches what it reads.
  */
 
 #include <linux/kernel.h>
@@ -121,7 +121,9 @@ static enum vtd_fault check_second(const struct vtd_request *req, unsigned long 
 	return VTD_OK;
 }
 
-/* Section 3.6.1; supervisors may write to read-only pages unless WPE forbids. */
+/*
+ * Section 3.6.1; supervisors may write to read-only pages unless WPE forbids.
+ */
 static enum vtd_fault check_first(const struct walk *walk, unsigned long rights)
 {
 	if (!walk->priv && !(rights & VTD_RIGHT_USER))
@@ -195,7 +197,10 @@ static void vtd_walk_found(struct walk *walk, u64 hpa, u64 gpa, u64 size, unsign
 	vtd_walk_conclude(walk, hpa, gpa, size, rights);
 }
 
-/* With caching mode, hardware caches entries that are not present (section 6.1). */
+/*
+ * With caching mode, hardware caches entries that are not present (section
+ * 6.1).
+ */
 static void vtd_walk_not_found(struct walk *walk, enum vtd_fault fault, u64 gpa)
 {
 	struct vtd_item item = {
@@ -421,8 +426,9 @@ static void first_table(struct walk *walk, u64 table, u64 gpa, unsigned int leve
 			unsigned long rights);
 
 /*
- * A page of the first stage was found at @addr, a guest address if nested. An access that
- * the first stage refuses is reported regardless of the second stage, but is cached, too.
+ * A page of the first stage was found at @addr, a guest address if nested. An
+ * access that the first stage refuses is reported regardless of the second
+ * stage, but is cached, too.
  */
 static void first_page(struct walk *walk, u64 addr, u64 size, unsigned long rights)
 {
@@ -523,8 +529,8 @@ static void first_next(struct walk *walk, u64 addr, unsigned int level,
 }
 
 /*
- * A/D are set in the entry at @at, in the guest's table at @gpa; not if the entry is
- * that of a page which the first stage refuses.
+ * A/D are set in the entry at @at, in the guest's table at @gpa; not if the
+ * entry is that of a page which the first stage refuses.
  */
 static bool first_accessed(struct walk *walk, u64 at, u64 gpa,
 			   const struct vtd_entry *entry, unsigned long rights)
@@ -805,7 +811,10 @@ static enum vtd_fault check_context(const struct walk *walk,
 	return VTD_OK;
 }
 
-/* Section 9.3: one domain ID stands for one translation, as it tags cached entries. */
+/*
+ * Section 9.3: one domain ID stands for one translation, as it tags cached
+ * entries.
+ */
 static void check_domain_id(struct walk *walk)
 {
 	static const enum vtd_cache caches[] = { VTD_IOTLB, VTD_SECOND_TABLES };
@@ -887,8 +896,8 @@ static void walk_context(struct walk *walk, const u64 *qw)
 }
 
 /*
- * Section 6.5.3.3: a present entry must not be changed to another one before it is
- * invalidated. Scalable mode's flags are not checked here.
+ * Section 6.5.3.3: a present entry must not be changed to another one before it
+ * is invalidated. Scalable mode's flags are not checked here.
  */
 static void check_context_change(struct walk *walk, const struct vtd_item *new)
 {
@@ -953,8 +962,8 @@ static void walk_context_table(struct walk *walk, u64 table)
 }
 
 /*
- * Section 9.2: 16 bytes a bus, the second half for devices from 16 on; one entry in
- * legacy mode
+ * Section 9.2: 16 bytes a bus, the second half for devices from 16 on; one
+ * entry in legacy mode
  */
 static void walk_root(struct walk *walk)
 {
@@ -1049,8 +1058,8 @@ void vtd_walk(struct vtd_model *model, const struct vtd_request *req, bool specu
  * @req: the request, of which @req->addr and @req->access count
  * @answers: all possible results; there is one if page walks snoop
  *
- * Changes neither caches nor memory. For tests that change tables often and without
- * invalidations.
+ * Changes neither caches nor memory. For tests that change tables often and
+ * without invalidations.
  */
 void vtd_translate(struct vtd_model *model, const u64 *entry,
 		   const struct vtd_request *req, struct vtd_answers *answers)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Demand-paged HWPTs, and the devices that are attached to them. See demand_private.h.
+ * Demand-paged HWPTs, and the devices that are attached to them. See
+ * demand_private.h.
  */
 
 #include <linux/iommu.h>
@@ -17,8 +18,8 @@
 static struct workqueue_struct *demand_free_wq;
 
 /*
- * Queues that are being destroyed. A user who keeps workers waiting must not get more of
- * them by opening the device again and again.
+ * Queues that are being destroyed. A user who keeps workers waiting must not
+ * get more of them by opening the device again and again.
  */
 static LIST_HEAD(demand_dying);
 static DEFINE_MUTEX(demand_dying_mutex);
@@ -31,8 +32,8 @@ static DEFINE_MUTEX(demand_dying_mutex);
  *
  * Context: may sleep; the mutex of the IOAS is held.
  *
- * Return: 0; -EOPNOTSUPP if its driver cannot page on demand, or cannot report the
- * requests that it stops; -ENOMEM.
+ * Return: 0; -EOPNOTSUPP if its driver cannot page on demand, or cannot report
+ * the requests that it stops; -ENOMEM.
  */
 int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
 {
@@ -78,8 +79,8 @@ int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt)
  * iommufd_demand_free() - undo iommufd_demand_alloc()
  * @demand: it has left its IOAS, and nothing is attached to its HWPT
  *
- * Context: may sleep. Workers may still wait for the process; they no longer use HWPT or
- * IOAS.
+ * Context: may sleep. Workers may still wait for the process; they no longer
+ * use HWPT or IOAS.
  */
 void iommufd_demand_free(struct iommufd_demand *demand)
 {
@@ -107,9 +108,9 @@ static int demand_check_device(struct iommufd_device *idev)
  *
  * Context: may sleep.
  *
- * Return: true if its page requests can be reported, and its driver declares that it
- * tolerates faults on all its DMA. The drivers of all devices of its group have to, as they
- * are attached with it.
+ * Return: true if its page requests can be reported, and its driver declares
+ * that it tolerates faults on all its DMA. The drivers of all devices of its
+ * group have to, as they are attached with it.
  */
 bool iommufd_demand_capable(struct iommufd_device *idev)
 {
@@ -168,16 +169,17 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
  * @hwpt: the HWPT
  * @idev: the device
  *
- * A device whose memory is paged on demand gets its own queue with workers, and keeps it:
- * late pages of one device do not delay others. (With one for each HWPT, a user could make
- * the kernel allocate memory that is charged to nobody.)
+ * A device whose memory is paged on demand gets its own queue with workers, and
+ * keeps it: late pages of one device do not delay others. (With one for each
+ * HWPT, a user could make the kernel allocate memory that is charged to
+ * nobody.)
  *
  * Context: may sleep; the group's lock is held.
  *
- * Return: 0; if memory that @hwpt translates to is paged on demand: -EOPNOTSUPP if page
- * requests of the device cannot be reported, -EPERM if it, or another one of its group, does
- * not tolerate faults; -EBUSY if workers of former users of the device still wait for their
- * processes; -ENOMEM.
+ * Return: 0; if memory that @hwpt translates to is paged on demand: -EOPNOTSUPP
+ * if page requests of the device cannot be reported, -EPERM if it, or another
+ * one of its group, does not tolerate faults; -EBUSY if workers of former users
+ * of the device still wait for their processes; -ENOMEM.
  */
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev)
@@ -201,7 +203,10 @@ int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 	return 0;
 }
 
-/* @idev has been detached and is about to be freed. Its workers may take longer. */
+/*
+ * @idev has been detached and is about to be freed. Its workers may take
+ * longer.
+ */
 void iommufd_demand_release_device(struct iommufd_device *idev)
 {
 	struct demand_queue *queue = idev->demand_queue;

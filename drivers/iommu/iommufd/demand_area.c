@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Areas of demand-paged HWPTs: their slices, and the MMU notifiers that unmap what the
- * process loses. See demand_private.h.
+ * Areas of demand-paged HWPTs: their slices, and the MMU notifiers that unmap
+ * what the process loses. See demand_private.h.
  */
 
 #include <linux/interval_tree.h>
@@ -16,8 +16,8 @@
 #include "iommufd_private.h"
 
 /*
- * Limit for the areas of a process times the demand-paged HWPTs that they are in. A page may
- * be in all of them, and reclaim has to unmap it from each.
+ * Limit for the areas of a process times the demand-paged HWPTs that they are
+ * in. A page may be in all of them, and reclaim has to unmap it from each.
  */
 #define DEMAND_MAX_AREAS	32768
 
@@ -25,8 +25,8 @@
 static DEFINE_XARRAY_FLAGS(demand_areas, XA_FLAGS_ACCOUNT);
 
 /*
- * Unmap @iova to @last. Most pages that a process loses were never used by a device, so
- * skip blocks that map nothing, without an invalidation.
+ * Unmap @iova to @last. Most pages that a process loses were never used by a
+ * device, so skip blocks that map nothing, without an invalidation.
  */
 static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigned long last)
 {
@@ -39,8 +39,9 @@ static void demand_unmap(struct demand_slice *slice, unsigned long iova, unsigne
 		return;
 
 	/*
-	 * Splitting a large page takes the table that was deposited for it. If that fails
-	 * nevertheless, unmap everything that the page may cover: the device asks again.
+	 * Splitting a large page takes the table that was deposited for it. If
+	 * that fails nevertheless, unmap everything that the page may cover:
+	 * the device asks again.
 	 */
 	domain = slice->area->demand->domain;
 	if (iommu_unmap(domain, iova, last - iova + 1) != last - iova + 1) {
@@ -131,8 +132,8 @@ static void demand_area_put(struct demand_area *darea)
 }
 
 /*
- * Unmap @darea. No worker can find it any more. Workers that wait for user space hold none
- * of the locks.
+ * Unmap @darea. No worker can find it any more. Workers that wait for user
+ * space hold none of the locks.
  *
  * All slices share an invalidation. Until it is complete, hardware may still
  * have pages cached that the process loses. So blocks stay marked as used until
@@ -169,9 +170,9 @@ static void demand_area_unmap(struct demand_area *darea)
 }
 
 /*
- * Remove the notifiers of @darea, which has been unmapped, and drop the list's reference.
- * Waits for other notifiers of the process, such as those of a fork, which may take long.
- * The HWPT may be gone.
+ * Remove the notifiers of @darea, which has been unmapped, and drop the list's
+ * reference. Waits for other notifiers of the process, such as those of a fork,
+ * which may take long. The HWPT may be gone.
  */
 static void demand_area_free(struct demand_area *darea)
 {
@@ -314,11 +315,12 @@ void iopt_demand_unmap_area(struct iopt_area *area, struct list_head *unmapped)
 }
 
 /**
- * iopt_demand_free_areas() - remove the notifiers of areas that have been unmapped
+ * iopt_demand_free_areas() - remove the notifiers of areas that have been
+ * unmapped
  * @unmapped: list of these
  *
- * Context: may sleep, and waits for other notifiers of the process, so that no lock of the
- * IOAS should be held.
+ * Context: may sleep, and waits for other notifiers of the process, so that no
+ * lock of the IOAS should be held.
  */
 void iopt_demand_free_areas(struct list_head *unmapped)
 {
@@ -410,7 +412,10 @@ void iopt_demand_remove(struct io_pagetable *iopt, struct iommufd_demand *demand
 	demand_unmap_areas(iopt, demand, unmapped);
 }
 
-/* With all areas gone, nobody uses the domains' tables; see iopt_free_empty_tables(). */
+/*
+ * With all areas gone, nobody uses the domains' tables; see
+ * iopt_free_empty_tables().
+ */
 void iopt_demand_free_empty_tables(struct io_pagetable *iopt)
 {
 	struct iommufd_demand *demand;
@@ -451,12 +456,13 @@ static struct demand_slice *demand_slice_find(struct iommufd_demand *demand,
  * @iova: an address in the slice
  * @prot: permissions that the mapping has to have, %IOMMU_READ, %IOMMU_WRITE
  *
- * Context: may sleep. The holder of the locks may pin pages, and wait for user space; a
- * signal ends the wait.
+ * Context: may sleep. The holder of the locks may pin pages, and wait for user
+ * space; a signal ends the wait.
  *
- * Return: the slice, for which the caller has to call iommufd_demand_slice_put(); -ENOENT if
- * the user has mapped nothing there; -EPERM if the mapping does not allow all of @prot;
- * -EINTR if the HWPT has gone, or a signal ended the wait.
+ * Return: the slice, for which the caller has to call
+ * iommufd_demand_slice_put(); -ENOENT if the user has mapped nothing there;
+ * -EPERM if the mapping does not allow all of @prot; -EINTR if the HWPT has
+ * gone, or a signal ended the wait.
  */
 struct demand_slice *iommufd_demand_slice_get(struct iommufd_demand *demand,
 					      unsigned long iova, int prot)

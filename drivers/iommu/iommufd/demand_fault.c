@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Page requests of demand-paged HWPTs, and the workers that serve them. See demand_private.h.
+ * Page requests of demand-paged HWPTs, and the workers that serve them. See
+ * demand_private.h.
  */
 
 #include <linux/mm.h>
@@ -32,7 +33,9 @@
 /* A page request may be stopped at each table of the guest, and at the page. */
 #define DEMAND_ROUNDS		8
 
-/* Tables of a domain that a block may lack: after so many, there is no memory. */
+/*
+ * Tables of a domain that a block may lack: after so many, there is no memory.
+ */
 #define DEMAND_LEVELS		5
 
 /* Groups of a device that wait for a worker, or have one */
@@ -49,8 +52,8 @@ static void demand_timeout(struct timer_list *timer)
 }
 
 /*
- * From here on the worker may wait for user space, and demand_wake() ends that: all its
- * waits are killable. False if the group has been answered before.
+ * From here on the worker may wait for user space, and demand_wake() ends that:
+ * all its waits are killable. False if the group has been answered before.
  */
 static bool demand_sleep_begin(struct demand_fault *fault)
 {
@@ -74,9 +77,10 @@ static void demand_sleep_end(struct demand_fault *fault)
 }
 
 /*
- * Map @iova for accesses by @prot. -EBUSY if the page is late and the worker must not wait
- * for it. -EINTR if that takes too long, as user space does not deliver the page or the
- * process keeps changing the mapping, or the request was answered.
+ * Map @iova for accesses by @prot. -EBUSY if the page is late and the worker
+ * must not wait for it. -EINTR if that takes too long, as user space does not
+ * deliver the page or the process keeps changing the mapping, or the request
+ * was answered.
  */
 static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot)
 {
@@ -96,7 +100,10 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot
 		}
 		rc = iommufd_demand_page(fault, slice, iova, write, alone, &rooms);
 		iommufd_demand_slice_put(slice);
-		/* A single page takes less time, so that it succeeds before the next notifier. */
+		/*
+		 * A single page takes less time, so that it succeeds before the
+		 * next notifier.
+		 */
 		alone = true;
 		cond_resched();
 	} while (rc == -EAGAIN && !fatal_signal_pending(current));
@@ -112,9 +119,9 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot
 }
 
 /*
- * Return the first request of the group that this HWPT still stops, or NULL. Drop the
- * requests that it does not stop: they are served, or the device repeats them for another
- * level.
+ * Return the first request of the group that this HWPT still stops, or NULL.
+ * Drop the requests that it does not stop: they are served, or the device
+ * repeats them for another level.
  */
 static struct iopf_fault *demand_next(struct demand_fault *fault, struct iopf_stop *stop)
 {
@@ -177,8 +184,8 @@ static void demand_result(struct demand_fault *fault, struct iopf_fault *iopf,
 }
 
 /*
- * When to give up the next request. Those that may wait for userfaultfd share the time that
- * is left, so that userfaultfd learns of all of them.
+ * When to give up the next request. Those that may wait for userfaultfd share
+ * the time that is left, so that userfaultfd learns of all of them.
  */
 static unsigned long demand_give_up(struct demand_fault *fault)
 {
@@ -213,8 +220,8 @@ static bool demand_block_is_stuck(const struct demand_fault *fault)
 }
 
 /*
- * Serve one request of the group once. Returns false if there is nothing left to serve, or
- * the time is up.
+ * Serve one request of the group once. Returns false if there is nothing left
+ * to serve, or the time is up.
  */
 static bool demand_round(struct demand_fault *fault)
 {
@@ -239,7 +246,9 @@ static bool demand_round(struct demand_fault *fault)
 		prot |= IOMMU_READ;
 	if (stop.perm & IOMMU_FAULT_PERM_WRITE)
 		prot |= IOMMU_WRITE;
-	/* The guest's tables are read there, and mappings have to be writable. */
+	/*
+	 * The guest's tables are read there, and mappings have to be writable.
+	 */
 	if (demand->nest_parent)
 		prot = IOMMU_READ | IOMMU_WRITE;
 	if (stuck) {
@@ -270,8 +279,8 @@ static void demand_pass(struct demand_fault *fault)
 }
 
 /*
- * Serve the group in two passes: late pages must not delay others, so only the second pass
- * waits for userfaultfd.
+ * Serve the group in two passes: late pages must not delay others, so only the
+ * second pass waits for userfaultfd.
  */
 static void demand_serve_group(struct demand_fault *fault)
 {
@@ -286,7 +295,9 @@ static void demand_serve_group(struct demand_fault *fault)
 		demand_pass(fault);
 }
 
-/* Answer the group, or pass what only the user can serve to the user's queue. */
+/*
+ * Answer the group, or pass what only the user can serve to the user's queue.
+ */
 static void demand_finish(struct demand_fault *fault)
 {
 	struct iommufd_demand *demand = fault->demand;
@@ -379,15 +390,18 @@ static void demand_expire(struct work_struct *work)
 }
 
 /*
- * Pass the group to a worker. -EINVAL if no attached device has made it, -EBUSY if
- * the device is just being attached, or if its queue is full of groups that are
- * answered, but whose workers have not noticed yet.
+ * Pass the group to a worker. -EINVAL if no attached device has made it, -EBUSY
+ * if the device is just being attached, or if its queue is full of groups that
+ * are answered, but whose workers have not noticed yet.
  */
 static int demand_enqueue(struct iommufd_demand *demand, struct demand_fault *fault)
 {
 	struct iommufd_device *idev;
 
-	/* Detach removes the device first, and then drops its groups under the mutex. */
+	/*
+	 * Detach removes the device first, and then drops its groups under the
+	 * mutex.
+	 */
 	guard(mutex)(&demand->mutex);
 	idev = iommufd_fault_requester(fault->group);
 	if (!idev)
@@ -463,8 +477,9 @@ int iommufd_demand_iopf_handler(struct iopf_group *group)
  * @handle: the attachment that they were made for
  * @idev: or only those of this device, if not NULL
  *
- * The attachment has ended, or @idev has left it, so that no new requests arrive. A device
- * that is still attached got another HWPT by a replace: it repeats its requests.
+ * The attachment has ended, or @idev has left it, so that no new requests
+ * arrive. A device that is still attached got another HWPT by a replace: it
+ * repeats its requests.
  *
  * Context: may sleep, but does not wait for user space.
  */

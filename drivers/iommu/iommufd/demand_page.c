@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Fault in a page of the process, and map it in a demand-paged HWPT. See demand_private.h.
+ * Fault in a page of the process, and map it in a demand-paged HWPT. See
+ * demand_private.h.
  */
 
 #include <linux/hmm.h>
@@ -22,15 +23,16 @@
 #define DEMAND_AROUND		SZ_64K
 
 /*
- * Only some of a device's workers may wait for userfaultfd, so that requests for other pages
- * are served meanwhile. Beyond that, the device repeats requests for late pages.
+ * Only some of a device's workers may wait for userfaultfd, so that requests
+ * for other pages are served meanwhile. Beyond that, the device repeats
+ * requests for late pages.
  */
 #define DEMAND_LATE_WORKERS	32
 
 /*
- * May a device access this VMA? Memory only: faulting in a file may make its file system
- * wait for user space, and no signal can end that wait. Secret memory, which not even the
- * kernel may access, is a file, too.
+ * May a device access this VMA? Memory only: faulting in a file may make its
+ * file system wait for user space, and no signal can end that wait. Secret
+ * memory, which not even the kernel may access, is a file, too.
  */
 static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 {
@@ -45,8 +47,9 @@ static bool demand_vma_ok(struct vm_area_struct *vma, bool write)
 }
 
 /*
- * Have a fault return instead of wait. Only a first try does so, and keeps mmap_lock: a
- * fault that was tried before would sleep, and drop the lock when it is killed.
+ * Have a fault return instead of wait. Only a first try does so, and keeps
+ * mmap_lock: a fault that was tried before would sleep, and drop the lock when
+ * it is killed.
  */
 static unsigned int demand_nowait(unsigned int flags)
 {
@@ -85,8 +88,8 @@ static void demand_present(struct demand_fault *fault, struct demand_slice *slic
 
 /*
  * Fault in pages around @va that are not present: otherwise, a device would
- * make a request for each page. Stop near a limit, and when time is up.
- * Skipped if userfaultfd may handle the fault, or if the process expects no accesses to
+ * make a request for each page. Stop near a limit, and when time is up. Skipped
+ * if userfaultfd may handle the fault, or if the process expects no accesses to
  * neighbours (MADV_RANDOM).
  */
 static void demand_fault_around(struct demand_fault *fault, struct demand_slice *slice,
@@ -117,7 +120,10 @@ static void demand_fault_around(struct demand_fault *fault, struct demand_slice 
 	}
 }
 
-/* May the worker wait for userfaultfd? Then it counts in @nr_late until it has done so. */
+/*
+ * May the worker wait for userfaultfd? Then it counts in @nr_late until it has
+ * done so.
+ */
 static bool demand_late_begin(struct demand_fault *fault)
 {
 	return fault->patient &&
@@ -125,10 +131,11 @@ static bool demand_late_begin(struct demand_fault *fault)
 }
 
 /*
- * Fault in the page at @va, as an access by the CPU would. -EINTR if that takes too long,
- * -EBUSY if it would have to wait for userfaultfd, but must not. Sets *@late, if not set, and
- * counts the worker when userfaultfd may handle the fault. fixup_user_fault() cannot be
- * used: it takes mmap_lock again uninterruptibly.
+ * Fault in the page at @va, as an access by the CPU would. -EINTR if that takes
+ * too long, -EBUSY if it would have to wait for userfaultfd, but must not. Sets
+ * *@late, if not set, and counts the worker when userfaultfd may handle the
+ * fault. fixup_user_fault() cannot be used: it takes mmap_lock again
+ * uninterruptibly.
  */
 static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slice,
 			   unsigned long va, bool write, bool *late)
@@ -154,7 +161,10 @@ static int demand_fault_in(struct demand_fault *fault, struct demand_slice *slic
 		}
 
 		result = handle_mm_fault(vma, va, flags, NULL);
-		/* A completed fault has dropped the lock, as faults of file pages may. */
+		/*
+		 * A completed fault has dropped the lock, as faults of file
+		 * pages may.
+		 */
 		if (result & VM_FAULT_COMPLETED) {
 			if (mmap_read_lock_killable(mm))
 				return -EINTR;
@@ -201,8 +211,9 @@ struct demand_window {
 };
 
 /*
- * Set up a window: the part of the block around @iova that lies in one slice and in one
- * VMA, or with @alone only the page. -EFAULT if the device must not access the VMA.
+ * Set up a window: the part of the block around @iova that lies in one slice
+ * and in one VMA, or with @alone only the page. -EFAULT if the device must not
+ * access the VMA.
  */
 static int demand_window_init(struct demand_window *window, struct demand_slice *slice,
 			      unsigned long iova, bool write, bool alone)
@@ -229,8 +240,8 @@ static int demand_window_init(struct demand_window *window, struct demand_slice 
 }
 
 /*
- * Look up the pages of @window. -EAGAIN if the requested page is not present, or @write is
- * set and it is not writable. Called with mmap_lock held.
+ * Look up the pages of @window. -EAGAIN if the requested page is not present,
+ * or @write is set and it is not writable. Called with mmap_lock held.
  */
 static int demand_look_up(struct demand_fault *fault, struct demand_slice *slice,
 			  const struct demand_window *window, bool write,
@@ -286,8 +297,9 @@ static unsigned int demand_free_run(struct iommu_domain *domain, unsigned long i
 }
 
 /*
- * CPUs do not notice a device's writes, so mark each page dirty that is mapped writable.
- * The notifier waits for slice::lock: nobody cleans or frees the page before it is marked.
+ * CPUs do not notice a device's writes, so mark each page dirty that is mapped
+ * writable. The notifier waits for slice::lock: nobody cleans or frees the page
+ * before it is marked.
  */
 static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 {
@@ -303,10 +315,10 @@ static void demand_mark_dirty(unsigned long pfn, unsigned int nr)
 }
 
 /*
- * Pages that the process has marked by MADV_FREE are discarded if they are clean. Map them
- * read-only for a read. A write makes all pages of the window dirty, or each page of a buffer
- * would take a request; so does a read with other pages, for a device that reads and then
- * writes.
+ * Pages that the process has marked by MADV_FREE are discarded if they are
+ * clean. Map them read-only for a read. A write makes all pages of the window
+ * dirty, or each page of a buffer would take a request; so does a read with
+ * other pages, for a device that reads and then writes.
  */
 static void demand_keep_clean(unsigned long *pfns, unsigned int nr)
 {
@@ -324,8 +336,8 @@ static void demand_keep_clean(unsigned long *pfns, unsigned int nr)
 }
 
 /*
- * How a page may be mapped. 0 if not at all: a read-only page of a write-only area, or
- * a read-only page under a nest parent.
+ * How a page may be mapped. 0 if not at all: a read-only page of a write-only
+ * area, or a read-only page under a nest parent.
  */
 static int demand_prot(const struct demand_slice *slice, unsigned long pfn)
 {
@@ -341,9 +353,9 @@ static int demand_prot(const struct demand_slice *slice, unsigned long pfn)
 }
 
 /*
- * Map the run of pages from page @i of the window on that one call can map. @empty: nothing is
- * mapped in the window, except runs before this one. Returns its number of pages, mapped or
- * not, or a negative errno.
+ * Map the run of pages from page @i of the window on that one call can map.
+ * @empty: nothing is mapped in the window, except runs before this one. Returns
+ * its number of pages, mapped or not, or a negative errno.
  */
 static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
 			  const struct demand_window *window, unsigned int i, bool empty)
@@ -371,9 +383,10 @@ static int demand_map_run(struct demand_slice *slice, const unsigned long *pfns,
 }
 
 /*
- * The process can write to a page that is mapped read-only, and no notifier was called:
- * unmap the window, so that all such pages are mapped writable, with one invalidation. A
- * device that uses one of them in between repeats its access.
+ * The process can write to a page that is mapped read-only, and no notifier was
+ * called: unmap the window, so that all such pages are mapped writable, with
+ * one invalidation. A device that uses one of them in between repeats its
+ * access.
  */
 static bool demand_unmap_read_only(struct demand_slice *slice,
 				   const struct demand_window *window)
@@ -418,8 +431,9 @@ static int demand_map_window(struct demand_slice *slice, const unsigned long *pf
 }
 
 /*
- * Map the page at @iova, which has been faulted in, and, unless @alone, present pages
- * around it. -ENOMEM if there is no free memory for a table: see demand_make_room().
+ * Map the page at @iova, which has been faulted in, and, unless @alone, present
+ * pages around it. -ENOMEM if there is no free memory for a table: see
+ * demand_make_room().
  */
 static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 		      unsigned long iova, bool write, bool alone)
@@ -458,8 +472,8 @@ static int demand_map(struct demand_fault *fault, struct demand_slice *slice,
 }
 
 /*
- * Reclaim memory for a table, within the process's limits, and leave it to the next
- * demand_map(). Do not wait for an OOM kill.
+ * Reclaim memory for a table, within the process's limits, and leave it to the
+ * next demand_map(). Do not wait for an OOM kill.
  */
 static bool demand_make_room(void)
 {
@@ -473,9 +487,9 @@ static bool demand_make_room(void)
 }
 
 /*
- * Does the process that has mapped the area still run on this memory? A process that is
- * being killed must not be kept alive by its device. After execve(), the memory belongs to
- * nobody: it would be charged to the root cgroup.
+ * Does the process that has mapped the area still run on this memory? A process
+ * that is being killed must not be kept alive by its device. After execve(),
+ * the memory belongs to nobody: it would be charged to the root cgroup.
  */
 static bool demand_mm_is_used(struct task_struct *task, struct mm_struct *mm)
 {
@@ -501,15 +515,16 @@ static bool demand_mm_is_used(struct task_struct *task, struct mm_struct *mm)
  * @alone: map no other pages
  * @rooms: how often memory may be reclaimed for a table
  *
- * Acts as the user that has mapped the area, and charges the memory to the process: without
- * an active memcg, kernel memory that a worker allocates would be charged to the root
- * cgroup.
+ * Acts as the user that has mapped the area, and charges the memory to the
+ * process: without an active memcg, kernel memory that a worker allocates would
+ * be charged to the root cgroup.
  *
- * Context: a worker; may sleep, and wait for user space until a signal ends the wait.
+ * Context: a worker; may sleep, and wait for user space until a signal ends the
+ * wait.
  *
- * Return: 0; -EAGAIN if the page was lost meanwhile; -EBUSY if the page is late and the
- * worker must not wait for it; -EINTR if a signal ended the wait; -ENOMEM; -EFAULT or
- * another errno if the device must not access the page.
+ * Return: 0; -EAGAIN if the page was lost meanwhile; -EBUSY if the page is late
+ * and the worker must not wait for it; -EINTR if a signal ended the wait;
+ * -ENOMEM; -EFAULT or another errno if the device must not access the page.
  */
 int iommufd_demand_page(struct demand_fault *fault, struct demand_slice *slice,
 			unsigned long iova, bool write, bool alone, unsigned int *rooms)

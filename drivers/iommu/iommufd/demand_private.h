@@ -7,15 +7,15 @@
  * demand_fault.c	workers, which serve page requests
  * demand.c		HWPTs and devices
  *
- * The IOAS records what the user has mapped. A demand-paged HWPT starts empty. When a
- * device hits a hole it makes a page request; a worker faults the page in and maps
- * it. When the process loses a page (swap, migration, madvise, munmap, fork, ...), an
- * MMU notifier unmaps it.
+ * The IOAS records what the user has mapped. A demand-paged HWPT starts empty.
+ * When a device hits a hole it makes a page request; a worker faults the page
+ * in and maps it. When the process loses a page (swap, migration, madvise,
+ * munmap, fork, ...), an MMU notifier unmaps it.
  *
- * Each area of the IOAS is cut at every GiB of IOVA. Such a slice has an interval
- * notifier and a mutex, which orders its maps against its notifier. As slices are
- * disjoint and no large page crosses one, the holder of the mutex also owns the range, as
- * the page tables require.
+ * Each area of the IOAS is cut at every GiB of IOVA. Such a slice has an
+ * interval notifier and a mutex, which orders its maps against its notifier. As
+ * slices are disjoint and no large page crosses one, the holder of the mutex
+ * also owns the range, as the page tables require.
  *
  * Locks, outermost first:
  *
@@ -38,23 +38,26 @@
  *	Page requests that are being served. Under it, nothing waits for memory or for
  *	user space.
  *
- * No stale translations: a worker maps a page that it has looked up only if no notifier
- * has run since; it checks that under slice::lock. A later notifier waits for the mutex
- * and unmaps; an earlier one has made the sequence number stale. iommu_unmap()
- * invalidates IOTLB and device TLBs and, on VT-d, waits for software walks of a guest's
- * tables through the second level, see nested_walk_wait(). If a device does not answer an
- * invalidation, the IOMMU driver blocks it until its reset, if it can.
+ * No stale translations: a worker maps a page that it has looked up only if no
+ * notifier has run since; it checks that under slice::lock. A later notifier
+ * waits for the mutex and unmaps; an earlier one has made the sequence number
+ * stale. iommu_unmap() invalidates IOTLB and device TLBs and, on VT-d, waits
+ * for software walks of a guest's tables through the second level, see
+ * nested_walk_wait(). If a device does not answer an invalidation, the IOMMU
+ * driver blocks it until its reset, if it can.
  *
- * No other code waits for a worker, which may have to wait for the process: for a page that
- * userfaultfd has yet to deliver, for mmap_lock, for pinning by another HWPT of the IOAS,
- * and for other notifiers to end. It holds none of the locks then (except demand::live, for
- * which only destroying the HWPT waits, after the detach), and uses neither HWPT nor IOAS.
- * Detaching answers the request without waiting for the worker, which notices later;
- * DEMAND_TIMEOUT ends the waits, and the device repeats its request. Both send the worker
- * a signal, as most waits are killable. No signal ends other waits, such as those for swap
- * or for other notifiers: DEMAND_EXPIRY answers the request without the worker.
- * While that worker is stuck, the device repeats requests for the same block. A
- * work item destroys the queue, so that closing a device does not wait, either.
+ * No other code waits for a worker, which may have to wait for the process: for
+ * a page that userfaultfd has yet to deliver, for mmap_lock, for pinning by
+ * another HWPT of the IOAS, and for other notifiers to end. It holds none of
+ * the locks then (except demand::live, for which only destroying the HWPT
+ * waits, after the detach), and uses neither HWPT nor IOAS. Detaching answers
+ * the request without waiting for the worker, which notices later;
+ * DEMAND_TIMEOUT ends the waits, and the device repeats its request. Both send
+ * the worker a signal, as most waits are killable. No signal ends other waits,
+ * such as those for swap or for other notifiers: DEMAND_EXPIRY answers the
+ * request without the worker. While that worker is stuck, the device repeats
+ * requests for the same block. A work item destroys the queue, so that closing
+ * a device does not wait, either.
  *
  * Removing a notifier waits for all other notifiers of the process. Unmapping
  * an area and destroying a HWPT therefore drop the locks of the IOAS first. The
@@ -76,7 +79,10 @@
 #include "../iommu-priv.h"
 #include "demand.h"
 
-/* An aligned block, the range of a page table: the most that is looked up and mapped at once */
+/*
+ * An aligned block, the range of a page table: the most that is looked up and
+ * mapped at once
+ */
 #define DEMAND_BLOCK_SHIFT	21
 #define DEMAND_BLOCK_SIZE	BIT(DEMAND_BLOCK_SHIFT)
 #define DEMAND_BLOCK_PAGES	(DEMAND_BLOCK_SIZE / PAGE_SIZE)

@@ -2,12 +2,12 @@
 /*
  * Attaching hardware page tables to devices and to their PASIDs.
  *
- * device.c handles the requester ID of a device. The exported functions here call it if
- * no PASID is given.
+ * device.c handles the requester ID of a device. The exported functions here
+ * call it if no PASID is given.
  *
  * A PASID differs in three ways. Its hwpt has to be allocated by user space for
- * PASIDs, so it is never an automatic one of an IOAS. Reserved regions and
- * the MSI window only affect requests without PASID. And a group has one hwpt for
+ * PASIDs, so it is never an automatic one of an IOAS. Reserved regions and the
+ * MSI window only affect requests without PASID. And a group has one hwpt for
  * each PASID, with a list of the attached devices.
  */
 #include <linux/iommu.h>
@@ -18,8 +18,9 @@
 #include "iommufd_private.h"
 
 /*
- * While a PASID of a device is attached, all of the device's hwpts have to be allocated
- * for PASIDs, also the one on its requester ID, whichever of the two is attached first.
+ * While a PASID of a device is attached, all of the device's hwpts have to be
+ * allocated for PASIDs, also the one on its requester ID, whichever of the two
+ * is attached first.
  */
 int iommufd_hwpt_pasid_compat(struct iommufd_group *igroup, ioasid_t pasid,
 			      struct iommufd_hw_pagetable *hwpt)
@@ -285,21 +286,24 @@ static int iommufd_pasid_change_pt(struct iommufd_device *idev, ioasid_t pasid,
 }
 
 /**
- * iommufd_device_attach - Connect a device, or a PASID of it, to an iommu_domain
+ * iommufd_device_attach - Connect a device, or a PASID of it, to an
+ * iommu_domain
  * @idev: device to attach
  * @pasid: PASID to attach, IOMMU_NO_PASID for the device without PASID
  * @pt_id: Input an IOMMUFD_OBJ_IOAS (not with a PASID), or an
  *         IOMMUFD_OBJ_HWPT_PAGING or IOMMUFD_OBJ_HWPT_NESTED.
  *         Output the ID of the hwpt that is attached
  *
- * A hwpt on a PASID must have been allocated with IOMMU_HWPT_ALLOC_PASID, and so
- * must the hwpt without PASID while any PASID is attached. The hwpt of an IOAS is not.
+ * A hwpt on a PASID must have been allocated with IOMMU_HWPT_ALLOC_PASID, and
+ * so must the hwpt without PASID while any PASID is attached. The hwpt of an
+ * IOAS is not.
  *
  * The caller should return the resulting pt_id back to userspace.
  * This function is undone by calling iommufd_device_detach() with @pasid.
  *
- * Return: 0 on success, -EOPNOTSUPP for a device without PASIDs, -EBUSY if @pasid is
- * already attached, -EINVAL if the hwpt cannot be used, or another error.
+ * Return: 0 on success, -EOPNOTSUPP for a device without PASIDs, -EBUSY if
+ * @pasid is already attached, -EINVAL if the hwpt cannot be used, or another
+ * error.
  */
 int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid,
 			  u32 *pt_id)
@@ -323,9 +327,9 @@ EXPORT_SYMBOL_NS_GPL(iommufd_device_attach, IOMMUFD);
  * @pasid: PASID to change, IOMMU_NO_PASID for the device without PASID
  * @pt_id: as for iommufd_device_attach()
  *
- * The effect is that of detaching and attaching, but on failure the old attachment
- * remains, and the IOMMU driver may replace it without blocking DMA in between. @pasid
- * must be attached.
+ * The effect is that of detaching and attaching, but on failure the old
+ * attachment remains, and the IOMMU driver may replace it without blocking DMA
+ * in between. @pasid must be attached.
  *
  * Return: as iommufd_device_attach(); also -EINVAL if @pasid is not attached.
  */
