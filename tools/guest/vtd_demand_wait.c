@@ -433,11 +433,15 @@ TEST(no_kill_for_neighbours)
 	EXPECT_EQ(0, status_without_swap(use_up_to_limit, 13 * AROUND / PAGE));
 }
 
-/* With MADV_RANDOM, only pages that the device requests are faulted in. */
+/*
+ * With MADV_RANDOM, only pages that the device requests are faulted in. The slack is for
+ * what the kernel allocates, and what CPUs have charged in advance: neighbours would take
+ * 16 times the pages.
+ */
 TEST(no_neighbours_of_random_pages)
 {
 	EXPECT_EQ(0, status_without_swap(use_random_pages,
-					 SIZE / AROUND + 2 * SIZE / SZ_2M + 48));
+					 SIZE / AROUND + 2 * SIZE / SZ_2M + 256));
 }
 
 TEST_HARNESS_MAIN
