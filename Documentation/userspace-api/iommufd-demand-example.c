@@ -182,7 +182,7 @@ static void serve_queue(int queue, int ms)
 	}
 }
 
-/* What a balloon does. The device loses the memory, too, and may request it again. */
+/* A balloon does this. The device loses the memory, too, and may request it again. */
 static void take_back(void *memory, size_t size)
 {
 	if (madvise(memory, size, MADV_DONTNEED))

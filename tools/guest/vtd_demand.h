@@ -281,7 +281,7 @@ static bool sleeps_below(pid_t thread, const char *function)
 	return says(number, "stack", function);
 }
 
-/* What waits for the lock of a page sleeps there. */
+/* A thread that waits for the lock of a page sleeps in this function. */
 #define FOR_PAGE_LOCK	"folio_wait_bit_common"
 
 /* How many workers serve page requests now, of all devices, and sleep below @function */

@@ -343,7 +343,7 @@ static void limit(void)
 {
 	unsigned int what = random_below(4);
 
-	/* What is pinned cannot be reclaimed: the kernel would try for seconds. */
+	/* Pinned pages cannot be reclaimed: the kernel would try for seconds. */
 	if (soak.hwpts[PINNED])
 		return;
 	event("limit %u", what);

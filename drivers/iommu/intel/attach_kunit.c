@@ -473,6 +473,18 @@ static struct pci_dev *requester(struct kunit *test)
 	return pdev;
 }
 
+static void expect_restored(struct kunit *test, struct dmar_domain *old,
+			    struct dmar_domain *new)
+{
+	struct attach_test *ctx = test->priv;
+	int ret;
+
+	kunit_fail_allocations(true);
+	ret = attach_domain_pasid(ctx->dev, PASID, old, new);
+	kunit_fail_allocations(false);
+	KUNIT_EXPECT_EQ(test, 0, ret);
+}
+
 /*
  * The old domain was the last that wanted page requests. To restore it, they
  * are enabled again, although there is no memory left.
@@ -494,10 +506,7 @@ static void restore_page_requests_without_memory(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
 	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new, old));
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
-	kunit_fail_allocations(true);
-	ret = attach_domain_pasid(ctx->dev, PASID, old, new);
-	kunit_fail_allocations(false);
-	KUNIT_EXPECT_EQ(test, 0, ret);
+	expect_restored(test, old, new);
 	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
 	vtd_fake_expect(test, ctx->dev, PASID, GVA, HOST_DATA);
 
@@ -507,10 +516,7 @@ static void restore_page_requests_without_memory(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, old, new));
 	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, new, old));
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
-	kunit_fail_allocations(true);
-	ret = attach_domain_pasid(ctx->dev, PASID, old, new);
-	kunit_fail_allocations(false);
-	KUNIT_EXPECT_EQ(test, 0, ret);
+	expect_restored(test, old, new);
 	KUNIT_EXPECT_TRUE(test, pdev->pri_enabled);
 	attach_remove_pasid(ctx->dev, PASID, old);
 	KUNIT_EXPECT_FALSE(test, pdev->pri_enabled);
@@ -944,4 +950,3 @@ static struct kunit_suite attach_test_suite = {
 
 kunit_test_suite(attach_test_suite);
 
-MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);

@@ -1462,4 +1462,3 @@ static struct kunit_suite walk_test_suite = {
 
 kunit_test_suite(walk_test_suite);
 
-MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);

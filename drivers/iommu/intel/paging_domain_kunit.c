@@ -2550,4 +2550,3 @@ static struct kunit_suite driver_test_suite = {
 
 kunit_test_suite(driver_test_suite);
 
-MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);

@@ -923,4 +923,3 @@ static struct kunit_suite pasid_test_suite = {
 
 kunit_test_suite(pasid_test_suite);
 
-MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);

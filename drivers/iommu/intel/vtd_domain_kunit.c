@@ -903,4 +903,3 @@ static struct kunit_suite domain_test_suite = {
 
 kunit_test_suite(domain_test_suite);
 
-MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
