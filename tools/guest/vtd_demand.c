@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
@@ -613,7 +614,44 @@ TEST_F(demand, merged_by_ksm)
 	EXPECT_NE(pfn_of(d->memory), pfn_of(other));
 	EXPECT_TRUE(holds(d->memory, IOVA, PAGE, 2));
 	EXPECT_TRUE(holds(other, IOVA, PAGE, 1));
+
+	/* merged again, and each gets its own page back */
+	memcpy(other, d->memory, PAGE);
+	EXPECT_TRUE(wait_until(pfn_of(d->memory) == pfn_of(other)));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, PAGE, 2));
+	ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_UNMERGEABLE));
+	EXPECT_NE(pfn_of(d->memory), pfn_of(other));
+	memset(other, 0, PAGE);
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, PAGE, 2));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, PAGE, 3));
+	EXPECT_TRUE(holds(d->memory, IOVA, PAGE, 3));
 	write_file("/sys/kernel/mm/ksm/run", "0");
+}
+
+/*
+ * The scheduler takes access from pages, to learn which node uses them, while the device
+ * writes them.
+ */
+TEST_F(demand, numa_balancing)
+{
+	struct demand *d = &self->d;
+	unsigned int seed, before = 0;
+
+	/* Nothing else takes pages from the device. */
+	for (seed = 1; seed <= 3; seed++) {
+		ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, seed));
+		before = seed == 1 ? page_requests(d) : before;
+	}
+	ASSERT_EQ(before, page_requests(d));
+	ASSERT_TRUE(write_file("/proc/sys/kernel/numa_balancing", "1"));
+	EXPECT_TRUE(wait_until(({
+		seed++;
+		EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SIZE, seed));
+		EXPECT_TRUE(holds(d->memory, IOVA, SIZE, seed));
+		page_requests(d) - before > 2 * SIZE / SZ_2M;
+	})));
+	write_file("/proc/sys/kernel/numa_balancing", "0");
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SIZE, seed));
 }
 
 TEST_F(demand, hugetlb)
@@ -694,6 +732,26 @@ TEST_F(demand, collapsed)
 			EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + i * PAGE, PAGE, round + 10));
 		EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, round + 10));
 	}
+}
+
+/* The folio of a huge page that is mapped as such is split. */
+TEST_F(demand, split_folio)
+{
+	struct demand *d = &self->d;
+	char range[80];
+
+	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_HUGEPAGE));
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	if (!d->nested)
+		EXPECT_EQ(1, table_has(d, "leaves_2m"));
+	snprintf(range, sizeof(range), "%d,%p,%p", getpid(), d->memory, d->memory + SZ_2M);
+	ASSERT_TRUE(write_file("/sys/kernel/debug/split_huge_pages", range));
+	if (!d->nested)
+		EXPECT_EQ(0, table_has(d, "leaves_2m"));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, SZ_2M, 1));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 2));
+	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 }
 
 /* khugepaged collapses pages while the device writes them. */
@@ -969,17 +1027,103 @@ TEST_F(flat, too_many_areas)
 	for (i = 0; i < 31; i++)
 		ASSERT_NE(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
 	for (n = 1; !error && n < 2000; n++)
-		error = map_with(&d->vmm, ELSEWHERE + n * PAGE, (uintptr_t)d->memory,
-				 PAGE, RW);
+		error = map_with(&d->vmm, ELSEWHERE + n * PAGE,
+				 (uintptr_t)d->memory + n * PAGE, PAGE, RW);
 	EXPECT_EQ(ENOSPC, error);
 	EXPECT_EQ(32768 / 32, n - 1);
 	EXPECT_EQ(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
 	EXPECT_EQ(ENOSPC, errno);
 	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE + PAGE, PAGE, 1));
-	ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_DONTNEED));
+	ASSERT_EQ(0, madvise(d->memory + PAGE, PAGE, MADV_DONTNEED));
 	EXPECT_EQ(VTDT_FAILED, device_reads(d, ELSEWHERE + PAGE, PAGE, 1));
 	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, n * PAGE));
 	EXPECT_EQ(0, map_with(&d->vmm, ELSEWHERE, (uintptr_t)d->memory, PAGE, RW));
+}
+
+/* A page in as many areas as possible: the device loses it in all of them. */
+TEST_F(flat, too_many_areas_of_a_page)
+{
+	struct demand *d = &self->d;
+	unsigned int i, n;
+	int error = 0;
+
+	for (n = 1; !error && n < 100; n++)
+		error = map_with(&d->vmm, ELSEWHERE + n * PAGE, (uintptr_t)d->memory, PAGE,
+				 RW);
+	EXPECT_EQ(ENOSPC, error);
+	EXPECT_EQ(64, --n);
+	EXPECT_EQ(0, map_with(&d->vmm, ELSEWHERE, (uintptr_t)d->memory + PAGE, PAGE, RW));
+	EXPECT_EQ(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
+	EXPECT_EQ(ENOSPC, errno);
+	for (i = 1; i < n; i++)
+		EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE + i * PAGE, PAGE, i));
+	ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_DONTNEED));
+	for (i = 1; i < n; i++)
+		EXPECT_EQ(VTDT_FAILED, device_reads(d, ELSEWHERE + i * PAGE, PAGE, n - 1));
+	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, n * PAGE));
+	EXPECT_EQ(0, map_with(&d->vmm, ELSEWHERE, (uintptr_t)d->memory, PAGE, RW));
+}
+
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int signal)
+{
+	alarms++;
+}
+
+/*
+ * Map memory of a process with many VMAs, which has no notifier yet, with an alarm after
+ * @delay microseconds.  Returns how long it takes, or the errno as a negative number.
+ */
+static long map_with_alarm(struct demand *d, long delay)
+{
+	const struct itimerval timer = { .it_value.tv_usec = delay };
+	struct sigaction action = { .sa_handler = count_alarm };
+	unsigned char *memory = new_memory(8192 * PAGE, MADV_NOHUGEPAGE);
+	struct timespec start, end;
+	unsigned int i;
+	int error;
+
+	for (i = 0; i < 8192; i += 2)
+		mprotect(memory + i * PAGE, PAGE, PROT_READ);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	error = map_with(&d->vmm, ELSEWHERE, (uintptr_t)memory + PAGE, PAGE, RW);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	if (!error && delay)
+		error = !wait_until(alarms == 1) * ETIME;
+	if (!error && !unmap_area(&d->vmm, ELSEWHERE, PAGE))
+		error = ENOENT;
+	return error ? -error : (end.tv_sec - start.tv_sec) * 1000000 +
+			       (end.tv_nsec - start.tv_nsec) / 1000;
+}
+
+/* A signal that interrupts the kernel while it inserts a notifier does not fail the call. */
+TEST_F(flat, mapping_interrupted_by_signal)
+{
+	struct demand *d = &self->d;
+	long *result = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			    -1, 0);
+	long usual = 0;
+	unsigned int i;
+
+	ASSERT_NE(MAP_FAILED, result);
+	for (i = 0; i <= 20; i++) {
+		pid_t child = fork();
+
+		ASSERT_LE(0, child);
+		if (!child) {
+			*result = map_with_alarm(d, i ? usual * i / 20 + 1 : 0);
+			_exit(0);
+		}
+		ASSERT_EQ(child, waitpid(child, NULL, 0));
+		EXPECT_LT(0, *result);
+		if (!i)
+			usual = *result;
+	}
+	note("%ld us without a signal\n", usual);
+	munmap(result, PAGE);
 }
 
 /* ---- late pages ---- */
@@ -2219,6 +2363,43 @@ TEST_F(cgroup, throttled_at_high)
 	EXPECT_GT(1600, took);
 	ASSERT_TRUE(write_file(CGROUP "/memory.high", "max"));
 	EXPECT_TRUE(holds(d.memory + SIZE / 2, IOVA + SIZE / 2, PAGE, 2));
+	close_demand(&d);
+	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
+	EXPECT_EQ(0, rmdir(CGROUP));
+}
+
+/* A worker that is throttled does not hold up the process. */
+TEST_F(cgroup, throttled_without_mmap_lock)
+{
+	long start, longest = 0;
+	struct demand d;
+	char pid[20];
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	sprintf(pid, "%d", getpid());
+	ASSERT_TRUE(write_file(CGROUP "/memory.swap.max", "0"));
+	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", pid));
+	ASSERT_TRUE(open_demand(&d, RID, variant->nested));
+	ASSERT_EQ(0, madvise(d.memory, SIZE, MADV_NOHUGEPAGE));
+	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, SIZE / 2, 1));
+	ASSERT_TRUE(write_file(CGROUP "/memory.high", "1M"));
+	start_transfer(&d, VTDT_WRITE, IOVA + SIZE / 2, SIZE / 2, 2);
+	for (start = now_ms(); now_ms() - start < 6000;) {
+		long begin = now_ms();
+
+		ASSERT_EQ(0, mprotect(d.memory, PAGE, PROT_READ));
+		ASSERT_EQ(0, mprotect(d.memory, PAGE, PROT_READ | PROT_WRITE));
+		if (now_ms() - begin > longest)
+			longest = now_ms() - begin;
+		sleep_ms(5);
+	}
+	/* it was throttled all the time */
+	EXPECT_NE(0, *reg(&d.vmm.dev, VTDT_BUSY));
+	note("%ld ms\n", longest);
+	EXPECT_GT(250, longest);
+	ASSERT_TRUE(write_file(CGROUP "/memory.high", "max"));
+	EXPECT_EQ(VTDT_OK, finish_transfer(&d));
+	EXPECT_TRUE(holds(d.memory + SIZE / 2, IOVA + SIZE / 2, SIZE / 2, 2));
 	close_demand(&d);
 	ASSERT_TRUE(write_file("/sys/fs/cgroup/cgroup.procs", pid));
 	EXPECT_EQ(0, rmdir(CGROUP));

@@ -117,6 +117,47 @@ bool iommufd_demand_capable(struct iommufd_device *idev)
 	return !demand_check_device(idev);
 }
 
+static bool demand_group_is_attached(struct iommufd_group *igroup)
+{
+	struct iommufd_pasid_attach *attach;
+	unsigned long pasid;
+
+	lockdep_assert_held(&igroup->lock);
+
+	if (igroup->hwpt && hwpt_demand(igroup->hwpt))
+		return true;
+	xa_for_each(&igroup->pasid_attach, pasid, attach) {
+		if (hwpt_demand(attach->hwpt))
+			return true;
+	}
+
+	return false;
+}
+
+/**
+ * iommufd_demand_check_bind() - may a device be bound?
+ * @igroup: its group
+ * @dev: the device
+ *
+ * Other devices of the group may be attached to a demand-paged HWPT. What
+ * the group is attached to translates @dev, too, even if it is not attached
+ * itself. An attach has checked the devices that were bound then, but one may
+ * have been unbound since, and got another driver.
+ *
+ * Context: may sleep.
+ *
+ * Return: 0; -EPERM if the group is attached to a demand-paged HWPT, and the
+ * driver of @dev does not declare that it tolerates faults.
+ */
+int iommufd_demand_check_bind(struct iommufd_group *igroup, struct device *dev)
+{
+	guard(mutex)(&igroup->lock);
+	if (iommu_dev_fault_tolerant(dev) || !demand_group_is_attached(igroup))
+		return 0;
+
+	return -EPERM;
+}
+
 static void demand_queue_free_work(struct work_struct *work)
 {
 	struct demand_queue *queue = container_of(work, struct demand_queue, free_work);

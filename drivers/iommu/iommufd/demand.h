@@ -7,10 +7,12 @@
 
 #include <linux/types.h>
 
+struct device;
 struct io_pagetable;
 struct iommufd_attach_handle;
 struct iommufd_demand;
 struct iommufd_device;
+struct iommufd_group;
 struct iommufd_hw_pagetable;
 struct iommufd_hwpt_paging;
 struct iopf_group;
@@ -21,6 +23,7 @@ struct iopt_pages;
 int iommufd_demand_alloc(struct iommufd_hwpt_paging *hwpt);
 void iommufd_demand_free(struct iommufd_demand *demand);
 bool iommufd_demand_capable(struct iommufd_device *idev);
+int iommufd_demand_check_bind(struct iommufd_group *igroup, struct device *dev);
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev);
 void iommufd_demand_release_device(struct iommufd_device *idev);
@@ -50,6 +53,12 @@ static inline void iommufd_demand_free(struct iommufd_demand *demand) {}
 static inline bool iommufd_demand_capable(struct iommufd_device *idev)
 {
 	return false;
+}
+
+static inline int iommufd_demand_check_bind(struct iommufd_group *igroup,
+					    struct device *dev)
+{
+	return 0;
 }
 
 static inline int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,

@@ -4,7 +4,6 @@
  * what the process loses. See demand_private.h.
  */
 
-#include <linux/interval_tree.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -15,14 +14,24 @@
 #include "io_pagetable.h"
 #include "iommufd_private.h"
 
-/*
- * Limit for the areas of a process times the demand-paged HWPTs that they are
- * in. A page may be in all of them, and reclaim has to unmap it from each.
- */
+/* Limit for the areas of a process times the demand-paged HWPTs they are in */
 #define DEMAND_MAX_AREAS	32768
 
-/* How many there are, by the address of the process's mm */
-static DEFINE_XARRAY_FLAGS(demand_areas, XA_FLAGS_ACCOUNT);
+/*
+ * How many of them may contain the same page: when the process loses it, it is
+ * unmapped from one after the other, and each waits for an invalidation.
+ */
+#define DEMAND_MAX_OVERLAP	64
+
+/* The areas of a process */
+struct demand_mm {
+	struct mutex mutex;
+	struct rb_root_cached areas;	/* by user address; under @mutex */
+	unsigned int nr;		/* under the lock of demand_mms; freed at 0 */
+};
+
+/* By the address of the process's mm */
+static DEFINE_XARRAY_FLAGS(demand_mms, XA_FLAGS_ACCOUNT);
 
 /*
  * Unmap @iova to @last. Most pages that a process loses were never used by a
@@ -82,40 +91,126 @@ static const struct mmu_interval_notifier_ops demand_notifier_ops = {
 	.invalidate = demand_invalidate,
 };
 
+static struct demand_mm *demand_mm_find(struct mm_struct *mm)
+{
+	struct demand_mm *dmm = xa_load(&demand_mms, (unsigned long)mm);
+
+	lockdep_assert_held(&demand_mms.xa_lock);
+
+	if (!dmm)
+		return NULL;
+	if (dmm->nr == DEMAND_MAX_AREAS)
+		return ERR_PTR(-ENOSPC);
+	dmm->nr++;
+	return dmm;
+}
+
 /*
- * Count an area of @mm. The allocation may wait, even for other processes of
+ * Count an area of @mm. The allocations may wait, even for other processes of
  * the cgroup, so hold no lock that all processes share.
  */
-static int demand_charge_area(struct mm_struct *mm)
+static struct demand_mm *demand_mm_get(struct mm_struct *mm)
 {
-	void *old, *entry;
-	unsigned long nr;
+	struct demand_mm *dmm, *new = NULL;
+	void *old;
 
-	do {
-		old = xa_load(&demand_areas, (unsigned long)mm);
-		nr = old ? xa_to_value(old) : 0;
-		if (nr >= DEMAND_MAX_AREAS)
-			return -ENOSPC;
-		entry = xa_cmpxchg(&demand_areas, (unsigned long)mm, old,
-				   xa_mk_value(nr + 1), GFP_KERNEL_ACCOUNT);
-		if (xa_is_err(entry))
-			return xa_err(entry);
-	} while (entry != old);
+	for (;;) {
+		xa_lock(&demand_mms);
+		dmm = demand_mm_find(mm);
+		xa_unlock(&demand_mms);
+		if (dmm)
+			break;
+
+		if (!new) {
+			new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
+			if (!new)
+				return ERR_PTR(-ENOMEM);
+			mutex_init(&new->mutex);
+			new->areas = RB_ROOT_CACHED;
+			new->nr = 1;
+		}
+		old = xa_cmpxchg(&demand_mms, (unsigned long)mm, NULL, new,
+				 GFP_KERNEL_ACCOUNT);
+		if (!old)
+			return new;
+		if (xa_is_err(old)) {
+			dmm = ERR_PTR(xa_err(old));
+			break;
+		}
+	}
+	kfree(new);
+
+	return dmm;
+}
+
+static void demand_mm_put(struct demand_mm *dmm, struct mm_struct *mm)
+{
+	xa_lock(&demand_mms);
+	if (--dmm->nr)
+		dmm = NULL;
+	else
+		__xa_erase(&demand_mms, (unsigned long)mm);
+	xa_unlock(&demand_mms);
+	kfree(dmm);
+}
+
+/*
+ * Do DEMAND_MAX_OVERLAP areas contain the same page of @range? The tree returns
+ * areas in the order of their first bytes, so it suffices to remember the last
+ * bytes of those that contain the first byte of the one at hand.
+ */
+static bool demand_mm_is_full(struct demand_mm *dmm, const struct interval_tree_node *range)
+{
+	unsigned long last[DEMAND_MAX_OVERLAP];
+	struct interval_tree_node *node;
+	unsigned int i, n = 0;
+
+	lockdep_assert_held(&dmm->mutex);
+
+	for (node = interval_tree_iter_first(&dmm->areas, range->start, range->last); node;
+	     node = interval_tree_iter_next(node, range->start, range->last)) {
+		for (i = 0; i < n; )
+			if (last[i] < node->start)
+				last[i] = last[--n];
+			else
+				i++;
+		last[n++] = node->last;
+		if (n == DEMAND_MAX_OVERLAP)
+			return true;
+		cond_resched();
+	}
+
+	return false;
+}
+
+/* Count @darea among the areas of its process. -ENOSPC if there are too many. */
+static int demand_area_charge(struct demand_area *darea)
+{
+	struct demand_mm *dmm = demand_mm_get(darea->pages->source_mm);
+	bool full;
+
+	if (IS_ERR(dmm))
+		return PTR_ERR(dmm);
+
+	scoped_guard(mutex, &dmm->mutex) {
+		full = demand_mm_is_full(dmm, &darea->va);
+		if (!full)
+			interval_tree_insert(&darea->va, &dmm->areas);
+	}
+	if (full) {
+		demand_mm_put(dmm, darea->pages->source_mm);
+		return -ENOSPC;
+	}
+	darea->dmm = dmm;
 
 	return 0;
 }
 
-static void demand_uncharge_area(struct mm_struct *mm)
+static void demand_area_uncharge(struct demand_area *darea)
 {
-	unsigned long nr;
-	void *old;
-
-	do {
-		old = xa_load(&demand_areas, (unsigned long)mm);
-		nr = xa_to_value(old) - 1;
-		/* Allocates nothing, as there is an entry. */
-	} while (xa_cmpxchg(&demand_areas, (unsigned long)mm, old,
-			    nr ? xa_mk_value(nr) : NULL, 0) != old);
+	scoped_guard(mutex, &darea->dmm->mutex)
+		interval_tree_remove(&darea->va, &darea->dmm->areas);
+	demand_mm_put(darea->dmm, darea->pages->source_mm);
 }
 
 static void demand_area_release(struct kref *kref)
@@ -182,7 +277,7 @@ static void demand_area_free(struct demand_area *darea)
 		mmu_interval_notifier_remove(&darea->slices[i].notifier);
 		cond_resched();
 	}
-	demand_uncharge_area(darea->pages->source_mm);
+	demand_area_uncharge(darea);
 	demand_area_put(darea);
 }
 
@@ -190,8 +285,7 @@ static int demand_slice_init(struct demand_area *darea, struct iopt_area *area,
 			     unsigned long iova)
 {
 	struct demand_slice *slice = &darea->slices[darea->nr_slices];
-	unsigned long va = (unsigned long)darea->pages->uptr +
-			   iopt_area_start_byte(area, iova);
+	unsigned long va = darea->va.start + (iova - iopt_area_iova(area));
 	int rc;
 
 	slice->area = darea;
@@ -203,7 +297,8 @@ static int demand_slice_init(struct demand_area *darea, struct iopt_area *area,
 					  slice->last_iova - iova + 1, &demand_notifier_ops);
 	if (!rc)
 		darea->nr_slices++;
-	return rc;
+	/* A process's first notifier takes many locks, and gives up for a signal. */
+	return rc == -EINTR ? -ERESTARTNOINTR : rc;
 }
 
 static int demand_area_fill(struct demand_area *darea, struct iopt_area *area)
@@ -222,11 +317,31 @@ static int demand_area_fill(struct demand_area *darea, struct iopt_area *area)
 	}
 }
 
-static struct demand_area *demand_area_create(struct iommufd_demand *demand,
-					      struct iopt_area *area, struct iopt_pages *pages)
+static struct demand_area *demand_area_alloc(struct iommufd_demand *demand,
+					     struct iopt_area *area, struct iopt_pages *pages)
 {
 	unsigned long iova = iopt_area_iova(area), last = iopt_area_last_iova(area);
 	unsigned long nr = (last >> DEMAND_SLICE_SHIFT) - (iova >> DEMAND_SLICE_SHIFT) + 1;
+	struct demand_area *darea;
+
+	darea = kvzalloc(struct_size(darea, slices, nr), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!darea)
+		return NULL;
+
+	kref_init(&darea->kref);
+	darea->demand = demand;
+	darea->prot = area->iommu_prot;
+	darea->va.start = (unsigned long)pages->uptr + iopt_area_start_byte(area, iova);
+	darea->va.last = darea->va.start + (last - iova);
+	darea->pages = pages;
+	kref_get(&pages->kref);
+
+	return darea;
+}
+
+static struct demand_area *demand_area_create(struct iommufd_demand *demand,
+					      struct iopt_area *area, struct iopt_pages *pages)
+{
 	unsigned long uptr = (unsigned long)pages->uptr;
 	struct demand_area *darea;
 	int rc;
@@ -237,22 +352,15 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
 	/* Notifiers are found by the address without a tag. */
 	if (uptr > TASK_SIZE || pages->npages * PAGE_SIZE > TASK_SIZE - uptr)
 		return ERR_PTR(-EFAULT);
-	rc = demand_charge_area(pages->source_mm);
-	if (rc)
-		return ERR_PTR(rc);
 
-	darea = kvzalloc(struct_size(darea, slices, nr),
-			 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!darea) {
-		demand_uncharge_area(pages->source_mm);
+	darea = demand_area_alloc(demand, area, pages);
+	if (!darea)
 		return ERR_PTR(-ENOMEM);
+	rc = demand_area_charge(darea);
+	if (rc) {
+		demand_area_put(darea);
+		return ERR_PTR(rc);
 	}
-
-	kref_init(&darea->kref);
-	darea->demand = demand;
-	darea->prot = area->iommu_prot;
-	darea->pages = pages;
-	kref_get(&pages->kref);
 
 	/* A notifier can only be put into an mm that has users. */
 	rc = -EFAULT;

@@ -242,7 +242,7 @@ static bool demand_round(struct demand_fault *fault)
 		stuck = demand_block_is_stuck(fault);
 	}
 
-	if (stop.perm & ~IOMMU_FAULT_PERM_WRITE)
+	if (stop.perm & (IOMMU_FAULT_PERM_READ | IOMMU_FAULT_PERM_EXEC))
 		prot |= IOMMU_READ;
 	if (stop.perm & IOMMU_FAULT_PERM_WRITE)
 		prot |= IOMMU_WRITE;

@@ -68,6 +68,7 @@
 #define __IOMMUFD_DEMAND_PRIVATE_H
 
 #include <linux/bits.h>
+#include <linux/interval_tree.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mmu_notifier.h>
@@ -109,6 +110,8 @@ struct demand_area {
 	struct list_head node;		/* of iopt_area::demand_areas */
 	struct iommufd_demand *demand;	/* until it is unmapped */
 	struct iopt_pages *pages;
+	struct demand_mm *dmm;		/* that has @va */
+	struct interval_tree_node va;
 	int prot;
 	unsigned int nr_slices;		/* that have a notifier */
 	struct demand_slice slices[];
@@ -130,7 +133,7 @@ struct iommufd_demand {
 /* The workers of a device */
 struct demand_queue {
 	struct workqueue_struct *wq;
-	struct device *dev;		/* only compared: may be freed before this */
+	struct device *dev;		/* may be freed before this, but not before it is detached */
 	struct list_head node;		/* of demand_dying */
 	struct work_struct free_work;
 	atomic_t nr_faults;
