@@ -2,7 +2,7 @@
 # The lab's commands.  Each is a small script in tools/; "make" explains them.
 
 lab := tools/lab
-export TOPIC FROM CONFIG SUFFIX LSMOD KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS
+export TOPIC FROM URL CONFIG SUFFIX LSMOD KERNEL_SRC SUITE ACCEL MACHINE INITRD ARGS QEMU_ARGS
 export SEED TIME NODES MEMORY WHAT COUNT FMT LATENCY TIMEOUT OUT LAB_CONFIG
 # the only variables that reach the scripts are the ones above
 MAKEOVERRIDES :=
@@ -70,7 +70,8 @@ help:
 ##   make refresh    write the commits of build/tree back to series/ and overlay
 ##   make series OUT=dir   the patches as mails, for git am; TOPIC=folder: of one
 ##                   topic, with its cover letter; FROM="Name <mail>": from and
-##                   signed off by this person
+##                   signed off by this person; URL=: where the cover letter says
+##                   that this repository is
 ##   make qemu-tree, make qemu-refresh
 ##                   the same with QEMU: build/qemu-tree and tools/qemu
 ##   make clean      remove build/ (downloads stay in the cache)

@@ -81,11 +81,11 @@ checkpatch() {
 # CAP.ND, the number of domains, is no misspelt "and"
 spelling() { codespell -L nd "$WORK/check.mails"; }
 
-overlay_is_named() { "$LAB/series.py" check; }
+series_is_sound() { "$LAB/series.py" check; }
 
 lock "$BUILD/.lock-check"
 choose_source
 mkdir -p "$WORK/log"
 assemble_tree check
 "$LAB/series.py" export "$PRISTINE" "$WORK/check.mails" >/dev/null
-ktap overlay_is_named checkpatch spelling kernel_doc compiler_and_sparse
+ktap series_is_sound checkpatch spelling kernel_doc compiler_and_sparse

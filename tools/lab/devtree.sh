@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # The development tree (tree), its changes back (refresh), and the mailable
 # patches (series, into OUT=; TOPIC=: of one topic, with its cover letter; FROM="Name
-# <mail>": from and signed off by this person): series.py on the chosen kernel. TOPIC=mainline
-# are those of series/mainline, which have no cover letter, as each is for itself.
+# <mail>": from and signed off by this person; URL=: where the cover letter says that this
+# repository is): series.py on the chosen kernel. TOPIC=mainline are those of
+# series/mainline, which have no cover letter, as each is for itself.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$LAB/apt.sh"
@@ -26,6 +27,6 @@ series)
 	fi
 	choose_source
 	"$LAB/series.py" export ${TOPIC:+--topic "$TOPIC"} ${FROM:+--from "$FROM"} \
-		"$PRISTINE" "$OUT"
+		${URL:+--url "$URL"} "$PRISTINE" "$OUT"
 	;;
 esac

@@ -130,6 +130,9 @@ fails_saying() {
 	grep -qF -- "$text" <<<"$said" || { echo "said: $said"; return 1; }
 }
 
+# absent is grep that must find nothing. After a plain "!", set -e does not end a test.
+absent() { ! grep "$@"; }
+
 # ---- tests -------------------------------------------------------------------
 
 setup_has_nothing_to_do() {
@@ -267,12 +270,25 @@ mistakes_in_the_series_are_named() {
 	fails_saying 'one is interrupted by two' series check
 }
 
+wide_and_missing_covers_are_named() {
+	fresh
+	make_topics
+	printf '\nA table:\n\n\t\t\t\t%s\n' "$(printf '%043d' 0)" >>"$copy/series/two/cover"
+	series check
+	sed -i 's/^\t\t\t\t/&0/' "$copy/series/two/cover"
+	fails_saying 'more than 75 columns' series check
+	fails_saying "two/cover: $(printf '\t\t\t\t%044d' 0)" series check
+	rm "$copy/series/two/cover"
+	fails_saying 'the topic two has no cover' series check
+}
+
 # make_topics: the two patches in a folder each
 make_topics() {
 	mkdir "$copy/series/one" "$copy/series/two"
 	mv "$copy/series/0001-change.patch" "$copy/series/one"
 	mv "$copy/series/0002-add.patch" "$copy/series/two"
 	printf 'one/0001-change.patch\ntwo/0002-add.patch\n' >"$copy/series/series"
+	printf 'iommu/vt-d: One\n\nHow.\n' >"$copy/series/one/cover"
 	printf 'iommu/vt-d: Two\n\nWhy.\n' >"$copy/series/two/cover"
 }
 
@@ -293,9 +309,68 @@ a_topic_is_mailed_by_a_person() {
 	grep -qx 'Subject: \[PATCH 1/1\] iommu/vt-d: Add a file' <<<"$mail"
 	[ "$(tail -n +4 <<<"$mail" | grep '^Signed-off-by' | tail -1)" = \
 		'Signed-off-by: B Person <b@localhost>' ]
-	! grep -q TEN "$scratch/mails"/*
+	absent TEN "$scratch/mails"/*
 	fails_saying 'three is no topic: there are one two' \
 		series export --topic three "$scratch/upstream" "$scratch/mails"
+}
+
+a_cover_says_what_its_reader_lacks() {
+	local cover
+	fresh
+	make_topics
+	make_kernel "$scratch/upstream" ten
+	series export --topic two "$scratch/upstream" "$scratch/mails"
+	cover=$(cat "$scratch/mails"/0000-*)
+	paste -sd' ' <<<"$cover" | grep -qF 'exported from; ask the sender.'
+	grep -qF 'Names like "two"' <<<"$cover"
+	diff <(sed -n '/^  one/,/^$/p' <<<"$cover") - <<-'EOF'
+		  one (1 patch)
+		    iommu/vt-d: One
+		  two (1 patch, this one)
+		    iommu/vt-d: Two
+
+	EOF
+	series export --topic two --url https://example.org/vtd "$scratch/upstream" \
+		"$scratch/mails"
+	cover=$(cat "$scratch/mails"/0000-*)
+	grep -qE '(^| )https://example.org/vtd$' <<<"$cover"
+	absent 'ask' <<<"$cover"
+}
+
+# exported_maintainers ARGUMENT...: who becomes a maintainer by the mails
+exported_maintainers() {
+	series export "$@" "$scratch/upstream" "$scratch/mails" >/dev/null
+	sed -n 's/^+M:\t//p' "$scratch"/mails/*
+}
+
+the_sender_is_the_maintainer() {
+	fresh
+	make_kernel "$scratch/upstream" ten
+	seq 1 3 >"$scratch/upstream/MAINTAINERS"
+	cat >"$copy/MAINTAINERS.patch" <<-'EOF'
+		From: A Person <a@localhost>
+		Subject: [PATCH] MAINTAINERS: Add two persons
+
+		They exist.
+		---
+		--- a/MAINTAINERS
+		+++ b/MAINTAINERS
+		@@ -1,3 +1,5 @@
+		 1
+		+M:	A Person <a@localhost>
+		+M:	C Person <c@localhost>
+		 2
+		 3
+	EOF
+	echo ../MAINTAINERS.patch >>"$copy/series/series"
+	diff <(exported_maintainers) - <<-'EOF'
+		A Person <a@localhost>
+		C Person <c@localhost>
+	EOF
+	diff <(exported_maintainers --from 'B Person <b@localhost>') - <<-'EOF'
+		B Person <b@localhost>
+		C Person <c@localhost>
+	EOF
 }
 
 mainline_fixes_are_mailed_by_a_person() {
@@ -309,8 +384,8 @@ mainline_fixes_are_mailed_by_a_person() {
 		trailers=$(sed '/^---$/Q' "$mail" | awk -v RS= '{ last = $0 } END { print last }')
 		[ "$(tail -n 1 <<<"$trailers")" = 'Signed-off-by: B Person <b@localhost>' ]
 		[ "$(grep -c '^Fixes: [0-9a-f]\{12\} ("' <<<"$trailers")" -ge 1 ]
-		! grep -vE '^(Fixes|Cc|Signed-off-by): ' <<<"$trailers"
-		! grep -q 'Seed\|users.noreply' "$mail"
+		absent -vE '^(Fixes|Cc|Signed-off-by): ' <<<"$trailers"
+		absent 'Seed\|users.noreply' "$mail"
 	done
 }
 
@@ -321,7 +396,7 @@ mails_give_the_same_tree() {
 	series export "$scratch/upstream" "$scratch/mails"
 	series export "$scratch/upstream" "$scratch/again"
 	diff -r "$scratch/mails" "$scratch/again"
-	! grep -q '^Overlay' "$scratch/mails"/*
+	absent '^Overlay' "$scratch/mails"/*
 	cd "$scratch/upstream"
 	export GIT_AUTHOR_NAME=lab GIT_AUTHOR_EMAIL=lab@localhost
 	export GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@localhost
@@ -620,8 +695,10 @@ ktap setup_has_nothing_to_do interrupted_download_is_redone \
 	newest_kernel_is_preferred_and_kept \
 	tested_kernel_is_the_fallback no_kernel_takes_the_series \
 	fuzz_is_refused only_what_changed_is_touched named_tree_follows_its_owner \
-	mistakes_in_the_series_are_named mails_give_the_same_tree \
-	a_topic_is_mailed_by_a_person mainline_fixes_are_mailed_by_a_person \
+	mistakes_in_the_series_are_named wide_and_missing_covers_are_named \
+	mails_give_the_same_tree a_topic_is_mailed_by_a_person \
+	a_cover_says_what_its_reader_lacks the_sender_is_the_maintainer \
+	mainline_fixes_are_mailed_by_a_person \
 	refresh_changes_nothing_by_itself refresh_takes_changes_back \
 	refresh_refuses_what_is_no_series qemu_tree_and_back patches_that_scripts_name_exist \
 	configuration_must_stick \

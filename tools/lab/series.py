@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERIES = ROOT / "series"
@@ -30,6 +31,7 @@ OVERLAY_DIRS = ("drivers", "include", "Documentation")
 OVERLAY_FILES = ("Kconfig.snippet",)
 DATE = "Thu, 1 Jan 2026 00:00:00 +0000"   # for patches without a Date: line
 IDENTITY = ("vtd-lab", "vtd-lab@localhost")
+WIDTH = 75      # columns of a mail, as checkpatch.pl counts them
 
 Patch = collections.namedtuple(
     "Patch", "name author date subject message overlay diff files")
@@ -299,13 +301,14 @@ def commit_step(repo, patch):
 
 
 def sign_off(patch, sender):
-    """The patch as its sender mails it."""
+    """The patch as its sender mails it, who replaces its author as maintainer, too."""
     line = f"Signed-off-by: {sender}"
     message = patch.message
     if line not in message.splitlines():
         trailers = re.search(r"(^|\n)([A-Z][A-Za-z-]+: [^\n]+(\n|$))+\Z", message)
         message += ("\n" if trailers else "\n\n") + line
-    return patch._replace(author=sender, message=message)
+    diff = patch.diff.replace(f"\n+M:\t{patch.author}\n", f"\n+M:\t{sender}\n")
+    return patch._replace(author=sender, message=message, diff=diff)
 
 
 def chosen(patches, name):
@@ -319,15 +322,48 @@ def chosen(patches, name):
     return patches[:numbers[0]], patches[numbers[0]:numbers[-1] + 1]
 
 
-def write_cover(mail, name):
-    """Subject and text of series/name/cover instead of git's placeholders."""
-    subject, _, text = (SERIES / name / "cover").read_text().partition("\n\n")
+def read_cover(name):
+    """Subject and text of the cover letter of a topic."""
+    path = SERIES / name / "cover"
+    if not path.is_file():
+        raise SeriesError(f"the topic {name} has no cover")
+    subject, _, text = path.read_text().partition("\n\n")
+    return subject.strip(), text.strip()
+
+
+def topic_sizes(patches):
+    """The topics in order, with the number of patches of each."""
+    return collections.Counter(filter(None, map(topic, patches)))
+
+
+def about(patches, name, url):
+    """What a reader of a mail needs who does not have this repository."""
+    where = f": {url}" if url else "; ask the sender."
+    lines = textwrap.wrap(
+        "The make targets, guest programs, benchmarks and paths that are no part of "
+        f"the kernel are in the repository that this series was exported from{where}",
+        WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines += ["", *textwrap.wrap(
+        f'This is one topic of a larger work. Names like "{name}" in the text are '
+        "these topics; a number alone is all that begin with it. They apply in this "
+        "order:", WIDTH, break_on_hyphens=False), ""]
+    for other, size in topic_sizes(patches).items():
+        lines += [f"  {other} ({size} patch{'es' if size > 1 else ''}"
+                  f"{', this one' if other == name else ''})",
+                  f"    {read_cover(other)[0]}"]
+    return "\n".join(lines)
+
+
+def write_cover(mail, patches, name, url):
+    """Subject and text of the topic's cover instead of git's placeholders."""
+    subject, text = read_cover(name)
     cover = mail.read_text()
-    cover = cover.replace("*** SUBJECT HERE ***", subject.strip())
-    mail.write_text(cover.replace("*** BLURB HERE ***", text.strip()))
+    cover = cover.replace("*** SUBJECT HERE ***", subject)
+    mail.write_text(cover.replace("*** BLURB HERE ***",
+                                  f"{text}\n\n{about(patches, name, url)}"))
 
 
-def export(patches, pristine, out, name=None, sender=None):
+def export(patches, pristine, out, name=None, sender=None, url=None):
     """NNNN-subject.patch files for git am, the same ones every time: of all, or of
     the topic called name, with its cover letter."""
     needed, wanted = chosen(patches, name)
@@ -352,7 +388,7 @@ def export(patches, pristine, out, name=None, sender=None):
                      "GIT_COMMITTER_DATE": DATE})
     mails = sorted(out.glob("[0-9][0-9][0-9][0-9]-*.patch"))
     if name:
-        write_cover(mails[0], name)
+        write_cover(mails[0], patches, name, url)
     return mails
 
 
@@ -513,11 +549,17 @@ def refresh(patches, tree):
 # ---- command line ----------------------------------------------------------
 
 def command_check(args):
-    """every overlay file of the repository is named by one patch"""
-    named = {h for p in read_series() for h in p.overlay.values()}
+    """each overlay file is named by one patch, and covers have the width of mails"""
+    patches = read_series()
+    named = {h for p in patches for h in p.overlay.values()}
     lost = [f for f in repository_overlay() if f not in named]
     if lost:
         raise SeriesError("no patch names " + ", ".join(lost))
+    wide = [f"{name}/cover: {line}" for name in topic_sizes(patches)
+            for line in "\n".join(read_cover(name)).splitlines()
+            if len(line.expandtabs()) > WIDTH]
+    if wide:
+        raise SeriesError(f"more than {WIDTH} columns:\n" + "\n".join(wide))
 
 
 def command_assemble(args):
@@ -555,7 +597,7 @@ def command_list(args):
 def command_export(args):
     """write the mailable patches, or those of a topic with their cover letter"""
     for path in export(read_series(), args.pristine, args.out, args.topic,
-                       args.sender):
+                       args.sender, args.url):
         print(path)
 
 
@@ -604,6 +646,7 @@ def main():
     sub = command("export", command_export, "pristine", "out")
     sub.add_argument("--topic", help="a folder of series/")
     sub.add_argument("--from", dest="sender", help="Name <mail>, who signs off")
+    sub.add_argument("--url", help="where readers of the cover find this repository")
     command("export-mainline", command_export_mainline, "out") \
         .add_argument("--from", dest="sender", help="Name <mail>, who signs off")
     command("tree", command_tree, "pristine", "tree") \

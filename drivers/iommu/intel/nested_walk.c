@@ -4,8 +4,7 @@
  *
  * A page request does not say which level of translation stopped it. So
  * software walks the guest's first level through the second level, with each
- * check that the IOMMU
- * makes:
+ * check that the IOMMU makes:
  *
  * - VT-d 3.6, first-stage translation: canonical address, Present, reserved
  *   bits, R/W and U/S of all entries together, WPE for supervisors;

@@ -22,7 +22,7 @@
  * "Guidance to Software for Invalidations"), in this order, as each cache may
  * be refilled from the previous one: PASID cache, with the domain ID that the
  * entry had; IOTLB, PASID-selective if the entry had no second level, otherwise
- * domain- selective; device TLB.
+ * domain-selective; device TLB.
  *
  * Locking. iommu->lock is held for the stores. It is not held while hardware
  * invalidates: in that time an entry that is being replaced is not present.

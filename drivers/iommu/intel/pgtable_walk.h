@@ -69,10 +69,11 @@ static __always_inline u64 *vtd_pt_walk(struct vtd_pt *pt, u64 iova, unsigned in
 /* Populate */
 
 /*
- * Syncing a table --------------- An entry that refers to a table exists in up
- * to three places: in the caches of CPUs, in memory, where a walk that is not
- * coherent looks, and, if it replaced a large page, as that page in the caches
- * of hardware. The order is:
+ * Syncing a table
+ * ---------------
+ * An entry that refers to a table exists in up to three places: in the caches
+ * of CPUs, in memory, where a walk that is not coherent looks, and, if it
+ * replaced a large page, as that page in the caches of hardware. The order is:
  *
  *   1. fill the new table, and write it back;
  *   2. smp_wmb(), then exchange the entry that refers to it;

@@ -57,13 +57,14 @@
  * SILENT: a device does not answer, and the IOMMU does not report which one.
  * NAMED: a device does not answer, and the IOMMU reports which one.
  * LOCKED: hardware runs, while another CPU holds the lock of the queue.
- * ABORTING: a device times out when only the first submission has been fetched; then
- *	hardware runs.
+ * ABORTING: a device times out when only the first submission has been fetched;
+ *	then hardware runs.
  * REFUSING: hardware runs up to a descriptor of no type, until the error is
- * cleared. HELD: hardware has stopped until the second IOMMU's slots are free,
- * or for LATE_MS. MARKED: another CPU has aborted all submissions, and still
- * holds the lock. INVALID: hardware refuses a wait descriptor until it is
- * written again.
+ *	cleared.
+ * HELD: hardware has stopped until the second IOMMU's slots are free, or for
+ *	LATE_MS.
+ * MARKED: another CPU has aborted all submissions, and still holds the lock.
+ * INVALID: hardware refuses a wait descriptor until it is written again.
  */
 enum hardware {
 	STOPPED, RUNNING, SLOW, SILENT, NAMED, LOCKED, ABORTING, REFUSING, HELD, MARKED, INVALID,
@@ -76,8 +77,8 @@ enum hardware {
 enum others { NONE, BEHIND, IN_FRONT };
 
 /*
- * iommu, dev, domain: the IOMMU, a device with a TLB, and its domain, which is on the
- *	second IOMMU, too
+ * iommu, dev, domain: the IOMMU, a device with a TLB, and its domain, which is
+ *	on the second IOMMU, too
  * hw: behaviour of the hardware
  * since: time at which a submission began, 0 for none
  * executed: time at which the last descriptor was executed, if hardware is slow
@@ -85,24 +86,31 @@ enum others { NONE, BEHIND, IN_FRONT };
  * time_outs: number of time-outs of the device that does not answer
  * other_sid, turns: another device does not answer while this is odd; it is
  *	counted down with each time-out
- * refused: number of descriptors without a type iotlb: number of executed IOTLB
- * descriptors devtlb: number of device-TLB descriptors executed after the last
- * one of these descs: number of executed descriptors, without wait descriptors
+ * refused: number of descriptors without a type
+ * iotlb: number of executed IOTLB descriptors
+ * devtlb: number of device-TLB descriptors executed after the last one of these
+ * descs: number of executed descriptors, without wait descriptors
  * forgets: executed invalidations of those that blocking a device takes
  * aborted: number of slots held by aborted submissions at the next time-out
- * both: number of times that both IOMMUs had something to do looks: number of
- * reads of the fault status register waits: number of executed wait descriptors
- * others: where the submissions of other CPUs are to be posted busy: another
- * CPU has the queue, until the test's CPU has posted nr_others: number of
- * submissions of other CPUs late: other CPUs keep their slots until the test's
- * CPU has waited for LATE_MS round: the head wraps around meanwhile, and slots
- * become free tail: of the second IOMMU, before the test's CPU posts early: the
- * slots of the second IOMMU were free while the first one had something to do
+ * both: number of times that both IOMMUs had something to do
+ * looks: number of reads of the fault status register
+ * waits: number of executed wait descriptors
+ * others: where the submissions of other CPUs are to be posted
+ * busy: another CPU has the queue, until the test's CPU has posted
+ * nr_others: number of submissions of other CPUs
+ * late: other CPUs keep their slots until the test's CPU has waited for LATE_MS
+ * round: the head wraps around meanwhile, and slots become free
+ * tail: of the second IOMMU, before the test's CPU posts
+ * early: the slots of the second IOMMU were free while the first one had
+ *	something to do
  * console, task: a console, and the task whose messages must not reach it
- * meanwhile printed: a message of the task did printed_locked: with the queue's
- * lock held other, other_desc: submissions of other CPUs, and their descriptors
- * interrupt: a timer of the test's CPU, which submits as well interrupt_desc:
- * its descriptor interrupt_ret: its result
+ *	meanwhile
+ * printed: a message of the task did
+ * printed_locked: with the queue's lock held
+ * other, other_desc: submissions of other CPUs, and their descriptors
+ * interrupt: a timer of the test's CPU, which submits as well
+ * interrupt_desc: its descriptor
+ * interrupt_ret: its result
  */
 struct queue_test {
 	struct vtd_fake fake;
