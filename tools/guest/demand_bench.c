@@ -198,6 +198,12 @@ static void file(struct bench *b)
 		  0) == b->d.memory, "have a file");
 }
 
+/* Without mapping around: no neighbour is faulted in. */
+static void expect_random(struct bench *b)
+{
+	madvise(b->d.memory, AT_ONCE, MADV_RANDOM);
+}
+
 static void file_present(struct bench *b)
 {
 	file(b);
@@ -234,6 +240,7 @@ static void requests(void)
 	in_process(four_mib("2 MiB pages, there", MADV_HUGEPAGE, cpu_fills));
 	in_process(four_mib("hugetlb, not there", MADV_NOHUGEPAGE, hugetlb));
 	in_process(four_mib("4 KiB pages, not there", MADV_NOHUGEPAGE, NULL));
+	in_process(four_mib("the same, MADV_RANDOM", MADV_NOHUGEPAGE, expect_random));
 	in_process(four_mib("4 KiB pages, there", MADV_NOHUGEPAGE, cpu_fills));
 	in_process(four_mib("4 KiB pages, swapped out", MADV_NOHUGEPAGE, swap_out));
 	in_process(four_mib("memfd, not there", MADV_NOHUGEPAGE, file));
@@ -274,7 +281,7 @@ static double pass(enum who who, struct bench *b, bool in_order)
 
 static void with_limit(unsigned int percent, bool in_order)
 {
-	unsigned long swapped_in, evicted, requests;
+	unsigned long swapped_in, evicted, requests, descriptors;
 	double device, cpu;
 	char limit[30];
 	struct bench b;
@@ -287,7 +294,8 @@ static void with_limit(unsigned int percent, bool in_order)
 	need(write_file(CGROUP "/memory.max", limit), "limit memory");
 	pass(DEVICE, &b, in_order);
 
-	need(count_event(MAPS, "size", true), "count");
+	need(count_event(MAPS, "size", true) && count_event(DESCRIPTORS, "hitcount", true),
+	     "count");
 	evicted = pages_in_domain();
 	swapped_in = memory_stat("pgmajfault");
 	requests = page_requests(&b.d);
@@ -295,12 +303,15 @@ static void with_limit(unsigned int percent, bool in_order)
 	requests = page_requests(&b.d) - requests;
 	swapped_in = memory_stat("pgmajfault") - swapped_in;
 	evicted += pages_mapped() - pages_in_domain();
-	need(count_event(MAPS, "size", false), "count");
+	descriptors = counted(DESCRIPTORS, "hitcount");
+	need(count_event(MAPS, "size", false) && count_event(DESCRIPTORS, "hitcount", false),
+	     "count");
 	pass(CPU, &b, in_order);
 	cpu = pass(CPU, &b, in_order);
-	say("%4u %%   %-9s %9.1f %10.1f %11.2f %12.1f %12.1f\n", percent,
+	say("%4u %%   %-9s %8.1f %10.1f %9.2f %12.1f %12.1f %12.2f\n", percent,
 	    in_order ? "in order" : "random", device, cpu, requests / (WORK / 1048576.0),
-	    swapped_in / (WORK / 1048576.0), evicted / (WORK / 1048576.0));
+	    swapped_in / (WORK / 1048576.0), evicted / (WORK / 1048576.0),
+	    evicted ? 1.0 * descriptors / evicted : 0);
 }
 
 static void limits(void)
@@ -308,8 +319,10 @@ static void limits(void)
 	static const unsigned int percents[] = { 200, 150, 125, 110, 100, 90, 75, 50, 25 };
 	unsigned int i, in_order;
 
-	say("memory   access       device  CPU's own    requests   swapped in      evicted\n");
-	say("                       MiB/s      MiB/s       / MiB  pages / MiB  pages / MiB\n");
+	say("memory   access      device  CPU's own  requests   swapped in      evicted"
+	    "  descriptors\n");
+	say("                      MiB/s      MiB/s     / MiB  pages / MiB  pages / MiB"
+	    "       / page\n");
 	for (in_order = 0; in_order < 2; in_order++)
 		for (i = 0; i < sizeof(percents) / sizeof(*percents); i++)
 			in_process(with_limit(percents[i], in_order));

@@ -1061,7 +1061,12 @@ TEST_F(flat, too_many_areas_of_a_page)
 	for (i = 1; i < n; i++)
 		EXPECT_EQ(VTDT_FAILED, device_reads(d, ELSEWHERE + i * PAGE, PAGE, n - 1));
 	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, n * PAGE));
-	EXPECT_EQ(0, map_with(&d->vmm, ELSEWHERE, (uintptr_t)d->memory, PAGE, RW));
+
+	/* Areas of different pages do not add up. */
+	for (i = 0; i < 100; i++)
+		EXPECT_EQ(0, map_with(&d->vmm, ELSEWHERE + i * PAGE,
+				      (uintptr_t)d->memory + i * PAGE, PAGE, RW));
+	EXPECT_EQ(0, map_with(&d->vmm, 2 * ELSEWHERE, (uintptr_t)d->memory, SIZE, RW));
 }
 
 static volatile sig_atomic_t alarms;

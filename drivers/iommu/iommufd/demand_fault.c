@@ -85,7 +85,7 @@ static void demand_sleep_end(struct demand_fault *fault)
 static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot)
 {
 	bool write = prot & IOMMU_WRITE, alone = false;
-	unsigned int rooms = DEMAND_LEVELS;
+	unsigned int reclaims = DEMAND_LEVELS;
 	struct demand_slice *slice;
 	int rc;
 
@@ -98,7 +98,7 @@ static int demand_serve(struct demand_fault *fault, unsigned long iova, int prot
 			rc = PTR_ERR(slice);
 			break;
 		}
-		rc = iommufd_demand_page(fault, slice, iova, write, alone, &rooms);
+		rc = iommufd_demand_page(fault, slice, iova, write, alone, &reclaims);
 		iommufd_demand_slice_put(slice);
 		/*
 		 * A single page takes less time, so that it succeeds before the

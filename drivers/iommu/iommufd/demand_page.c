@@ -513,7 +513,7 @@ static bool demand_mm_is_used(struct task_struct *task, struct mm_struct *mm)
  * @iova: the page, aligned
  * @write: the page has to be writable
  * @alone: map no other pages
- * @rooms: how often memory may be reclaimed for a table
+ * @reclaims: how often memory may be reclaimed for a table
  *
  * Acts as the user that has mapped the area, and charges the memory to the
  * process: without an active memcg, kernel memory that a worker allocates would
@@ -527,7 +527,7 @@ static bool demand_mm_is_used(struct task_struct *task, struct mm_struct *mm)
  * -ENOMEM; -EFAULT or another errno if the device must not access the page.
  */
 int iommufd_demand_page(struct demand_fault *fault, struct demand_slice *slice,
-			unsigned long iova, bool write, bool alone, unsigned int *rooms)
+			unsigned long iova, bool write, bool alone, unsigned int *reclaims)
 {
 	struct iopt_pages *pages = slice->area->pages;
 	struct mm_struct *mm = slice->notifier.mm;
@@ -544,8 +544,8 @@ int iommufd_demand_page(struct demand_fault *fault, struct demand_slice *slice,
 	rc = demand_fix_up(fault, slice, demand_slice_va(slice, iova), write);
 	if (!rc) {
 		rc = demand_map(fault, slice, iova, write, alone);
-		if (rc == -ENOMEM && *rooms && demand_make_room()) {
-			--*rooms;
+		if (rc == -ENOMEM && *reclaims && demand_make_room()) {
+			--*reclaims;
 			rc = -EAGAIN;
 		}
 	}

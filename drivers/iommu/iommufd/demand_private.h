@@ -46,18 +46,20 @@
  * nested_walk_wait(). If a device does not answer an invalidation, the IOMMU
  * driver blocks it until its reset, if it can.
  *
- * No other code waits for a worker, which may have to wait for the process: for
- * a page that userfaultfd has yet to deliver, for mmap_lock, for pinning by
- * another HWPT of the IOAS, and for other notifiers to end. It holds none of
- * the locks then (except demand::live, for which only destroying the HWPT
- * waits, after the detach), and uses neither HWPT nor IOAS. Detaching answers
- * the request without waiting for the worker, which notices later;
- * DEMAND_TIMEOUT ends the waits, and the device repeats its request. Both send
- * the worker a signal, as most waits are killable. No signal ends other waits,
- * such as those for swap or for other notifiers: DEMAND_EXPIRY answers the
- * request without the worker. While that worker is stuck, the device repeats
- * requests for the same block. A work item destroys the queue, so that closing
- * a device does not wait, either.
+ * A worker may have to wait for the process: for a page that userfaultfd has yet
+ * to deliver, for mmap_lock, for pinning by another HWPT of the IOAS, for swap,
+ * and for other notifiers to end. So no other code waits for a worker:
+ *
+ *  - While it waits, it holds none of the locks except demand::live, for which
+ *    only destroying the HWPT waits, after the detach. It uses neither HWPT nor
+ *    IOAS.
+ *  - Detaching answers the request. A signal tells the worker.
+ *  - After DEMAND_TIMEOUT, a signal ends the wait, and the worker answers. The
+ *    device repeats its request.
+ *  - No signal ends waits for swap or for other notifiers. After DEMAND_EXPIRY,
+ *    the request is answered without the worker. Until that returns, requests
+ *    for the same block get no other worker, and are repeated.
+ *  - Closing a device leaves it to a work item to destroy its queue.
  *
  * Removing a notifier waits for all other notifiers of the process. Unmapping
  * an area and destroying a HWPT therefore drop the locks of the IOAS first. The
@@ -188,7 +190,7 @@ void iommufd_demand_slice_put(struct demand_slice *slice);
 
 /* demand_page.c */
 int iommufd_demand_page(struct demand_fault *fault, struct demand_slice *slice,
-			unsigned long iova, bool write, bool alone, unsigned int *rooms);
+			unsigned long iova, bool write, bool alone, unsigned int *reclaims);
 
 /* demand_fault.c */
 void iommufd_demand_put(struct iommufd_demand *demand);
