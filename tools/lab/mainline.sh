@@ -110,7 +110,8 @@ spelling() { codespell -L nd "$MAILS"; }
 noises() {
 	local objects
 	bring "$2"
-	objects=$(touched | sed -n 's/\.c$/.o/p')
+	# programs of tools/ are not built by Kbuild
+	objects=$(touched | sed -n '/^tools/d; s/\.c$/.o/p')
 	(cd "$OBJ" && rm -f $objects)
 	# shellcheck disable=SC2086
 	kbuild "sparse and W=1 ($1)" "$WORK/log/check-$1.log" -C "$TREE" O="$OBJ" \
