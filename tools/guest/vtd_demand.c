@@ -879,15 +879,18 @@ TEST_F(demand, secretmem_is_refused)
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, ftruncate(fd, 16 * PAGE));
-	secret = mmap(d->memory, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		      fd, 0);
-	ASSERT_EQ(d->memory, secret);
+	secret = mmap(d->memory + PAGE, 16 * PAGE, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_FIXED, fd, 0);
+	ASSERT_EQ(d->memory + PAGE, secret);
 	memset(secret, 1, 16 * PAGE);
-	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
-	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA, PAGE, 1));
-	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 16 * PAGE, PAGE, 1));
-	/* nor is it mapped with the page beside it */
-	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + PAGE, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, IOVA + PAGE, PAGE, 1));
+	/* nor is it mapped with the pages beside it, after it and before it */
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 17 * PAGE, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + PAGE, PAGE, 1));
+	ASSERT_EQ(0, madvise(d->memory + 17 * PAGE, PAGE, MADV_DONTNEED));
+	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA, PAGE, 1));
+	EXPECT_EQ(VTDT_DENIED, device_reads(d, IOVA + PAGE, PAGE, 1));
 	close(fd);
 }
 
@@ -1193,6 +1196,26 @@ TEST_F(demand, late_page_delays_no_call)
 	ASSERT_TRUE(destroy(&d->vmm, d->hwpt));
 	EXPECT_GT(800, now_ms() - start);
 	close(late.fd);
+}
+
+/* A page comes after its area was unmapped: the device does not get it. */
+TEST_F(demand, late_page_of_unmapped_area)
+{
+	unsigned char *from = new_memory(PAGE, MADV_NOHUGEPAGE);
+	struct demand *d = &self->d;
+	unsigned long address;
+	struct late late;
+
+	fill(from, IOVA, PAGE, 1);
+	ASSERT_TRUE(catch_faults(&late, d->memory, PAGE));
+	start_transfer(d, VTDT_WRITE, IOVA, PAGE, 2);
+	ASSERT_TRUE(wait_for_fault(&late, &address));
+	ASSERT_TRUE(unmap_area(&d->vmm, IOVA, SIZE));
+	ASSERT_TRUE(deliver_page(&late, address, from));
+	EXPECT_EQ(VTDT_DENIED, finish_transfer(d));
+	EXPECT_TRUE(holds(d->memory, IOVA, PAGE, 1));
+	close(late.fd);
+	munmap(from, PAGE);
 }
 
 /* The device repeats its request until the page is there, however late. */
@@ -2559,8 +2582,8 @@ TEST_F(demand, pages_reclaimed_during_transfers)
 }
 
 /*
- * A page is discarded between lookup and mapping. Allocating tables takes most of that
- * time, so all areas are unmapped in each round, which frees the tables. The moment of
+ * A page is discarded between lookup and mapping. To look up the pages beside it takes most
+ * of that time, so these are there, but all areas are unmapped in each round. The moment of
  * the discard is spread over the time that a request takes.
  */
 TEST_F_TIMEOUT(demand, page_discarded_during_request, 300)
@@ -2569,6 +2592,7 @@ TEST_F_TIMEOUT(demand, page_discarded_during_request, 300)
 	unsigned int round, i, seed = 0;
 	long takes = 0, start;
 
+	fill(d->memory, IOVA, SIZE, 0);
 	for (round = 0; round < 50; round++) {
 		for (i = 0; i < SIZE / SZ_2M; i++) {
 			unsigned char *page = d->memory + i * SZ_2M;
@@ -2719,6 +2743,25 @@ TEST_F(demand, owner_of_memory_is_killed)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 2));
 	close(late.fd);
 	close(pidfd);
+}
+
+/* The process of an area has exited: it gets into no further HWPT, until it is unmapped. */
+TEST_F(demand, owner_of_memory_has_exited)
+{
+	struct demand *d = &self->d;
+	int status;
+	pid_t child;
+
+	child = fork();
+	if (!child)
+		_exit(!map_area(&d->vmm, ELSEWHERE, d->memory, SIZE));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+	EXPECT_EQ(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, ELSEWHERE, PAGE, 1));
+	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, SIZE));
+	EXPECT_NE(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
 }
 
 static volatile pid_t toucher;
