@@ -391,6 +391,20 @@ TEST_F(demand, part_of_huge_page)
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 1));
 }
 
+/* Of small pages, exactly the one that is discarded is unmapped. */
+TEST_F(demand, rest_stays_mapped)
+{
+	struct demand *d = &self->d;
+	unsigned int requests;
+
+	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
+	ASSERT_EQ(0, madvise(d->memory + 7 * PAGE, PAGE, MADV_DONTNEED));
+	requests = page_requests(d);
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA, 7 * PAGE, 1));
+	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + 8 * PAGE, SZ_2M - 8 * PAGE, 1));
+	EXPECT_EQ(requests, page_requests(d));
+}
+
 TEST_F(demand, swapped_out)
 {
 	struct demand *d = &self->d;
