@@ -550,6 +550,7 @@ int iommufd_demand_page(struct demand_fault *fault, struct demand_slice *slice,
 		}
 	}
 	revert_creds(cred);
+	mmput_async(mm);
 	/*
 	 * A worker does not return to user space, where a task is throttled for
 	 * exceeding memory.high. Without this, it would be throttled during a
@@ -558,7 +559,6 @@ int iommufd_demand_page(struct demand_fault *fault, struct demand_slice *slice,
 	mem_cgroup_handle_over_high(GFP_KERNEL);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
-	mmput_async(mm);
 
 	return rc;
 }
