@@ -895,6 +895,23 @@ static void fault_dump_is_bounded(struct kunit *test)
 	expect_bounded_dump(test, &context->hi, AW_OF_CONTEXT_ENTRY);
 }
 
+/* Some devices need each invalidation twice, also that of a PASID. */
+static void pasid_is_invalidated_twice(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
+	unsigned int twice, before;
+
+	for (twice = 0; twice < 2; twice++) {
+		info->dtlb_extra_inval = twice;
+		KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, ctx->parent, NULL));
+		before = ctx->fake.tlb_descs;
+		attach_remove_pasid(ctx->dev, PASID, ctx->parent);
+		KUNIT_EXPECT_EQ(test, 1 + twice, ctx->fake.tlb_descs - before);
+	}
+	info->dtlb_extra_inval = 0;
+}
+
 static int attach_test_init(struct kunit *test)
 {
 	struct attach_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -938,6 +955,7 @@ static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(copied_context),
 	KUNIT_CASE(largest_pasid_table),
 	KUNIT_CASE(fault_dump_is_bounded),
+	KUNIT_CASE(pasid_is_invalidated_twice),
 	{}
 };
 

@@ -611,6 +611,73 @@ static struct dmar_domain *flat_on_pasid(struct kunit *test)
 	return domain;
 }
 
+/* During a detach the device may be on no queue while the domain is found. */
+static void request_during_detach(struct kunit *test)
+{
+	struct dmar_domain *domain = flat_on_pasid(test);
+	struct prq_test *ctx = test->priv;
+	int warned = test_taint(TAINT_WARN);
+
+	iopf_queue_remove_device(ctx->iommu->iopf_queue, ctx->dev);
+	expect_unreported(test, 0, PRQ_READ, GVA, IOPF_EVENT_UNSERVED, QI_RESP_INVALID);
+	KUNIT_EXPECT_EQ(test, warned, test_taint(TAINT_WARN));
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
+	off_pasid(test, domain);
+}
+
+struct removal {
+	struct work_struct work;
+	struct completion done;
+	struct prq_test *ctx;
+	bool early;
+};
+
+static void remove_from_queue(struct work_struct *work)
+{
+	struct removal *removal = container_of(work, struct removal, work);
+
+	iopf_queue_remove_device(removal->ctx->iommu->iopf_queue, removal->ctx->dev);
+	complete(&removal->done);
+}
+
+static int take_during_removal(struct iopf_group *group)
+{
+	struct removal *removal = group->domain->fault_data;
+
+	schedule_work(&removal->work);
+	removal->early = wait_for_completion_timeout(&removal->done, HZ / 5);
+	iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS);
+	iopf_free_group(group);
+
+	return 0;
+}
+
+/* A device leaves its queue only after reports in progress. */
+static void removal_waits_for_report(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct dmar_domain *domain = paging(test, 0);
+	struct removal removal = { .ctx = ctx };
+	struct iopf_client iopf = {
+		.reports = IOPF_REPORT_FLAT,
+		.handler = take_during_removal,
+		.data = &removal,
+	};
+
+	INIT_WORK_ONSTACK(&removal.work, remove_from_queue);
+	init_completion(&removal.done);
+	KUNIT_ASSERT_EQ(test, 0, iopf_register(&domain->domain, ctx->dev, &iopf));
+	KUNIT_ASSERT_EQ(test, 0, on_pasid(test, domain));
+	prq_request(test, PRQ_PASID(PASID), PRQ_READ | PRQ_LAST | GVA);
+	pass(test);
+	flush_work(&removal.work);
+	destroy_work_on_stack(&removal.work);
+	KUNIT_EXPECT_FALSE(test, removal.early);
+	expect_answer(test, 0, QI_RESP_SUCCESS);
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->iommu->iopf_queue, ctx->dev));
+	off_pasid(test, domain);
+}
+
 /* A client that does not answer gets a limited number of requests. */
 static void flood_of_groups(struct kunit *test)
 {
@@ -1226,6 +1293,25 @@ static void drain_own_requests(struct kunit *test)
 	info->pri_enabled = 0;
 }
 
+/* Draining invalidates what the entry of the PASID has cached, not that of the RID. */
+static void drain_by_domain_of_entry(struct kunit *test)
+{
+	struct prq_test *ctx = test->priv;
+	struct device *dev = vtd_fake_device(test, ctx->iommu, true);
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+	struct dmar_domain *domain = paging(test, 0);
+	u16 did;
+
+	KUNIT_ASSERT_EQ(test, 0, dmar_domain_attach_device(ctx->parent, dev));
+	KUNIT_ASSERT_EQ(test, 0, domain_set_dev_pasid(domain, dev, PASID, NULL));
+	did = domain_id_iommu(domain, ctx->iommu);
+	info->pri_enabled = 1;
+	intel_iommu_ops.remove_dev_pasid(dev, PASID, &domain->domain);
+	info->pri_enabled = 0;
+	KUNIT_EXPECT_EQ(test, did, ctx->fake.drain_did);
+	device_block_translation(dev);
+}
+
 /*
  * Two drains at once: each is woken. A device that keeps making requests delays
  * neither.
@@ -1499,6 +1585,8 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(reported_flat_by_parent),
 	KUNIT_CASE(pinned_second_level),
 	KUNIT_CASE(group_of_two_levels),
+	KUNIT_CASE(request_during_detach),
+	KUNIT_CASE(removal_waits_for_report),
 	KUNIT_CASE(flood_of_groups),
 	KUNIT_CASE(credits_before_answer),
 	KUNIT_CASE(flood_of_partial_groups),
@@ -1518,6 +1606,7 @@ static struct kunit_case prq_test_cases[] = {
 	KUNIT_CASE(enabled_by_attach),
 	KUNIT_CASE(attach_without_page_requests),
 	KUNIT_CASE(drain_own_requests),
+	KUNIT_CASE(drain_by_domain_of_entry),
 	KUNIT_CASE(drain_ends),
 	KUNIT_CASE(drain_does_not_flush_work),
 	KUNIT_CASE(race_requests_and_attach),

@@ -93,6 +93,9 @@ static int fake_submit(struct intel_iommu *iommu, struct qi_desc *desc,
 		fake->response[0] = desc[i].qw0;
 		fake->response[1] = desc[i].qw1;
 	}
+	/* The second one is for the IOTLB: see intel_iommu_drain_pasid_prq(). */
+	if ((options & QI_OPT_WAIT_DRAIN) && count > 1)
+		fake->drain_did = desc[1].qw0 >> 16;
 	fake->descs += count;
 	fake->submissions++;
 	vtd_submitted(fake->machine, iommu, desc, count);

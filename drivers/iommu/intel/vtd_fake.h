@@ -48,6 +48,7 @@ struct pci_dev;
  * @submissions: calls of qi_submit_sync()
  * @responses: page group responses among them
  * @response: the last of these
+ * @drain_did: domain ID of the last drain of page requests
  * @meanwhile: if not NULL, called once, before the next invalidations
  */
 struct vtd_fake {
@@ -55,6 +56,7 @@ struct vtd_fake {
 	unsigned int nr_iommus, nr_devs;
 	unsigned int stores, descs, tlb_descs, submissions, responses;
 	u64 response[2];
+	u16 drain_did;
 	void (*meanwhile)(struct kunit *test);
 };
 
