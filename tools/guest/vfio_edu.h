@@ -141,9 +141,8 @@ static bool log_has_fault(int log, struct edu *edu, uint64_t iova, bool write)
 	char place[128];
 
 	count_fault();
-	/* 0000:00:03.0: the log leaves the segment out */
-	snprintf(place, sizeof(place), "Request device [%s] fault addr 0x%lx ",
-		 edu->name + 5, iova);
+	/* 00:03.0: newer kernels print the segment, 0000:, as well */
+	snprintf(place, sizeof(place), "%s] fault addr 0x%lx ", edu->name + 5, iova);
 	return log_has(log, write ? "[DMA Write" : "[DMA Read", place, "fault reason");
 }
 
