@@ -141,8 +141,8 @@ static bool demand_group_is_attached(struct iommufd_group *igroup)
  *
  * Other devices of the group may be attached to a demand-paged HWPT. What
  * the group is attached to translates @dev, too, even if it is not attached
- * itself. An attach has checked the devices that were bound then, but one may
- * have been unbound since, and got another driver.
+ * itself. An attach has checked all devices of the group, but one may have got
+ * another driver since, or joined the group.
  *
  * Context: may sleep.
  *

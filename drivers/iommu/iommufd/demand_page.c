@@ -554,7 +554,8 @@ int iommufd_demand_page(struct demand_fault *fault, struct demand_slice *slice,
 	/*
 	 * A worker does not return to user space, where a task is throttled for
 	 * exceeding memory.high. Without this, it would be throttled during a
-	 * later fault, with mmap_lock held, and perhaps for another process.
+	 * later fault, with mmap_lock held, and perhaps for another process. (For
+	 * a huge page, the charge itself throttles, as for the process.)
 	 */
 	mem_cgroup_handle_over_high(GFP_KERNEL);
 	set_active_memcg(old);

@@ -34,6 +34,9 @@
  *	the table that was deposited for it. If there is no memory for a table, the
  *	worker drops the lock, reclaims, and starts again.
  *
+ *   demand_mm::mutex
+ *	The areas of a process. It may be taken with the locks of the IOAS held, and
+ *	nothing is allocated under it.
  *   demand::mutex
  *	Page requests that are being served. Under it, nothing waits for memory or for
  *	user space.

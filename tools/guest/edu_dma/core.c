@@ -49,9 +49,14 @@ static void watch_log(void *unused, const char *text, size_t len)
 
 	strscpy(line, text, min(len + 1, sizeof(line)));
 	request = strstr(line, "Request device [");
-	if (!strstr(line, "[DMA ") || !request ||
-	    sscanf(request, "Request device [%x:%x.%u] fault addr %llx",
-		   &fault.bus, &fault.slot, &fault.function, &fault.addr) != 4)
+	if (!strstr(line, "[DMA ") || !request)
+		return;
+	/* Newer kernels print the segment, 0000:, as well. */
+	request += strlen("Request device [");
+	if (!strncmp(request, "0000:", 5))
+		request += 5;
+	if (sscanf(request, "%x:%x.%u] fault addr %llx", &fault.bus, &fault.slot,
+		   &fault.function, &fault.addr) != 4)
 		return;
 	fault.write = strstr(line, "[DMA Write");
 
