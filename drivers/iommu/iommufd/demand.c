@@ -6,6 +6,8 @@
 
 #include <linux/iommu.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "demand_private.h"
@@ -22,7 +24,8 @@ static struct workqueue_struct *demand_free_wq;
  * get more of them by opening the device again and again.
  */
 static LIST_HEAD(demand_dying);
-static DEFINE_MUTEX(demand_dying_mutex);
+static DEFINE_SPINLOCK(demand_dying_lock);
+static DECLARE_WAIT_QUEUE_HEAD(demand_dying_wait);
 
 #define DEMAND_MAX_DYING	4	/* queues of a device */
 
@@ -163,8 +166,9 @@ static void demand_queue_free_work(struct work_struct *work)
 	struct demand_queue *queue = container_of(work, struct demand_queue, free_work);
 
 	destroy_workqueue(queue->wq);
-	scoped_guard(mutex, &demand_dying_mutex)
+	scoped_guard(spinlock, &demand_dying_lock)
 		list_del(&queue->node);
+	wake_up_all(&demand_dying_wait);
 	kfree(queue);
 }
 
@@ -173,7 +177,7 @@ static bool demand_too_many_die(struct device *dev)
 	struct demand_queue *queue;
 	unsigned int nr = 0;
 
-	guard(mutex)(&demand_dying_mutex);
+	guard(spinlock)(&demand_dying_lock);
 	list_for_each_entry(queue, &demand_dying, node)
 		nr += queue->dev == dev;
 
@@ -184,7 +188,9 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
 {
 	struct demand_queue *queue;
 
-	if (demand_too_many_die(dev))
+	/* Workers that are not stuck end soon, and with them their queues. */
+	if (wait_event_killable_timeout(demand_dying_wait, !demand_too_many_die(dev),
+					HZ) <= 0)
 		return ERR_PTR(-EBUSY);
 
 	queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
@@ -254,7 +260,7 @@ void iommufd_demand_release_device(struct iommufd_device *idev)
 
 	if (!queue)
 		return;
-	scoped_guard(mutex, &demand_dying_mutex)
+	scoped_guard(spinlock, &demand_dying_lock)
 		list_add(&queue->node, &demand_dying);
 	queue_work(demand_free_wq, &queue->free_work);
 }
