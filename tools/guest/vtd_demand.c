@@ -2357,7 +2357,7 @@ TEST_F(cgroup, memory_limit)
 #define BLOCKS_AT_LIMIT	128
 
 /*
- * The cgroup is at its limit, and the device needs tables for a page that is there: others
+ * The cgroup is at its limit, and the device needs tables for pages that are there: others
  * are reclaimed for them.
  */
 TEST_F(flat, tables_at_limit)
@@ -2370,7 +2370,8 @@ TEST_F(flat, tables_at_limit)
 	ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", "0"));
 	fill(d->memory, IOVA, SIZE / 2, 1);
 	for (i = 0; i < BLOCKS_AT_LIMIT; i++)
-		ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE + i * SZ_2M, d->memory, PAGE));
+		ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE + i * SZ_2M,
+				     d->memory + i % 8 * PAGE, PAGE));
 	sprintf(limit, "%ld", number_in(CGROUP "/memory.current", "") - (long)SZ_2M / 2);
 	ASSERT_TRUE(write_file(CGROUP "/memory.max", limit));
 	requests = page_requests(d);
