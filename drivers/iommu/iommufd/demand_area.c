@@ -27,8 +27,8 @@
 
 /* The areas of a process */
 struct demand_mm {
-	struct mutex mutex;
-	struct rb_root_cached areas;	/* by user address; under @mutex */
+	struct mutex mutex;		/* of @areas */
+	struct rb_root_cached areas;	/* by user address */
 	unsigned int nr;		/* under the lock of demand_mms; freed at 0 */
 };
 

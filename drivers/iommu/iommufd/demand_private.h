@@ -138,7 +138,7 @@ struct iommufd_demand {
 /* The workers of a device */
 struct demand_queue {
 	struct workqueue_struct *wq;
-	struct device *dev;		/* may be freed before this, but not before it is detached */
+	struct device *dev;		/* freed before this, but after its detach */
 	struct list_head node;		/* of demand_dying */
 	struct work_struct free_work;
 	atomic_t nr_faults;
