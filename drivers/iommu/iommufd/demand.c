@@ -166,8 +166,9 @@ static void demand_queue_free_work(struct work_struct *work)
 	struct demand_queue *queue = container_of(work, struct demand_queue, free_work);
 
 	destroy_workqueue(queue->wq);
-	scoped_guard(spinlock, &demand_dying_lock)
-		list_del(&queue->node);
+	spin_lock(&demand_dying_lock);
+	list_del(&queue->node);
+	spin_unlock(&demand_dying_lock);
 	wake_up_all(&demand_dying_wait);
 	kfree(queue);
 }
@@ -177,9 +178,10 @@ static bool demand_too_many_die(struct device *dev)
 	struct demand_queue *queue;
 	unsigned int nr = 0;
 
-	guard(spinlock)(&demand_dying_lock);
+	spin_lock(&demand_dying_lock);
 	list_for_each_entry(queue, &demand_dying, node)
 		nr += queue->dev == dev;
+	spin_unlock(&demand_dying_lock);
 
 	return nr >= DEMAND_MAX_DYING;
 }
@@ -260,8 +262,9 @@ void iommufd_demand_release_device(struct iommufd_device *idev)
 
 	if (!queue)
 		return;
-	scoped_guard(spinlock, &demand_dying_lock)
-		list_add(&queue->node, &demand_dying);
+	spin_lock(&demand_dying_lock);
+	list_add(&queue->node, &demand_dying);
+	spin_unlock(&demand_dying_lock);
 	queue_work(demand_free_wq, &queue->free_work);
 }
 
