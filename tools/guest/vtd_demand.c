@@ -1148,6 +1148,43 @@ TEST_F(flat, mapping_interrupted_by_signal)
 	munmap(result, PAGE);
 }
 
+#define TO_PIN	(64 * SZ_2M)
+
+/*
+ * Beside a HWPT that pins: a timer that fires meanwhile does not make the call begin again
+ * each time.
+ */
+TEST_F(flat, mapping_and_pinning_with_timer)
+{
+	const struct itimerval timer = { { 0, 5000 }, { 0, 5000 } };
+	struct sigaction action = { .sa_handler = count_alarm };
+	struct demand *d = &self->d;
+	unsigned int pinning = new_paging(&d->vmm, 0, 0);
+	int status = -1, error;
+	pid_t child;
+
+	ASSERT_NE(0, pinning);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		unsigned char *memory = new_memory(TO_PIN, MADV_NOHUGEPAGE);
+
+		sigaction(SIGALRM, &action, NULL);
+		setitimer(ITIMER_REAL, &timer, NULL);
+		error = map_with(&d->vmm, ELSEWHERE, (uintptr_t)memory, TO_PIN, RW);
+		_exit(error ?: !alarms);
+	}
+	EXPECT_TRUE(wait_until(waitpid(child, &status, WNOHANG) == child));
+	EXPECT_EQ(0, status);
+	if (status == -1) {
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	} else {
+		EXPECT_TRUE(unmap_area(&d->vmm, ELSEWHERE, TO_PIN));
+	}
+	EXPECT_TRUE(destroy(&d->vmm, pinning));
+}
+
 /* ---- late pages ---- */
 
 #define MANY	40

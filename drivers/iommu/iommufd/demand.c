@@ -223,12 +223,14 @@ static struct demand_queue *demand_queue_alloc(struct device *dev)
  * HWPT, a user could make the kernel allocate memory that is charged to
  * nobody.)
  *
- * Context: may sleep; the group's lock is held.
+ * Context: may sleep, and waits up to a second for workers of former users; the
+ * group's lock is held.
  *
  * Return: 0; if memory that @hwpt translates to is paged on demand: -EOPNOTSUPP
  * if page requests of the device cannot be reported, -EPERM if it, or another
  * one of its group, does not tolerate faults; -EBUSY if workers of former users
- * of the device still wait for their processes; -ENOMEM.
+ * of the device still wait for their processes after that second, or a signal
+ * has killed the caller; -ENOMEM.
  */
 int iommufd_demand_prepare_attach(struct iommufd_hw_pagetable *hwpt,
 				  struct iommufd_device *idev)
