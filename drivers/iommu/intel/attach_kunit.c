@@ -35,6 +35,7 @@ struct attach_test {
 	struct device *dev;		/* with a TLB */
 	struct dmar_domain *parent;	/* maps GUEST_DATA to HOST_DATA */
 	struct vtd_table table;		/* maps GVA to GUEST_DATA */
+	struct during_unmap *during;
 };
 
 static struct dmar_domain *attach_nested(struct kunit *test)
@@ -912,6 +913,168 @@ static void pasid_is_invalidated_twice(struct kunit *test)
 	info->dtlb_extra_inval = 0;
 }
 
+/* Whose tags are tested by tags_cover_entry() */
+struct tags_case {
+	const char *name;
+	u32 pasid;
+	bool detach;		/* else an attach */
+};
+
+static const struct tags_case tags_cases[] = {
+	{ "attach RID", IOMMU_NO_PASID, false },
+	{ "attach PASID", PASID, false },
+	{ "detach RID", IOMMU_NO_PASID, true },
+	{ "detach PASID", PASID, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(tags, tags_cases, name);
+
+static void tags_unmap(struct kunit *test)
+{
+	const struct tags_case *c = test->param_value;
+	struct attach_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, SZ_4K, iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K));
+	vtd_fake_expect_gone(test, ctx->dev, c->pasid, GUEST_DATA);
+}
+
+/*
+ * Another user of the domain unmaps a page when an entry has just become
+ * present, or has been cleared but may be cached: this is invalidated in the
+ * IOTLB and in the device's TLB. With caching mode, the driver invalidates after
+ * it has stored an entry.
+ */
+static void tags_cover_entry(struct kunit *test)
+{
+	const struct tags_case *c = test->param_value;
+	struct attach_test *ctx = test->priv;
+	struct dmar_domain *domain;
+
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_NESTING | CAP_CM,
+							ECAP_NESTING), true);
+	domain = vtd_fake_domain(test, ctx->dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+	domain->iotlb_sync_map = true;	/* as caching mode requires */
+	ctx->parent = domain;
+	vtd_guest_map(test, domain, GUEST_DATA, HOST_DATA, SZ_4K);
+	vtd_fake_watch(test, ctx->dev, c->pasid, GUEST_DATA);
+
+	if (!c->detach)
+		ctx->fake.meanwhile = tags_unmap;
+	if (c->pasid == IOMMU_NO_PASID)
+		KUNIT_ASSERT_EQ(test, 0, attach_to(ctx->dev, domain));
+	else
+		KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(ctx->dev, PASID, domain, NULL));
+
+	KUNIT_EXPECT_NULL(test, ctx->fake.meanwhile);
+
+	if (c->detach) {
+		vtd_fake_expect(test, ctx->dev, c->pasid, GUEST_DATA, HOST_DATA);
+		ctx->fake.meanwhile = tags_unmap;
+	}
+	if (c->pasid == IOMMU_NO_PASID)
+		device_block_translation(ctx->dev);
+	else
+		attach_remove_pasid(ctx->dev, PASID, domain);
+	KUNIT_EXPECT_NULL(test, ctx->fake.meanwhile);
+	expect_unused(test, domain);
+}
+
+/* Which domain is attached to what, by attach_during_unmap() */
+struct during_case {
+	const char *name;
+	bool pasid, nested;
+};
+
+static const struct during_case during_cases[] = {
+	{ "RID", false, false },
+	{ "PASID", true, false },
+	{ "nested RID", false, true },
+	{ "nested PASID", true, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(during, during_cases, name);
+
+struct during_unmap {
+	struct vtd_fake_call call;
+	const struct during_case *c;
+	struct device *dev;
+	struct dmar_domain *domain;
+	bool early;		/* attached before the unmap ended */
+	int ret;
+};
+
+static int during_attach(struct during_unmap *during, struct device *dev)
+{
+	if (during->c->pasid)
+		return attach_domain_pasid(dev, PASID, during->domain, NULL);
+	return attach_to(dev, during->domain);
+}
+
+static void during_detach(struct during_unmap *during, struct device *dev)
+{
+	if (during->c->pasid)
+		attach_remove_pasid(dev, PASID, during->domain);
+	else
+		device_block_translation(dev);
+}
+
+static void during_attach_call(void *data)
+{
+	struct during_unmap *during = data;
+
+	during->ret = during_attach(during, during->dev);
+}
+
+static void during_detach_call(void *data)
+{
+	struct during_unmap *during = data;
+
+	during_detach(during, during->dev);
+}
+
+static void during_unmap_hook(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+
+	ctx->during->early = vtd_fake_call(&ctx->during->call, during_attach_call,
+					   ctx->during);
+}
+
+/*
+ * A device with a TLB is attached while a page is unmapped whose translation,
+ * made for another device, is still in the IOTLB: the attach waits until it is
+ * gone. The unmap does not invalidate the TLB of this device, which would be
+ * filled from there.
+ */
+static void attach_during_unmap(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct during_unmap *during;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "one CPU");
+	during = kunit_kzalloc(test, sizeof(*during), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, during);
+	ctx->during = during;
+	during->c = test->param_value;
+	during->dev = vtd_fake_device(test, vtd_fake_iommu_of(ctx->dev), true);
+	during->domain = during->c->nested ? attach_nested(test) : ctx->parent;
+	KUNIT_ASSERT_EQ(test, 0, during_attach(during, ctx->dev));
+
+	ctx->fake.meanwhile = during_unmap_hook;
+	KUNIT_EXPECT_EQ(test, SZ_4K, iommu_unmap(&ctx->parent->domain, GUEST_DATA, SZ_4K));
+	KUNIT_ASSERT_NULL(test, ctx->fake.meanwhile);
+	flush_work(&during->call.work);
+	KUNIT_EXPECT_FALSE(test, during->early);
+	KUNIT_EXPECT_EQ(test, 0, during->ret);
+
+	/* The model does not know that device. */
+	vtd_fake_call(&during->call, during_detach_call, during);
+	flush_work(&during->call.work);
+	during_detach(during, ctx->dev);
+	expect_unused(test, during->domain);
+}
+
 static int attach_test_init(struct kunit *test)
 {
 	struct attach_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -956,6 +1119,8 @@ static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(largest_pasid_table),
 	KUNIT_CASE(fault_dump_is_bounded),
 	KUNIT_CASE(pasid_is_invalidated_twice),
+	KUNIT_CASE_PARAM(tags_cover_entry, tags_gen_params),
+	KUNIT_CASE_PARAM(attach_during_unmap, during_gen_params),
 	{}
 };
 
@@ -967,4 +1132,3 @@ static struct kunit_suite attach_test_suite = {
 };
 
 kunit_test_suite(attach_test_suite);
-

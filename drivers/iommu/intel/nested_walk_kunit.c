@@ -1461,4 +1461,3 @@ static struct kunit_suite walk_test_suite = {
 };
 
 kunit_test_suite(walk_test_suite);
-

@@ -2549,4 +2549,3 @@ static struct kunit_suite driver_test_suite = {
 };
 
 kunit_test_suite(driver_test_suite);
-

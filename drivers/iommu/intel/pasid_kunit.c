@@ -922,4 +922,3 @@ static struct kunit_suite pasid_test_suite = {
 };
 
 kunit_test_suite(pasid_test_suite);
-

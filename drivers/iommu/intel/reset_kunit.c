@@ -29,6 +29,8 @@ struct reset_test {
 	struct device *dev;
 	struct iommu_domain *domain;
 	bool pasid;			/* is attached */
+	struct vtd_fake_call call;
+	bool early;			/* it returned during an unmap */
 };
 
 struct setting {
@@ -215,6 +217,52 @@ static void reset_and_default(struct kunit *test)
 	reset_expect_gone(test, IOMMU_NO_PASID);
 }
 
+static const struct setting ats_settings[] = {
+	{ "scalable mode", CAP_RESET, 0, .ats = true },
+	{ "legacy mode", CAP_RESET, ECAP_SMTS | ECAP_PASID | ECAP_FSTS | ECAP_SSTS,
+	  .ats = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(ats_setting, ats_settings, name);
+
+static void reset_done_call(void *dev)
+{
+	intel_iommu_ops.reset_done(dev);
+}
+
+static void reset_ends(struct kunit *test)
+{
+	struct reset_test *ctx = test->priv;
+
+	ctx->early = vtd_fake_call(&ctx->call, reset_done_call, ctx->dev);
+}
+
+/*
+ * A reset ends while a page is unmapped whose translation, made for another
+ * device, is still in the IOTLB. The unmap does not invalidate the TLB of the
+ * device that is reset: until it is gone from the IOTLB, the device stays
+ * blocked.
+ */
+static void reset_done_during_unmap(struct kunit *test)
+{
+	struct reset_test *ctx = test->priv;
+	struct device *other;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "one CPU");
+	reset_create_devices(test);
+	other = vtd_fake_device(test, vtd_fake_iommu_of(ctx->dev), true);
+	KUNIT_ASSERT_EQ(test, 0, ctx->domain->ops->attach_dev(ctx->domain, other));
+	intel_iommu_ops.reset_prepare(ctx->dev);
+
+	ctx->fake.meanwhile = reset_ends;
+	reset_unmap(test, IOVA);
+	flush_work(&ctx->call.work);
+	KUNIT_EXPECT_FALSE(test, ctx->early);
+	KUNIT_EXPECT_TRUE(test, ctx->call.done);
+	device_block_translation(other);
+}
+
 static int reset_init(struct kunit *test)
 {
 	return vtd_fake_init(test, kunit_kzalloc(test, sizeof(struct reset_test),
@@ -226,6 +274,7 @@ static struct kunit_case reset_cases[] = {
 	KUNIT_CASE_PARAM(no_invalidations_during_reset, setting_gen_params),
 	KUNIT_CASE_PARAM(detach_during_reset, setting_gen_params),
 	KUNIT_CASE_PARAM(reset_and_default, setting_gen_params),
+	KUNIT_CASE_PARAM(reset_done_during_unmap, ats_setting_gen_params),
 	{}
 };
 

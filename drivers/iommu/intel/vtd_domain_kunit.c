@@ -902,4 +902,3 @@ static struct kunit_suite domain_test_suite = {
 };
 
 kunit_test_suite(domain_test_suite);
-

@@ -12,6 +12,8 @@
 #include <kunit/test.h>
 #include <linux/bitmap.h>
 #include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/iommu.h>
 #include <linux/iommu-gpasid.h>
@@ -646,6 +648,43 @@ void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, v
 		wake_up_process(threads[i].task);
 	for (i = 0; i < nr; i++)
 		wait_for_completion(&threads[i].done);
+}
+
+static void fake_call_work(struct work_struct *work)
+{
+	struct vtd_fake_call *call = container_of(work, struct vtd_fake_call, work);
+
+	call->run(call->data);
+	WRITE_ONCE(call->done, true);
+}
+
+/**
+ * vtd_fake_call() - call a function on another CPU, and see whether it waits
+ * @call: the call; flush its work before it is freed
+ * @run: the function, which may sleep
+ * @data: its argument
+ *
+ * For the moments in which the driver holds a lock or is an RCU reader. As with
+ * vtd_fake_run(), the model does not see what the function does.
+ *
+ * Context: any, on a machine with several CPUs; waits for up to 100 ms.
+ *
+ * Return: whether @run has returned.
+ */
+bool vtd_fake_call(struct vtd_fake_call *call, vtd_fake_fn run, void *data)
+{
+	unsigned int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+	unsigned int ms;
+
+	INIT_WORK(&call->work, fake_call_work);
+	call->run = run;
+	call->data = data;
+	call->done = false;
+	queue_work_on(cpu, system_wq, &call->work);
+	for (ms = 0; ms < 100 && !READ_ONCE(call->done); ms++)
+		mdelay(1);
+
+	return READ_ONCE(call->done);
 }
 
 /**

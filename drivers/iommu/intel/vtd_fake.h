@@ -9,6 +9,7 @@
 #include <linux/iommu-gpasid.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 
 #include "vtd_caps.h"
 #include "vtd_model.h"
@@ -75,6 +76,20 @@ struct vtd_table {
 /* What a thread runs: see vtd_fake_run(). */
 typedef void (*vtd_fake_fn)(void *data);
 
+/**
+ * struct vtd_fake_call - a call on another CPU; see vtd_fake_call()
+ * @work: runs it
+ * @run: the function
+ * @data: its argument
+ * @done: it has returned
+ */
+struct vtd_fake_call {
+	struct work_struct work;
+	vtd_fake_fn run;
+	void *data;
+	bool done;
+};
+
 int vtd_fake_init(struct kunit *test, struct vtd_fake *fake);
 struct intel_iommu *vtd_fake_iommu(struct kunit *test, u64 cap, u64 ecap);
 struct device *vtd_fake_device(struct kunit *test, struct intel_iommu *iommu, bool ats);
@@ -96,6 +111,7 @@ void vtd_fake_store(struct kunit *test, u64 *slot, u64 val);
 struct vtd_table vtd_fake_table(struct kunit *test, unsigned int levels, u64 base,
 				u64 addr, u64 pa);
 void vtd_fake_run(struct kunit *test, const vtd_fake_fn *run, unsigned int nr, void *data);
+bool vtd_fake_call(struct vtd_fake_call *call, vtd_fake_fn run, void *data);
 unsigned int vtd_fake_log_lines(const char *text);
 
 void vtd_guest_map(struct kunit *test, struct dmar_domain *parent, u64 gpa, u64 pa,
