@@ -234,7 +234,7 @@ static void demand_area_put(struct demand_area *darea)
  *
  * All slices share an invalidation. Until it is complete, hardware may still
  * have pages cached that the process loses. So blocks stay marked as used until
- * then, and notifiers go on invalidating. Afterwards, notifiers do nothing.
+ * then, and notifiers keep invalidating. Afterwards, notifiers do nothing.
  */
 static void demand_area_unmap(struct demand_area *darea)
 {
