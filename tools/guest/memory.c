@@ -495,6 +495,7 @@ TEST(ksm_merges_and_unmerges)
 	fill(a, 16);
 	fill(b, 16);
 	ASSERT_EQ(0, same_pages(a, b, 16));
+	ASSERT_TRUE(write_file(KSM "smart_scan", "0"));
 	ASSERT_TRUE(write_file(KSM "sleep_millisecs", "10"));
 	ASSERT_TRUE(write_file(KSM "run", "1"));
 	ASSERT_EQ(0, madvise(a, 16 * PAGE, MADV_MERGEABLE));
