@@ -102,7 +102,7 @@ report_reads_all_bits() {
 	add_device 0000:00:01.0 8086 09a2 dmar1 1 DMA-FQ
 	reports && told "IOMMU dmar0, version 6:0" "IOMMU dmar1, version 6:0" \
 		"levels: 4 5" "pages: 4K 2M 1G" "address width: 57 bits" "nested translation yes" \
-		"caching mode (it is emulated) no" "write buffers are to be flushed no" || return
+		"caching mode (emulated IOMMU) no" "requires write-buffer flushing no" || return
 	# the rest is the same in words
 	[ "$(grep -c 'pages: 4K 2M 1G' "$scratch/report")" = 4 ]
 }
@@ -181,7 +181,8 @@ report_names_the_level_of_users() {
 	machine intel_iommu=on,sm_on
 	touch "$machine/dev/iommu"
 	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
-	reports && told "first-level tables for VFIO and iommufd no: intel_iommu=fl_user" || return
+	reports && told "/dev/iommu exists" \
+		"first-level tables for VFIO and iommufd no: intel_iommu=fl_user" || return
 	machine intel_iommu=on,sm_on,fl_user
 	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
 	reports && told "first-level tables for VFIO and iommufd no: /dev/iommu" || return
@@ -288,8 +289,8 @@ report_tells_domains_of_users() {
 	translates dmar0 00:03.0 0x5 0 0x41
 	ln -s /sys/bus/pci/drivers/vfio-pci "$machine/sys/bus/pci/devices/0000:00:03.0/driver"
 	reports && told "by second level: a user (VFIO, iommufd, or a driver)" \
-		"why: not what the default domain is (DMA API, strict); second level: no intel_iommu=fl_user" \
-		"by first level: DMA API, strict" "or by a domain of a user, if it is open now"
+		"why: differs from the group's default domain (DMA API, strict); second level: no intel_iommu=fl_user" \
+		"by first level: DMA API, strict" "or by a user's domain, if the device is open"
 }
 
 report_refuses_unknown_arguments() {
@@ -349,7 +350,8 @@ report_says_why_there_is_no_iommu() {
 report_says_what_it_cannot_see() {
 	machine intel_iommu=on
 	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
-	reports --test && told \
+	add_device 0000:00:02.0 8086 0001 dmar0 1 DMA
+	reports --test && told "by unknown (only debugfs shows it): DMA API, strict" \
 		"nothing in debugfs: CONFIG_INTEL_IOMMU_DEBUGFS is off, or lockdown is on" \
 		"without this series" "not set up (tools/hardware.rst); 0 seconds instead" \
 		"none: they are in debugfs, and only in a kernel with this series" || return
