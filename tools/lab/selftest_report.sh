@@ -114,15 +114,39 @@ report_tells_iommus_of_a_kind_once() {
 	add_iommu dmar2 d2008c40660462 f050da
 	reports && told "IOMMU dmar0, version 6:0" "IOMMU dmar1 dmar2, version 6:0" \
 		"domain IDs used by dmar2: 3 of 65536" \
-		"first-level tables for the DMA API no: scalable-mode" || return
+		"first-level tables for the DMA API no: the IOMMUs lack scalable mode" || return
 	[ "$(grep -c '^IOMMU' "$scratch/report")" = 2 ]
 }
 
 report_says_which_iommu_lacks_what() {
 	machine intel_iommu=on,sm_on
+	touch "$machine/dev/iommu"
 	add_iommu dmar0 d2008c40660462 f050da
+	reports && told "first-level tables for the DMA API no: the IOMMU lacks scalable mode" || return
 	add_iommu dmar1 99ed008c40780c66 3ef9ea6f050df
-	reports && told "first-level tables for the DMA API no: scalable-mode of dmar0"
+	add_iommu dmar2 99ed008c40780c66 3ef9ea2f050df	# without bit 26
+	reports && told "first-level tables for the DMA API no: dmar0 lacks scalable mode" \
+		"nested translation for a guest's tables yes, but not behind dmar0 dmar2" \
+		"first-level tables for VFIO and iommufd no: dmar0 lacks scalable mode; dmar1 dmar2 need intel_iommu=fl_user" \
+		"dirty tracking yes, but not behind dmar0" || return
+	# both of them lack something
+	add_iommu dmar1 99ed008c40780c66 3ef9ea2f050df
+	reports && told "nested translation for a guest's tables no: dmar0 lacks scalable mode; dmar1 dmar2 lack nesting"
+}
+
+# The answer for memory that is not pinned has more words.
+report_says_behind_which_iommu_pages_stay_pinned() {
+	local parameters=$machine/sys/module/vfio_pci/parameters
+	machine intel_iommu=on,sm_on
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_iommu dmar1 99ed008c40780c66 3ef9e86f050df	# without bit 29
+	add_device 0000:00:04.0 8086 0b25 dmar0 1 DMA-FQ
+	add_capabilities 0000:00:04.0
+	reports && told "memory that is not pinned only devices whose VFIO driver declares them fault-tolerant, but not behind dmar1 (vfio_pci.fault_tolerant= names none)" || return
+	mkdir -p "$parameters"
+	echo 00:04.0 >"$parameters/fault_tolerant"
+	reports && told "memory that is not pinned yes, but not behind dmar1: vfio_pci.fault_tolerant= names 1 of the devices"
 }
 
 # The same address behind another IOMMU is another device; domains of VMD are 10000 and up.
@@ -174,7 +198,7 @@ report_says_what_dirty_tracking_needs() {
 	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
 	reports && told "dirty tracking yes" || return
 	add_iommu dmar0 99ed008c40780c66 2ef9ea6f050df
-	reports && told "sets dirty bits yes" "dirty tracking no: walks-that-snoop"
+	reports && told "sets dirty bits yes" "dirty tracking no: the IOMMU lacks walks that snoop"
 }
 
 report_names_the_level_of_users() {
@@ -326,7 +350,7 @@ report_looks_at_capabilities() {
 	printf '\x0b' | dd of="$machine/sys/bus/pci/devices/0000:00:04.0/config" bs=1 seek=272 \
 		conv=notrunc status=none
 	reports && told "ATS on, PASIDs on" "PASIDs for user space yes" \
-		"page requests by level no: device-with-page-requests"
+		"page requests by level no: no device has page requests"
 }
 
 report_says_why_there_is_no_iommu() {
@@ -412,7 +436,7 @@ report_runs_the_benchmark_that_is_set_up() {
 }
 
 REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
-	report_says_which_iommu_lacks_what report_keeps_segments_apart
+	report_says_which_iommu_lacks_what report_says_behind_which_iommu_pages_stay_pinned report_keeps_segments_apart
 	report_knows_legacy_mode report_sees_the_mode_in_the_entries
 	report_says_what_dirty_tracking_needs report_names_the_level_of_users
 	report_counts_declared_devices report_says_why_devices_are_not_translated
