@@ -191,6 +191,25 @@ report_sees_the_mode_in_the_entries() {
 	reports && told "first-level tables for the DMA API no: intel_iommu=sm_on"
 }
 
+# An IOMMU without devices has no entry, and one without scalable mode only legacy ones.
+report_sees_the_mode_in_the_entries_of_any_iommu() {
+	machine intel_iommu=on
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_iommu dmar1 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:03.0 8086 0002 dmar0 2 DMA-FQ
+	translates dmar0 00:03.0 0x5 0 0x41
+	reports && told "nested translation for a guest's tables yes" \
+		"first-level tables for the DMA API yes" || return
+	machine intel_iommu=on,sm_on
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 d2008c40660462 f050da
+	add_iommu dmar1 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:03.0 8086 0002 dmar0 2 DMA-FQ
+	translates dmar0 00:03.0 0x123001 -1 0x0
+	reports && told "nested translation for a guest's tables yes, but not behind dmar0"
+}
+
 # SLADS alone is not enough, see ssads_supported().
 report_says_what_dirty_tracking_needs() {
 	machine intel_iommu=on,sm_on
@@ -438,6 +457,7 @@ report_runs_the_benchmark_that_is_set_up() {
 REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
 	report_says_which_iommu_lacks_what report_says_behind_which_iommu_pages_stay_pinned report_keeps_segments_apart
 	report_knows_legacy_mode report_sees_the_mode_in_the_entries
+	report_sees_the_mode_in_the_entries_of_any_iommu
 	report_says_what_dirty_tracking_needs report_names_the_level_of_users
 	report_counts_declared_devices report_says_why_devices_are_not_translated
 	report_says_why_devices_are_passed_through report_says_why_a_level_is_used
