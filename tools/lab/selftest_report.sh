@@ -13,6 +13,7 @@ machine() {
 	echo "BOOT_IMAGE=/vmlinuz root=UUID=01234567-89ab-cdef-0123-456789abcdef $1" \
 		>"$machine/proc/cmdline"
 	: >"$machine/proc/kallsyms"
+	echo CONFIG_IOMMU_SUPPORT=y >"$machine/boot/config-$(uname -r)"
 	echo 'Linux version 6.12.0 (someone@somewhere)' >"$machine/log"
 	printf '#!/bin/sh\ncat "%s/log"\n' "$machine" >"$machine/bin/dmesg"
 	printf '#!/bin/sh\necho 0\n' >"$machine/bin/id"
@@ -208,6 +209,51 @@ report_sees_the_mode_in_the_entries_of_any_iommu() {
 	add_device 0000:00:03.0 8086 0002 dmar0 2 DMA-FQ
 	translates dmar0 00:03.0 0x123001 -1 0x0
 	reports && told "nested translation for a guest's tables yes, but not behind dmar0"
+}
+
+# Without an argument and without entries, only the configuration tells the mode.
+report_does_not_guess_the_mode() {
+	machine intel_iommu=on
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	rm "$machine"/boot/*
+	reports && told "first-level tables for the DMA API unknown: whether scalable mode is on" \
+		"PASIDs for user space no: /dev/iommu" || return
+	echo CONFIG_INTEL_IOMMU_SCALABLE_MODE_DEFAULT_ON=y | gzip >"$machine/proc/config.gz"
+	reports && told "first-level tables for the DMA API yes" || return
+	echo '# CONFIG_INTEL_IOMMU_SCALABLE_MODE_DEFAULT_ON is not set' |
+		gzip >"$machine/proc/config.gz"
+	reports && told "first-level tables for the DMA API no: intel_iommu=sm_on"
+}
+
+report_works_without_proc() {
+	machine ''
+	rm "$machine"/proc/*
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:03.0 8086 0002 dmar0 2 DMA-FQ
+	echo 'iommu: Default domain type: Translated' >>"$machine/log"
+	reports && told "arguments: unknown" "unknown whether it has this series" \
+		"Features of the series, if the kernel has it" "why: unknown" \
+		"nested translation for a guest's tables unknown: whether scalable mode is on" || return
+	untold grep && untold /proc/ || return
+	translates dmar0 00:03.0 0x5 0 0x81
+	reports && told "nested translation for a guest's tables yes" \
+		"first-level tables for VFIO and iommufd unknown: whether intel_iommu=fl_user is given" \
+		"why: differs from the group's default domain (DMA API, lazy); second level: unknown"
+}
+
+# As the kernel does: quotes are removed, and what follows "--" is for init.
+report_reads_arguments_as_the_kernel_does() {
+	machine '"intel_iommu=on,sm_on" dyndbg="file a.c +p intel_iommu=sm_off" iommu=pt -- intel_iommu=sm_off iommu=nopt'
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:03.0 8086 0002 dmar0 2 identity
+	reports && told "arguments: intel_iommu=on,sm_on iommu=pt " "why: iommu=pt" \
+		"first-level tables for VFIO and iommufd no: intel_iommu=fl_user" || return
+	machine 'intel_iommu="on,sm_on,fl_user"'
+	touch "$machine/dev/iommu"
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	reports && told "arguments: intel_iommu=on,sm_on,fl_user " \
+		"first-level tables for VFIO and iommufd yes"
 }
 
 # SLADS alone is not enough, see ssads_supported().
@@ -457,7 +503,8 @@ report_runs_the_benchmark_that_is_set_up() {
 REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
 	report_says_which_iommu_lacks_what report_says_behind_which_iommu_pages_stay_pinned report_keeps_segments_apart
 	report_knows_legacy_mode report_sees_the_mode_in_the_entries
-	report_sees_the_mode_in_the_entries_of_any_iommu
+	report_sees_the_mode_in_the_entries_of_any_iommu report_does_not_guess_the_mode
+	report_works_without_proc report_reads_arguments_as_the_kernel_does
 	report_says_what_dirty_tracking_needs report_names_the_level_of_users
 	report_counts_declared_devices report_says_why_devices_are_not_translated
 	report_says_why_devices_are_passed_through report_says_why_a_level_is_used
