@@ -407,7 +407,16 @@ report_looks_at_capabilities() {
 	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
 	touch "$machine/dev/iommu"
 	add_device 0000:00:04.0 8086 0b25 dmar0 1 unmanaged
-	reports && told "page requests by level yes" "PASIDs for user space yes" || return
+	# what others than root see, and root in a container
+	head -c 64 /dev/zero >"$machine/sys/bus/pci/devices/0000:00:04.0/config"
+	reports && told \
+		"page requests by level unknown: the capabilities of devices cannot be read" \
+		"PASIDs for user space unknown: the capabilities of devices cannot be read" || return
+	# an old device, and what root sees of one without such capabilities
+	head -c 256 /dev/zero >"$machine/sys/bus/pci/devices/0000:00:04.0/config"
+	reports && told "page requests by level no: no device has page requests" \
+		"PASIDs for user space no: no device has PASIDs" \
+		"nested translation for a guest's tables yes" || return
 	add_capabilities 0000:00:04.0
 	reports && told "ATS on, page requests off, PASIDs on" \
 		"page requests by level yes" "PASIDs for user space yes" || return
