@@ -157,14 +157,18 @@ report_keeps_segments_apart() {
 	add_iommu dmar1 99ed008c40780c66 3ef9ea6f050df
 	add_device 0000:01:00.0 8086 0001 dmar0 1 DMA
 	add_device 0001:01:00.0 8086 0002 dmar1 2 identity
-	add_device 10000:e1:00.0 144d a808 dmar1 2 identity
+	add_device 10000:01:00.0 144d a808 dmar0 3 DMA
+	add_device 10000:e1:00.0 144d a809 dmar0 4 identity
 	translates dmar0 01:00.0 0x5 0 0xc1
 	translates dmar1 01:00.0 0x5 0 0x101
 	echo "vfio-pci 10000:e1:00.0: cannot reset" >>"$machine/log"
 	reports && told "[8086:0001] class 020000, driver none, group 1" \
 		"by nested: a user (VFIO, iommufd, or a driver)" "[8086:0002] class 020000, driver none, group 2" \
 		"by pass-through: identity (no translation)" \
-		"by no entry of its own: identity (no translation)" \
+		"[144d:a808] class 020000, driver none, group 3" \
+		"by unknown (its requests have the ID of another device): DMA API, strict" \
+		"[144d:a809] class 020000, driver none, group 4" \
+		"by unknown (its requests have the ID of another device): identity (no translation)" \
 		"1 vfio-pci DEVICE: cannot reset"
 }
 
@@ -402,6 +406,20 @@ report_collects_equal_devices() {
 		"virtual function" "[8086:3e92] class 020000, driver none" "by no IOMMU"
 }
 
+# VFIO makes a group for a device that has no IOMMU, if it is told to.
+report_knows_devices_of_vfio_without_iommu() {
+	local group=$machine/sys/kernel/iommu_groups/7
+	machine intel_iommu=on,sm_on,igfx_off
+	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
+	add_device 0000:00:02.0 8086 3e92
+	mkdir -p "$group"
+	echo vfio-noiommu >"$group/name"
+	ln -s "$group" "$machine/sys/bus/pci/devices/0000:00:02.0/iommu_group"
+	reports && told "[8086:3e92] class 020000, driver none, group 7" \
+		"by no IOMMU (VFIO no-IOMMU)" || return
+	untold behind && untold why:
+}
+
 report_looks_at_capabilities() {
 	machine intel_iommu=on,sm_on
 	add_iommu dmar0 99ed008c40780c66 3ef9ea6f050df
@@ -518,7 +536,8 @@ REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
 	report_counts_declared_devices report_says_why_devices_are_not_translated
 	report_says_why_devices_are_passed_through report_says_why_a_level_is_used
 	report_tells_domains_of_users report_refuses_unknown_arguments
-	report_collects_equal_devices report_looks_at_capabilities
+	report_collects_equal_devices report_knows_devices_of_vfio_without_iommu
+	report_looks_at_capabilities
 	report_says_why_there_is_no_iommu report_says_what_it_cannot_see
 	report_complains_of_the_right_lines report_keeps_counters_whole
 	report_runs_the_benchmark_that_is_set_up)
