@@ -449,18 +449,39 @@ report_says_why_there_is_no_iommu() {
 	local table
 	machine ''
 	reports && told "No VT-d IOMMU is in use, and firmware describes none (no DMAR table)" \
-		"dirty tracking no: no IOMMU is in use" || return
+		"dirty tracking no: no VT-d IOMMU is in use" || return
 	table=$machine/sys/firmware/acpi/tables/DMAR
 	touch "$table"
 	mkdir "$machine/sys/class/iommu/iommufd_selftest_iommu.0"
-	reports && told "No VT-d IOMMU is in use, though firmware describes one" || return
+	reports && told "No VT-d IOMMU is in use, though firmware describes one" \
+		"The kernel leaves it off: boot with intel_iommu=on,sm_on." || return
 	rm -r "$machine/sys/firmware"
 	touch "$machine/.dockerenv"
 	reports && told "No VT-d IOMMU is in use, or it cannot be seen from here" \
 		"in a container, where much of this cannot be seen" || return
 	mkdir -p "$machine/sys/class/iommu/ivhd0/amd-iommu" \
 		"$machine/sys/class/iommu/smmu3.0x0000000009050000"
-	reports && told "No VT-d IOMMU is in use, but one of another kind: ivhd smmu "
+	reports && told "No VT-d IOMMU is in use, but one of another kind: ivhd smmu " \
+		"Of the series, only fixes of iommufd, VFIO and page requests concern it." \
+		"dirty tracking no: no VT-d IOMMU is in use"
+}
+
+# off_by ARGUMENTS REASON
+off_by() {
+	machine "$1"
+	touch "$machine/sys/firmware/acpi/tables/DMAR"
+	reports && told "$2"
+}
+
+report_says_why_the_kernel_leaves_an_iommu_off() {
+	off_by "" "The kernel leaves it off: boot with intel_iommu=on,sm_on." &&
+		off_by intel_iommu=sm_on "The kernel leaves it off: boot with intel_iommu=on,sm_on." &&
+		off_by "intel_iommu=off intel_iommu=on,sm_on" \
+			"The kernel leaves it off in spite of intel_iommu=on: search the log for DMAR." &&
+		off_by "intel_iommu=on,sm_on intel_iommu=off" \
+			"The argument intel_iommu=off leaves it off." &&
+		off_by "intel_iommu=on iommu=soft,off" \
+			"The argument iommu=off leaves it off."
 }
 
 report_says_what_it_cannot_see() {
@@ -474,9 +495,10 @@ report_says_what_it_cannot_see() {
 	rm -r "$machine/sys/kernel/debug"
 	reports && told "debugfs cannot be read (mount -t debugfs debugfs $machine/sys/kernel/debug)" ||
 		return
-	printf '#!/bin/sh\necho 1000\n' >"$machine/bin/id"
 	printf '#!/bin/sh\necho "dmesg: read kernel buffer failed: Operation not permitted" >&2\nexit 1\n' \
 		>"$machine/bin/dmesg"
+	reports && told "it cannot be read, not even by root: CAP_SYSLOG may be lacking" || return
+	printf '#!/bin/sh\necho 1000\n' >"$machine/bin/id"
 	reports && told "not run as root: this report lacks what only root may see" \
 		"it cannot be read: run this as root"
 }
@@ -538,6 +560,7 @@ REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
 	report_tells_domains_of_users report_refuses_unknown_arguments
 	report_collects_equal_devices report_knows_devices_of_vfio_without_iommu
 	report_looks_at_capabilities
-	report_says_why_there_is_no_iommu report_says_what_it_cannot_see
+	report_says_why_there_is_no_iommu report_says_why_the_kernel_leaves_an_iommu_off
+	report_says_what_it_cannot_see
 	report_complains_of_the_right_lines report_keeps_counters_whole
 	report_runs_the_benchmark_that_is_set_up)
