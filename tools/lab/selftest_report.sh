@@ -391,6 +391,39 @@ report_refuses_unknown_arguments() {
 	! reports --test --fast && grep -q 'vtd-report \[--test\]' "$scratch/report.new"
 }
 
+# A signal must not leave the temporary file. Dash handles it when sleep has ended.
+report_removes_its_file_when_killed() {
+	local shell signal pid status
+	machine intel_iommu=on
+	mkdir "$machine/tmp"
+	for shell in dash bash; do
+		for signal in HUP TERM; do
+			: >"$scratch/report"
+			PATH=$machine/bin:$PATH VTD_REPORT_ROOT=$machine SECONDS_BETWEEN=2 \
+				TMPDIR=$machine/tmp $shell "$ROOT/tools/vtd-report" --test \
+				>"$scratch/report" 2>&1 &
+			pid=$!
+			wait_for_seconds || return
+			[ -n "$(ls "$machine/tmp")" ] || return
+			kill -$signal $pid
+			status=0
+			wait $pid || status=$?
+			[ "$status" != 0 ] && [ -z "$(ls "$machine/tmp")" ] ||
+				{ echo "$shell, $signal: status $status"; ls "$machine/tmp"; return 1; }
+		done
+	done
+}
+
+# until the report of the background says that it sleeps
+wait_for_seconds() {
+	local i
+	for i in $(seq 300); do
+		! grep -q 'seconds instead' "$scratch/report" || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
 # Virtual functions, all the same, and a device without an IOMMU (intel_iommu=igfx_off)
 report_collects_equal_devices() {
 	local i
@@ -579,18 +612,18 @@ report_runs_the_benchmark_that_is_set_up() {
 }
 
 REPORT_TESTS=(report_reads_all_bits report_tells_iommus_of_a_kind_once
-	report_says_which_iommu_lacks_what report_says_behind_which_iommu_pages_stay_pinned report_keeps_segments_apart
-	report_knows_legacy_mode report_sees_the_mode_in_the_entries
-	report_sees_the_mode_in_the_entries_of_any_iommu report_does_not_guess_the_mode
-	report_works_without_proc report_reads_arguments_as_the_kernel_does
-	report_says_what_dirty_tracking_needs report_names_the_level_of_users
-	report_counts_declared_devices report_says_why_devices_are_not_translated
+	report_says_which_iommu_lacks_what report_says_behind_which_iommu_pages_stay_pinned
+	report_keeps_segments_apart report_knows_legacy_mode
+	report_sees_the_mode_in_the_entries report_sees_the_mode_in_the_entries_of_any_iommu
+	report_does_not_guess_the_mode report_works_without_proc
+	report_reads_arguments_as_the_kernel_does report_says_what_dirty_tracking_needs
+	report_names_the_level_of_users report_counts_declared_devices
+	report_says_why_devices_are_not_translated
 	report_says_why_devices_are_passed_through report_says_why_a_level_is_used
 	report_tells_domains_of_users report_refuses_unknown_arguments
-	report_collects_equal_devices report_knows_devices_of_vfio_without_iommu
-	report_looks_at_capabilities
+	report_removes_its_file_when_killed report_collects_equal_devices
+	report_knows_devices_of_vfio_without_iommu report_looks_at_capabilities
 	report_says_why_there_is_no_iommu report_says_why_the_kernel_leaves_an_iommu_off
-	report_says_what_it_cannot_see
-	report_complains_of_the_right_lines report_masks_whole_words
-	report_keeps_counters_whole
+	report_says_what_it_cannot_see report_complains_of_the_right_lines
+	report_masks_whole_words report_keeps_counters_whole
 	report_runs_the_benchmark_that_is_set_up)
