@@ -1185,6 +1185,69 @@ TEST_F(flat, mapping_and_pinning_with_timer)
 	EXPECT_TRUE(destroy(&d->vmm, pinning));
 }
 
+/* Copy memory of two processes, the first of which is this one, with that timer. */
+static int copy_with_timer(struct vmm *vmm, unsigned int from)
+{
+	const struct itimerval timer = { { 0, 5000 }, { 0, 5000 } };
+	struct sigaction action = { .sa_handler = count_alarm };
+	unsigned char *memory = new_memory(TO_PIN, MADV_NOHUGEPAGE);
+	struct vmm source = *vmm;
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy), .flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.src_ioas_id = from, .dst_ioas_id = vmm->ioas,
+		.length = TO_PIN + PAGE, .dst_iova = ELSEWHERE, .src_iova = ELSEWHERE,
+	};
+
+	source.ioas = from;
+	if (!map_area(&source, ELSEWHERE, memory, TO_PIN))
+		return 1;
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	return ioctl(vmm->iommufd, IOMMU_IOAS_COPY, &copy) ? 2 : alarms ? 0 : 3;
+}
+
+/* The same if a call copies several areas: no process gets its first notifier after pinning. */
+TEST_F(flat, copying_and_pinning_with_timer)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct demand *d = &self->d;
+	unsigned int pinning = new_paging(&d->vmm, 0, 0);
+	int status = -1, to_parent[2], i;
+	struct vmm source = d->vmm;
+	pid_t child[2];
+	char byte;
+
+	ASSERT_NE(0, pinning);
+	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_ALLOC, &alloc));
+	source.ioas = alloc.out_ioas_id;
+	ASSERT_EQ(0, pipe(to_parent));
+	child[1] = fork();
+	if (!child[1]) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!map_area(&source, ELSEWHERE + TO_PIN, d->memory, PAGE) ||
+		    write(to_parent[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	ASSERT_EQ(1, read(to_parent[0], &byte, 1));
+	child[0] = fork();
+	if (!child[0])
+		_exit(copy_with_timer(&d->vmm, source.ioas));
+	EXPECT_TRUE(wait_until(waitpid(child[0], &status, WNOHANG) == child[0]));
+	EXPECT_EQ(0, status);
+	kill(child[1], SIGKILL);
+	if (status == -1)
+		kill(child[0], SIGKILL);
+	for (i = 0; i < 2; i++)
+		waitpid(child[i], NULL, 0);
+	if (!status)
+		EXPECT_TRUE(unmap_area(&d->vmm, ELSEWHERE, TO_PIN + PAGE));
+	EXPECT_TRUE(destroy(&d->vmm, pinning));
+	close(to_parent[0]);
+	close(to_parent[1]);
+}
+
 /* ---- late pages ---- */
 
 #define MANY	40
