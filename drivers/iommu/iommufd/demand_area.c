@@ -20,8 +20,9 @@
 /*
  * How many of them may contain the same page: when the process loses it, it is
  * unmapped from one after the other, and each waits for an invalidation. So
- * reclaim takes at most that many for each page. (A huge page may be in more, as
- * each of its pages may be in so many.)
+ * reclaim takes at most that many for each page of an address space. (A huge page
+ * may be in more, as each of its pages may be in so many, and so may one that is
+ * mapped at several addresses.)
  */
 #define DEMAND_MAX_OVERLAP	64
 
