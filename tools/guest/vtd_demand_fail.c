@@ -253,6 +253,51 @@ static bool copy_works(struct demand *d)
 	       holds(d->memory, ELSEWHERE, SIZE, 2);
 }
 
+/* A HWPT beside it pins the same areas. */
+static bool flat_and_pinning(struct demand *d)
+{
+	return new_flat(d) && new_paging(&d->vmm, 0, 0);
+}
+
+static bool map_page(struct demand *d)
+{
+	return map_area(&d->vmm, ELSEWHERE, d->memory, PAGE);
+}
+
+static bool page_works(struct demand *d)
+{
+	return attach_it(d) && device_writes(d, ELSEWHERE, PAGE, 1) == VTDT_OK &&
+	       holds(d->memory, ELSEWHERE, PAGE, 1);
+}
+
+/* Three areas that are copied at once */
+static bool flat_and_three(struct demand *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		if (!map_area(&d->vmm, IOVA + i * SIZE / 4, d->memory + i * SIZE / 4, SIZE / 4))
+			return false;
+	return new_flat(d);
+}
+
+static bool copy_three(struct demand *d)
+{
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy), .flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.src_ioas_id = d->vmm.ioas, .dst_ioas_id = d->vmm.ioas,
+		.length = 3 * SIZE / 4, .dst_iova = ELSEWHERE, .src_iova = IOVA,
+	};
+
+	return !ioctl(d->vmm.iommufd, IOMMU_IOAS_COPY, &copy);
+}
+
+static bool copy_of_three_works(struct demand *d)
+{
+	return attach_it(d) && device_writes(d, ELSEWHERE, 3 * SIZE / 4, 2) == VTDT_OK &&
+	       holds(d->memory, ELSEWHERE, 3 * SIZE / 4, 2);
+}
+
 static bool unmap_both(struct demand *d)
 {
 	return unmap_area(&d->vmm, 0, ALL);
@@ -272,6 +317,8 @@ static const struct call calls[] = {
 	{ "HWPT_ALLOC, nested", parent_and_memory, nest_again, attached_works, 1 },
 	{ "IOAS_MAP", flat_and_parent, map_memory, attached_works, 3 },
 	{ "IOAS_COPY", flat_and_memory, copy_memory, copy_works, 2 },
+	{ "IOAS_MAP, also pinned", flat_and_pinning, map_page, page_works, 4 },
+	{ "IOAS_COPY, three areas", flat_and_three, copy_three, copy_of_three_works, 6 },
 	{ "attach", flat_and_memory, attach_it, works, 4 },
 	{ "attach, PASID", flat_with_pasid, attach_it, works, 4 },
 	{ "attach, nested", nested_and_memory, attach_it, works, 4 },
