@@ -7,6 +7,7 @@
  * The suite "demand" prepares cgroups, swap and huge pages.
  */
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 #include "vtd_demand_machine.h"
@@ -448,6 +449,32 @@ TEST_F(without_memory, areas_of_failed_calls)
 	EXPECT_TRUE(attach_it(&d));
 	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, 2 * PAGE, 1));
 	EXPECT_TRUE(holds(d.memory, IOVA, 2 * PAGE, 1));
+	close_demand(&d);
+}
+
+/* The process of an area has exited: a HWPT cannot be allocated, and leaves nothing behind. */
+TEST_F(without_memory, owner_of_memory_has_exited)
+{
+	unsigned int i, failed = 0;
+	struct demand d;
+	long before = 0;
+	pid_t child;
+	int status;
+
+	ASSERT_TRUE(open_detached(&d, RID));
+	child = fork();
+	if (!child)
+		_exit(!map_memory(&d));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+	for (i = 0; i < 2 * REPEATS; i++) {
+		if (i == REPEATS)
+			before = settled_memory();
+		failed += !new_flat(&d) && errno == EFAULT;
+	}
+	EXPECT_EQ(2 * REPEATS, failed);
+	EXPECT_TRUE(wait_until(kernel_memory() - before < 8 * 1024));
+	note("%ld bytes leaked\n", kernel_memory() - before);
 	close_demand(&d);
 }
 
