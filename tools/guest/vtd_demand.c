@@ -1062,6 +1062,61 @@ TEST_F(flat, too_many_areas)
 	EXPECT_EQ(0, map_with(&d->vmm, ELSEWHERE, (uintptr_t)d->memory, PAGE, RW));
 }
 
+#define INVALIDATION	60	/* ms; if it took 100 ms, the device would be blocked */
+
+/* Unmap the area whenever told to. */
+static void unmap_when_told(struct demand *d, int go, int done)
+{
+	char byte;
+
+	while (read(go, &byte, 1) == 1)
+		if (!unmap_area(&d->vmm, IOVA, SIZE) || write(done, "", 1) != 1)
+			_exit(1);
+	_exit(0);
+}
+
+/*
+ * The process loses a page while its area is unmapped, and the device takes its time to
+ * invalidate its TLB: the process waits for that, too, whoever has unmapped the page. Another
+ * process unmaps, so that this one does not wait for its own CPUs.
+ */
+TEST_F(flat, lost_during_unmap)
+{
+	struct demand *d = &self->d;
+	word *delay = reg(&d->vmm.dev, VTDT_ATC_DELAY);
+	int go[2], done[2], status;
+	unsigned int i;
+	pid_t child;
+	long start;
+	char byte;
+
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(0, pipe(done));
+	child = fork();
+	if (!child) {
+		close(go[1]);
+		unmap_when_told(d, go[0], done[1]);
+	}
+	close(go[0]);
+	close(done[1]);
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, PAGE, i));
+		*delay = INVALIDATION * 1000000;
+		start = now_ms();
+		ASSERT_EQ(1, write(go[1], "", 1));
+		sleep_ms(20);
+		ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_DONTNEED));
+		EXPECT_LT(INVALIDATION - 2, now_ms() - start);
+		ASSERT_EQ(1, read(done[0], &byte, 1));
+		*delay = 0;
+		ASSERT_TRUE(map_area(&d->vmm, IOVA, d->memory, SIZE));
+	}
+	close(go[1]);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	close(done[0]);
+}
+
 /* A page in as many areas as possible: the device loses it in all of them. */
 TEST_F(flat, too_many_areas_of_a_page)
 {
