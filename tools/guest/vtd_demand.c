@@ -1117,6 +1117,85 @@ TEST_F(flat, lost_during_unmap)
 	close(done[0]);
 }
 
+#define RACERS		4
+
+/* A thread that maps and unmaps areas of few pages */
+struct racer {
+	struct demand *d;
+	unsigned int number;
+	pthread_t thread;
+	volatile bool stop;
+};
+
+static void *race(void *data)
+{
+	struct racer *racer = data;
+	uint64_t base = ELSEWHERE + racer->number * SZ_1G;
+	struct vmm *vmm = &racer->d->vmm;
+	unsigned int i, hwpt;
+	pid_t child;
+
+	for (i = 0; !racer->stop; i++) {
+		uintptr_t page = (uintptr_t)racer->d->memory + i % 5 * PAGE;
+
+		map_with(vmm, base + i % 64 * PAGE, page, (1 + i % 2) * PAGE, RW);
+		if (i % 3)
+			unmap_area(vmm, base + (i + 7) % 64 * PAGE, PAGE);
+		if (i % 64 == 63)
+			unmap_area(vmm, base, SZ_1G);
+		if (racer->number == 0 && i % 16 == 0) {
+			hwpt = new_paging(vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+			if (hwpt)
+				destroy(vmm, hwpt);
+		}
+		if (racer->number != 1 || i % 32)
+			continue;
+		/* a process that does not live longer than its areas, or is killed */
+		child = fork();
+		if (!child) {
+			for (i = 0; i < 80; i++)
+				map_with(vmm, base + i * PAGE, page, PAGE, RW);
+			_exit(0);
+		}
+		if (i % 64)
+			kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+	return NULL;
+}
+
+/* Threads map, unmap, and fork, and HWPTs come and go: areas are counted right nevertheless. */
+TEST_F(flat, areas_counted_in_races)
+{
+	struct racer racers[RACERS] = {};
+	struct demand *d = &self->d;
+	unsigned int i, n;
+
+	if (d->pasid != RID)
+		return;
+	for (i = 0; i < RACERS; i++) {
+		racers[i].d = d;
+		racers[i].number = i;
+		ASSERT_EQ(0, pthread_create(&racers[i].thread, NULL, race, &racers[i]));
+	}
+	sleep_ms(5000);
+	for (i = 0; i < RACERS; i++)
+		racers[i].stop = true;
+	for (i = 0; i < RACERS; i++)
+		pthread_join(racers[i].thread, NULL);
+	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, RACERS * SZ_1G));
+	for (n = 1; !map_with(&d->vmm, ELSEWHERE + n * PAGE, (uintptr_t)d->memory, PAGE, RW);)
+		n++;
+	EXPECT_EQ(64, n);
+	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, SZ_1G));
+	for (i = 0; i < 31; i++)
+		ASSERT_NE(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
+	for (n = 1; !map_with(&d->vmm, ELSEWHERE + n * PAGE,
+			      (uintptr_t)d->memory + n * PAGE, PAGE, RW);)
+		n++;
+	EXPECT_EQ(32768 / 32, n);
+}
+
 /* A page in as many areas as possible: the device loses it in all of them. */
 TEST_F(flat, too_many_areas_of_a_page)
 {
