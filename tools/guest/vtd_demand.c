@@ -1711,7 +1711,10 @@ TEST_F(flat, answered_while_page_is_locked)
 	EXPECT_NE(0, *reg(&d->vmm.dev, VTDT_BUSY));
 	/* The one that is stuck, and one for the request that the device has repeated */
 	EXPECT_GE(2, busy_workers());
-	EXPECT_GE(1000, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
+	/* not as fast as it can */
+	groups = *reg(&d->vmm.dev, VTDT_GROUPS);
+	sleep_ms(500);
+	EXPECT_GT(100, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
 	ASSERT_TRUE(tell_page_lock("unlock", pfn));
 	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	close(fd);
