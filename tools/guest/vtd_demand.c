@@ -1720,6 +1720,71 @@ TEST_F(flat, answered_while_page_is_locked)
 	close(fd);
 }
 
+/* A page of a memfd that is locked, at @at; it is not mapped by the process. */
+static unsigned long map_locked_page(unsigned char *at, int fd)
+{
+	unsigned long pfn;
+
+	if (mmap(at, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != at)
+		return 0;
+	*at = 1;
+	pfn = pfn_of(at);
+	return !madvise(at, PAGE, MADV_DONTNEED) && tell_page_lock("lock", pfn) ? pfn : 0;
+}
+
+#define LOCKED_AT	(ELSEWHERE + 31 * PAGE)
+
+/*
+ * Have a worker put aside 16 late pages of a group and 15 that are not mapped, and wait for
+ * the last page, which is locked. Detach the device, and let the worker end.
+ */
+static bool detach_from_group(struct demand *d, unsigned char *page, int fd)
+{
+	unsigned long pfn = map_locked_page(page, fd);
+	bool ok;
+
+	start_transfer(d, VTDT_WRITE, ELSEWHERE, 32 * PAGE, 1);
+	ok = pfn && wait_until(workers_below(FOR_PAGE_LOCK)) && detach(&d->vmm, d->pasid);
+	finish_transfer(d);
+	return tell_page_lock("unlock", pfn) && wait_until(!busy_workers()) &&
+	       attach(&d->vmm, d->pasid, d->hwpt) && ok;
+}
+
+/* Requests of a group that were put aside are freed when the device is detached. */
+TEST_F(flat, detached_with_requests_put_aside)
+{
+	unsigned char *page = new_memory(SZ_2M, MADV_NOHUGEPAGE);
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	struct demand *d = &self->d;
+	struct pollfd queue;
+	struct late late;
+	unsigned int i, id;
+	long before = 0, leaked;
+
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
+	ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory, 16 * PAGE));
+	ASSERT_TRUE(map_area(&d->vmm, LOCKED_AT, page, PAGE));
+	ASSERT_TRUE(new_queue(&d->vmm, &queue, &id));
+	d->hwpt = new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, id);
+	ASSERT_NE(0, d->hwpt);
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
+	*reg(&d->vmm.dev, VTDT_GROUP_SIZE) = 32;
+	for (i = 0; i < 220; i++) {
+		if (i == 20)
+			before = number_in("/proc/meminfo", "SUnreclaim");
+		ASSERT_TRUE(detach_from_group(d, page, fd));
+	}
+	leaked = number_in("/proc/meminfo", "SUnreclaim") - before;
+	note("%ld KiB leaked\n", leaked);
+	EXPECT_GT(128, leaked);
+	EXPECT_EQ(0, poll(&queue, 1, 0));
+	close(late.fd);
+	close(queue.fd);
+	close(fd);
+	munmap(page, SZ_2M);
+}
+
 #define FAULT_CREDS	"/sys/module/fault_creds/parameters/"
 #define USER		1234
 
