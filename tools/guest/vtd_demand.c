@@ -1630,7 +1630,7 @@ TEST_F(flat, destroy_ends_waits)
 /* Hold, lock or unlock a page, in the words of page_lock. */
 static bool tell_page_lock(const char *what, unsigned long pfn)
 {
-	char path[100], number[20];
+	char path[100], number[30];
 
 	snprintf(path, sizeof(path), "/sys/module/page_lock/parameters/%s", what);
 	snprintf(number, sizeof(number), "%lu", pfn);
@@ -1783,6 +1783,105 @@ TEST_F(flat, detached_with_requests_put_aside)
 	close(queue.fd);
 	close(fd);
 	munmap(page, SZ_2M);
+}
+
+#define ADDRESSES	8	/* of a page: it may be in 64 areas by each */
+#define IN_FLIGHT	64	/* transfers of the device at a time */
+
+/* Requests that have reached demand paging, or a fault queue */
+static unsigned long requests_taken(void)
+{
+	FILE *file = fopen("/sys/kernel/debug/iommu/intel/page_requests", "r");
+	unsigned long taken = 0, value;
+	char line[200], word[100];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, " %99s %lu", word, &value) == 2 && !strcmp(word, "flat"))
+			taken += value;
+	if (file)
+		fclose(file);
+	return taken;
+}
+
+/*
+ * Make requests of many blocks, as many as possible at a time. When @nr workers wait for the
+ * page, or after a while, detach the device. Returns how many wait, -1 if something fails.
+ */
+static int make_and_detach(struct demand *d, unsigned int round, int nr)
+{
+	unsigned long before = requests_taken();
+	int i, waiting;
+
+	for (i = 0; i < IN_FLIGHT; i++)
+		start_transfer(d, VTDT_READ, ELSEWHERE + (round * IN_FLIGHT + i) %
+			       (ADDRESSES * 64) * SZ_2M, PAGE, 1);
+	if (!wait_until(requests_taken() - before >= IN_FLIGHT))
+		return -1;
+	waiting = workers_below(FOR_PAGE_LOCK);
+	for (i = 0; i < 50 && waiting < nr; i++) {
+		sleep_ms(10);
+		waiting = workers_below(FOR_PAGE_LOCK);
+	}
+	return detach(&d->vmm, d->pasid) && wait_until(!*reg(&d->vmm.dev, VTDT_BUSY)) &&
+	       attach(&d->vmm, d->pasid, d->hwpt) ? waiting : -1;
+}
+
+/* A device whose request is answered at once repeats it at once. */
+static bool answered_at_once(struct demand *d)
+{
+	unsigned int groups = *reg(&d->vmm.dev, VTDT_GROUPS);
+	bool at_once;
+
+	start_transfer(d, VTDT_READ, ELSEWHERE, PAGE, 1);
+	sleep_ms(100);
+	at_once = *reg(&d->vmm.dev, VTDT_GROUPS) - groups > 20;
+	detach(&d->vmm, d->pasid);
+	finish_transfer(d);
+	return attach(&d->vmm, d->pasid, d->hwpt) && at_once;
+}
+
+/*
+ * All workers wait for a locked page, and requests wait for workers, although detaching has
+ * answered them. There is a limit to that: then, requests are answered without a worker.
+ */
+TEST_F(flat, too_many_answered_requests)
+{
+	unsigned char *memory = new_memory(SZ_2M, MADV_NOHUGEPAGE);
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	struct demand *d = &self->d;
+	int waiting = 0, nr;
+	unsigned int i;
+	unsigned long pfn;
+
+	if (d->pasid != RID)
+		return;
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	for (i = 0; i < ADDRESSES; i++)
+		ASSERT_EQ(memory + i * PAGE,
+			  mmap(memory + i * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, fd, 0));
+	for (i = 0; i < ADDRESSES * 64; i++)
+		ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE + i * SZ_2M,
+				     memory + i % ADDRESSES * PAGE, PAGE));
+	pfn = map_locked_page(memory, fd);
+	ASSERT_NE(0, pfn);
+	i = 0;
+	do {
+		nr = waiting + IN_FLIGHT;
+		waiting = make_and_detach(d, i++, nr);
+	} while (waiting >= nr);
+	note("%d workers wait\n", waiting);
+	EXPECT_LE(IN_FLIGHT, waiting);
+	EXPECT_FALSE(answered_at_once(d));
+	for (i = 0; i <= 1024 / IN_FLIGHT; i++)
+		ASSERT_LT(0, make_and_detach(d, i, 0));
+	EXPECT_TRUE(answered_at_once(d));
+	ASSERT_TRUE(tell_page_lock("unlock", pfn));
+	EXPECT_TRUE(wait_until(!busy_workers()));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, PAGE, 2));
+	EXPECT_TRUE(holds(memory, ELSEWHERE, PAGE, 2));
+	close(fd);
+	munmap(memory, SZ_2M);
 }
 
 #define FAULT_CREDS	"/sys/module/fault_creds/parameters/"
