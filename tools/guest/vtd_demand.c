@@ -3254,6 +3254,42 @@ TEST_F(demand, owner_of_memory_is_dying)
 	close(pipes[0]);
 }
 
+/*
+ * That process is OOM-killed: its memory is reaped, although the device uses it, and the
+ * device loses it.
+ */
+TEST_F(demand, memory_of_dying_owner_is_reaped)
+{
+	struct demand *d = &self->d;
+	int status, pipes[2];
+	unsigned long pfn;
+	pid_t child;
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(write_file(CGROUP "/memory.swap.max", "0"));
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork();
+	if (!child) {
+		if (!write_file(CGROUP "/cgroup.procs", "0"))
+			_exit(1);
+		lend_memory_and_block(d, pipes[1]);
+	}
+	close(pipes[1]);
+	ASSERT_EQ(sizeof(pfn), read(pipes[0], &pfn, sizeof(pfn)));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SIZE, 1));
+	EXPECT_LE(SIZE, number_in(CGROUP "/memory.stat", "anon "));
+	ASSERT_TRUE(write_file(CGROUP "/memory.max", "8M"));
+	EXPECT_LE(1, number_in(CGROUP "/memory.events", "oom_kill"));
+	EXPECT_GT(SZ_2M, number_in(CGROUP "/memory.stat", "anon "));
+	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, ELSEWHERE, PAGE, 1));
+	ASSERT_TRUE(tell_page_lock("unlock", pfn));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	close(pipes[0]);
+	EXPECT_TRUE(wait_until(!rmdir(CGROUP)));
+}
+
 #define FORMER_USERS	4	/* DEMAND_MAX_DYING */
 
 /* A process lends a locked page to the device, and waits. It does not keep the device open. */
