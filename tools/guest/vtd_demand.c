@@ -3308,48 +3308,92 @@ static void lend_locked_page(struct demand *d, unsigned char *page, int to_paren
 }
 
 /*
- * Users of a device leave it, one after the other, while a worker of each waits for a locked
- * page: after four of them, the device cannot be attached until a worker has ended.
+ * As many former users as a device may have: they have left it, one after the other, while a
+ * worker of each waits for a locked page. The device is open again, but not attached.
  */
-TEST(too_many_former_users)
+FIXTURE(former_users)
+{
+	struct demand d;
+	pid_t child[FORMER_USERS];
+	unsigned long pfn;
+};
+
+FIXTURE_SETUP(former_users)
 {
 	int fd = memfd_create("locked", MFD_CLOEXEC), pipes[2], i;
-	pid_t child[FORMER_USERS];
 	unsigned char *page;
-	unsigned long pfn;
-	struct demand d;
 	char byte;
 
 	ASSERT_EQ(0, ftruncate(fd, PAGE));
 	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	*page = 1;
-	pfn = pfn_of(page);
+	self->pfn = pfn_of(page);
 	ASSERT_EQ(0, madvise(page, PAGE, MADV_DONTNEED));
-	ASSERT_TRUE(tell_page_lock("lock", pfn));
+	ASSERT_TRUE(tell_page_lock("lock", self->pfn));
 	for (i = 0; i < FORMER_USERS; i++) {
-		ASSERT_TRUE(open_demand_when_free(&d, RID, false));
+		ASSERT_TRUE(open_demand_when_free(&self->d, RID, false));
 		ASSERT_EQ(0, pipe(pipes));
-		child[i] = fork();
-		if (!child[i])
-			lend_locked_page(&d, page, pipes[1]);
+		self->child[i] = fork();
+		if (!self->child[i])
+			lend_locked_page(&self->d, page, pipes[1]);
 		close(pipes[1]);
 		ASSERT_EQ(1, read(pipes[0], &byte, 1));
 		close(pipes[0]);
-		start_transfer(&d, VTDT_READ, ELSEWHERE, PAGE, 1);
+		start_transfer(&self->d, VTDT_READ, ELSEWHERE, PAGE, 1);
 		EXPECT_TRUE(wait_until(workers_below(FOR_PAGE_LOCK) == i + 1U));
-		close_demand(&d);
+		close_demand(&self->d);
 	}
-	ASSERT_TRUE(open_detached(&d, RID));
-	ASSERT_TRUE(new_hwpt(&d));
-	EXPECT_FALSE(attach(&d.vmm, RID, d.hwpt));
-	EXPECT_EQ(EBUSY, errno);
-	ASSERT_TRUE(tell_page_lock("unlock", pfn));
-	EXPECT_TRUE(wait_until(attach(&d.vmm, RID, d.hwpt)));
-	close_demand(&d);
+	ASSERT_TRUE(open_detached(&self->d, RID));
+	ASSERT_TRUE(new_hwpt(&self->d));
+}
+
+FIXTURE_TEARDOWN(former_users)
+{
+	int i;
+
+	close_demand(&self->d);
 	for (i = 0; i < FORMER_USERS; i++) {
-		kill(child[i], SIGKILL);
-		waitpid(child[i], NULL, 0);
+		kill(self->child[i], SIGKILL);
+		waitpid(self->child[i], NULL, 0);
 	}
+}
+
+/* The device cannot be attached until a worker has ended; others can. */
+TEST_F(former_users, too_many)
+{
+	struct demand *d = &self->d;
+	bool announced;
+
+	EXPECT_FALSE(attach(&d->vmm, RID, d->hwpt));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(0, attach_by_driver("vtd_vfio", &announced));
+	EXPECT_TRUE(bind_driver(getenv("TESTDEV2"), "vfio-pci"));
+	ASSERT_TRUE(tell_page_lock("unlock", self->pfn));
+	EXPECT_TRUE(wait_until(attach(&d->vmm, RID, d->hwpt)));
+}
+
+static void *unlock_soon(void *pfn)
+{
+	sleep_ms(200);
+	return tell_page_lock("unlock", *(unsigned long *)pfn) ? pfn : NULL;
+}
+
+/* An attach waits for a worker that ends soon, and not longer. */
+TEST_F(former_users, end_during_attach)
+{
+	long start = now_ms(), took;
+	struct demand *d = &self->d;
+	pthread_t thread;
+	void *unlocked;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unlock_soon, &self->pfn));
+	EXPECT_TRUE(attach(&d->vmm, RID, d->hwpt));
+	took = now_ms() - start;
+	note("%ld ms\n", took);
+	EXPECT_LE(200, took);
+	EXPECT_GT(1000, took);
+	pthread_join(thread, &unlocked);
+	EXPECT_NE(NULL, unlocked);
 }
 
 /* Has @pid executed @name? */
