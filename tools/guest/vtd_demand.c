@@ -1045,11 +1045,16 @@ TEST_F(flat, too_many_areas)
 
 	for (i = 0; i < 31; i++)
 		ASSERT_NE(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
+	/* The first page is in 64 of them; one that is refused for this does not count. */
+	ASSERT_EQ(0, map_with(&d->vmm, ELSEWHERE, (uintptr_t)d->memory, PAGE, RW));
+	for (i = 0; i < 32; i++)
+		EXPECT_EQ(ENOSPC, map_with(&d->vmm, 2 * ELSEWHERE, (uintptr_t)d->memory, PAGE,
+					   RW));
 	for (n = 1; !error && n < 2000; n++)
 		error = map_with(&d->vmm, ELSEWHERE + n * PAGE,
 				 (uintptr_t)d->memory + n * PAGE, PAGE, RW);
 	EXPECT_EQ(ENOSPC, error);
-	EXPECT_EQ(32768 / 32, n - 1);
+	EXPECT_EQ(32768 / 32, n);
 	EXPECT_EQ(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
 	EXPECT_EQ(ENOSPC, errno);
 	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE + PAGE, PAGE, 1));
@@ -1057,6 +1062,140 @@ TEST_F(flat, too_many_areas)
 	EXPECT_EQ(VTDT_FAILED, device_reads(d, ELSEWHERE + PAGE, PAGE, 1));
 	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, n * PAGE));
 	EXPECT_EQ(0, map_with(&d->vmm, ELSEWHERE, (uintptr_t)d->memory, PAGE, RW));
+}
+
+#define INVALIDATION	60	/* ms; if it took 100 ms, the device would be blocked */
+
+/* Unmap the area whenever told to. */
+static void unmap_when_told(struct demand *d, int go, int done)
+{
+	char byte;
+
+	while (read(go, &byte, 1) == 1)
+		if (!unmap_area(&d->vmm, IOVA, SIZE) || write(done, "", 1) != 1)
+			_exit(1);
+	_exit(0);
+}
+
+/*
+ * The process loses a page while its area is unmapped, and the device takes its time to
+ * invalidate its TLB: the process waits for that, too, whoever has unmapped the page. Another
+ * process unmaps, so that this one does not wait for its own CPUs.
+ */
+TEST_F(flat, lost_during_unmap)
+{
+	struct demand *d = &self->d;
+	word *delay = reg(&d->vmm.dev, VTDT_ATC_DELAY);
+	int go[2], done[2], status;
+	unsigned int i;
+	pid_t child;
+	long start;
+	char byte;
+
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(0, pipe(done));
+	child = fork();
+	if (!child) {
+		close(go[1]);
+		unmap_when_told(d, go[0], done[1]);
+	}
+	close(go[0]);
+	close(done[1]);
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, PAGE, i));
+		*delay = INVALIDATION * 1000000;
+		start = now_ms();
+		ASSERT_EQ(1, write(go[1], "", 1));
+		sleep_ms(20);
+		ASSERT_EQ(0, madvise(d->memory, PAGE, MADV_DONTNEED));
+		EXPECT_LT(INVALIDATION - 2, now_ms() - start);
+		ASSERT_EQ(1, read(done[0], &byte, 1));
+		*delay = 0;
+		ASSERT_TRUE(map_area(&d->vmm, IOVA, d->memory, SIZE));
+	}
+	close(go[1]);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	close(done[0]);
+}
+
+#define RACERS		4
+
+/* A thread that maps and unmaps areas of few pages */
+struct racer {
+	struct demand *d;
+	unsigned int number;
+	pthread_t thread;
+	volatile bool stop;
+};
+
+static void *race(void *data)
+{
+	struct racer *racer = data;
+	uint64_t base = ELSEWHERE + racer->number * SZ_1G;
+	struct vmm *vmm = &racer->d->vmm;
+	unsigned int i, hwpt;
+	pid_t child;
+
+	for (i = 0; !racer->stop; i++) {
+		uintptr_t page = (uintptr_t)racer->d->memory + i % 5 * PAGE;
+
+		map_with(vmm, base + i % 64 * PAGE, page, (1 + i % 2) * PAGE, RW);
+		if (i % 3)
+			unmap_area(vmm, base + (i + 7) % 64 * PAGE, PAGE);
+		if (i % 64 == 63)
+			unmap_area(vmm, base, SZ_1G);
+		if (racer->number == 0 && i % 16 == 0) {
+			hwpt = new_paging(vmm, IOMMU_HWPT_ALLOC_DEMAND, 0);
+			if (hwpt)
+				destroy(vmm, hwpt);
+		}
+		if (racer->number != 1 || i % 32)
+			continue;
+		/* a process that does not live longer than its areas, or is killed */
+		child = fork();
+		if (!child) {
+			for (i = 0; i < 80; i++)
+				map_with(vmm, base + i * PAGE, page, PAGE, RW);
+			_exit(0);
+		}
+		if (i % 64)
+			kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+	return NULL;
+}
+
+/* Threads map, unmap, and fork, and HWPTs come and go: areas are counted right nevertheless. */
+TEST_F(flat, areas_counted_in_races)
+{
+	struct racer racers[RACERS] = {};
+	struct demand *d = &self->d;
+	unsigned int i, n;
+
+	if (d->pasid != RID)
+		return;
+	for (i = 0; i < RACERS; i++) {
+		racers[i].d = d;
+		racers[i].number = i;
+		ASSERT_EQ(0, pthread_create(&racers[i].thread, NULL, race, &racers[i]));
+	}
+	sleep_ms(5000);
+	for (i = 0; i < RACERS; i++)
+		racers[i].stop = true;
+	for (i = 0; i < RACERS; i++)
+		pthread_join(racers[i].thread, NULL);
+	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, RACERS * SZ_1G));
+	for (n = 1; !map_with(&d->vmm, ELSEWHERE + n * PAGE, (uintptr_t)d->memory, PAGE, RW);)
+		n++;
+	EXPECT_EQ(64, n);
+	ASSERT_TRUE(unmap_area(&d->vmm, ELSEWHERE, SZ_1G));
+	for (i = 0; i < 31; i++)
+		ASSERT_NE(0, new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, 0));
+	for (n = 1; !map_with(&d->vmm, ELSEWHERE + n * PAGE,
+			      (uintptr_t)d->memory + n * PAGE, PAGE, RW);)
+		n++;
+	EXPECT_EQ(32768 / 32, n);
 }
 
 /* A page in as many areas as possible: the device loses it in all of them. */
@@ -1185,6 +1324,69 @@ TEST_F(flat, mapping_and_pinning_with_timer)
 		EXPECT_TRUE(unmap_area(&d->vmm, ELSEWHERE, TO_PIN));
 	}
 	EXPECT_TRUE(destroy(&d->vmm, pinning));
+}
+
+/* Copy memory of two processes, the first of which is this one, with that timer. */
+static int copy_with_timer(struct vmm *vmm, unsigned int from)
+{
+	const struct itimerval timer = { { 0, 5000 }, { 0, 5000 } };
+	struct sigaction action = { .sa_handler = count_alarm };
+	unsigned char *memory = new_memory(TO_PIN, MADV_NOHUGEPAGE);
+	struct vmm source = *vmm;
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy), .flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.src_ioas_id = from, .dst_ioas_id = vmm->ioas,
+		.length = TO_PIN + PAGE, .dst_iova = ELSEWHERE, .src_iova = ELSEWHERE,
+	};
+
+	source.ioas = from;
+	if (!map_area(&source, ELSEWHERE, memory, TO_PIN))
+		return 1;
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	return ioctl(vmm->iommufd, IOMMU_IOAS_COPY, &copy) ? 2 : alarms ? 0 : 3;
+}
+
+/* The same if a call copies several areas: no process gets its first notifier after pinning. */
+TEST_F(flat, copying_and_pinning_with_timer)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct demand *d = &self->d;
+	unsigned int pinning = new_paging(&d->vmm, 0, 0);
+	int status = -1, to_parent[2], i;
+	struct vmm source = d->vmm;
+	pid_t child[2];
+	char byte;
+
+	ASSERT_NE(0, pinning);
+	ASSERT_EQ(0, ioctl(d->vmm.iommufd, IOMMU_IOAS_ALLOC, &alloc));
+	source.ioas = alloc.out_ioas_id;
+	ASSERT_EQ(0, pipe(to_parent));
+	child[1] = fork();
+	if (!child[1]) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!map_area(&source, ELSEWHERE + TO_PIN, d->memory, PAGE) ||
+		    write(to_parent[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	ASSERT_EQ(1, read(to_parent[0], &byte, 1));
+	child[0] = fork();
+	if (!child[0])
+		_exit(copy_with_timer(&d->vmm, source.ioas));
+	EXPECT_TRUE(wait_until(waitpid(child[0], &status, WNOHANG) == child[0]));
+	EXPECT_EQ(0, status);
+	kill(child[1], SIGKILL);
+	if (status == -1)
+		kill(child[0], SIGKILL);
+	for (i = 0; i < 2; i++)
+		waitpid(child[i], NULL, 0);
+	if (!status)
+		EXPECT_TRUE(unmap_area(&d->vmm, ELSEWHERE, TO_PIN + PAGE));
+	EXPECT_TRUE(destroy(&d->vmm, pinning));
+	close(to_parent[0]);
+	close(to_parent[1]);
 }
 
 /* ---- late pages ---- */
@@ -1430,7 +1632,7 @@ TEST_F(flat, destroy_ends_waits)
 /* Hold, lock or unlock a page, in the words of page_lock. */
 static bool tell_page_lock(const char *what, unsigned long pfn)
 {
-	char path[100], number[20];
+	char path[100], number[30];
 
 	snprintf(path, sizeof(path), "/sys/module/page_lock/parameters/%s", what);
 	snprintf(number, sizeof(number), "%lu", pfn);
@@ -1514,10 +1716,177 @@ TEST_F(flat, answered_while_page_is_locked)
 	 * the device has repeated
 	 */
 	EXPECT_GE(3, busy_workers());
-	EXPECT_GE(1000, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
+	/* not as fast as it can */
+	groups = *reg(&d->vmm.dev, VTDT_GROUPS);
+	sleep_ms(500);
+	EXPECT_GT(100, *reg(&d->vmm.dev, VTDT_GROUPS) - groups);
 	ASSERT_TRUE(tell_page_lock("unlock", pfn));
 	EXPECT_EQ(VTDT_OK, finish_transfer(d));
 	close(fd);
+}
+
+/* A page of a memfd that is locked, at @at; it is not mapped by the process. */
+static unsigned long map_locked_page(unsigned char *at, int fd)
+{
+	unsigned long pfn;
+
+	if (mmap(at, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != at)
+		return 0;
+	*at = 1;
+	pfn = pfn_of(at);
+	return !madvise(at, PAGE, MADV_DONTNEED) && tell_page_lock("lock", pfn) ? pfn : 0;
+}
+
+#define LOCKED_AT	(ELSEWHERE + 31 * PAGE)
+
+/*
+ * Have a worker put aside 16 late pages of a group and 15 that are not mapped, and wait for
+ * the last page, which is locked. Detach the device, and let the worker end.
+ */
+static bool detach_from_group(struct demand *d, unsigned char *page, int fd)
+{
+	unsigned long pfn = map_locked_page(page, fd);
+	bool ok;
+
+	start_transfer(d, VTDT_WRITE, ELSEWHERE, 32 * PAGE, 1);
+	ok = pfn && wait_until(workers_below(FOR_PAGE_LOCK)) && detach(&d->vmm, d->pasid);
+	finish_transfer(d);
+	return tell_page_lock("unlock", pfn) && wait_until(!busy_workers()) &&
+	       attach(&d->vmm, d->pasid, d->hwpt) && ok;
+}
+
+/* Requests of a group that were put aside are freed when the device is detached. */
+TEST_F(flat, detached_with_requests_put_aside)
+{
+	unsigned char *page = new_memory(SZ_2M, MADV_NOHUGEPAGE);
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	struct demand *d = &self->d;
+	struct pollfd queue;
+	struct late late;
+	unsigned int i, id;
+	long before = 0, leaked;
+
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	ASSERT_TRUE(catch_faults(&late, d->memory, 16 * PAGE));
+	ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE, d->memory, 16 * PAGE));
+	ASSERT_TRUE(map_area(&d->vmm, LOCKED_AT, page, PAGE));
+	ASSERT_TRUE(new_queue(&d->vmm, &queue, &id));
+	d->hwpt = new_paging(&d->vmm, IOMMU_HWPT_ALLOC_DEMAND, id);
+	ASSERT_NE(0, d->hwpt);
+	ASSERT_TRUE(attach(&d->vmm, d->pasid, d->hwpt));
+	*reg(&d->vmm.dev, VTDT_GROUP_SIZE) = 32;
+	for (i = 0; i < 220; i++) {
+		if (i == 20)
+			before = number_in("/proc/meminfo", "SUnreclaim");
+		ASSERT_TRUE(detach_from_group(d, page, fd));
+	}
+	leaked = number_in("/proc/meminfo", "SUnreclaim") - before;
+	note("%ld KiB leaked\n", leaked);
+	EXPECT_GT(128, leaked);
+	EXPECT_EQ(0, poll(&queue, 1, 0));
+	close(late.fd);
+	close(queue.fd);
+	close(fd);
+	munmap(page, SZ_2M);
+}
+
+#define ADDRESSES	8	/* of a page: it may be in 64 areas by each */
+#define IN_FLIGHT	64	/* transfers of the device at a time */
+
+/* Requests that have reached demand paging, or a fault queue */
+static unsigned long requests_taken(void)
+{
+	FILE *file = fopen("/sys/kernel/debug/iommu/intel/page_requests", "r");
+	unsigned long taken = 0, value;
+	char line[200], word[100];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, " %99s %lu", word, &value) == 2 && !strcmp(word, "flat"))
+			taken += value;
+	if (file)
+		fclose(file);
+	return taken;
+}
+
+/*
+ * Make requests of many blocks, as many as possible at a time. When @nr workers wait for the
+ * page, or after a while, detach the device. Returns how many wait, -1 if something fails.
+ */
+static int make_and_detach(struct demand *d, unsigned int round, int nr)
+{
+	unsigned long before = requests_taken();
+	int i, waiting;
+
+	for (i = 0; i < IN_FLIGHT; i++)
+		start_transfer(d, VTDT_READ, ELSEWHERE + (round * IN_FLIGHT + i) %
+			       (ADDRESSES * 64) * SZ_2M, PAGE, 1);
+	if (!wait_until(requests_taken() - before >= IN_FLIGHT))
+		return -1;
+	waiting = workers_below(FOR_PAGE_LOCK);
+	for (i = 0; i < 50 && waiting < nr; i++) {
+		sleep_ms(10);
+		waiting = workers_below(FOR_PAGE_LOCK);
+	}
+	return detach(&d->vmm, d->pasid) && wait_until(!*reg(&d->vmm.dev, VTDT_BUSY)) &&
+	       attach(&d->vmm, d->pasid, d->hwpt) ? waiting : -1;
+}
+
+/* A device whose request is answered at once repeats it at once. */
+static bool answered_at_once(struct demand *d)
+{
+	unsigned int groups = *reg(&d->vmm.dev, VTDT_GROUPS);
+	bool at_once;
+
+	start_transfer(d, VTDT_READ, ELSEWHERE, PAGE, 1);
+	sleep_ms(100);
+	at_once = *reg(&d->vmm.dev, VTDT_GROUPS) - groups > 20;
+	detach(&d->vmm, d->pasid);
+	finish_transfer(d);
+	return attach(&d->vmm, d->pasid, d->hwpt) && at_once;
+}
+
+/*
+ * All workers wait for a locked page, and requests wait for workers, although detaching has
+ * answered them. There is a limit to that: then, requests are answered without a worker.
+ */
+TEST_F(flat, too_many_answered_requests)
+{
+	unsigned char *memory = new_memory(SZ_2M, MADV_NOHUGEPAGE);
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	struct demand *d = &self->d;
+	int waiting = 0, nr;
+	unsigned int i;
+	unsigned long pfn;
+
+	if (d->pasid != RID)
+		return;
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	for (i = 0; i < ADDRESSES; i++)
+		ASSERT_EQ(memory + i * PAGE,
+			  mmap(memory + i * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, fd, 0));
+	for (i = 0; i < ADDRESSES * 64; i++)
+		ASSERT_TRUE(map_area(&d->vmm, ELSEWHERE + i * SZ_2M,
+				     memory + i % ADDRESSES * PAGE, PAGE));
+	pfn = map_locked_page(memory, fd);
+	ASSERT_NE(0, pfn);
+	i = 0;
+	do {
+		nr = waiting + IN_FLIGHT;
+		waiting = make_and_detach(d, i++, nr);
+	} while (waiting >= nr);
+	note("%d workers wait\n", waiting);
+	EXPECT_LE(IN_FLIGHT, waiting);
+	EXPECT_FALSE(answered_at_once(d));
+	for (i = 0; i <= 1024 / IN_FLIGHT; i++)
+		ASSERT_LT(0, make_and_detach(d, i, 0));
+	EXPECT_TRUE(answered_at_once(d));
+	ASSERT_TRUE(tell_page_lock("unlock", pfn));
+	EXPECT_TRUE(wait_until(!busy_workers()));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, PAGE, 2));
+	EXPECT_TRUE(holds(memory, ELSEWHERE, PAGE, 2));
+	close(fd);
+	munmap(memory, SZ_2M);
 }
 
 #define FAULT_CREDS	"/sys/module/fault_creds/parameters/"
@@ -2890,6 +3259,42 @@ TEST_F(demand, owner_of_memory_is_dying)
 	close(pipes[0]);
 }
 
+/*
+ * That process is OOM-killed: its memory is reaped, although the device uses it, and the
+ * device loses it.
+ */
+TEST_F(demand, memory_of_dying_owner_is_reaped)
+{
+	struct demand *d = &self->d;
+	int status, pipes[2];
+	unsigned long pfn;
+	pid_t child;
+
+	ASSERT_EQ(0, mkdir(CGROUP, 0755));
+	ASSERT_TRUE(write_file(CGROUP "/memory.swap.max", "0"));
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork();
+	if (!child) {
+		if (!write_file(CGROUP "/cgroup.procs", "0"))
+			_exit(1);
+		lend_memory_and_block(d, pipes[1]);
+	}
+	close(pipes[1]);
+	ASSERT_EQ(sizeof(pfn), read(pipes[0], &pfn, sizeof(pfn)));
+	EXPECT_EQ(VTDT_OK, device_writes(d, ELSEWHERE, SIZE, 1));
+	EXPECT_LE(SIZE, number_in(CGROUP "/memory.stat", "anon "));
+	ASSERT_TRUE(write_file(CGROUP "/memory.max", "8M"));
+	EXPECT_LE(1, number_in(CGROUP "/memory.events", "oom_kill"));
+	EXPECT_GT(SZ_2M, number_in(CGROUP "/memory.stat", "anon "));
+	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
+	EXPECT_EQ(VTDT_DENIED, device_writes(d, ELSEWHERE, PAGE, 1));
+	ASSERT_TRUE(tell_page_lock("unlock", pfn));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	close(pipes[0]);
+	EXPECT_TRUE(wait_until(!rmdir(CGROUP)));
+}
+
 #define FORMER_USERS	4	/* DEMAND_MAX_DYING */
 
 /* A process lends a locked page to the device, and waits. It does not keep the device open. */
@@ -2908,48 +3313,92 @@ static void lend_locked_page(struct demand *d, unsigned char *page, int to_paren
 }
 
 /*
- * Users of a device leave it, one after the other, while a worker of each waits for a locked
- * page: after four of them, the device cannot be attached until a worker has ended.
+ * As many former users as a device may have: they have left it, one after the other, while a
+ * worker of each waits for a locked page. The device is open again, but not attached.
  */
-TEST(too_many_former_users)
+FIXTURE(former_users)
+{
+	struct demand d;
+	pid_t child[FORMER_USERS];
+	unsigned long pfn;
+};
+
+FIXTURE_SETUP(former_users)
 {
 	int fd = memfd_create("locked", MFD_CLOEXEC), pipes[2], i;
-	pid_t child[FORMER_USERS];
 	unsigned char *page;
-	unsigned long pfn;
-	struct demand d;
 	char byte;
 
 	ASSERT_EQ(0, ftruncate(fd, PAGE));
 	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	*page = 1;
-	pfn = pfn_of(page);
+	self->pfn = pfn_of(page);
 	ASSERT_EQ(0, madvise(page, PAGE, MADV_DONTNEED));
-	ASSERT_TRUE(tell_page_lock("lock", pfn));
+	ASSERT_TRUE(tell_page_lock("lock", self->pfn));
 	for (i = 0; i < FORMER_USERS; i++) {
-		ASSERT_TRUE(open_demand_when_free(&d, RID, false));
+		ASSERT_TRUE(open_demand_when_free(&self->d, RID, false));
 		ASSERT_EQ(0, pipe(pipes));
-		child[i] = fork();
-		if (!child[i])
-			lend_locked_page(&d, page, pipes[1]);
+		self->child[i] = fork();
+		if (!self->child[i])
+			lend_locked_page(&self->d, page, pipes[1]);
 		close(pipes[1]);
 		ASSERT_EQ(1, read(pipes[0], &byte, 1));
 		close(pipes[0]);
-		start_transfer(&d, VTDT_READ, ELSEWHERE, PAGE, 1);
+		start_transfer(&self->d, VTDT_READ, ELSEWHERE, PAGE, 1);
 		EXPECT_TRUE(wait_until(workers_below(FOR_PAGE_LOCK) == i + 1U));
-		close_demand(&d);
+		close_demand(&self->d);
 	}
-	ASSERT_TRUE(open_detached(&d, RID));
-	ASSERT_TRUE(new_hwpt(&d));
-	EXPECT_FALSE(attach(&d.vmm, RID, d.hwpt));
-	EXPECT_EQ(EBUSY, errno);
-	ASSERT_TRUE(tell_page_lock("unlock", pfn));
-	EXPECT_TRUE(wait_until(attach(&d.vmm, RID, d.hwpt)));
-	close_demand(&d);
+	ASSERT_TRUE(open_detached(&self->d, RID));
+	ASSERT_TRUE(new_hwpt(&self->d));
+}
+
+FIXTURE_TEARDOWN(former_users)
+{
+	int i;
+
+	close_demand(&self->d);
 	for (i = 0; i < FORMER_USERS; i++) {
-		kill(child[i], SIGKILL);
-		waitpid(child[i], NULL, 0);
+		kill(self->child[i], SIGKILL);
+		waitpid(self->child[i], NULL, 0);
 	}
+}
+
+/* The device cannot be attached until a worker has ended; others can. */
+TEST_F(former_users, too_many)
+{
+	struct demand *d = &self->d;
+	bool announced;
+
+	EXPECT_FALSE(attach(&d->vmm, RID, d->hwpt));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(0, attach_by_driver("vtd_vfio", &announced));
+	EXPECT_TRUE(bind_driver(getenv("TESTDEV2"), "vfio-pci"));
+	ASSERT_TRUE(tell_page_lock("unlock", self->pfn));
+	EXPECT_TRUE(wait_until(attach(&d->vmm, RID, d->hwpt)));
+}
+
+static void *unlock_soon(void *pfn)
+{
+	sleep_ms(200);
+	return tell_page_lock("unlock", *(unsigned long *)pfn) ? pfn : NULL;
+}
+
+/* An attach waits for a worker that ends soon, and not longer. */
+TEST_F(former_users, end_during_attach)
+{
+	long start = now_ms(), took;
+	struct demand *d = &self->d;
+	pthread_t thread;
+	void *unlocked;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unlock_soon, &self->pfn));
+	EXPECT_TRUE(attach(&d->vmm, RID, d->hwpt));
+	took = now_ms() - start;
+	note("%ld ms\n", took);
+	EXPECT_LE(200, took);
+	EXPECT_GT(1000, took);
+	pthread_join(thread, &unlocked);
+	EXPECT_NE(NULL, unlocked);
 }
 
 /* Has @pid executed @name? */

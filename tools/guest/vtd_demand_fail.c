@@ -7,6 +7,7 @@
  * The suite "demand" prepares cgroups, swap and huge pages.
  */
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 #include "vtd_demand_machine.h"
@@ -55,6 +56,8 @@ static bool prepare_injection(void)
 /* Bytes of the kernel that the process is charged for: tables for devices, and objects */
 static long kernel_memory(void)
 {
+	/* Without this, memory.stat may be two seconds old. */
+	number_in(CGROUP "/cpu.stat", "usage_usec");
 	return number_in(CGROUP "/memory.stat", "sec_pagetables") +
 	       number_in(CGROUP "/memory.stat", "slab_unreclaimable");
 }
@@ -251,6 +254,51 @@ static bool copy_works(struct demand *d)
 	       holds(d->memory, ELSEWHERE, SIZE, 2);
 }
 
+/* A HWPT beside it pins the same areas. */
+static bool flat_and_pinning(struct demand *d)
+{
+	return new_flat(d) && new_paging(&d->vmm, 0, 0);
+}
+
+static bool map_page(struct demand *d)
+{
+	return map_area(&d->vmm, ELSEWHERE, d->memory, PAGE);
+}
+
+static bool page_works(struct demand *d)
+{
+	return attach_it(d) && device_writes(d, ELSEWHERE, PAGE, 1) == VTDT_OK &&
+	       holds(d->memory, ELSEWHERE, PAGE, 1);
+}
+
+/* Three areas that are copied at once */
+static bool flat_and_three(struct demand *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		if (!map_area(&d->vmm, IOVA + i * SIZE / 4, d->memory + i * SIZE / 4, SIZE / 4))
+			return false;
+	return new_flat(d);
+}
+
+static bool copy_three(struct demand *d)
+{
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy), .flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.src_ioas_id = d->vmm.ioas, .dst_ioas_id = d->vmm.ioas,
+		.length = 3 * SIZE / 4, .dst_iova = ELSEWHERE, .src_iova = IOVA,
+	};
+
+	return !ioctl(d->vmm.iommufd, IOMMU_IOAS_COPY, &copy);
+}
+
+static bool copy_of_three_works(struct demand *d)
+{
+	return attach_it(d) && device_writes(d, ELSEWHERE, 3 * SIZE / 4, 2) == VTDT_OK &&
+	       holds(d->memory, ELSEWHERE, 3 * SIZE / 4, 2);
+}
+
 static bool unmap_both(struct demand *d)
 {
 	return unmap_area(&d->vmm, 0, ALL);
@@ -270,6 +318,8 @@ static const struct call calls[] = {
 	{ "HWPT_ALLOC, nested", parent_and_memory, nest_again, attached_works, 1 },
 	{ "IOAS_MAP", flat_and_parent, map_memory, attached_works, 3 },
 	{ "IOAS_COPY", flat_and_memory, copy_memory, copy_works, 2 },
+	{ "IOAS_MAP, also pinned", flat_and_pinning, map_page, page_works, 4 },
+	{ "IOAS_COPY, three areas", flat_and_three, copy_three, copy_of_three_works, 6 },
 	{ "attach", flat_and_memory, attach_it, works, 4 },
 	{ "attach, PASID", flat_with_pasid, attach_it, works, 4 },
 	{ "attach, nested", nested_and_memory, attach_it, works, 4 },
@@ -399,6 +449,32 @@ TEST_F(without_memory, areas_of_failed_calls)
 	EXPECT_TRUE(attach_it(&d));
 	EXPECT_EQ(VTDT_OK, device_writes(&d, IOVA, 2 * PAGE, 1));
 	EXPECT_TRUE(holds(d.memory, IOVA, 2 * PAGE, 1));
+	close_demand(&d);
+}
+
+/* The process of an area has exited: a HWPT cannot be allocated, and leaves nothing behind. */
+TEST_F(without_memory, owner_of_memory_has_exited)
+{
+	unsigned int i, failed = 0;
+	struct demand d;
+	long before = 0;
+	pid_t child;
+	int status;
+
+	ASSERT_TRUE(open_detached(&d, RID));
+	child = fork();
+	if (!child)
+		_exit(!map_memory(&d));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+	for (i = 0; i < 2 * REPEATS; i++) {
+		if (i == REPEATS)
+			before = settled_memory();
+		failed += !new_flat(&d) && errno == EFAULT;
+	}
+	EXPECT_EQ(2 * REPEATS, failed);
+	EXPECT_TRUE(wait_until(kernel_memory() - before < 8 * 1024));
+	note("%ld bytes leaked\n", kernel_memory() - before);
 	close_demand(&d);
 }
 

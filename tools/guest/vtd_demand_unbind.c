@@ -58,6 +58,8 @@ static unsigned int domains(void)
 /* Bytes of the kernel that the process is charged for */
 static long kernel_memory(void)
 {
+	/* Without this, memory.stat may be two seconds old. */
+	number_in(CGROUP "/cpu.stat", "usage_usec");
 	return number_in(CGROUP "/memory.stat", "sec_pagetables") +
 	       number_in(CGROUP "/memory.stat", "slab_unreclaimable");
 }

@@ -385,6 +385,21 @@ static void use_up_to_limit(const struct turns *turns)
 	_exit(use_single_pages(&d, SZ_2M / 2, SZ_2M) ? 0 : 2);
 }
 
+/* There is memory for all neighbours of a page, but hardly more. Tables are there. */
+static void use_page_near_limit(const struct turns *turns)
+{
+	unsigned int i, n = 0;
+	struct demand d;
+
+	if (!open_demand(&d, RID, false) ||
+	    device_writes(&d, IOVA, SZ_2M / 2, 1) != VTDT_OK || !wait_for_limit(turns) ||
+	    device_writes(&d, IOVA + SZ_2M / 2, PAGE, 1) != VTDT_OK)
+		_exit(1);
+	for (i = 0; i < AROUND / PAGE; i++)
+		n += present(d.memory + SZ_2M / 2 + i * PAGE);
+	_exit(n > 1 && n < AROUND / PAGE / 2 ? 0 : 2);
+}
+
 /* There is memory for a page of each 64 KiB, and the tables of device and process. */
 static void use_random_pages(const struct turns *turns)
 {
@@ -431,6 +446,12 @@ TEST(no_kill_for_neighbours)
 {
 	/* Neighbours take no more once 12 of 16 requests have been served. */
 	EXPECT_EQ(0, status_without_swap(use_up_to_limit, 13 * AROUND / PAGE));
+}
+
+/* Pages that are faulted in around another one leave a margin, which other workers need. */
+TEST(neighbours_leave_a_margin)
+{
+	EXPECT_EQ(0, status_without_swap(use_page_near_limit, AROUND / PAGE + 4));
 }
 
 /*

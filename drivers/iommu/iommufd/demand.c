@@ -277,8 +277,13 @@ void iommufd_demand_release_device(struct iommufd_device *idev)
  */
 int __init iommufd_demand_init(void)
 {
-	demand_free_wq = alloc_workqueue("iommufd_demand_free", WQ_UNBOUND, 0);
-	return demand_free_wq ? 0 : -ENOMEM;
+	/* Works wait for workers, so that those of one user must not fill it. */
+	demand_free_wq = alloc_workqueue("iommufd_demand_free", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!demand_free_wq)
+		return -ENOMEM;
+	workqueue_set_min_active(demand_free_wq, WQ_MAX_ACTIVE);
+
+	return 0;
 }
 
 /* When the module is unloaded; waits for all workers */

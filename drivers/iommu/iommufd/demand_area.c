@@ -20,8 +20,9 @@
 /*
  * How many of them may contain the same page: when the process loses it, it is
  * unmapped from one after the other, and each waits for an invalidation. So
- * reclaim takes at most that many for each page. (A huge page may be in more, as
- * each of its pages may be in so many.)
+ * reclaim takes at most that many for each page of an address space. (A huge page
+ * may be in more, as each of its pages may be in so many, and so may one that is
+ * mapped at several addresses.)
  */
 #define DEMAND_MAX_OVERLAP	64
 
@@ -386,7 +387,8 @@ static struct demand_area *demand_area_create(struct iommufd_demand *demand,
  *
  * Context: may sleep; iopt::domains_rwsem is held for reading.
  *
- * Return: 0 or a negative errno, with nothing changed.
+ * Return: 0, or a negative errno after which the caller has to call
+ * iopt_demand_remove_area().
  */
 int iopt_demand_add_area(struct iopt_area *area, struct iopt_pages *pages)
 {
@@ -398,10 +400,8 @@ int iopt_demand_add_area(struct iopt_area *area, struct iopt_pages *pages)
 
 	list_for_each_entry(demand, &iopt->demands, node) {
 		darea = demand_area_create(demand, area, pages);
-		if (IS_ERR(darea)) {
-			iopt_demand_remove_area(area);
+		if (IS_ERR(darea))
 			return PTR_ERR(darea);
-		}
 		list_add(&darea->node, &area->demand_areas);
 	}
 
@@ -442,7 +442,7 @@ void iopt_demand_free_areas(struct list_head *unmapped)
 
 /**
  * iopt_demand_remove_area() - undo iopt_demand_add_area()
- * @area: the area
+ * @area: the area, which need not have been added
  *
  * Context: may sleep; iopt::domains_rwsem is held for reading.
  */

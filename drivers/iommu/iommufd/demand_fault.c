@@ -291,8 +291,7 @@ static void demand_serve_group(struct demand_fault *fault)
 		list_splice_tail_init(&fault->late, &fault->group->faults);
 	}
 	fault->patient = true;
-	if (time_before(jiffies, fault->deadline))
-		demand_pass(fault);
+	demand_pass(fault);
 }
 
 /*
