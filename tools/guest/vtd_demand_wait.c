@@ -259,19 +259,27 @@ static bool wait_for_turn(int from)
 	return read(from, &byte, 1) == 1;
 }
 
-/* The child of "another_process_maps": its IOMMU_IOAS_MAP has to reclaim. */
-static void map_at_limit(const struct turns *turns)
+/*
+ * The child of "another_process_maps": its IOMMU_IOAS_MAP has to reclaim. @others: further
+ * IOASes
+ */
+static void map_at_limit(const struct turns *turns, unsigned int others)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
 	struct demand d = { .pasid = RID };
+	int rc = 0;
 
 	close(turns->to_child[1]);
 	/* Reclaim takes only pages that are mapped later, none that the calls below need. */
 	if (mlockall(MCL_CURRENT) || !write_file(CGROUP "/cgroup.procs", "0"))
 		_exit(1);
 	d.vmm.iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	if (!open_device(&d.vmm.dev, getenv("TESTDEV2"), d.vmm.iommufd) ||
-	    ioctl(d.vmm.iommufd, IOMMU_IOAS_ALLOC, &alloc))
+	if (!open_device(&d.vmm.dev, getenv("TESTDEV2"), d.vmm.iommufd))
+		_exit(2);
+	do
+		rc |= ioctl(d.vmm.iommufd, IOMMU_IOAS_ALLOC, &alloc);
+	while (others--);
+	if (rc)
 		_exit(2);
 	d.vmm.ioas = alloc.out_ioas_id;
 	d.memory = new_memory(SIZE, MADV_NOHUGEPAGE);
@@ -295,9 +303,9 @@ static bool has_ended(pid_t child)
 /*
  * Let a child map that may use @slack more pages than it has. If it waits for its own notifier
  * as it reclaims for the count of areas, then another process can map memory. Returns whether
- * it has waited there, or -1 if the other process had to wait.
+ * it has waited there, or -1 if the other process had to wait. @others: see map_at_limit().
  */
-static int map_beside_child(struct demand *d, unsigned int slack)
+static int map_beside_child(struct demand *d, unsigned int slack, unsigned int others)
 {
 	int status, waited = 0;
 	struct turns turns;
@@ -307,7 +315,7 @@ static int map_beside_child(struct demand *d, unsigned int slack)
 		return -1;
 	child = fork();
 	if (!child)
-		map_at_limit(&turns);
+		map_at_limit(&turns, others);
 	close(turns.to_parent[1]);
 	/* With less than 64 pages left, CPUs charge none in advance. */
 	if (!wait_for_turn(turns.to_parent[0]) || !limit_exactly(40) ||
@@ -332,7 +340,7 @@ static int map_beside_child(struct demand *d, unsigned int slack)
 /* A process has to reclaim for the count of its areas: others are not delayed. */
 TEST(another_process_maps)
 {
-	unsigned int slack;
+	unsigned int try;
 	struct demand d;
 	int waited = 0;
 
@@ -341,11 +349,11 @@ TEST(another_process_maps)
 	ASSERT_TRUE(new_hwpt(&d));
 	/*
 	 * The call allocates a few hundred bytes before, and some thousand for the count.
-	 * Only the rest of a page that is charged already is not known.
+	 * Only the rest of a page that is charged already is not known: vary it.
 	 */
-	for (slack = 0; slack < 3 && !waited; slack++)
-		waited = map_beside_child(&d, slack);
-	note("%u pages of slack\n", slack - 1);
+	for (try = 0; try < 36 && !waited; try++)
+		waited = map_beside_child(&d, try % 3, try / 3);
+	note("%u tries\n", try);
 	EXPECT_EQ(1, waited);
 	close_demand(&d);
 	EXPECT_TRUE(wait_until(!rmdir(CGROUP)));
