@@ -401,6 +401,42 @@ static void dirty_tracking(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, nr_tags(parent));
 }
 
+/*
+ * Two devices share a domain ID. What the second one has left in the IOTLB
+ * before its entry was switched may be in the first one's TLB since, and is
+ * invalidated there.
+ */
+static void dirty_tracking_of_two_devices(struct kunit *test)
+{
+	struct device *devs[] = { new_device(test, TLB), new_device(test, TLB) };
+	struct inval_test *ctx = test->priv;
+	struct iommu_domain *domain;
+	struct dmar_domain *parent;
+	unsigned int before, i;
+
+	parent = vtd_fake_domain(test, devs[0], IOMMU_HWPT_ALLOC_NEST_PARENT |
+				 IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
+	domain = &parent->domain;
+	inval_attach(test, parent, devs[0], 1);
+	inval_attach(test, parent, devs[1], 1);
+	before = ctx->fake.tlb_descs;
+	KUNIT_ASSERT_EQ(test, 0, domain->dirty_ops->set_dirty_tracking(domain, true));
+	/* each TLB with its entry, and again at the end */
+	KUNIT_EXPECT_EQ(test, 2 + 2, ctx->fake.tlb_descs - before);
+
+	/* also if an entry was switched during its attach */
+	inval_detach(parent, devs[1], 1);
+	before = ctx->fake.tlb_descs;
+	inval_attach(test, parent, devs[1], 1);
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake.tlb_descs - before);
+
+	before = ctx->fake.tlb_descs;
+	KUNIT_ASSERT_EQ(test, 0, domain->dirty_ops->set_dirty_tracking(domain, false));
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake.tlb_descs - before);
+	for (i = 0; i < ARRAY_SIZE(devs); i++)
+		inval_detach(parent, devs[i], 1);
+}
+
 static int inval_init(struct kunit *test)
 {
 	struct inval_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -422,6 +458,7 @@ static struct kunit_case inval_cases[] = {
 	KUNIT_CASE(nested_many_pasids),
 	KUNIT_CASE(parent_gather),
 	KUNIT_CASE(dirty_tracking),
+	KUNIT_CASE(dirty_tracking_of_two_devices),
 	{}
 };
 

@@ -1543,6 +1543,41 @@ static void silent_device_is_reset_meanwhile(struct kunit *test)
 	expect_usable(test);
 }
 
+static void queue_reset_done(void *dev)
+{
+	intel_iommu_ops.reset_done(dev);
+}
+
+/* A device is given up while its reset ends: it stays blocked until the next. */
+static void silent_device_after_reset(struct kunit *test)
+{
+	struct queue_test *ctx = test->priv;
+	struct device_domain_info *info = be_silent(test);
+	struct vtd_fake_call *call;
+	bool early;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "one CPU");
+	call = kunit_kzalloc(test, sizeof(*call), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, call);
+	info->ats_enabled = 1;
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	scoped_guard(rcu) {
+		/* As an invalidation: it waits for readers. */
+		early = vtd_fake_call(call, queue_reset_done, ctx->dev);
+		WRITE_ONCE(info->given_up, true);
+	}
+	flush_work(&call->work);
+	KUNIT_EXPECT_FALSE(test, early);
+	KUNIT_EXPECT_TRUE(test, is_blocked(ctx));
+
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	intel_iommu_ops.reset_done(ctx->dev);
+	KUNIT_EXPECT_FALSE(test, is_blocked(ctx));
+	info->ats_enabled = 0;
+	expect_usable(test);
+}
+
 /*
  * The work waits for hardware: the device is not released before the work is
  * done.
@@ -1783,6 +1818,7 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(other_devices_are_invalidated),
 	KUNIT_CASE(silent_device_is_reset),
 	KUNIT_CASE(silent_device_is_reset_meanwhile),
+	KUNIT_CASE(silent_device_after_reset),
 	KUNIT_CASE(silent_device_shares_entry),
 	KUNIT_CASE(silent_device_is_released),
 	KUNIT_CASE(waits_until_blocked),

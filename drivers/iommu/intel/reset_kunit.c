@@ -149,6 +149,24 @@ static void reset_blocks(struct kunit *test)
 	reset_expect_all(test, reset_expect_gone);
 }
 
+/*
+ * The device may have been blocked by another CPU, which still waits for the
+ * caches to be flushed: so does this one.
+ */
+static void block_blocked(struct kunit *test)
+{
+	struct reset_test *ctx = test->priv;
+	unsigned int descs;
+
+	reset_create_devices(test);
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	descs = ctx->fake.descs;
+	intel_iommu_ops.reset_prepare(ctx->dev);
+	KUNIT_EXPECT_LT(test, descs, ctx->fake.descs);
+	intel_iommu_ops.reset_done(ctx->dev);
+	reset_expect_all(test, reset_expect_page);
+}
+
 /* A device that cannot answer is sent nothing: it has no TLB then. */
 static void no_invalidations_during_reset(struct kunit *test)
 {
@@ -271,6 +289,7 @@ static int reset_init(struct kunit *test)
 
 static struct kunit_case reset_cases[] = {
 	KUNIT_CASE_PARAM(reset_blocks, setting_gen_params),
+	KUNIT_CASE_PARAM(block_blocked, setting_gen_params),
 	KUNIT_CASE_PARAM(no_invalidations_during_reset, setting_gen_params),
 	KUNIT_CASE_PARAM(detach_during_reset, setting_gen_params),
 	KUNIT_CASE_PARAM(reset_and_default, setting_gen_params),
