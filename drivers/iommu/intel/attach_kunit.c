@@ -260,15 +260,14 @@ static struct pci_ops ats_bus_ops = {
 	.write	= ats_bus_write,
 };
 
-static struct ats_bus *ats_bus(struct kunit *test)
+static struct ats_bus *ats_bus(struct kunit *test, u64 cap, u64 ecap)
 {
 	struct ats_bus *ats = kunit_kzalloc(test, sizeof(*ats), GFP_KERNEL);
 	struct attach_test *ctx = test->priv;
 	struct device_domain_info *info;
 
 	KUNIT_ASSERT_NOT_NULL(test, ats);
-	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_LEGACY, ECAP_LEGACY),
-				   true);
+	ctx->dev = vtd_fake_device(test, vtd_fake_iommu(test, cap, ecap), true);
 	ats->domain = vtd_fake_domain(test, ctx->dev, 0);
 	vtd_guest_map(test, ats->domain, GUEST_DATA, HOST_DATA, SZ_4K);
 	vtd_guest_map(test, ats->domain, GUEST_DATA + SZ_4K, HOST_DATA + SZ_4K, SZ_4K);
@@ -303,7 +302,7 @@ static void ats_enabled_before_entry(struct kunit *test)
 	int ret;
 
 	for (fail = 0; fail <= kunit_can_fail_allocations(); fail++) {
-		ats = ats_bus(test);
+		ats = ats_bus(test, CAP_LEGACY, ECAP_LEGACY);
 		ats->fail = fail;
 		vtd_fake_watch(test, ctx->dev, IOMMU_NO_PASID, GUEST_DATA);
 		ret = attach_to(&ats->pdev.dev, ats->domain);
@@ -321,6 +320,27 @@ static void ats_enabled_before_entry(struct kunit *test)
 	}
 }
 
+/* The RID was never attached, so ATS is off. */
+static void ats_enabled_before_pasid(struct kunit *test)
+{
+	struct attach_test *ctx = test->priv;
+	struct device_domain_info *info;
+	struct ats_bus *ats;
+	unsigned int before;
+
+	ats = ats_bus(test, CAP_NESTING, ECAP_NESTING);
+	info = dev_iommu_priv_get(ctx->dev);
+	KUNIT_ASSERT_EQ(test, 0, attach_domain_pasid(&ats->pdev.dev, PASID, ats->domain,
+						     NULL));
+	KUNIT_EXPECT_TRUE(test, info->ats_enabled);
+	before = ctx->fake.tlb_descs;
+	iommu_unmap(&ats->domain->domain, GUEST_DATA, SZ_4K);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake.tlb_descs - before);
+	attach_remove_pasid(&ats->pdev.dev, PASID, ats->domain);
+	expect_unused(test, ats->domain);
+	info->dev = ctx->dev;
+}
+
 static void flush_meanwhile(struct ats_bus *ats)
 {
 	struct attach_test *ctx = kunit_get_current_test()->priv;
@@ -336,7 +356,7 @@ static void flush_meanwhile(struct ats_bus *ats)
  */
 static void no_flush_during_reset(struct kunit *test)
 {
-	struct ats_bus *ats = ats_bus(test);
+	struct ats_bus *ats = ats_bus(test, CAP_LEGACY, ECAP_LEGACY);
 	struct attach_test *ctx = test->priv;
 	struct device_domain_info *info = dev_iommu_priv_get(ctx->dev);
 
@@ -1108,6 +1128,7 @@ static struct kunit_case attach_test_cases[] = {
 	KUNIT_CASE(rid_without_memory),
 	KUNIT_CASE(rid_without_memory_legacy),
 	KUNIT_CASE(ats_enabled_before_entry),
+	KUNIT_CASE(ats_enabled_before_pasid),
 	KUNIT_CASE(no_flush_during_reset),
 	KUNIT_CASE(default_domain_without_memory),
 	KUNIT_CASE(restore_pasid_without_memory),
