@@ -404,17 +404,27 @@ static bool bring_block(void)
 
 /*
  * It goes with all pages. The kernel tries for as long as it takes to migrate them, or until
- * a signal.
+ * a signal. It gives up if the rest of the pool of huge pages is reserved, as for a fork.
  */
 static bool take_block(void)
 {
+	unsigned int tries = 0;
+	int error;
+
 	event("block offline");
 	count.evicted += pages_in_block(0, HUGE);
 	count.evicted_huge += pages_in_block(HUGE, 1);
-	alarm(60);
-	if (!write_file(soak.block, "offline"))
+	do {
+		alarm(60);
+		error = write_file(soak.block, "offline") ? 0 : errno;
+		alarm(0);
+		if (error) {
+			event("error %d", error);
+			sleep_ms(10);
+		}
+	} while (error == EBUSY && tries++ < 100);
+	if (error)
 		return fail("a block does not go offline");
-	alarm(0);
 	soak.online = false;
 	count.offline++;
 	return !pages_in_block(0, PAGES) || fail("a page is in a block that is offline");
