@@ -14,6 +14,7 @@
  * the second with a memory block that is offline. TESTDEV is a device whose driver declares
  * it to be fault tolerant.
  */
+#include <errno.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
 #include <sched.h>
