@@ -391,7 +391,8 @@ report_refuses_unknown_arguments() {
 	! reports --test --fast && grep -q 'vtd-report \[--test\]' "$scratch/report.new"
 }
 
-# A signal must not leave the temporary file. Dash handles it when sleep has ended.
+# A signal must not leave the temporary file. Dash handles it when sleep has ended. Below
+# nohup, a shell cannot trap SIGHUP.
 report_removes_its_file_when_killed() {
 	local shell signal pid status
 	machine intel_iommu=on
@@ -400,7 +401,8 @@ report_removes_its_file_when_killed() {
 		for signal in HUP TERM; do
 			: >"$scratch/report"
 			PATH=$machine/bin:$PATH VTD_REPORT_ROOT=$machine SECONDS_BETWEEN=2 \
-				TMPDIR=$machine/tmp $shell "$ROOT/tools/vtd-report" --test \
+				TMPDIR=$machine/tmp env --default-signal=HUP \
+				$shell "$ROOT/tools/vtd-report" --test \
 				>"$scratch/report" 2>&1 &
 			pid=$!
 			wait_for_seconds || return
