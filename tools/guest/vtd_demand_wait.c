@@ -351,7 +351,7 @@ TEST(another_process_maps)
 	 * The call allocates a few hundred bytes before, and some thousand for the count.
 	 * Only the rest of a page that is charged already is not known: vary it.
 	 */
-	for (try = 0; try < 36 && !waited; try++)
+	for (try = 0; try < 18 && !waited; try++)
 		waited = map_beside_child(&d, try % 3, try / 3);
 	note("%u tries\n", try);
 	EXPECT_EQ(1, waited);
