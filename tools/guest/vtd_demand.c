@@ -379,14 +379,16 @@ TEST_F(demand, part_of_huge_page)
 {
 	struct demand *d = &self->d;
 	unsigned int requests;
+	long start;
 
 	ASSERT_EQ(0, madvise(d->memory, SZ_2M, MADV_HUGEPAGE));
 	ASSERT_EQ(VTDT_OK, device_writes(d, IOVA, SZ_2M, 1));
 	ASSERT_EQ(0, madvise(d->memory + 7 * PAGE, PAGE, MADV_DONTNEED));
 	requests = page_requests(d);
+	start = now_ms();
 	EXPECT_EQ(VTDT_OK, device_reads(d, IOVA + 8 * PAGE, SZ_2M - 8 * PAGE, 1));
-	/* One for all, which a busy host may answer so late that the device repeats it */
-	EXPECT_GE(3, page_requests(d) - requests);
+	/* One for all. If it takes a second, the kernel has the device repeat it. */
+	EXPECT_GE(now_ms() - start < 1000 ? 1 : 3, page_requests(d) - requests);
 	EXPECT_EQ(VTDT_FAILED, device_reads(d, IOVA + 7 * PAGE, PAGE, 1));
 	EXPECT_EQ(VTDT_OK, device_writes(d, IOVA + 7 * PAGE, PAGE, 1));
 	EXPECT_TRUE(holds(d->memory, IOVA, SZ_2M, 1));
@@ -1079,9 +1081,9 @@ static void unmap_when_told(struct demand *d, int go, int done)
 }
 
 /*
- * The process loses a page while its area is unmapped, and the device takes its time to
- * invalidate its TLB: the process waits for that, too, whoever has unmapped the page. Another
- * process unmaps, so that this one does not wait for its own CPUs.
+ * Another process unmaps an area, and the device takes long to invalidate its TLB. If this
+ * process discards a page of the area meanwhile, it waits for that invalidation, too. (If it
+ * unmapped the area itself, the two calls could wait for each other's CPU.)
  */
 TEST_F(flat, lost_during_unmap)
 {

@@ -114,7 +114,7 @@ static struct {
 
 static struct {
 	unsigned long reads, writes, denied, cut, compared, late, lost, preserved, moved,
-		      forked, attached, mapped, pinned, by_pinned, offline,
+		      forked, attached, mapped, pinned, by_pinned, offline, busy,
 		      evicted, evicted_huge;
 } count;
 
@@ -405,7 +405,7 @@ static bool bring_block(void)
 
 /*
  * It goes with all pages. The kernel tries for as long as it takes to migrate them, or until
- * a signal. It gives up if the rest of the pool of huge pages is reserved, as for a fork.
+ * a signal. EBUSY may mean that a free huge page cannot be dissolved: try again.
  */
 static bool take_block(void)
 {
@@ -421,6 +421,7 @@ static bool take_block(void)
 		alarm(0);
 		if (error) {
 			event("error %d", error);
+			count.busy++;
 			sleep_ms(10);
 		}
 	} while (error == EBUSY && tries++ < 100);
@@ -1400,8 +1401,8 @@ int main(void)
 	       count.lost, count.moved, count.late, count.forked, count.preserved);
 	printf("# %lu times pinned, %lu transfers by that HWPT\n", count.pinned,
 	       count.by_pinned);
-	printf("# %lu times a block offline, with %lu pages and %lu of hugetlb\n",
-	       count.offline, count.evicted, count.evicted_huge);
+	printf("# %lu times a block offline, %lu times busy, with %lu pages and %lu of hugetlb\n",
+	       count.offline, count.busy, count.evicted, count.evicted_huge);
 	printf("# %lu areas mapped, %lu PASIDs attached or detached, %lu times refused\n",
 	       count.mapped, count.attached, count.denied);
 	if (!count.reads || !count.writes || !count.late || !count.lost || !count.preserved ||

@@ -402,9 +402,9 @@ static void dirty_tracking(struct kunit *test)
 }
 
 /*
- * Two devices share a domain ID. What the second one has left in the IOTLB
- * before its entry was switched may be in the first one's TLB since, and is
- * invalidated there.
+ * Two devices share a domain ID, and with it IOTLB entries. Until the entry of
+ * the second device is switched, the first one may fill its TLB with
+ * translations that the second one has made: its TLB is invalidated after that.
  */
 static void dirty_tracking_of_two_devices(struct kunit *test)
 {

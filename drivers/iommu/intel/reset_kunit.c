@@ -275,6 +275,7 @@ static void reset_done_during_unmap(struct kunit *test)
 
 	ctx->fake.meanwhile = reset_ends;
 	reset_unmap(test, IOVA);
+	KUNIT_ASSERT_NULL(test, ctx->fake.meanwhile);
 	flush_work(&ctx->call.work);
 	KUNIT_EXPECT_FALSE(test, ctx->early);
 	KUNIT_EXPECT_TRUE(test, ctx->call.done);

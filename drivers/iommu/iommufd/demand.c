@@ -277,7 +277,7 @@ void iommufd_demand_release_device(struct iommufd_device *idev)
  */
 int __init iommufd_demand_init(void)
 {
-	/* Works wait for workers, so that those of one user must not fill it. */
+	/* Each work waits for workers: one user's must not delay those of others. */
 	demand_free_wq = alloc_workqueue("iommufd_demand_free", WQ_UNBOUND, WQ_MAX_ACTIVE);
 	if (!demand_free_wq)
 		return -ENOMEM;
