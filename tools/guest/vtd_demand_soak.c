@@ -89,6 +89,7 @@ static struct {
 	char block[80];				/* a memory block that goes on- and offline */
 	unsigned long block_pfn, block_pages;
 	bool online;
+	bool limited;				/* memory.max is set */
 	struct alias aliases[ALIASES];
 	struct vtdt_command *list;
 
@@ -348,10 +349,12 @@ static void limit(void)
 	if (soak.hwpts[PINNED])
 		return;
 	event("limit %u", what);
-	if (what < 2)
+	if (what < 2) {
 		write_file(CGROUP "/memory.reclaim", what ? "4M" : "512K");
-	else
-		write_file(CGROUP "/memory.max", what == 2 ? "7M" : "max");
+		return;
+	}
+	soak.limited = what == 2;
+	write_file(CGROUP "/memory.max", soak.limited ? "7M" : "max");
 }
 
 /* Make pages read-only for a moment, where the device does nothing. */
@@ -405,7 +408,7 @@ static bool bring_block(void)
 
 /*
  * It goes with all pages. The kernel tries for as long as it takes to migrate them, or until
- * a signal. EBUSY may mean that a free huge page cannot be dissolved: try again.
+ * a signal. Now and then it fails with EBUSY: try again.
  */
 static bool take_block(void)
 {
@@ -476,8 +479,11 @@ static bool fork_child(void)
 	soak.child = fork();
 	if (!soak.child)
 		child_compares();
-	/* A pinned page of hugetlb is copied, for which there may be no free one. */
-	if (soak.child < 0 && soak.hwpts[PINNED]) {
+	/*
+	 * A pinned page of hugetlb is copied, for which there may be no free one. Near the
+	 * limit there may be no memory for the child: nobody may be killed for it.
+	 */
+	if (soak.child < 0 && errno == ENOMEM && (soak.hwpts[PINNED] || soak.limited)) {
 		soak.child = 0;
 		return true;
 	}
@@ -1061,6 +1067,7 @@ static bool toggle_pinned(void)
 
 	event("pinned HWPT %s", soak.hwpts[PINNED] ? "goes" : "comes");
 	if (!soak.hwpts[PINNED]) {
+		soak.limited = false;
 		write_file(CGROUP "/memory.max", "max");
 		memset(soak.stale, false, sizeof(soak.stale));
 		soak.hwpts[PINNED] = new_paging(vmm, 0, 0);
