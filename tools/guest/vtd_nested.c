@@ -1007,7 +1007,7 @@ TEST_F(cost, nested_domain_for_each)
 	 * take slabs meanwhile: on a slow kernel more. An uncharged object of 32 bytes is seen.
 	 */
 	EXPECT_LT(all - (charged() - self->before - MANY * 64L),
-		  all / (access("/proc/lockdep", F_OK) ? 64 : 32) + 2 * PAGE);
+		  all / (access("/proc/lockdep", F_OK) ? 64 : 32) + 2 * (long)PAGE);
 	for (i = 0; i < MANY; i++) {
 		ASSERT_TRUE(detach(&self->vmm, 1 + i));
 		ASSERT_TRUE(destroy(&self->vmm, hwpt[i]));
