@@ -549,15 +549,18 @@ def refresh(patches, tree):
 # ---- command line ----------------------------------------------------------
 
 def command_check(args):
-    """each overlay file is named by one patch, and covers have the width of mails"""
+    """each overlay file is named by one patch; covers and messages are not too wide"""
     patches = read_series()
     named = {h for p in patches for h in p.overlay.values()}
     lost = [f for f in repository_overlay() if f not in named]
     if lost:
         raise SeriesError("no patch names " + ", ".join(lost))
-    wide = [f"{name}/cover: {line}" for name in topic_sizes(patches)
-            for line in "\n".join(read_cover(name)).splitlines()
-            if len(line.expandtabs()) > WIDTH]
+    texts = {f"{name}/cover": "\n".join(read_cover(name))
+             for name in topic_sizes(patches)}
+    texts |= {p.name: p.message for p in patches}
+    wide = [f"{name}: {line}" for name, text in texts.items()
+            for line in text.splitlines()
+            if len(line.expandtabs()) > WIDTH and not line.startswith("Fixes: ")]
     if wide:
         raise SeriesError(f"more than {WIDTH} columns:\n" + "\n".join(wide))
 
