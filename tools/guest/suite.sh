@@ -91,6 +91,10 @@ behind_a_bridge() {
 		"$edu,bus=conventional,addr=1"
 }
 
+# Two functions of one device share an IOMMU group.  On the root bus, VFIO has no common
+# lock for them.
+one_group() { printf ' -device %s' "$edu,addr=6.0,multifunction=on" "$edu,addr=6.1"; }
+
 # The panic that "kdump" provokes
 CRASH='Kernel panic - not syncing: sysrq triggered crash'
 
@@ -119,6 +123,7 @@ run() {
 	edu=edu,dma_mask=0xffffffffffffffff
 	devices="-device $edu,addr=4 -device $edu,addr=5"
 	[ "$suite" != dma ] || devices+=$(behind_a_bridge)
+	[ "$suite" != vfio ] || devices+=$(one_group)
 
 	KERNEL=${KERNEL:-$("$LAB/kernel.sh" | tail -1)}
 	INITRD=$("$GUEST/mkinitrd.sh" | tail -1)

@@ -3,8 +3,8 @@
  * A user-space driver of QEMU's edu device: everything that a virtual machine
  * monitor does with VFIO and iommufd, checked by real DMA.  Prints TAP.
  *
- * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address;
- * STAGE is the MACHINE: "first", or another, whose vIOMMU has the second level;
+ * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address; GROUPED
+ * and GROUPED2 two that share an IOMMU group.  STAGE is the MACHINE: "first", or another, whose vIOMMU has the second level;
  * "legacy" is one without scalable mode.
  */
 #include <linux/pci_regs.h>
@@ -485,6 +485,63 @@ TEST_F(iommufd, closed_while_hwpts_are_allocated)
 		pthread_join(thread[i], NULL);
 	TH_LOG("a close took up to %ld ms", worst);
 	EXPECT_GT(30000, worst);
+}
+
+/* Replaces the HWPT of a group, by one of its devices, until @stop. */
+struct replacer {
+	struct edu edu;
+	unsigned int hwpt[2];
+	volatile unsigned int times;
+	volatile bool stop, failed;
+};
+
+static void *replace(void *data)
+{
+	struct replacer *r = data;
+
+	while (!r->stop && !r->failed)
+		r->failed = !attach(&r->edu, r->hwpt[r->times++ % 2]);
+	return NULL;
+}
+
+/*
+ * One device of a group is detached and attached while the other one replaces the
+ * group's HWPT. No HWPT loses a reference, or keeps one.
+ */
+TEST_F(iommufd, detach_while_group_replaces)
+{
+	unsigned int i, tries = 0;
+	struct replacer r = {};
+	struct edu edu = {};
+	pthread_t thread;
+
+	if (!getenv("GROUPED"))
+		SKIP(return, "no two devices of a group");
+	ASSERT_TRUE(edu_open(&edu, "GROUPED", self->fd));
+	ASSERT_TRUE(edu_open(&r.edu, "GROUPED2", self->fd));
+	for (i = 0; i < 2; i++) {
+		r.hwpt[i] = hwpt_alloc(self->fd, &edu, self->ioas, 0);
+		ASSERT_NE(0, r.hwpt[i]);
+	}
+	ASSERT_TRUE(attach(&r.edu, r.hwpt[0]));
+	ASSERT_TRUE(attach(&edu, r.hwpt[0]));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, replace, &r));
+	for (i = 0; (i < 300 || r.times < 300) && !r.failed; i++) {
+		ASSERT_TRUE(detach(&edu));
+		/* Another HWPT than the group's is refused. */
+		while (!attach(&edu, r.hwpt[++tries % 2]))
+			ASSERT_EQ(EINVAL, errno);
+	}
+	r.stop = true;
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_FALSE(r.failed);
+	TH_LOG("%u replaced, %u attached, %u refused", r.times, i, tries - i);
+	EXPECT_TRUE(detach(&edu));
+	EXPECT_TRUE(detach(&r.edu));
+	for (i = 0; i < 2; i++)
+		EXPECT_TRUE(destroy(self->fd, r.hwpt[i]));
+	close(edu.fd);
+	close(r.edu.fd);
 }
 
 /* Bytes of page tables for devices that our memory cgroup is charged for. */
