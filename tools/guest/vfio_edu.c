@@ -4,8 +4,8 @@
  * monitor does with VFIO and iommufd, checked by real DMA.  Prints TAP.
  *
  * EDU and EDU2 name PCI functions that are bound to vfio-pci, by address; GROUPED
- * and GROUPED2 two that share an IOMMU group.  STAGE is the MACHINE: "first", or another, whose vIOMMU has the second level;
- * "legacy" is one without scalable mode.
+ * and GROUPED2 two that share an IOMMU group.  STAGE is the MACHINE: "first", or
+ * another, whose vIOMMU has the second level; "legacy" is one without scalable mode.
  */
 #include <linux/pci_regs.h>
 #include <pthread.h>
