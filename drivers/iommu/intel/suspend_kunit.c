@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit suite of the page request queue's registers when the queue is set up,
- * by this kernel after another one, and after suspend. The registers are memory
- * of the test: for write-1-to-clear registers, it contains the written value.
+ * KUnit suite of registers when the page request queue is set up, by this kernel
+ * after another one, and after suspend, and when the fault interrupt is set up.
+ * The registers are memory of the test: for write-1-to-clear registers, it
+ * contains the written value.
  */
 
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
 #include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/dmar.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
+#include <linux/rculist.h>
+#include <linux/topology.h>
 
 #include "iommu.h"
 #include "vtd_caps.h"
@@ -165,6 +170,40 @@ static void without_queue(struct kunit *test)
 	intel_iommu_resume_prq(ctx->iommu);
 }
 
+/*
+ * The fault interrupt is set up when a CPU comes up, while the invalidation queue
+ * is in use: waiters need its errors. (Section 11.4.7.1)
+ */
+static void fault_interrupt_keeps_queue_errors(struct kunit *test)
+{
+	struct suspend_test *ctx = test->priv;
+	unsigned int cpu = cpumask_first(cpu_online_mask);
+	struct dmar_drhd_unit drhd = { .iommu = ctx->iommu, .ignored = 1 };
+
+	ctx->iommu->node = cpu_to_node(cpu);
+	suspend_set(test, DMAR_FSTS_REG,
+		    DMA_FSTS_PFO | DMA_FSTS_IQE | DMA_FSTS_ICE | DMA_FSTS_ITE);
+	down_write(&dmar_global_lock);
+	list_add_tail_rcu(&drhd.list, &dmar_drhd_units);
+	up_write(&dmar_global_lock);
+
+	KUNIT_EXPECT_EQ(test, 0, enable_drhd_fault_handling(cpu));
+
+	down_write(&dmar_global_lock);
+	list_del_rcu(&drhd.list);
+	up_write(&dmar_global_lock);
+	synchronize_rcu();
+	KUNIT_EXPECT_NE(test, 0, ctx->iommu->irq);
+	KUNIT_EXPECT_EQ(test, DMA_FSTS_PFO,
+			suspend_get(test, DMAR_FSTS_REG) &
+			(DMA_FSTS_PFO | DMA_FSTS_IQE | DMA_FSTS_ICE | DMA_FSTS_ITE));
+	if (ctx->iommu->irq) {
+		free_irq(ctx->iommu->irq, ctx->iommu);
+		dmar_free_hwirq(ctx->iommu->irq);
+		ctx->iommu->irq = 0;
+	}
+}
+
 static int suspend_test_init(struct kunit *test)
 {
 	struct suspend_test *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -186,6 +225,7 @@ static struct kunit_case suspend_cases[] = {
 	KUNIT_CASE(lost_event),
 	KUNIT_CASE(queue_after_suspend),
 	KUNIT_CASE(without_queue),
+	KUNIT_CASE(fault_interrupt_keeps_queue_errors),
 	{}
 };
 
