@@ -1020,6 +1020,7 @@ struct during_unmap {
 	struct device *dev;
 	struct dmar_domain *domain;
 	bool early;		/* attached before the unmap ended */
+	bool stored;		/* its entry was present before that */
 	int ret;
 };
 
@@ -1055,9 +1056,13 @@ static void during_detach_call(void *data)
 static void during_unmap_hook(struct kunit *test)
 {
 	struct attach_test *ctx = test->priv;
+	struct pasid_entry *pte;
 
 	ctx->during->early = vtd_fake_call(&ctx->during->call, during_attach_call,
 					   ctx->during);
+	pte = intel_pasid_get_entry(ctx->during->dev,
+				    ctx->during->c->pasid ? PASID : IOMMU_NO_PASID);
+	ctx->during->stored = pte && pasid_pte_is_present(pte);
 }
 
 /*
@@ -1086,6 +1091,7 @@ static void attach_during_unmap(struct kunit *test)
 	KUNIT_ASSERT_NULL(test, ctx->fake.meanwhile);
 	flush_work(&during->call.work);
 	KUNIT_EXPECT_FALSE(test, during->early);
+	KUNIT_EXPECT_FALSE(test, during->stored);
 	KUNIT_EXPECT_EQ(test, 0, during->ret);
 
 	/* The model does not know that device. */

@@ -8,6 +8,7 @@
 
 #include <kunit/test.h>
 #include <linux/atomic.h>
+#include <linux/cpumask.h>
 #include <linux/iommu-gpasid.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
@@ -16,6 +17,7 @@
 #include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/uaccess.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/iommufd.h>
 
 #include "../kunit_memory.h"
@@ -33,6 +35,8 @@ struct nested_test {
 	struct device *dev;
 	struct dmar_domain *parent;
 	struct vtd_table table;		/* the guest's */
+	struct vtd_fake_call call;
+	bool early;			/* tracking was on before an attach ended */
 };
 
 static struct dmar_domain *nested_new(struct kunit *test)
@@ -527,31 +531,38 @@ static void dirty_tracking_on_pasids(struct kunit *test)
 	nested_remove_pasid(test, domain, PASID + 2);
 }
 
-/*
- * Called during the first invalidation, when none of the locks that this takes
- * is held.
- */
-static void track_dirty_now(struct vtd_machine *machine, void *data)
+static void track_dirty(void *data)
 {
-	struct nested_test *ctx = data;
-	struct iommu_domain *parent = &ctx->parent->domain;
+	struct iommu_domain *parent = data;
 
-	if (ctx->fake.descs && !ctx->parent->dirty_tracking)
-		parent->dirty_ops->set_dirty_tracking(parent, true);
+	parent->dirty_ops->set_dirty_tracking(parent, true);
 }
 
-/* An attachment in progress when tracking begins gets it, too. */
+static void track_dirty_hook(struct kunit *test)
+{
+	struct nested_test *ctx = test->priv;
+
+	ctx->early = vtd_fake_call(&ctx->call, track_dirty, &ctx->parent->domain);
+}
+
+/*
+ * Tracking begins on another CPU while a PASID is being attached. It is not on
+ * until the entry has it, too.
+ */
 static void dirty_tracking_during_attach(struct kunit *test)
 {
 	struct nested_test *ctx = test->priv;
 	struct dmar_domain *domain = nested_new(test);
 
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "one CPU");
 	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, domain, PASID, NULL));
-	ctx->fake.descs = 0;
-	vtd_machine_between(ctx->fake.machine, track_dirty_now, ctx);
+	ctx->fake.meanwhile = track_dirty_hook;
 	KUNIT_ASSERT_EQ(test, 0, nested_set_pasid(test, ctx->parent, PASID, domain));
-	vtd_machine_between(ctx->fake.machine, NULL, NULL);
+	KUNIT_ASSERT_NULL(test, ctx->fake.meanwhile);
+	flush_work(&ctx->call.work);
 
+	KUNIT_EXPECT_FALSE(test, ctx->early);
 	KUNIT_EXPECT_TRUE(test, ctx->parent->dirty_tracking);
 	KUNIT_EXPECT_TRUE(test, nested_tracks_dirty(test, PASID));
 	nested_expect(test, PASID, GUEST_DATA, HOST_DATA);
