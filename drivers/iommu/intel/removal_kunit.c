@@ -476,22 +476,17 @@ static void table_freed_after_grace_period(struct kunit *test)
 	info->pasid_table = fakes;
 }
 
-/*
- * Legacy mode: ATS is on while there are page tables, but not before the end of
- * a reset.
- */
-static void legacy_reset(struct kunit *test)
+/* A PCI device that supports ATS, which is off, and a domain, in legacy mode */
+static struct pci_dev *legacy_device(struct kunit *test, struct iommu_domain **domain)
 {
 	const u64 scalable = ECAP_SMTS | ECAP_PASID | ECAP_FSTS | ECAP_SSTS;
 	struct device_domain_info *info;
-	struct iommu_domain *domain;
 	struct pci_dev *pdev;
 	struct device *dev;
-	bool attach;
 
 	dev = vtd_fake_device(test, vtd_fake_iommu(test, CAP_REMOVAL,
 						   ECAP_REMOVAL & ~scalable), true);
-	domain = &vtd_fake_domain(test, dev, 0)->domain;
+	*domain = &vtd_fake_domain(test, dev, 0)->domain;
 	pdev = vtd_fake_pci_dev(test, dev);
 	info = dev_iommu_priv_get(&pdev->dev);
 	info->ats_supported = 1;
@@ -501,6 +496,22 @@ static void legacy_reset(struct kunit *test)
 	pci_write_config_word(pdev, pdev->ats_cap + PCI_ATS_CAP, PCI_ATS_CAP_PAGE_ALIGNED);
 	pci_write_config_dword(pdev, PCI_VENDOR_ID, 0x1de51234);
 
+	return pdev;
+}
+
+/*
+ * Legacy mode: ATS is on while there are page tables, but not before the end of
+ * a reset.
+ */
+static void legacy_reset(struct kunit *test)
+{
+	struct device_domain_info *info;
+	struct iommu_domain *domain;
+	struct pci_dev *pdev;
+	bool attach;
+
+	pdev = legacy_device(test, &domain);
+	info = dev_iommu_priv_get(&pdev->dev);
 	for (attach = false; ; attach = true) {
 		KUNIT_ASSERT_EQ(test, 0, domain->ops->attach_dev(domain, &pdev->dev));
 		KUNIT_EXPECT_TRUE(test, pdev->ats_enabled);
@@ -516,6 +527,33 @@ static void legacy_reset(struct kunit *test)
 		if (attach)
 			break;
 	}
+	device_block_translation(&pdev->dev);
+	KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
+	KUNIT_EXPECT_TRUE(test, list_empty(&to_dmar_domain(domain)->cache_tags));
+}
+
+/*
+ * ATS was off before, as without page tables, or for a device in low power that
+ * VFIO attaches.
+ */
+static void legacy_attach_during_reset(struct kunit *test)
+{
+	struct device_domain_info *info;
+	struct iommu_domain *domain;
+	struct pci_dev *pdev;
+
+	pdev = legacy_device(test, &domain);
+	info = dev_iommu_priv_get(&pdev->dev);
+	intel_iommu_ops.reset_prepare(&pdev->dev);
+	KUNIT_ASSERT_EQ(test, 0, domain->ops->attach_dev(domain, &pdev->dev));
+	KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
+	KUNIT_EXPECT_EQ(test, 1, list_count_nodes(&to_dmar_domain(domain)->cache_tags));
+	intel_iommu_ops.reset_done(&pdev->dev);
+	KUNIT_EXPECT_TRUE(test, pdev->ats_enabled);
+	KUNIT_EXPECT_TRUE(test, info->ats_enabled);
+	/* of the IOTLB, and of the device's TLB */
+	KUNIT_EXPECT_EQ(test, 2, list_count_nodes(&to_dmar_domain(domain)->cache_tags));
+
 	device_block_translation(&pdev->dev);
 	KUNIT_EXPECT_FALSE(test, pdev->ats_enabled);
 	KUNIT_EXPECT_TRUE(test, list_empty(&to_dmar_domain(domain)->cache_tags));
@@ -576,6 +614,7 @@ static struct kunit_case removal_cases[] = {
 	KUNIT_CASE(reset_and_first_user),
 	KUNIT_CASE(reset_and_not_present),
 	KUNIT_CASE(legacy_reset),
+	KUNIT_CASE(legacy_attach_during_reset),
 	KUNIT_CASE(reset_hides_no_pasid),
 	KUNIT_CASE(table_freed_after_grace_period),
 	{}
